@@ -1,0 +1,64 @@
+"""Checks of what users hand in: one table of parameters a detector, one function for data."""
+
+import numbers
+
+import numpy as np
+from sklearn.utils._param_validation import (
+    InvalidParameterError,
+    validate_parameter_constraints,
+)
+from sklearn.utils.validation import validate_data
+
+
+def check_parameters(estimator):
+    """Check an estimator's parameters against its ``_parameter_constraints``.
+
+    Raises
+    ------
+    InvalidParameterError
+        A ValueError and a TypeError. It names the parameter, what is allowed, and what came.
+    """
+    parameters = estimator.get_params(deep=False)
+    name = type(estimator).__name__
+    validate_parameter_constraints(estimator._parameter_constraints, parameters, caller_name=name)
+    for key, value in parameters.items():
+        # To Python a bool is a number, but `batch_size=True` is a mistake.
+        if isinstance(value, bool | np.bool_) and key not in estimator._boolean_parameters:
+            raise InvalidParameterError(
+                f"The {key!r} parameter of {name} must not be a boolean. Got {value!r} instead."
+            )
+
+
+def check_layer_sizes(sizes, name="hidden_layer_sizes"):
+    """Return layer sizes as a tuple of ints.
+
+    Raises
+    ------
+    TypeError
+        If `sizes` is no sequence of integers.
+    ValueError
+        If there is none, or one below 1.
+    """
+    try:
+        entries = list(sizes)
+    except TypeError:
+        entries = None
+    if isinstance(sizes, str) or entries is None:
+        raise TypeError(
+            f"{name} must be 'auto' or a sequence of layer sizes such as (64, 8); got {sizes!r}."
+        )
+    if not all(isinstance(s, numbers.Integral) and not isinstance(s, bool) for s in entries):
+        raise TypeError(f"{name} must hold integers only; got {sizes!r}.")
+    if not entries or min(entries) < 1:
+        raise ValueError(
+            f"{name} must name at least one layer, each of at least 1 unit; got {sizes!r}."
+        )
+    return tuple(int(s) for s in entries)
+
+
+def check_data(estimator, X, *, reset):
+    """Return X as a float array; see :func:`sklearn.utils.validation.validate_data`.
+
+    Feature count and names are learnt with ``reset=True`` and held against those with ``False``.
+    """
+    return validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32])

@@ -1,0 +1,1 @@
+"""The estimators: hyper-parameters and wiring, one a file."""

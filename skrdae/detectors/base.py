@@ -1,0 +1,451 @@
+"""The template of every detector: fit, score, threshold, label, pickle."""
+
+import contextlib
+import copy
+from abc import abstractmethod
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from pyod.models.base import BaseDetector
+from scipy.special import erf
+from scipy.stats import binom
+from sklearn.base import BaseEstimator
+from sklearn.metrics import roc_auc_score
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from tqdm.auto import tqdm
+
+from skrdae._device import resolve_device
+from skrdae._random import member_seeds
+from skrdae._validation import check_data, check_parameters
+from skrdae.preprocessing import SCALERS, ColumnScaler
+from skrdae.thresholds import labels_threshold, quantile_threshold, thresholder_threshold
+from skrdae.training.minibatch import map_chunks
+
+# Rows that are scaled and moved to the device at once when scoring.
+_BLOCK_ROWS = 2**16
+
+
+class BaseTorchDetector(BaseDetector):
+    """Base class of the detectors: PyOD's contract outside, PyTorch inside.
+
+    A subclass stores its parameters in ``__init__``, lists what they may be in
+    ``_parameter_constraints``, and supplies three methods: :meth:`_train`, which makes the network,
+    :meth:`_member_scores`, which scores one chunk of rows with it, and :meth:`_member_shares`, which
+    splits those scores over the features. Everything else is here: checking, scaling, devices,
+    seeds, one scale for several members, threshold, labels, probabilities, pickling.
+    """
+
+    _parameter_constraints = {
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "scaler": [StrOptions({s for s in SCALERS if s is not None}), None],
+        "contamination": [
+            Interval(Real, 0, 0.5, closed="right"),
+            StrOptions({"auto"}),
+            HasMethods(["fit", "predict"]),
+        ],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "verbose": [Interval(Integral, 0, None, closed="left"), "boolean"],
+    }
+    _boolean_parameters = ("verbose",)
+
+    # PyOD's base class overrides these with versions that fail scikit-learn's checks.
+    get_params = BaseEstimator.get_params
+    set_params = BaseEstimator.set_params
+    __repr__ = BaseEstimator.__repr__
+    _get_param_names = classmethod(BaseEstimator._get_param_names.__func__)
+
+    # ---------------------------------------------------------------- what a subclass supplies
+
+    @abstractmethod
+    def _train(self, data, seeds, on_iteration):
+        """Train on scaled data and set the fitted attributes.
+
+        Parameters
+        ----------
+        data : Tensor of shape (n, d)
+        seeds : ndarray of shape (n_estimators,)
+        on_iteration : callable or None
+            To be called with each row of the history.
+        """
+
+    @abstractmethod
+    def _member_scores(self, rows):
+        """Score rows: a (n, d) tensor → (K, n), the higher the more anomalous."""
+
+    @abstractmethod
+    def _member_shares(self, rows):
+        """Split :meth:`_member_scores` over the features: (n, d) → (K, n, d)."""
+
+    def _member_votes(self, rows):
+        """Say which rows each member finds anomalous: (n, d) → (K, n), 1.0 or 0.0.
+
+        Needed where ``contamination="auto"`` is allowed.
+        """
+        raise ValueError(
+            f"{type(self).__name__} has no λ for contamination='auto' to read: pass a float in "
+            "(0, 0.5] or a pythresh object."
+        )
+
+    # ------------------------------------------------------------------------------ fitting
+
+    def fit(self, X, y=None):
+        """Fit the detector.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training data, which may hold anomalies.
+        y : Ignored
+            Not used; present by scikit-learn's convention.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or X is not as it should be. The estimator is then as it was before.
+        """
+        before = vars(self).copy()
+        try:
+            self._fit(X)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        return self
+
+    def _fit(self, X):
+        check_parameters(self)
+        X = check_data(self, X, reset=True)
+        self.device_ = resolve_device(self.device)
+        self.scaler_ = ColumnScaler(self.scaler).fit(X)
+        seeds = member_seeds(self.random_state, self.n_estimators)
+        with torch.no_grad(), self._progress() as on_iteration:
+            self._train(
+                torch.from_numpy(self.scaler_.transform(X)).to(self.device_), seeds, on_iteration
+            )
+        self._classes = 2  # PyOD's predict_proba columns
+        self._weights = np.ones(1)
+        if self.n_estimators > 1:
+            scores = self._map(self._member_scores, X)
+            if not np.isfinite(scores).all():
+                raise self._diverged()
+            # Each member's scores are divided by their mean, and the average put back in units
+            # of a residual.
+            means = scores.mean(axis=1)
+            means[means == 0] = 1.0
+            self._weights = means.mean() / means / len(means)
+        self.decision_scores_ = self._score(X)
+        if not np.isfinite(self.decision_scores_).all():
+            raise self._diverged()
+        self._set_threshold(X)
+
+    def _diverged(self):
+        return ValueError(
+            f"The training of {type(self).__name__} diverged and gives scores that are not "
+            f"finite. Lower lr (now {self.lr!r}), or scale X (scaler is {self.scaler!r})."
+        )
+
+    def _set_threshold(self, X):
+        scores = self.decision_scores_
+        self._mu, self._sigma = float(scores.mean()), float(scores.std())
+        if isinstance(self.contamination, str):
+            self.labels_ = self._votes(X)
+            self.threshold_ = self._vote_threshold()
+            return
+        if isinstance(self.contamination, Real):
+            self.threshold_ = quantile_threshold(scores, self.contamination)
+        else:
+            self.thresholder_, self.threshold_ = thresholder_threshold(self.contamination, scores)
+        self.labels_ = self._label(scores)
+
+    def _vote_threshold(self):
+        return labels_threshold(self.decision_scores_, self.labels_)
+
+    def _votes(self, X):
+        """Label rows by what more than half of the members say."""
+        votes = self._map(self._member_votes, X)
+        return (votes.mean(axis=0) > 0.5).astype(int)
+
+    def _label(self, scores):
+        return (scores > self.threshold_).astype(int)
+
+    @contextlib.contextmanager
+    def _progress(self):
+        """Show a bar while fitting, if ``verbose`` says so; give what feeds it."""
+        if not self.verbose:
+            yield None
+            return
+        with tqdm(total=self.max_iter, desc=type(self).__name__, unit="iter") as bar:
+
+            def on_iteration(row):
+                numbers = {k: f"{v:.3g}" for k, v in row.items() if isinstance(v, float)}
+                bar.set_postfix(numbers)
+                bar.update()
+
+            yield on_iteration
+
+    # ------------------------------------------------------------------------------ scoring
+
+    def _validated(self, X):
+        check_is_fitted(self)
+        return check_data(self, X, reset=False)
+
+    def _map(self, function, X):
+        """Apply a function of scaled rows on the device to validated X; give NumPy float64.
+
+        `function` is as in :func:`~skrdae.training.minibatch.map_chunks`.
+        """
+        pieces = []
+        with torch.no_grad():
+            for start in range(0, len(X), _BLOCK_ROWS):
+                block = self.scaler_.transform(X[start : start + _BLOCK_ROWS])
+                pieces.append(map_chunks(function, torch.from_numpy(block).to(self.device_)))
+        axis = -2 if pieces[0].dim() == 3 else -1
+        return torch.cat(pieces, dim=axis).numpy().astype(np.float64)
+
+    def _weighted(self, values):
+        """Average over the members, (K, …) → (…), each weighted to one scale."""
+        # Added up one by one: NumPy's sum goes about it differently for one row than for many.
+        total = values[0] * self._weights[0]
+        for value, weight in zip(values[1:], self._weights[1:], strict=True):
+            total += value * weight
+        return total
+
+    def _score(self, X):
+        return self._weighted(self._map(self._member_scores, X))
+
+    def decision_function(self, X):
+        """Return the anomaly score of each row, the higher the more anomalous.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            On the training data it equals ``decision_scores_``. A row's score does not depend,
+            to the last bit, on the rows scored with it.
+        """
+        return self._score(self._validated(X))
+
+    def predict(self, X, return_confidence=False):
+        """Return 1 for the rows found anomalous and 0 for the others.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        return_confidence : bool, default=False
+            Also return :meth:`predict_confidence`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int
+        confidence : ndarray of shape (n_samples,)
+            Only with ``return_confidence=True``.
+        """
+        X = self._validated(X)
+        scores = self._score(X)
+        labels = self._labels_of(X, scores)
+        return (labels, self._confidence(scores, labels)) if return_confidence else labels
+
+    def _labels_of(self, X, scores):
+        return self._votes(X) if self.contamination == "auto" else self._label(scores)
+
+    def fit_predict(self, X, y=None):
+        """Fit, and return the labels of the training data (``labels_``)."""
+        return self.fit(X, y).labels_
+
+    def score(self, X, y):
+        """Return the area under the ROC curve of the scores.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            0 for normal rows; anything else is an anomaly. With one class alone the area is not
+            defined: NaN and an ``UndefinedMetricWarning``.
+
+        Returns
+        -------
+        float
+        """
+        scores = self.decision_function(X)
+        check_consistent_length(scores, y)
+        return float(roc_auc_score(column_or_1d(y) != 0, scores))
+
+    def explain(self, X):
+        """Return the share of each feature in each row's score.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float64
+            Not negative. The shares of a row add up to its ``decision_function``, within the
+            rounding of single precision.
+        """
+        return self._weighted(self._map(self._member_shares, self._validated(X)))
+
+    # ------------------------------------------------------------- probabilities, as in PyOD
+
+    def predict_proba(self, X, method="linear", return_confidence=False):
+        """Return the probabilities of being normal and of being anomalous.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        method : {"linear", "unify"}, default="linear"
+            ``"linear"`` scales scores by the smallest and the largest in training, ``"unify"`` by
+            the normal distribution with the training scores' mean and deviation (Kriegel et al.,
+            Interpreting and Unifying Outlier Scores, SDM 2011); both are cut to [0, 1].
+        return_confidence : bool, default=False
+            Also return :meth:`predict_confidence`.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, 2)
+        confidence : ndarray of shape (n_samples,)
+            Only with ``return_confidence=True``.
+        """
+        if method not in ("linear", "unify"):
+            raise ValueError(f"method must be 'linear' or 'unify'; got {method!r}.")
+        X = self._validated(X)
+        scores = self._score(X)
+        if method == "linear":
+            origin = self.decision_scores_.min()
+            width = self.decision_scores_.max() - origin
+        else:
+            origin, width = self._mu, self._sigma * np.sqrt(2)
+        if width > 0:
+            anomalous = (scores - origin) / width
+            anomalous = (erf(anomalous) if method == "unify" else anomalous).clip(0, 1)
+        else:  # all training scores are equal: whatever exceeds them is new
+            anomalous = (scores > origin).astype(float)
+        probabilities = np.column_stack([1 - anomalous, anomalous])
+        if return_confidence:
+            return probabilities, self._confidence(scores, self._labels_of(X, scores))
+        return probabilities
+
+    def predict_confidence(self, X):
+        """Return how sure it is that slightly other training data would give the same label.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            In [0, 1].
+
+        References
+        ----------
+        L. Perini, V. Vercruyssen and J. Davis, Quantifying the Confidence of Anomaly Detectors in
+        Their Example-Wise Predictions, ECML PKDD 2020.
+        """
+        X = self._validated(X)
+        scores = self._score(X)
+        return self._confidence(scores, self._labels_of(X, scores))
+
+    def _contamination_share(self):
+        """The contamination as a number: the parameter, or the share of flagged training rows."""
+        if isinstance(self.contamination, Real):
+            return float(self.contamination)
+        return float(self.labels_.mean())
+
+    def _confidence(self, scores, labels):
+        n = len(self.decision_scores_)
+        below = np.searchsorted(np.sort(self.decision_scores_), scores, side="right")
+        posterior = (1 + below) / (2 + n)
+        flagged = 1 - binom.cdf(n - int(n * self._contamination_share()), n, posterior)
+        return np.where(labels == 1, flagged, 1 - flagged)
+
+    def predict_with_rejection(
+        self, X, T=32, return_stats=False, delta=0.1, c_fp=1, c_fn=1, c_r=None
+    ):
+        """Return labels, with −2 where the confidence is too low to give one.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        T : int, default=32
+            Labels with a confidence, scaled to [0, 1], of ``1 − 2·exp(−T)`` or less are rejected.
+        return_stats : bool, default=False
+            Also return the expected rejection rate, an upper bound for it and for the cost.
+        delta : float in (0, 1), default=0.1
+            The bound of the rate holds with probability 1 − delta.
+        c_fp, c_fn, c_r : float
+            Costs of a false alarm, a missed anomaly and a rejection; ``c_r=None`` (or, as in
+            PyOD, a negative number) is the contamination.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+        stats : list of three floats
+            Only with ``return_stats=True``.
+
+        References
+        ----------
+        L. Perini and J. Davis, Unsupervised Anomaly Detection with Rejection, NeurIPS 2023.
+        """
+        if not 0 < delta < 1:
+            raise ValueError(f"delta must lie in (0, 1); got {delta!r}.")
+        labels, confidence = self.predict(X, return_confidence=True)
+        # Confidence in "anomalous", whichever the label.
+        flagged = np.where(labels == 1, confidence, 1 - confidence)
+        labels[2 * np.abs(flagged - 0.5) <= 1 - 2 * np.exp(-T)] = -2
+        if not return_stats:
+            return labels
+        c_r = -1 if c_r is None else c_r
+        return labels, list(self.compute_rejection_stats(T, delta, c_fp, c_fn, c_r))
+
+    def compute_rejection_stats(self, T=32, delta=0.1, c_fp=1, c_fn=1, c_r=-1, verbose=False):
+        """Return the three figures of :meth:`predict_with_rejection`; see PyOD."""
+        check_is_fitted(self)
+        stand_in = _Scored(self._contamination_share(), self.decision_scores_)
+        return stand_in.compute_rejection_stats(T, delta, c_fp, c_fn, c_r, verbose)
+
+    # ------------------------------------------------------------------------- scikit-learn
+
+    def __getstate__(self):
+        state = super().__getstate__().copy()
+        # Nothing of a GPU may be alive in a pickle: it has to load on a machine without one.
+        for key, value in state.items():
+            if isinstance(value, torch.nn.Module) and self.device_.type != "cpu":
+                state[key] = copy.deepcopy(value).cpu()
+            elif isinstance(value, torch.Tensor):
+                state[key] = value.cpu()
+        if "device_" in state:
+            state["device_"] = torch.device("cpu")
+        return state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        # PyOD's labels 0 and 1 are not the −1 and +1 of scikit-learn's outlier detectors.
+        tags.estimator_type = None
+        return tags
+
+
+class _Scored(BaseDetector):
+    """What PyOD's rejection statistics read: scores and a numeric contamination."""
+
+    def __init__(self, contamination, scores):
+        self.contamination, self.decision_scores_ = contamination, scores
+        self.threshold_ = self.labels_ = True
+
+    def fit(self, X, y=None):  # pragma: no cover - the base class asks for it
+        return self
+
+    def decision_function(self, X):  # pragma: no cover - the base class asks for it
+        return self.decision_scores_

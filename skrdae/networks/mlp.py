@@ -1,0 +1,139 @@
+"""The stacked multilayer perceptron: K networks of one shape, one batched product a layer."""
+
+import math
+
+import torch
+from torch import nn
+
+from skrdae.networks.products import member_matmul
+
+
+def _sigmoid_(x):
+    # By way of tanh, whose vectorised and scalar code agree to the last bit; torch.sigmoid's
+    # do not, so that a value would depend on its place in the tensor.
+    return x.mul_(0.5).tanh_().add_(1).mul_(0.5)
+
+
+#: name → (in-place function, its in-place product with the derivative written in terms of its
+#: value). Working from values lets a training step keep one tensor a layer.
+ACTIVATIONS = {
+    "identity": (lambda x: x, lambda grad, value: grad),
+    "relu": (torch.relu_, lambda grad, value: grad.mul_(value > 0)),
+    "tanh": (torch.tanh_, lambda grad, value: grad.mul_(1 - value.square())),
+    "sigmoid": (_sigmoid_, lambda grad, value: grad.mul_(value * (1 - value))),
+}
+
+
+class MemberMLP(nn.Module):
+    """K autoencoders of the same shape side by side.
+
+    Parameters
+    ----------
+    n_features : int
+        Units of the first and the last layer.
+    hidden_layer_sizes : tuple of int
+        Units of the encoder's layers, bottleneck last. The decoder mirrors them.
+    activation : str
+        Of the hidden layers, the bottleneck included; a key of ``ACTIVATIONS``.
+    output_activation : str
+        Of the last layer.
+    generators : list of K torch.Generator
+        One a member; the initial weights are drawn from them (Glorot uniform).
+    device : torch.device
+
+    Attributes
+    ----------
+    weights : ParameterList
+        A (K, in, out) tensor a layer.
+    biases : ParameterList
+        A (K, 1, out) tensor a layer.
+    """
+
+    def __init__(
+        self, n_features, hidden_layer_sizes, activation, output_activation, generators, device
+    ):
+        super().__init__()
+        encoder = [n_features, *hidden_layer_sizes]
+        sizes = encoder + encoder[-2::-1]
+        self.n_encoder_layers = len(hidden_layer_sizes)
+        self.activations = [activation] * (len(sizes) - 2) + [output_activation]
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+            bound = math.sqrt(6 / (fan_in + fan_out))
+            weight = torch.stack(
+                [(torch.rand(fan_in, fan_out, generator=g) * 2 - 1) * bound for g in generators]
+            )
+            self._add(weight.to(device), torch.zeros(len(generators), 1, fan_out, device=device))
+
+    def _add(self, weight, bias):
+        # The gradients are worked out by hand in `backward_from`.
+        self.weights.append(nn.Parameter(weight, requires_grad=False))
+        self.biases.append(nn.Parameter(bias, requires_grad=False))
+
+    @property
+    def n_members(self):
+        """K."""
+        return self.weights[0].shape[0]
+
+    def forward(self, x):
+        """Reconstruct: (K, n, d) → (K, n, d)."""
+        return self.decode(self.encode(x))
+
+    def encode(self, x):
+        """Return the bottleneck's codes: (K, n, d) → (K, n, units)."""
+        return self._layers(x, 0, self.n_encoder_layers)[-1]
+
+    def decode(self, code):
+        """Return the data that codes stand for: (K, n, units) → (K, n, d)."""
+        return self._layers(code, self.n_encoder_layers, len(self.weights))[-1]
+
+    def values(self, x):
+        """Return the value of every layer, input first: what `backward_from` needs."""
+        return self._layers(x, 0, len(self.weights))
+
+    def _layers(self, x, start, stop):
+        values = [x]
+        for layer in range(start, stop):
+            z = member_matmul(values[-1], self.weights[layer]).add_(self.biases[layer])
+            values.append(ACTIVATIONS[self.activations[layer]][0](z))
+        return values
+
+    def backward_from(self, values, grad, weight_grads, bias_grads):
+        """Back-propagate a loss's gradient.
+
+        Parameters
+        ----------
+        values : list of Tensor
+            What :meth:`values` returned.
+        grad : Tensor of shape (K, n, d)
+            Gradient with respect to the output; overwritten.
+        weight_grads, bias_grads : list of Tensor
+            Where the gradients of `weights` and `biases` are written.
+        """
+        for layer in reversed(range(len(self.weights))):
+            grad = ACTIVATIONS[self.activations[layer]][1](grad, values[layer + 1])
+            member_matmul(values[layer].transpose(1, 2), grad, out=weight_grads[layer])
+            torch.sum(grad, dim=1, keepdim=True, out=bias_grads[layer])
+            if layer:
+                grad = member_matmul(grad, self.weights[layer].transpose(1, 2))
+
+    def select(self, members):
+        """Return a network of some of the members, whose weights are copies.
+
+        Parameters
+        ----------
+        members : LongTensor
+            Their places along the member axis.
+        """
+        other = self.__class__.__new__(self.__class__)
+        nn.Module.__init__(other)
+        other.n_encoder_layers, other.activations = self.n_encoder_layers, self.activations
+        other.weights, other.biases = nn.ParameterList(), nn.ParameterList()
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            other._add(weight[members], bias[members])
+        return other
+
+    def assign(self, members, other):
+        """Copy the weights of `other`, a network of as many members, into `members`."""
+        for mine, theirs in zip(self.parameters(), other.parameters(), strict=True):
+            mine[members] = theirs.to(mine.device)

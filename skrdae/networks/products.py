@@ -1,0 +1,31 @@
+"""Stacked matrix products whose slices do not depend on how many are stacked."""
+
+import torch
+
+# From this many multiplications on, a product is worth a call of its own.
+_LARGE = 2**20
+# Below it torch's bmm uses a plain loop, for one matrix as for many.
+_TINY = 400
+# Up to this inner dimension, batched and single kernels add up in the same order.
+_SHORT = 256
+
+
+def member_matmul(a, b, out=None):
+    """Multiply matrices member by member: (K, m, k) @ (K, k, n) → (K, m, n).
+
+    Each slice is equal, to the last bit, to the same product made alone. A BLAS may split a
+    long inner dimension, or treat a vector, otherwise in a batched call than in a single one;
+    products of such shapes, and large ones, which gain nothing from batching, are made one
+    after another.
+    """
+    n_members, rows, inner = a.shape
+    columns = b.shape[2]
+    size = rows * inner * columns
+    batched = (inner <= _SHORT and rows > 1 and columns > 1 and size < _LARGE) or size < _TINY
+    if n_members == 1 or batched or a.device.type != "cpu":
+        return torch.bmm(a, b, out=out)
+    if out is None:
+        out = a.new_empty(n_members, rows, columns)
+    for k in range(n_members):
+        torch.mm(a[k], b[k], out=out[k])
+    return out

@@ -1,0 +1,107 @@
+"""What every penalty shares: group soft thresholding."""
+
+from abc import ABC, abstractmethod
+
+import torch
+
+
+class GroupPenalty(ABC):
+    """A sum of Euclidean norms over groups of entries that do not overlap.
+
+    A penalty differs from another only in what a group is: an entry, a row, a column. All methods
+    take residuals of shape (n_members, n_samples, n_features) and treat the members apart.
+
+    To add one, subclass this and define :meth:`norms`; set :attr:`across_rows` if a group
+    reaches over several rows.
+
+    References
+    ----------
+    N. Parikh and S. Boyd, Proximal Algorithms, Foundations and Trends in Optimization 1(3), 2014,
+    section 6.5.4.
+    """
+
+    #: Whether a group holds entries of several rows, so that a row alone does not tell its norm.
+    across_rows = False
+
+    @abstractmethod
+    def norms(self, residual):
+        """Return each group's Euclidean norm, in a shape that broadcasts to that of `residual`."""
+
+    @abstractmethod
+    def row_shares(self, residual):
+        """Split each row's own penalty, Ω of that row alone, over the row's entries.
+
+        Parameters
+        ----------
+        residual : Tensor of shape (n_members, n_samples, n_features)
+
+        Returns
+        -------
+        Tensor of shape (n_members, n_samples, n_features)
+            Not negative; the sum over the last axis is :meth:`row_values`.
+        """
+
+    @abstractmethod
+    def row_values(self, residual):
+        """Return Ω of each row alone, a tensor of shape (n_members, n_samples)."""
+
+    def value(self, sparse):
+        """Return Ω(S) of each member, a float64 tensor of shape (n_members,)."""
+        return self.norms(sparse).sum(dim=(1, 2), dtype=_accumulator(sparse))
+
+    def prox(self, residual, lam, norms=None):
+        r"""Return the minimiser of :math:`\tfrac12\|S - R\|_F^2 + \lambda\,\Omega(S)`.
+
+        Each group g is scaled by ``max(1 - lam / norm_g, 0)``.
+
+        Parameters
+        ----------
+        residual : Tensor of shape (n_members, n_samples, n_features)
+            R.
+        lam : Tensor of shape (n_members,)
+            The threshold of each member, not negative. Infinity gives S = 0.
+        norms : Tensor, optional
+            The groups' norms where they are known from elsewhere: for a penalty whose groups
+            reach over rows, new rows are shrunk by the norms found in training.
+
+        Returns
+        -------
+        Tensor of shape (n_members, n_samples, n_features)
+        """
+        if norms is None:
+            norms = self.norms(residual)
+        lam = lam.view(-1, 1, 1)
+        # A group at or under the threshold is exactly zero, and so is 0 / 0 kept out.
+        factor = torch.where(norms > lam, 1 - lam / norms, torch.zeros_like(norms))
+        return residual * factor
+
+    def lam_max(self, residual):
+        """Return the smallest λ of each member for which the prox is zero, shape (n_members,)."""
+        return self.norms(residual).amax(dim=(1, 2))
+
+    def lam_quantile(self, residual, quantile):
+        """Return the λ of each member under or at which a share of its groups falls.
+
+        Parameters
+        ----------
+        residual : Tensor of shape (n_members, n_samples, n_features)
+        quantile : sequence of n_members floats in [0, 1]
+            The share of the groups that the prox leaves at zero; at least one group stays.
+
+        Returns
+        -------
+        Tensor of shape (n_members,)
+            One of the member's group norms.
+        """
+        norms = self.norms(residual).flatten(1)  # shape: (K, groups)
+        n_groups = norms.shape[1]
+        ranks = [min(max(round(q * n_groups), 1), n_groups) for q in quantile]
+        # kthvalue, because torch.quantile refuses more than 2 ** 24 entries.
+        return torch.stack(
+            [row.kthvalue(rank).values for row, rank in zip(norms, ranks, strict=True)]
+        )
+
+
+def _accumulator(tensor):
+    """Float64 for sums over a whole matrix, except on MPS, which has none."""
+    return torch.float32 if tensor.device.type == "mps" else torch.float64

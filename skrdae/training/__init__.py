@@ -1,0 +1,1 @@
+"""Training loops over tensors. Nothing here knows of an estimator."""

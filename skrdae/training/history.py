@@ -1,0 +1,38 @@
+"""What a fit did, a row an outer iteration."""
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class IterationRecord:
+    """One outer iteration of the alternating training, averaged over the members still in it.
+
+    Attributes
+    ----------
+    iteration : int
+        From 1.
+    objective : float
+        ``‖L − D(E(L))‖²_F + λ·Ω(S)`` after the network's step, at the S it was trained with.
+    sparse_share : float
+        ``‖S‖_F / ‖X‖_F`` after the prox.
+    constraint : float
+        ``‖X − D(E(L)) − S‖_F / ‖X‖_F``, the first criterion of convergence.
+    change : float
+        ``‖(D(E(L)) + S) − (D(E(L)) + S)_previous‖_F / ‖X‖_F``, the second.
+    lam : float
+        λ of the prox.
+    n_training : int
+        Members that were still training.
+    """
+
+    iteration: int
+    objective: float
+    sparse_share: float
+    constraint: float
+    change: float
+    lam: float
+    n_training: int
+
+    def row(self):
+        """Return the record as a dict of plain numbers."""
+        return asdict(self)
