@@ -31,10 +31,11 @@ class BaseTorchDetector(BaseDetector):
     """Base class of the detectors: PyOD's contract outside, PyTorch inside.
 
     A subclass stores its parameters in ``__init__``, lists what they may be in
-    ``_parameter_constraints``, and supplies three methods: :meth:`_train`, which makes the network,
-    :meth:`_member_scores`, which scores one chunk of rows with it, and :meth:`_member_shares`, which
-    splits those scores over the features. Everything else is here: checking, scaling, devices,
-    seeds, one scale for several members, threshold, labels, probabilities, pickling.
+    ``_parameter_constraints``, and supplies three methods: :meth:`_train`, which makes the
+    network, :meth:`_member_scores`, which scores one chunk of rows with it, and
+    :meth:`_member_shares`, which splits those scores over the features. Everything else is here:
+    checking, scaling, devices, seeds, one scale for several members, threshold, labels,
+    probabilities, pickling.
     """
 
     _parameter_constraints = {
@@ -359,7 +360,7 @@ class BaseTorchDetector(BaseDetector):
         return self._confidence(scores, self._labels_of(X, scores))
 
     def _contamination_share(self):
-        """The contamination as a number: the parameter, or the share of flagged training rows."""
+        """Return the contamination as a number: as given, or the share of rows flagged."""
         if isinstance(self.contamination, Real):
             return float(self.contamination)
         return float(self.labels_.mean())

@@ -23,9 +23,7 @@ from skrdae.training.alternating import alternate
 _DECOMPOSE_ITER = 10
 
 
-class RobustDeepAutoencoder(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTorchDetector
-):
+class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTorchDetector):
     r"""Robust deep autoencoder: X = L + S, deep low-rank part plus sparse anomalies.
 
     Solves
@@ -146,7 +144,7 @@ class RobustDeepAutoencoder(
 
     _parameter_constraints = {
         **BaseTorchDetector._parameter_constraints,
-        "lam": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "lam": [Interval(Real, 0, None, closed="both"), StrOptions({"auto"})],
         "penalty": [StrOptions(set(PENALTIES))],
         "hidden_layer_sizes": ["array-like", StrOptions({"auto"})],
         "activation": [StrOptions(set(ACTIVATIONS))],
@@ -207,7 +205,7 @@ class RobustDeepAutoencoder(
     # ------------------------------------------------------------------------------ training
 
     def _train(self, data, seeds, on_iteration):
-        n_samples, n_features = data.shape
+        n_features = data.shape[1]
         generators = member_generators(seeds)
         self.network_ = MemberMLP(
             n_features,

@@ -1,6 +1,7 @@
 """The stacked multilayer perceptron: K networks of one shape, one batched product a layer."""
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -58,7 +59,7 @@ class MemberMLP(nn.Module):
         self.n_encoder_layers = len(hidden_layer_sizes)
         self.activations = [activation] * (len(sizes) - 2) + [output_activation]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for fan_in, fan_out in pairwise(sizes):
             bound = math.sqrt(6 / (fan_in + fan_out))
             weight = torch.stack(
                 [(torch.rand(fan_in, fan_out, generator=g) * 2 - 1) * bound for g in generators]

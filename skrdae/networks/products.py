@@ -22,10 +22,15 @@ def member_matmul(a, b, out=None):
     columns = b.shape[2]
     size = rows * inner * columns
     batched = (inner <= _SHORT and rows > 1 and columns > 1 and size < _LARGE) or size < _TINY
-    if n_members == 1 or batched or a.device.type != "cpu":
+    if batched or a.device.type != "cpu":
         return torch.bmm(a, b, out=out)
     if out is None:
         out = a.new_empty(n_members, rows, columns)
     for k in range(n_members):
-        torch.mm(a[k], b[k], out=out[k])
+        if rows == 1 or columns == 1:
+            # How a vector product adds up depends on where its result lies in memory, unless
+            # that is at the start of a block of its own.
+            out[k] = torch.mm(a[k], b[k])
+        else:
+            torch.mm(a[k], b[k], out=out[k])
     return out

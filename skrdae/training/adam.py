@@ -23,7 +23,7 @@ class MemberAdam:
     D. P. Kingma and J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015.
     """
 
-    _BETA1, _BETA2, _EPS = 0.9, 0.999, 1e-8
+    _BETA1, _BETA2, _EPS = 0.9, 0.999, 1e-2
 
     def __init__(self, network, lr):
         self.lr = lr
@@ -42,8 +42,7 @@ class MemberAdam:
     def _views(self, flat):
         sizes = [shape.numel() for shape in self._shapes]
         return [
-            piece.view(shape)
-            for piece, shape in zip(flat.split(sizes), self._shapes, strict=True)
+            piece.view(shape) for piece, shape in zip(flat.split(sizes), self._shapes, strict=True)
         ]
 
     def grad_of(self, parameters):

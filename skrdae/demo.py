@@ -1,0 +1,169 @@
+"""The digit experiment in miniature, on the images that scikit-learn ships."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from tqdm.auto import tqdm
+
+from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
+
+_LAMS = np.round(np.geomspace(0.8, 2.0, 7), 2)
+_CONTAMINATIONS = np.round(np.linspace(0.02, 0.14, 7), 2)
+_N_FOLDS = 3
+
+
+def one_class_digits(digit, seed, share=0.05):
+    """Return all images of one digit with a few of others among them.
+
+    Parameters
+    ----------
+    digit : int
+        The normal class, 0 to 9.
+    seed : int
+        Draws the others.
+    share : float, default=0.05
+        The others' share of the total.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, 64)
+        Pixels in [0, 1].
+    y : ndarray of shape (n_samples,)
+        1 for the other digits.
+    """
+    rng = np.random.default_rng(seed)
+    images, digits = load_digits(return_X_y=True)
+    normal = np.flatnonzero(digits == digit)
+    n_others = round(len(normal) * share / (1 - share))
+    others = rng.choice(np.flatnonzero(digits != digit), n_others, replace=False)
+    rows = rng.permutation(np.concatenate([normal, others]))
+    return images[rows] / 16, (digits[rows] != digit).astype(int)
+
+
+def run_demo(digit=4, seed=0, output="skrdae-demo.png"):
+    """Tune both detectors, print the table, draw the picture.
+
+    Parameters
+    ----------
+    digit, seed : int
+        See :func:`one_class_digits`.
+    output : str or path
+        Where the picture goes.
+
+    Returns
+    -------
+    list of dict
+        The rows of the table.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing.
+    OSError
+        If `output` cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            'the demo draws a picture and needs matplotlib: pip install "skrdae[plot]"'
+        ) from error
+    output = Path(output)
+    if not output.parent.is_dir():
+        raise OSError(f"there is no folder {str(output.parent)!r} to write the picture to")
+
+    X, y = one_class_digits(digit, seed)
+    print(f"{len(X)} images of 8 x 8 pixels: the digit {digit}, and {y.sum()} others to find.")
+    robust = RobustDeepAutoencoder(
+        hidden_layer_sizes=(32, 8),
+        output_activation="sigmoid",
+        scaler=None,
+        contamination="auto",
+        max_iter=10,
+        n_epochs=10,
+        lr=3e-3,
+        n_estimators=1,
+        random_state=seed,
+    )
+    forest = IsolationForest(random_state=seed)
+    searches = {
+        "RobustDeepAutoencoder": (robust, "lam", _LAMS),
+        "IsolationForest": (forest, "contamination", _CONTAMINATIONS),
+    }
+    folds = StratifiedKFold(_N_FOLDS, shuffle=True, random_state=seed)
+    rows = []
+    n_fits = sum(len(grid) for _, _, grid in searches.values()) * _N_FOLDS
+    with tqdm(total=n_fits, desc="GridSearchCV", unit="fit") as bar:
+
+        def f1(detector, X, y):
+            bar.update()
+            return f1_score(y, _flags(detector, X))
+
+        for name, (detector, parameter, grid) in searches.items():
+            start = time.perf_counter()
+            search = GridSearchCV(detector, {parameter: grid}, scoring=f1, cv=folds).fit(X, y)
+            seconds = time.perf_counter() - start
+            best = search.best_estimator_
+            scores = _scores(best, X)
+            rows.append(
+                {
+                    "detector": name,
+                    "chosen": f"{parameter}={search.best_params_[parameter]:g}",
+                    "F1": f1_score(y, _flags(best, X)),
+                    "ROC AUC": roc_auc_score(y, scores),
+                    "AP": average_precision_score(y, scores),
+                    "seconds": seconds,
+                }
+            )
+            if name == "RobustDeepAutoencoder":
+                robust = best
+    print(_table(rows))
+    _draw(Figure(figsize=(9, 4.2), layout="constrained"), robust, X, y, output)
+    print(f"The most anomalous images, and how they split: {output}")
+    return rows
+
+
+def _flags(detector, X):
+    labels = detector.predict(X)
+    # scikit-learn's own detectors say −1 where PyOD's say 1.
+    return labels if hasattr(detector, "decision_scores_") else (labels == -1).astype(int)
+
+
+def _scores(detector, X):
+    scores = detector.decision_function(X)
+    return scores if hasattr(detector, "decision_scores_") else -scores
+
+
+def _table(rows):
+    lines = [
+        f"{'detector':<23}{'chosen':<21}{'F1':>6}{'ROC AUC':>9}{'AP':>7}{'seconds':>9}",
+        "-" * 75,
+    ]
+    for row in rows:
+        lines.append(
+            f"{row['detector']:<23}{row['chosen']:<21}{row['F1']:>6.3f}{row['ROC AUC']:>9.3f}"
+            f"{row['AP']:>7.3f}{row['seconds']:>9.1f}"
+        )
+    return "\n".join(lines)
+
+
+def _draw(figure, detector, X, y, output, n_images=8):
+    top = np.argsort(-detector.decision_function(X))[:n_images]
+    low_rank, sparse = detector.decompose(X[top])
+    axes = figure.subplots(3, n_images)
+    parts = (("X", X[top]), ("L", low_rank), ("S", sparse))
+    for line, (name, images) in zip(axes, parts, strict=True):
+        style = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1} if name == "S" else {"cmap": "gray_r"}
+        for k, (ax, image) in enumerate(zip(line, images, strict=True)):
+            ax.imshow(image.reshape(8, 8), **style)
+            ax.set(xticks=[], yticks=[])
+            if name == "X":
+                ax.set_title("foreign" if y[top[k]] else "own", fontsize=9)
+        line[0].set_ylabel(name, rotation=0, labelpad=14, va="center")
+    figure.suptitle("The most anomalous images: X = L + S")
+    figure.savefig(output, dpi=130)

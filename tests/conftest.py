@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_breast_cancer, load_digits
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """All fours among scikit-learn's digits, and ten others: X in [0, 1], y = 1 for the others."""
+    images, labels = load_digits(return_X_y=True)
+    rng = np.random.default_rng(0)
+    others = rng.choice(np.flatnonzero(labels != 4), 10, replace=False)
+    rows = rng.permutation(np.concatenate([np.flatnonzero(labels == 4), others]))
+    return images[rows] / 16, (labels[rows] != 4).astype(int)
+
+
+@pytest.fixture(scope="session")
+def cancer():
+    """Benign breast tumours and twenty malignant ones: X of 30 features, y = 1 for malignant."""
+    X, target = load_breast_cancer(return_X_y=True)
+    rng = np.random.default_rng(0)
+    malignant = rng.choice(np.flatnonzero(target == 0), 20, replace=False)
+    rows = rng.permutation(np.concatenate([np.flatnonzero(target == 1), malignant]))
+    return X[rows], (target[rows] == 0).astype(int)
+
+
+@pytest.fixture(scope="session")
+def plane():
+    """300 rows near a plane in 8 dimensions, the first 6 far off it."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 8)) + 0.05 * rng.normal(size=(300, 8))
+    X[:6] += rng.normal(scale=4, size=(6, 8))
+    return X

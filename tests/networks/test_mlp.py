@@ -1,0 +1,66 @@
+import pytest
+import torch
+
+from skrdae._random import member_generators
+from skrdae.networks.mlp import ACTIVATIONS, MemberMLP
+
+CPU = torch.device("cpu")
+
+
+def _network(seeds, activation="tanh", output="identity", sizes=(7, 3), n_features=11):
+    return MemberMLP(n_features, sizes, activation, output, member_generators(seeds), CPU)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("output", ACTIVATIONS)
+def test_gradients_are_those_of_autograd(activation, output):
+    network = _network([0, 1, 2], activation, output).double()
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 20, 11, generator=generator, dtype=torch.float64)
+    weight_grads = [torch.empty_like(w) for w in network.weights]
+    bias_grads = [torch.empty_like(b) for b in network.biases]
+    values = network.values(x)
+    network.backward_from(values, 2 * (values[-1] - x), weight_grads, bias_grads)
+
+    plain = {
+        "identity": lambda z: z,
+        "relu": torch.relu,
+        "tanh": torch.tanh,
+        "sigmoid": torch.sigmoid,
+    }
+    parameters = [
+        p.detach().clone().requires_grad_() for p in (*network.weights, *network.biases)
+    ]
+    weights, biases = parameters[:4], parameters[4:]
+    h = x
+    for layer in range(4):
+        h = plain[output if layer == 3 else activation](h @ weights[layer] + biases[layer])
+    torch.testing.assert_close(values[-1], h.detach())
+    expected = torch.autograd.grad((h - x).square().sum(), parameters)
+    for found, right in zip([*weight_grads, *bias_grads], expected, strict=True):
+        torch.testing.assert_close(found, right)
+
+
+def test_the_first_members_of_a_larger_stack_are_those_of_a_smaller_one():
+    two, five = _network([3, 4]), _network([3, 4, 5, 6, 7])
+    for a, b in zip(two.parameters(), five.parameters(), strict=True):
+        assert torch.equal(a, b[:2])
+
+
+def test_select_and_assign_move_members():
+    network = _network([0, 1, 2])
+    x = torch.randn(3, 5, 11)
+    some = network.select(torch.tensor([2, 0]))
+    assert torch.equal(some(x[[2, 0]]), network(x)[[2, 0]])
+    other = _network([8, 9, 10])
+    other.assign(torch.tensor([2, 0]), some)
+    assert torch.equal(other(x)[[0, 2]], network(x)[[0, 2]])
+    some.weights[0].zero_()  # a copy: the source keeps its weights
+    assert network.weights[0].all()
+
+
+def test_decode_of_encode_is_forward():
+    network = _network([0])
+    x = torch.randn(1, 5, 11)
+    assert network.encode(x).shape == (1, 5, 3)
+    assert torch.equal(network.decode(network.encode(x)), network(x))

@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+import torch
+
+from skrdae.networks.products import member_matmul
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_slice_is_the_same_product_made_alone(seed):
+    rng = np.random.default_rng(seed)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(120):
+        rows, inner, columns = (int(np.exp(rng.uniform(0, np.log(700)))) for _ in range(3))
+        k = int(rng.integers(2, 9))
+        a = torch.randn(k, rows, inner, generator=generator)
+        b = torch.randn(k, inner, columns, generator=generator)
+        for left, right in (
+            (a, b),
+            (a.mT.contiguous().mT, b),
+            (a, b.mT.contiguous().mT),
+        ):
+            together = member_matmul(left, right)
+            torch.testing.assert_close(together, torch.bmm(left, right), rtol=1e-4, atol=1e-3)
+            for i in range(k):
+                alone = member_matmul(left[i : i + 1], right[i : i + 1])
+                assert torch.equal(together[i : i + 1], alone), (rows, inner, columns)
+
+
+def test_out_is_written():
+    a, b = torch.randn(3, 20, 300), torch.randn(3, 300, 5)
+    out = torch.empty(3, 20, 5)
+    assert member_matmul(a, b, out=out) is out
+    assert torch.equal(out, member_matmul(a, b))

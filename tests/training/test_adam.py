@@ -1,0 +1,55 @@
+import torch
+
+from skrdae._random import member_generators
+from skrdae.networks.mlp import MemberMLP
+from skrdae.training.adam import MemberAdam
+
+
+def _network(n_members=2):
+    generators = member_generators(range(n_members))
+    return MemberMLP(5, (4, 2), "tanh", "identity", generators, torch.device("cpu"))
+
+
+def _fill(optimiser, generator):
+    for grad in optimiser.grads.values():
+        grad.copy_(torch.randn(grad.shape, generator=generator))
+
+
+def test_steps_are_those_of_torch():
+    network, twin = _network(), _network()
+    mine = MemberAdam(network, lr=0.01)
+    theirs = torch.optim.Adam(twin.parameters(), lr=0.01, eps=MemberAdam._EPS)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        _fill(mine, generator)
+        for p, grad in zip(twin.parameters(), mine.grad_of(network.parameters()), strict=True):
+            p.grad = grad.clone()
+        mine.step()
+        theirs.step()
+    for a, b in zip(network.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_selected_members_go_on_as_before():
+    network = _network(3)
+    optimiser = MemberAdam(network, lr=0.01)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        _fill(optimiser, generator)
+        optimiser.step()
+    some = torch.tensor([2, 0])
+    part = network.select(some)
+    part_optimiser = optimiser.select(part, some)
+    for _ in range(3):
+        _fill(optimiser, generator)
+        pairs = zip(
+            optimiser.grad_of(network.parameters()),
+            part_optimiser.grad_of(part.parameters()),
+            strict=True,
+        )
+        for whole, selected in pairs:
+            selected.copy_(whole[some])
+        optimiser.step()
+        part_optimiser.step()
+    for whole, selected in zip(network.parameters(), part.parameters(), strict=True):
+        assert torch.equal(whole[some], selected)
