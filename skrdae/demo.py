@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 
-_LAMS = np.round(np.geomspace(0.8, 2.0, 7), 2)
+_LAMS = np.round(np.geomspace(1.4, 2.4, 7), 2)
 _CONTAMINATIONS = np.round(np.linspace(0.02, 0.14, 7), 2)
 _N_FOLDS = 3
 
@@ -80,13 +80,12 @@ def run_demo(digit=4, seed=0, output="skrdae-demo.png"):
     X, y = one_class_digits(digit, seed)
     print(f"{len(X)} images of 8 x 8 pixels: the digit {digit}, and {y.sum()} others to find.")
     robust = RobustDeepAutoencoder(
-        hidden_layer_sizes=(32, 8),
+        hidden_layer_sizes=(64, 10),
         output_activation="sigmoid",
         scaler=None,
         contamination="auto",
         max_iter=10,
         n_epochs=10,
-        lr=3e-3,
         n_estimators=1,
         random_state=seed,
     )

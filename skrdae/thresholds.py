@@ -83,7 +83,7 @@ def thresholder_threshold(thresholder, scores):
     if getattr(fitted, "thresh_", None) is not None and -np.inf < lower < upper < np.inf:
         # Find the cut inside the gap, for rows that will fall there.
         while lower < (middle := lower + (upper - lower) / 2) < upper:
-            if np.ravel(fitted.predict(np.array([middle])))[0]:
+            if fitted.predict(np.full(2, middle))[0]:  # of one score alone pythresh makes a scalar
                 upper = middle
             else:
                 lower = middle

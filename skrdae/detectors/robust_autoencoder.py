@@ -136,7 +136,7 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     >>> from skrdae import RobustDeepAutoencoder
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(200, 2)) @ rng.normal(size=(2, 6))  # on a plane
-    >>> X[:5] += rng.normal(scale=4, size=(5, 6))  # five rows off it
+    >>> X[:5] += rng.normal(scale=8, size=(5, 6))  # five rows off it
     >>> detector = RobustDeepAutoencoder(contamination=0.025, random_state=0).fit(X)
     >>> np.flatnonzero(detector.labels_).tolist()
     [0, 1, 2, 3, 4]

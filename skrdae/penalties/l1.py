@@ -14,9 +14,9 @@ class L1(GroupPenalty):
     --------
     >>> import torch
     >>> from skrdae.penalties import L1
-    >>> residual = torch.tensor([[[3.0, -0.5], [-2.0, 1.0]]])
+    >>> residual = torch.tensor([[[4.0, -0.5], [-2.0, 1.0]]])
     >>> L1().prox(residual, lam=torch.tensor([1.0])).tolist()
-    [[[2.0, -0.0], [-1.0, 0.0]]]
+    [[[3.0, -0.0], [-1.0, 0.0]]]
     """
 
     def norms(self, residual):

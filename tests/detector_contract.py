@@ -1,0 +1,355 @@
+"""What every detector must do. A concrete test class supplies ``detector`` and what differs."""
+
+import copy
+import io
+import pickle
+import warnings
+
+import joblib
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from pyod.models.base import BaseDetector
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError, UndefinedMetricWarning
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+
+class DetectorContract:
+    """Inherit, set ``detector`` (a class) and ``variants`` (keyword arguments worth checking)."""
+
+    detector = None
+    variants = ({},)
+    wrong = ()  # (keyword arguments, words the message must hold)
+
+    common_wrong = (
+        ({"contamination": 0.0}, "contamination"),
+        ({"contamination": 0.6}, "contamination"),
+        ({"contamination": "half"}, "contamination"),
+        ({"contamination": np.nan}, "contamination"),
+        ({"contamination": True}, "contamination"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": 2.5}, "batch_size"),
+        ({"lr": 0}, "lr"),
+        ({"lr": "fast"}, "lr"),
+        ({"n_estimators": 0}, "n_estimators"),
+        ({"n_estimators": True}, "n_estimators"),
+        ({"scaler": "quantile"}, "scaler"),
+        ({"device": "tpu9"}, "device"),
+        ({"device": 3}, "device"),
+        ({"device": "cuda:99"}, "device"),
+        ({"random_state": "seed"}, "random_state"),
+        ({"verbose": -1}, "verbose"),
+    )
+
+    def make(self, **options):
+        return self.detector(**({"random_state": 0} | options))
+
+    # ------------------------------------------------------------------------- scikit-learn
+
+    def test_check_estimator(self):
+        for options in self.variants:
+            with warnings.catch_warnings():
+                # Some checks of scikit-learn itself warn on some versions.
+                warnings.simplefilter("ignore")
+                results = check_estimator(self.detector(**options), on_fail=None, on_skip=None)
+            assert len(results) > 40
+            failed = [r for r in results if r["status"] not in ("passed", "skipped")]
+            assert not failed, options
+            skipped = {r["check_name"] for r in results if r["status"] == "skipped"}
+            assert skipped <= {"check_array_api_input"}
+
+    def test_round_trips_score_the_same(self, plane):
+        for options in self.variants:
+            detector = self.make(**options).fit(plane)
+            expected = detector.decision_function(plane)
+            buffer = io.BytesIO()
+            joblib.dump(detector, buffer)
+            buffer.seek(0)
+            copies = (
+                pickle.loads(pickle.dumps(detector)),
+                joblib.load(buffer),
+                copy.deepcopy(detector),
+                clone(detector).fit(plane),
+            )
+            for other in copies:
+                assert np.array_equal(other.decision_function(plane), expected)
+                assert np.array_equal(other.predict(plane), detector.labels_)
+
+    def test_a_pickle_is_as_small_as_its_weights(self, plane):
+        detector = self.make().fit(plane)
+        weights = sum(
+            p.numel() * 4
+            for value in vars(detector).values()
+            if isinstance(value, torch.nn.Module)
+            for p in value.parameters()
+        )
+        assert len(pickle.dumps(detector)) < 2 * weights + 8 * len(plane) * 4 + 20_000
+
+    def test_feature_names(self, plane):
+        names = [f"f{j}" for j in range(plane.shape[1])]
+        expected = self.make().fit(plane).decision_scores_
+        for frame in (pd.DataFrame(plane, columns=names), pl.DataFrame(plane, schema=names)):
+            detector = self.make().fit(frame)
+            assert detector.feature_names_in_.tolist() == names
+            assert np.array_equal(detector.decision_scores_, expected)
+            assert np.array_equal(detector.decision_function(frame), expected)
+        with pytest.raises(ValueError, match="feature names"):
+            detector.predict(pd.DataFrame(plane, columns=names[::-1]))
+        with pytest.raises(ValueError, match="8 features"):
+            self.make().fit(plane).predict(plane[:, :5])
+
+    def test_grid_search_in_a_pipeline(self, cancer):
+        X, y = cancer
+        pipeline = make_pipeline(StandardScaler(), self.make(scaler=None))
+        name = self.detector.__name__.lower()
+        folds = StratifiedKFold(2, shuffle=True, random_state=0)
+        search = GridSearchCV(pipeline, {f"{name}__lr": [1e-3, 1e-2]}, cv=folds).fit(X, y)
+        assert search.best_score_ > 0.7
+        assert search.best_estimator_.predict(X).shape == y.shape
+
+    def test_not_fitted(self, plane):
+        for method in ("decision_function", "predict", "predict_proba", "explain"):
+            with pytest.raises(NotFittedError):
+                getattr(self.make(), method)(plane)
+
+    # ------------------------------------------------------------------- trusted twice
+
+    def test_scores_do_not_depend_on_the_company(self, cancer):
+        X, _ = cancer
+        order = np.random.default_rng(0).permutation(len(X))
+        for options in self.variants:
+            detector = self.make(**options).fit(X)
+            scores = detector.decision_function(X)
+            assert np.array_equal(detector.decision_scores_, scores)
+            assert np.array_equal(detector.decision_function(X[order]), scores[order])
+            alone = [detector.decision_function(X[i : i + 1])[0] for i in range(40)]
+            assert np.array_equal(alone, scores[:40])
+            for stop in (2, 63, 64, 65, 130):
+                assert np.array_equal(detector.decision_function(X[1:stop]), scores[1:stop])
+            assert np.array_equal(detector.predict(X[order]), detector.labels_[order])
+
+    def test_two_fits_are_equal_and_global_random_state_is_untouched(self, plane):
+        for options in self.variants:
+            before = np.random.get_state()[1].copy(), torch.get_rng_state()
+            first, second = (self.make(**options).fit(plane).decision_scores_ for _ in range(2))
+            other = self.make(**options, random_state=1).fit(plane).decision_scores_
+            self.make(**options, random_state=None).fit(plane)
+            assert np.array_equal(first, second)
+            assert not np.array_equal(first, other)
+            assert np.array_equal(before[0], np.random.get_state()[1])
+            assert torch.equal(before[1], torch.get_rng_state())
+
+    def test_a_random_state_object_draws_on(self, plane):
+        state = np.random.RandomState(0)
+        first = self.make(random_state=state).fit(plane).decision_scores_
+        assert np.array_equal(first, self.make(random_state=0).fit(plane).decision_scores_)
+        assert not np.array_equal(first, self.make(random_state=state).fit(plane).decision_scores_)
+
+    def test_finds_what_is_planted(self, plane, cancer):
+        detector = self.make(contamination=0.02).fit(plane)
+        assert detector.labels_[:6].all()
+        assert detector.labels_.sum() == 6
+        X, y = cancer
+        assert self.make().fit(X).score(X, y) > 0.85
+
+    # ------------------------------------------------------------------- threshold and labels
+
+    def test_contamination_is_the_share_flagged(self, cancer):
+        X, _ = cancer
+        for share in (0.01, 0.1, 0.5, np.float32(0.1)):
+            detector = self.make(contamination=share).fit(X)
+            assert detector.labels_.sum() == pytest.approx(share * len(X), abs=1)
+            assert np.array_equal(detector.labels_, detector.decision_scores_ > detector.threshold_)
+            assert np.array_equal(detector.labels_, detector.fit_predict(X))
+
+    def test_a_pythresh_object_is_copied(self, cancer):
+        from pythresh.thresholds.iqr import IQR
+
+        X, _ = cancer
+        thresholder = IQR()
+        before = copy.deepcopy(vars(thresholder))
+        detector = self.make(contamination=thresholder).fit(X)
+        assert vars(thresholder) == before
+        expected = IQR().fit(detector.decision_scores_)
+        assert np.array_equal(detector.labels_, expected.labels_)
+        assert np.array_equal(detector.predict(X), expected.labels_)
+        assert 0 < detector.labels_.mean() < 0.5
+        new = X[:50] + np.random.default_rng(0).normal(size=(50, X.shape[1])) * X.std(axis=0) / 4
+        assert np.array_equal(
+            detector.predict(new), expected.predict(detector.decision_function(new))
+        )
+        assert np.array_equal(clone(detector).fit(X).labels_, detector.labels_)
+
+    def test_probabilities_and_confidence_are_pyods(self, cancer):
+        X, _ = cancer
+        detector = self.make().fit(X)
+        reference = _AsPyOD(detector)
+        for method in ("linear", "unify"):
+            np.testing.assert_allclose(
+                detector.predict_proba(X, method=method), reference.predict_proba(X, method=method)
+            )
+        confidence = detector.predict_confidence(X)
+        np.testing.assert_allclose(confidence, reference.predict_confidence(X))
+        assert ((confidence >= 0) & (confidence <= 1)).all()
+        both = detector.predict_proba(X, return_confidence=True)
+        assert np.array_equal(both[1], detector.predict(X, return_confidence=True)[1])
+        labels, stats = detector.predict_with_rejection(X, return_stats=True)
+        expected = reference.predict_with_rejection(X, return_stats=True, c_r=0.1)
+        assert np.array_equal(labels, expected[0])
+        np.testing.assert_allclose(stats, expected[1])
+        assert set(np.unique(labels)) <= {-2, 0, 1}
+        with pytest.raises(ValueError, match="method"):
+            detector.predict_proba(X, method="logistic")
+        with pytest.raises(ValueError, match="delta"):
+            detector.predict_with_rejection(X, delta=0)
+
+    def test_shares_add_up_to_the_score(self, cancer):
+        X, _ = cancer
+        for options in self.variants:
+            detector = self.make(**options).fit(X)
+            shares = detector.explain(X)
+            assert shares.shape == X.shape
+            assert (shares >= 0).all()
+            np.testing.assert_allclose(shares.sum(axis=1), detector.decision_scores_, rtol=1e-4)
+
+    def test_a_planted_feature_is_named_first(self, cancer):
+        X = cancer[0].copy()
+        rng = np.random.default_rng(0)
+        rows, columns = rng.permutation(len(X))[:10], rng.integers(0, X.shape[1], 10)
+        X[rows, columns] += 15 * X.std(axis=0)[columns]
+        shares = self.make().fit(X).explain(X[rows])
+        assert np.array_equal(shares.argmax(axis=1), columns)
+
+    def test_score_is_the_area_under_the_curve(self, cancer):
+        X, y = cancer
+        detector = self.make().fit(X, y)
+        assert detector.score(X, y) == roc_auc_score(y, detector.decision_scores_)
+        assert np.array_equal(detector.decision_scores_, self.make().fit(X).decision_scores_)
+        with pytest.warns(UndefinedMetricWarning):
+            assert np.isnan(detector.score(X, np.zeros(len(X))))
+
+    # ------------------------------------------------------------------------------ bad input
+
+    def test_wrong_parameters_are_named(self, plane):
+        for options, word in (*self.common_wrong, *self.wrong):
+            detector = self.make(**options)
+            with pytest.raises((ValueError, TypeError), match=word):
+                detector.fit(plane)
+            assert vars(detector) == vars(self.make(**options)), options
+
+    def test_a_failed_fit_leaves_the_estimator_as_it_was(self, plane):
+        detector = self.make().fit(plane)
+        before, scores = vars(detector).copy(), detector.decision_function(plane)
+        bad = plane[:, :4].copy()
+        bad[3, 2] = np.nan
+        with pytest.raises(ValueError, match="NaN"):
+            detector.fit(bad)
+        with pytest.raises(ValueError, match="contamination"):
+            detector.set_params(contamination=2.0).fit(plane)
+        detector.set_params(contamination=before["contamination"])
+        assert vars(detector).keys() == before.keys()
+        assert all(vars(detector)[key] is before[key] for key in before)
+        assert np.array_equal(detector.decision_function(plane), scores)
+
+    @pytest.mark.parametrize(
+        ("data", "word"),
+        [
+            (np.array([[1.0, np.nan], [2.0, 3.0]]), "NaN"),
+            (np.array([[1.0, np.inf], [2.0, 3.0]]), "infinity"),
+            (np.array([1.0, 2.0]), "Reshape"),
+            (np.zeros((0, 3)), "0 sample"),
+            (np.zeros((3, 0)), "0 feature"),
+            (np.array([["a", "b"], ["c", "d"]], dtype=object), "could not convert"),
+            (np.array([[1.7e308, 0.0], [-1.7e308, 1.0], [1.7e308, 2.0], [-1.7e308, 1.0]]), "widely"),
+            (np.ones((3, 3)) + 1j, "[Cc]omplex"),
+        ],
+    )
+    def test_impossible_data(self, data, word, plane):
+        with pytest.raises((ValueError, TypeError), match=word):
+            self.make().fit(data)
+
+    def test_awkward_data_give_finite_scores(self):
+        rng = np.random.default_rng(0)
+        normal = rng.normal(size=(60, 4))
+        one_wild = normal.copy()
+        one_wild[7, 2] = 1e30
+        cases = {
+            "one row": normal[:1],
+            "two rows": normal[:2],
+            "one feature": normal[:, :1],
+            "fewer rows than a batch": normal[:5],
+            "one more row than a batch": rng.normal(size=(33, 4)),
+            "constant column": np.c_[normal, np.full(60, 3.0)],
+            "constant column of rounding errors": np.c_[normal, np.full(60, 0.1) * 3],
+            "all rows equal": np.ones((50, 3)),
+            "all zero": np.zeros((50, 3)),
+            "duplicates": np.repeat(normal[:3], 20, axis=0),
+            "huge": normal * 1e30,
+            "tiny": normal * 1e-30,
+            "denormal": normal * 1e-310,
+            "one wild cell": one_wild,
+            "wide": rng.normal(size=(20, 500)),
+            "float16": normal.astype(np.float16),
+            "float32": normal.astype(np.float32),
+            "int": (normal * 10).astype(int),
+            "uint8": rng.integers(0, 255, (60, 4)).astype(np.uint8),
+            "bool": normal > 0,
+            "object": normal.astype(object),
+            "Fortran order": np.asfortranarray(normal),
+            "list": normal.tolist(),
+        }
+        for options in self.variants:
+            for name, X in cases.items():
+                given = np.array(X, copy=True)
+                detector = self.make(**options).fit(X)
+                scores = detector.decision_scores_
+                assert np.isfinite(scores).all(), (options, name)
+                assert np.array_equal(scores, detector.decision_function(X)), (options, name)
+                assert np.isfinite(detector.predict_proba(X)).all(), name
+                assert np.isfinite(detector.predict_proba(X, method="unify")).all(), name
+                assert np.isfinite(detector.predict_confidence(X)).all(), name
+                assert np.isfinite(detector.explain(X)).all(), name
+                assert np.array_equal(given, np.asarray(X)), name
+        wild = self.make().fit(one_wild)
+        assert wild.decision_scores_.argmax() == 7
+
+    def test_a_far_new_row_scores_highest(self, plane):
+        detector = self.make().fit(plane)
+        far = np.zeros((4, plane.shape[1]))
+        far[np.arange(4), np.arange(4)] = [1e2, 1e4, 1e8, 1e30]
+        scores = detector.decision_function(far)
+        assert np.isfinite(scores).all()
+        assert scores.min() > detector.decision_scores_.max()
+        assert (np.diff(scores) > 0).all()
+
+    def test_silent_by_default_and_a_bar_on_request(self, plane, capfd):
+        self.make().fit(plane)
+        out, err = capfd.readouterr()
+        assert (out, err) == ("", "")
+        self.make(verbose=1).fit(plane)
+        out, err = capfd.readouterr()
+        assert out == ""
+        assert self.detector.__name__ in err
+
+
+class _AsPyOD(BaseDetector):
+    """PyOD's own arithmetic over a detector's scores."""
+
+    def __init__(self, detector):
+        self.detector, self.contamination = detector, float(detector.contamination)
+        self.decision_scores_ = detector.decision_scores_
+        self._classes = 2
+        self._process_decision_scores()
+
+    def fit(self, X, y=None):
+        return self
+
+    def decision_function(self, X):
+        return self.detector.decision_function(X)

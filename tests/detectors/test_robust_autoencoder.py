@@ -1,0 +1,328 @@
+import numpy as np
+import pytest
+import torch
+from detector_contract import DetectorContract
+from sklearn.exceptions import ConvergenceWarning
+
+from skrdae import RobustDeepAutoencoder
+from skrdae.penalties import PENALTIES
+
+names = pytest.mark.parametrize("penalty", PENALTIES)
+
+
+def _fit(X, **options):
+    return RobustDeepAutoencoder(**({"random_state": 0} | options)).fit(X)
+
+
+def _single(X, **options):
+    """One member, trained for long enough to reconstruct."""
+    settings = {"n_estimators": 1, "max_iter": 10, "n_epochs": 5, "lr": 3e-3}
+    return _fit(X, **(settings | options))
+
+
+class TestContract(DetectorContract):
+    detector = RobustDeepAutoencoder
+    variants = (
+        {},
+        {"penalty": "l1"},
+        {"penalty": "l21_features"},
+        {"contamination": "auto"},
+        {"n_estimators": 3},
+        {"n_estimators": 1, "hidden_layer_sizes": (16, 8, 3), "activation": "relu"},
+        {"max_samples": "auto", "activation": "sigmoid", "scaler": "minmax", "lam": 1.5},
+    )
+    wrong = (
+        ({"lam": -1}, "lam"),
+        ({"lam": np.nan}, "lam"),
+        ({"lam": "big"}, "lam"),
+        ({"lam": None}, "lam"),
+        ({"penalty": "l2"}, "penalty"),
+        ({"hidden_layer_sizes": ()}, "hidden_layer_sizes"),
+        ({"hidden_layer_sizes": (8, 0)}, "hidden_layer_sizes"),
+        ({"hidden_layer_sizes": (8, 2.5)}, "hidden_layer_sizes"),
+        ({"hidden_layer_sizes": (8, True)}, "hidden_layer_sizes"),
+        ({"hidden_layer_sizes": 8}, "hidden_layer_sizes"),
+        ({"hidden_layer_sizes": "64"}, "hidden_layer_sizes"),
+        ({"activation": "swish"}, "activation"),
+        ({"output_activation": None}, "output_activation"),
+        ({"max_iter": 0}, "max_iter"),
+        ({"n_epochs": 1.5}, "n_epochs"),
+        ({"tol": -1e-3}, "tol"),
+        ({"max_samples": 0}, "max_samples"),
+        ({"max_samples": 1.5}, "max_samples"),
+        ({"max_samples": "all"}, "max_samples"),
+        ({"store_decomposition": "yes"}, "store_decomposition"),
+    )
+
+
+# ------------------------------------------------------------------------------- λ
+
+
+@names
+def test_a_larger_lam_never_flags_more_rows_of_one_network(penalty, digits):
+    detector = _single(digits[0], penalty=penalty, lam=1.0, contamination="auto", scaler=None)
+    flagged, largest = [], np.inf
+    for lam in np.geomspace(0.05, 50, 25):
+        detector._lam = torch.tensor([lam], dtype=torch.float32)
+        flagged.append(detector.predict(digits[0]).sum())
+        sparse = np.linalg.norm(detector.decompose(digits[0])[1])
+        assert sparse <= largest * (1 + 1e-6) + 1e-9
+        largest = sparse
+    assert (np.diff(flagged) <= 0).all()
+    assert flagged[0] > 0
+    assert flagged[-1] == 0
+
+
+@names
+def test_the_ends_of_lam(penalty, digits):
+    X = digits[0]
+    nothing = _single(X, penalty=penalty, lam=0.0, contamination="auto", scaler=None)
+    np.testing.assert_allclose(
+        X - nothing.decompose(X)[1], nothing.decompose(X)[0], atol=1e-12
+    )  # λ = 0: what the network leaves goes to S, to the last bit of it
+    assert nothing.history_[-1]["constraint"] == 0
+    plain = _single(X, penalty=penalty, lam=np.inf, contamination="auto", scaler=None)
+    low_rank, sparse = plain.decompose(X)
+    assert not sparse.any()
+    assert np.array_equal(low_rank, X)
+    assert not plain.labels_.any()
+    assert plain.lam_ == np.inf
+
+
+def test_l1_with_lam_above_every_residual_is_the_plain_autoencoder(digits):
+    """On data in [0, 1] no residual exceeds 1, so λ ≥ 1 changes nothing: an old trap."""
+    options = {"penalty": "l1", "scaler": None, "output_activation": "sigmoid"}
+    at_one = _single(digits[0], lam=1.0, **options)
+    plain = _single(digits[0], lam=np.inf, **options)
+    assert np.array_equal(at_one.decision_scores_, plain.decision_scores_)
+    assert all(row["sparse_share"] == 0 for row in at_one.history_)
+
+
+@names
+def test_auto_lam_is_the_quantile_of_the_last_residual(penalty, digits):
+    X = digits[0]
+    # In the first iteration L is X itself.
+    detector = _single(X, penalty=penalty, contamination=0.2, scaler=None, max_iter=1)
+    residual = _residual(detector, X)
+    if penalty == "l21":
+        norms = np.linalg.norm(residual, axis=1)
+    elif penalty == "l1":
+        norms = np.abs(residual).ravel()
+    else:
+        norms = np.linalg.norm(residual, axis=0)
+    # λ is one of the norms, which NumPy finds a rounding error above or below.
+    assert (norms > detector.lam_ * (1 + 1e-5)).sum() == len(norms) - round(0.8 * len(norms))
+    assert np.abs(norms / detector.lam_ - 1).min() < 1e-5
+
+
+def test_auto_lam_spreads_the_shares_of_the_members(plane):
+    detector = _fit(plane, n_estimators=5, contamination=0.1)
+    assert detector.lam_.shape == (5,)
+    assert detector.history_[-1]["lam"] == pytest.approx(detector.lam_.mean(), rel=1e-5)
+    one = _fit(plane, n_estimators=1, contamination=0.1)
+    assert np.isscalar(one.lam_)
+
+
+# ---------------------------------------------------------------------------- auto threshold
+
+
+def _residual(detector, X):
+    """X − D(E(X)) of a single member with scaler=None, worked out here in NumPy."""
+    act = {"tanh": np.tanh, "identity": lambda z: z, "sigmoid": lambda z: 1 / (1 + np.exp(-z))}
+    network, h = detector.network_, X
+    for weight, bias, name in zip(
+        network.weights, network.biases, network.activations, strict=True
+    ):
+        h = act[name](h @ weight[0].numpy().astype(float) + bias[0].numpy())
+    return X - h
+
+
+def test_auto_flags_exactly_the_rows_whose_norm_exceeds_lam(digits):
+    X, _ = digits
+    detector = _single(X, lam=1.4, contamination="auto", scaler=None, store_decomposition=True)
+    norms = np.linalg.norm(_residual(detector, X), axis=1)
+    np.testing.assert_allclose(detector.decision_scores_, norms, rtol=1e-4)
+    assert 0 < detector.labels_.sum() < len(X) / 2
+    assert detector.threshold_ == detector.lam_
+    assert np.array_equal(detector.labels_, detector.decision_scores_ > detector.lam_)
+    assert np.array_equal(detector.labels_, (detector.sparse_ != 0).any(axis=1))
+    assert np.array_equal(detector.predict(X), detector.labels_)
+
+
+def test_auto_flags_rows_with_an_entry_above_lam_for_l1(digits):
+    X, _ = digits
+    detector = _single(X, penalty="l1", lam=0.6, contamination="auto", scaler=None)
+    flagged = np.abs(_residual(detector, X)).max(axis=1) > 0.6
+    assert 0 < flagged.sum() < len(X)
+    assert np.array_equal(detector.labels_, flagged)
+    assert np.array_equal(detector.labels_, (detector.decompose(X)[1] != 0).any(axis=1))
+
+
+def test_auto_members_vote(plane):
+    detector = _fit(plane, n_estimators=5, contamination="auto", lam=4.0)
+    rows = torch.from_numpy(detector.scaler_.transform(plane))
+    with torch.no_grad():
+        norms = np.linalg.norm(detector._residual(rows, rows).numpy(), axis=2)
+    votes = (norms > 4.0).sum(axis=0)
+    assert len(np.unique(votes)) > 2  # they do not all agree
+    assert np.array_equal(detector.labels_, votes >= 3)
+
+
+# ------------------------------------------------------------------------------ decomposition
+
+
+@names
+@pytest.mark.parametrize("n_estimators", [1, 4])
+def test_decomposition_adds_up_and_is_row_by_row(penalty, n_estimators, cancer):
+    X, _ = cancer
+    detector = _fit(X, penalty=penalty, n_estimators=n_estimators, store_decomposition=True)
+    low_rank, sparse = detector.decompose(X)
+    np.testing.assert_allclose(low_rank + sparse, X, rtol=1e-12)
+    assert np.array_equal(detector.low_rank_, low_rank)
+    assert np.array_equal(detector.sparse_, sparse)
+    some = detector.decompose(X[10:13])
+    assert np.array_equal(some[0], low_rank[10:13])
+    if penalty != "l21_features":
+        assert 0 < (sparse != 0).any(axis=1).mean() < (0.4 if penalty == "l21" else 1.01)
+    else:
+        assert 0 < (sparse != 0).any(axis=0).sum() < X.shape[1]
+    refitted = detector.set_params(store_decomposition=False).fit(X)
+    assert not hasattr(refitted, "low_rank_")
+
+
+def test_decomposition_solves_its_own_equation(digits):
+    X, _ = digits
+    detector = _single(X, contamination=0.05, scaler=None)
+    low_rank, sparse = detector.decompose(X)
+    residual = torch.from_numpy(X - (low_rank + _residual_of(detector, low_rank)))[None]
+    again = PENALTIES["l21"].prox(residual, detector._lam.double())[0].numpy()
+    assert np.linalg.norm(again - sparse) < 0.02 * np.linalg.norm(sparse)
+
+
+def _residual_of(detector, low_rank):
+    """D(E(L)) − L."""
+    return -_residual(detector, low_rank)
+
+
+def test_the_wild_cells_go_to_the_sparse_part(digits):
+    clean = digits[0]
+    rng = np.random.default_rng(0)
+    wild = rng.random(clean.shape) < 0.02
+    X = np.where(wild, 1 - np.round(clean), clean)
+    detector = _single(X, penalty="l1", lam=0.3, scaler=None, max_iter=20, n_epochs=10)
+    low_rank, sparse = detector.decompose(X)
+    assert np.abs(sparse[wild]).mean() > 8 * np.abs(sparse[~wild]).mean()
+    assert np.square(low_rank - clean).mean() < 0.6 * np.square(X - clean).mean()
+
+
+def test_transform_encodes_the_cleaned_rows(plane):
+    detector = _fit(plane, n_estimators=2)
+    codes = detector.transform(plane)
+    assert codes.shape == (300, 2 * 3)
+    rows = torch.from_numpy(detector.scaler_.transform(plane))
+    with torch.no_grad():
+        sparse = detector._member_sparse(rows)
+        expected = detector.network_.encode((rows - sparse).clamp(-10, 10)).numpy()
+    np.testing.assert_allclose(codes, np.concatenate(list(expected), axis=1), atol=1e-5)
+    assert np.array_equal(detector.transform(plane[5:6]), codes[5:6])
+    raw = np.concatenate(list(detector.network_.encode(rows.expand(2, -1, -1)).numpy()), axis=1)
+    assert np.abs(raw[:6] - codes[:6]).max() > 0.01  # not the raw rows
+
+
+def test_inverse_transform_gives_the_reconstruction_in_units_of_the_data(plane):
+    X = plane * [1, 10, 100, 1, 1, 1, 1, 1] + 5
+    detector = _single(X, lam=np.inf, max_iter=40)
+    back = detector.inverse_transform(detector.transform(X))
+    normal = slice(6, None)
+    error = ((X - back)[normal] ** 2).sum() / ((X - X.mean(axis=0))[normal] ** 2).sum()
+    assert error < 0.05
+    with pytest.raises(ValueError, match="columns"):
+        detector.inverse_transform(np.zeros((2, 5)))
+
+
+def test_output_names_and_frames(plane):
+    import pandas as pd
+
+    detector = _fit(plane, n_estimators=2).set_output(transform="pandas")
+    frame = detector.transform(plane)
+    assert isinstance(frame, pd.DataFrame)
+    assert frame.columns.tolist() == [f"robustdeepautoencoder{j}" for j in range(6)]
+    assert detector.get_feature_names_out().tolist() == frame.columns.tolist()
+
+
+# -------------------------------------------------------------------------------- members
+
+
+def test_the_first_member_of_an_ensemble_is_the_single_fit(plane):
+    options = {"lam": 2.0, "max_samples": 100, "random_state": 3}
+    many, one = _fit(plane, n_estimators=4, **options), _fit(plane, n_estimators=1, **options)
+    for a, b in zip(many.network_.parameters(), one.network_.parameters(), strict=True):
+        assert torch.equal(a[:1], b)
+    assert np.array_equal(many.transform(plane)[:, :3], one.transform(plane))
+
+
+def test_scores_are_brought_to_one_scale(plane):
+    detector = _fit(plane, n_estimators=3, lam=2.0)
+    rows = torch.from_numpy(detector.scaler_.transform(plane))
+    with torch.no_grad():
+        members = detector._member_scores(rows).double().numpy()
+    means = members.mean(axis=1)
+    expected = (members / means[:, None]).mean(axis=0) * means.mean()
+    np.testing.assert_allclose(detector.decision_scores_, expected, rtol=1e-5)
+
+
+def test_max_samples(plane):
+    scores = {
+        size: _fit(plane, max_samples=size).decision_scores_ for size in (50, 50 / 300, "auto")
+    }
+    assert np.array_equal(scores[50], scores[50 / 300])
+    assert np.array_equal(_fit(plane, max_samples=256).decision_scores_, scores["auto"])
+    full = _fit(plane, max_samples=1.0).decision_scores_
+    with pytest.warns(UserWarning, match="max_samples"):
+        assert np.array_equal(_fit(plane, max_samples=1000).decision_scores_, full)
+
+
+# ------------------------------------------------------------------------------- convergence
+
+
+def test_convergence(plane):
+    with pytest.warns(ConvergenceWarning, match="tol"):
+        detector = _single(plane, tol=1e-12, max_iter=3)
+    assert detector.n_iter_ == len(detector.history_) == 3
+    detector = _single(plane, tol=0.05, max_iter=100, n_estimators=2)
+    last = detector.history_[-1]
+    assert detector.n_iter_ < 100
+    assert min(last["constraint"], last["change"]) < 0.05
+    assert len(_single(plane, max_iter=5).history_) == 5  # no tol: as many as asked, in silence
+
+
+def test_training_lowers_the_objective(digits):
+    history = _single(digits[0], scaler=None, lam=2.0).history_
+    objectives = [row["objective"] for row in history]
+    assert objectives[-1] < 0.5 * objectives[0]
+
+
+# ------------------------------------------------------------------------------------ devices
+
+
+def test_a_pickle_holds_cpu_copies(plane):
+    detector = _fit(plane)
+    state = detector.__getstate__()
+    assert state["device_"] == torch.device("cpu")
+    assert all(p.device.type == "cpu" for p in state["network_"].parameters())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_gpu_agrees_with_cpu_and_loads_without_it(cancer):
+    import pickle
+
+    X, _ = cancer
+    gpu, cpu = _fit(X, device="cuda"), _fit(X, device="cpu")
+    assert gpu.device_.type == "cuda"
+    ranks = [np.argsort(np.argsort(d.decision_scores_)) for d in (gpu, cpu)]
+    assert np.corrcoef(*ranks)[0, 1] > 0.999
+    moved = pickle.loads(pickle.dumps(gpu))
+    assert moved.device_.type == "cpu"
+    np.testing.assert_allclose(moved.decision_function(X), gpu.decision_scores_, rtol=1e-3)
+    order = np.random.default_rng(0).permutation(len(X))
+    assert np.array_equal(gpu.decision_function(X[order]), gpu.decision_scores_[order])
