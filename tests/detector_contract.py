@@ -267,7 +267,10 @@ class DetectorContract:
             (np.zeros((0, 3)), "0 sample"),
             (np.zeros((3, 0)), "0 feature"),
             (np.array([["a", "b"], ["c", "d"]], dtype=object), "could not convert"),
-            (np.array([[1.7e308, 0.0], [-1.7e308, 1.0], [1.7e308, 2.0], [-1.7e308, 1.0]]), "widely"),
+            (
+                np.array([[1.7e308, 0.0], [-1.7e308, 1.0], [1.7e308, 2.0], [-1.7e308, 1.0]]),
+                "widely",
+            ),
             (np.ones((3, 3)) + 1j, "[Cc]omplex"),
         ],
     )

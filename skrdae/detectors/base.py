@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from skrdae._device import resolve_device
 from skrdae._random import member_seeds
 from skrdae._validation import check_data, check_parameters
+from skrdae.networks.workspace import Workspace
 from skrdae.preprocessing import SCALERS, ColumnScaler
 from skrdae.thresholds import labels_threshold, quantile_threshold, thresholder_threshold
 from skrdae.training.minibatch import map_chunks
@@ -75,14 +76,14 @@ class BaseTorchDetector(BaseDetector):
         """
 
     @abstractmethod
-    def _member_scores(self, rows):
+    def _member_scores(self, rows, workspace):
         """Score rows: a (n, d) tensor → (K, n), the higher the more anomalous."""
 
     @abstractmethod
-    def _member_shares(self, rows):
+    def _member_shares(self, rows, workspace):
         """Split :meth:`_member_scores` over the features: (n, d) → (K, n, d)."""
 
-    def _member_votes(self, rows):
+    def _member_votes(self, rows, workspace):
         """Say which rows each member finds anomalous: (n, d) → (K, n), 1.0 or 0.0.
 
         Needed where ``contamination="auto"`` is allowed.
@@ -200,15 +201,18 @@ class BaseTorchDetector(BaseDetector):
         return check_data(self, X, reset=False)
 
     def _map(self, function, X):
-        """Apply a function of scaled rows on the device to validated X; give NumPy float64.
+        """Apply a function of scaled rows and a workspace to validated X; give NumPy float64.
 
-        `function` is as in :func:`~skrdae.training.minibatch.map_chunks`.
+        Otherwise `function` is as in :func:`~skrdae.training.minibatch.map_chunks`.
         """
         pieces = []
+        # One a call, because several threads may score at once.
+        workspace = Workspace(self.device_)
         with torch.no_grad():
             for start in range(0, len(X), _BLOCK_ROWS):
                 block = self.scaler_.transform(X[start : start + _BLOCK_ROWS])
-                pieces.append(map_chunks(function, torch.from_numpy(block).to(self.device_)))
+                rows = torch.from_numpy(block).to(self.device_)
+                pieces.append(map_chunks(lambda chunk: function(chunk, workspace), rows))
         axis = -2 if pieces[0].dim() == 3 else -1
         return torch.cat(pieces, dim=axis).numpy().astype(np.float64)
 

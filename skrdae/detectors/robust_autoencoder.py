@@ -289,24 +289,25 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     def _clip(self, rows):
         return rows.clamp(-self.scaler_.bound_, self.scaler_.bound_)
 
-    def _residual(self, rows, low_rank):
-        """X − D(E(L)) of every member: (n, d) and (K, n, d) or (n, d) → (K, n, d)."""
-        k = self.network_.n_members
-        return rows - self.network_(self._clip(low_rank).expand(k, *rows.shape))
+    def _residual(self, rows, low_rank, workspace):
+        """X − D(E(L)) of every member: (n, d), and (K, n, d) or (n, d) → (K, n, d)."""
+        shown = self._clip(low_rank).expand(self.network_.n_members, *rows.shape)
+        out = workspace.take("residual", *shown.shape)
+        return torch.sub(rows, self.network_(shown, workspace), out=out)
 
-    def _member_scores(self, rows):
-        return PENALTIES[self.penalty].row_values(self._residual(rows, rows))
+    def _member_scores(self, rows, workspace):
+        return PENALTIES[self.penalty].row_values(self._residual(rows, rows, workspace))
 
-    def _member_shares(self, rows):
-        return PENALTIES[self.penalty].row_shares(self._residual(rows, rows))
+    def _member_shares(self, rows, workspace):
+        return PENALTIES[self.penalty].row_shares(self._residual(rows, rows, workspace))
 
     def _prox(self, residual):
         lam = self._lam.to(residual.device)
         norms = None if self._norms is None else self._norms.to(residual.device)
         return PENALTIES[self.penalty].prox(residual, lam, norms)
 
-    def _member_votes(self, rows):
-        sparse = self._prox(self._residual(rows, rows))
+    def _member_votes(self, rows, workspace):
+        sparse = self._prox(self._residual(rows, rows, workspace))
         return (sparse != 0).any(dim=-1).to(rows.dtype)
 
     def _vote_threshold(self):
@@ -315,11 +316,11 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             return self.lam_
         return super()._vote_threshold()
 
-    def _member_sparse(self, rows):
+    def _member_sparse(self, rows, workspace):
         """S of every member with the network as it is: (n, d) → (K, n, d)."""
-        sparse = self._prox(self._residual(rows, rows))
+        sparse = self._prox(self._residual(rows, rows, workspace))
         for _ in range(_DECOMPOSE_ITER - 1):
-            again = self._prox(self._residual(rows, rows - sparse))
+            again = self._prox(self._residual(rows, rows - sparse, workspace))
             # A row whose cleaned version the network explains within λ would go back to S = 0
             # and from there to where it was, for ever: it keeps the S it has.
             vanished = (again == 0).all(dim=-1, keepdim=True)
@@ -347,8 +348,9 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         sparse = self._map(self._member_sparse, X).mean(axis=0) * self.scaler_.scale_
         return X - sparse, sparse
 
-    def _member_codes(self, rows):
-        return self.network_.encode(self._clip(rows - self._member_sparse(rows)))
+    def _member_codes(self, rows, workspace):
+        cleaned = self._clip(rows - self._member_sparse(rows, workspace))
+        return self.network_.encode(cleaned, workspace)
 
     def transform(self, X):
         """Encode the cleaned rows: the bottleneck's values for L.

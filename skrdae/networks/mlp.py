@@ -8,6 +8,8 @@ from torch import nn
 
 from skrdae.networks.products import member_matmul
 
+_backward = torch.ops.aten
+
 
 def _sigmoid_(x):
     # By way of tanh, whose vectorised and scalar code agree to the last bit; torch.sigmoid's
@@ -15,13 +17,22 @@ def _sigmoid_(x):
     return x.mul_(0.5).tanh_().add_(1).mul_(0.5)
 
 
-#: name → (in-place function, its in-place product with the derivative written in terms of its
-#: value). Working from values lets a training step keep one tensor a layer.
+#: name → (in-place function, in-place product of a gradient with the derivative, told from the
+#: function's value). Working from values lets a training step keep one tensor a layer.
 ACTIVATIONS = {
     "identity": (lambda x: x, lambda grad, value: grad),
-    "relu": (torch.relu_, lambda grad, value: grad.mul_(value > 0)),
-    "tanh": (torch.tanh_, lambda grad, value: grad.mul_(1 - value.square())),
-    "sigmoid": (_sigmoid_, lambda grad, value: grad.mul_(value * (1 - value))),
+    "relu": (
+        torch.relu_,
+        lambda grad, value: _backward.threshold_backward(grad, value, 0, grad_input=grad),
+    ),
+    "tanh": (
+        torch.tanh_,
+        lambda grad, value: _backward.tanh_backward(grad, value, grad_input=grad),
+    ),
+    "sigmoid": (
+        _sigmoid_,
+        lambda grad, value: _backward.sigmoid_backward(grad, value, grad_input=grad),
+    ),
 }
 
 
@@ -76,30 +87,38 @@ class MemberMLP(nn.Module):
         """K."""
         return self.weights[0].shape[0]
 
-    def forward(self, x):
+    def forward(self, x, workspace=None):
         """Reconstruct: (K, n, d) → (K, n, d)."""
-        return self.decode(self.encode(x))
+        return self.values(x, workspace)[-1]
 
-    def encode(self, x):
+    def encode(self, x, workspace=None):
         """Return the bottleneck's codes: (K, n, d) → (K, n, units)."""
-        return self._layers(x, 0, self.n_encoder_layers)[-1]
+        return self._layers(x, 0, self.n_encoder_layers, workspace)[-1]
 
-    def decode(self, code):
+    def decode(self, code, workspace=None):
         """Return the data that codes stand for: (K, n, units) → (K, n, d)."""
-        return self._layers(code, self.n_encoder_layers, len(self.weights))[-1]
+        return self._layers(code, self.n_encoder_layers, len(self.weights), workspace)[-1]
 
-    def values(self, x):
-        """Return the value of every layer, input first: what `backward_from` needs."""
-        return self._layers(x, 0, len(self.weights))
+    def values(self, x, workspace=None):
+        """Return the value of every layer, input first: what `backward_from` needs.
 
-    def _layers(self, x, start, stop):
+        With a :class:`~skrdae.networks.workspace.Workspace` they lie in its buffers and last
+        until the next call with it.
+        """
+        return self._layers(x, 0, len(self.weights), workspace)
+
+    def _layers(self, x, start, stop, workspace):
         values = [x]
         for layer in range(start, stop):
-            z = member_matmul(values[-1], self.weights[layer]).add_(self.biases[layer])
+            weight, h = self.weights[layer], values[-1]
+            out = None
+            if workspace is not None:
+                out = workspace.take(f"value {layer}", *h.shape[:2], weight.shape[2])
+            z = member_matmul(h, weight, out=out).add_(self.biases[layer])
             values.append(ACTIVATIONS[self.activations[layer]][0](z))
         return values
 
-    def backward_from(self, values, grad, weight_grads, bias_grads):
+    def backward_from(self, values, grad, weight_grads, bias_grads, workspace):
         """Back-propagate a loss's gradient.
 
         Parameters
@@ -110,13 +129,15 @@ class MemberMLP(nn.Module):
             Gradient with respect to the output; overwritten.
         weight_grads, bias_grads : list of Tensor
             Where the gradients of `weights` and `biases` are written.
+        workspace : Workspace
         """
         for layer in reversed(range(len(self.weights))):
             grad = ACTIVATIONS[self.activations[layer]][1](grad, values[layer + 1])
             member_matmul(values[layer].transpose(1, 2), grad, out=weight_grads[layer])
             torch.sum(grad, dim=1, keepdim=True, out=bias_grads[layer])
             if layer:
-                grad = member_matmul(grad, self.weights[layer].transpose(1, 2))
+                out = workspace.take(f"grad {layer}", *values[layer].shape)
+                grad = member_matmul(grad, self.weights[layer].transpose(1, 2), out=out)
 
     def select(self, members):
         """Return a network of some of the members, whose weights are copies.

@@ -47,7 +47,24 @@ class GroupPenalty(ABC):
 
     def value(self, sparse):
         """Return Ω(S) of each member, a float64 tensor of shape (n_members,)."""
-        return self.norms(sparse).sum(dim=(1, 2), dtype=_accumulator(sparse))
+        return self.value_after_prox(self.norms(sparse), torch.zeros(len(sparse)).to(sparse))
+
+    def value_after_prox(self, norms, lam):
+        """Return Ω of the prox of a residual with these norms, without making it.
+
+        Parameters
+        ----------
+        norms : Tensor of shape (n_members, …)
+            As :meth:`norms` returns them.
+        lam : Tensor of shape (n_members,)
+
+        Returns
+        -------
+        Tensor of shape (n_members,)
+        """
+        # Single precision on MPS, which has no other.
+        dtype = torch.float32 if norms.device.type == "mps" else torch.float64
+        return (norms - lam.view(-1, 1, 1)).clamp_(min=0).sum(dim=(1, 2), dtype=dtype)
 
     def prox(self, residual, lam, norms=None):
         r"""Return the minimiser of :math:`\tfrac12\|S - R\|_F^2 + \lambda\,\Omega(S)`.
@@ -79,12 +96,14 @@ class GroupPenalty(ABC):
         """Return the smallest λ of each member for which the prox is zero, shape (n_members,)."""
         return self.norms(residual).amax(dim=(1, 2))
 
-    def lam_quantile(self, residual, quantile):
+    @staticmethod
+    def lam_quantile(norms, quantile):
         """Return the λ of each member under or at which a share of its groups falls.
 
         Parameters
         ----------
-        residual : Tensor of shape (n_members, n_samples, n_features)
+        norms : Tensor of shape (n_members, …)
+            As :meth:`norms` returns them.
         quantile : sequence of n_members floats in [0, 1]
             The share of the groups that the prox leaves at zero; at least one group stays.
 
@@ -93,15 +112,10 @@ class GroupPenalty(ABC):
         Tensor of shape (n_members,)
             One of the member's group norms.
         """
-        norms = self.norms(residual).flatten(1)  # shape: (K, groups)
+        norms = norms.flatten(1)  # shape: (K, groups)
         n_groups = norms.shape[1]
         ranks = [min(max(round(q * n_groups), 1), n_groups) for q in quantile]
         # kthvalue, because torch.quantile refuses more than 2 ** 24 entries.
         return torch.stack(
             [row.kthvalue(rank).values for row, rank in zip(norms, ranks, strict=True)]
         )
-
-
-def _accumulator(tensor):
-    """Float64 for sums over a whole matrix, except on MPS, which has none."""
-    return torch.float32 if tensor.device.type == "mps" else torch.float64

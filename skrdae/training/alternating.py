@@ -4,9 +4,13 @@ from dataclasses import dataclass
 
 import torch
 
+from skrdae.networks.workspace import Workspace
 from skrdae.training.adam import MemberAdam
 from skrdae.training.history import IterationRecord
-from skrdae.training.minibatch import PASS_ROWS, train_epochs
+from skrdae.training.minibatch import CHUNK_ROWS, train_epochs
+
+# Entries a pass over the rows works on at once: small enough to stay in the cache.
+_PART_SIZE = 2**18
 
 
 @dataclass
@@ -115,7 +119,11 @@ def alternate(
 
 
 class _Stack:
-    """The members still training and their state."""
+    """The members still training and their state.
+
+    Beside the data it holds three matrices for each member: L, the residual of this iteration and
+    what was left of the last one. Everything else is made for a few rows at a time.
+    """
 
     def __init__(self, network, data, penalty, lam, quantile, bound, lr, generators):
         self.members = torch.arange(len(generators), device=data.device)
@@ -123,59 +131,52 @@ class _Stack:
         self.optimiser = MemberAdam(self.network, lr)
         self.penalty, self.quantile, self.bound = penalty, quantile, bound
         self.generators = list(generators)
+        self.workspace = Workspace(data.device)
         self.data = data
-        self.lam = None if lam is None else torch.tensor(lam, dtype=data.dtype, device=data.device)
-        self.clean = data.clamp(-bound, bound)  # L, as the network sees it
-        self.sparse = None  # S; None while it is zero
+        self.low_rank = data.clone(memory_format=torch.contiguous_format)  # L
+        self.residual = torch.empty_like(self.low_rank)  # X − D(E(L))
         self.rest = None  # X − D(E(L)) − S of the iteration before
-        self.norms = None
-        self.total = _sums(data.square()).sqrt()  # shape: (K,)
+        self.norms = None  # of the groups of the residual
+        self.lam = None if lam is None else torch.tensor(lam, dtype=data.dtype, device=data.device)
+        self.penalty_value = 0.0  # Ω(S)
+        self.total = sum(_squares(self.data[:, rows]) for rows in self._parts()).sqrt()
+
+    def _parts(self):
+        """Slices of rows, whose number depends on the width alone."""
+        n_samples, n_features = self.data.shape[1:]
+        size = max(_PART_SIZE // n_features, CHUNK_ROWS)
+        return [slice(start, start + size) for start in range(0, n_samples, size)]
 
     def train(self, n_epochs, batch_size):
         train_epochs(
             self.network,
             self.optimiser,
-            self.clean,
+            self.low_rank,
+            bound=self.bound,
             n_epochs=n_epochs,
             batch_size=batch_size,
             generators=self.generators,
+            workspace=self.workspace,
         )
 
     def shrink(self, iteration):
         """Take the prox of the residual; return the history row and each member's criterion."""
-        residual = torch.cat(
-            [
-                x - self.network(low_rank)
-                for x, low_rank in zip(
-                    self.data.split(PASS_ROWS, 1), self.clean.split(PASS_ROWS, 1), strict=True
-                )
-            ],
-            dim=1,
-        )
-        if self.sparse is None:
-            objective = _sums(residual.square())
-        else:
-            objective = _sums((residual - self.sparse).square())
-            value = self.penalty.value(self.sparse)
-            # With λ = ∞, S is zero and so is its penalty.
-            objective += torch.where(value > 0, self.lam * value, torch.zeros_like(value))
+        error = self._find_residual()
+        # With λ = ∞ or at the start, S and its penalty are zero.
+        charge = 0.0
+        if self.lam is not None:
+            charge = torch.nan_to_num(self.lam * self.penalty_value).cpu()
+        self.norms = self._residual_norms()
         if self.quantile is not None:
-            self.lam = self.penalty.lam_quantile(residual, self.quantile)
-        if self.penalty.across_rows:
-            self.norms = self.penalty.norms(residual)
-        self.sparse = self.penalty.prox(residual, self.lam)
-        self.clean = (self.data - self.sparse).clamp_(-self.bound, self.bound)
-        rest = residual.sub_(self.sparse)
-        # D(E(L)) + S is X − rest, so that their changes are the same.
-        change = self.data - rest if self.rest is None else self.rest - rest
-        self.rest = rest
+            self.lam = self.penalty.lam_quantile(self.norms, self.quantile)
+        self.penalty_value = self.penalty.value_after_prox(self.norms, self.lam)
+        sparse, rest, change = self._split_residual()
         scale = torch.where(self.total > 0, self.total, torch.ones_like(self.total))
-        constraint = _sums(rest.square()).sqrt() / scale
-        change = _sums(change.square()).sqrt() / scale
+        constraint, change = rest.sqrt() / scale, change.sqrt() / scale
         record = IterationRecord(
             iteration=iteration,
-            objective=objective.mean().item(),
-            sparse_share=(_sums(self.sparse.square()).sqrt() / scale).mean().item(),
+            objective=(error + charge).mean().item(),
+            sparse_share=(sparse.sqrt() / scale).mean().item(),
             constraint=constraint.mean().item(),
             change=change.mean().item(),
             lam=self.lam.mean().item(),
@@ -183,21 +184,61 @@ class _Stack:
         )
         return record.row(), torch.minimum(constraint, change)
 
+    def _find_residual(self):
+        """Fill in the residual; return ‖L − D(E(L))‖² of each member."""
+        error = 0.0
+        for rows in self._parts():
+            low_rank, data = self.low_rank[:, rows], self.data[:, rows]
+            shown = self.workspace.take("batch", *low_rank.shape)
+            torch.clamp(low_rank, -self.bound, self.bound, out=shown)
+            fit = self.network(shown, self.workspace)
+            torch.sub(data, fit, out=self.residual[:, rows])
+            error = error + _squares(torch.sub(low_rank, fit, out=shown))
+        return error
+
+    def _residual_norms(self):
+        if self.penalty.across_rows:
+            return self.penalty.norms(self.residual)
+        return torch.cat([self.penalty.norms(self.residual[:, r]) for r in self._parts()], dim=1)
+
+    def _split_residual(self):
+        """Set L = X − S and the rest; return ‖S‖², ‖rest‖² and ‖change of the rest‖²."""
+        first = self.rest is None
+        if first:
+            self.rest = torch.empty_like(self.residual)
+        sums = torch.zeros(3, len(self.generators), dtype=torch.float64)
+        for rows in self._parts():
+            data, residual, before = self.data[:, rows], self.residual[:, rows], self.rest[:, rows]
+            norms = self.norms if self.penalty.across_rows else self.norms[:, rows]
+            sparse = self.penalty.prox(residual, self.lam, norms)
+            torch.sub(data, sparse, out=self.low_rank[:, rows])
+            residual.sub_(sparse)
+            sums[0] += _squares(sparse)
+            sums[1] += _squares(residual)
+            # D(E(L)) + S is X − rest, so that their changes are the same. Before the first
+            # iteration it is zero.
+            sums[2] += _squares(torch.sub(data if first else before, residual, out=before))
+        self.residual, self.rest = self.rest, self.residual
+        return sums
+
     def keep(self, mask):
         """Drop the members outside the mask."""
         network = self.network.select(mask)
         self.optimiser = self.optimiser.select(network, mask)
         self.network = network
-        self.members, self.lam, self.total = self.members[mask], self.lam[mask], self.total[mask]
-        self.data, self.clean = self.data[mask], self.clean[mask]
-        self.sparse, self.rest = self.sparse[mask], self.rest[mask]
         kept = mask.nonzero().flatten().tolist()
+        for name in ("members", "lam", "penalty_value", "norms", "total"):
+            setattr(self, name, getattr(self, name)[mask])
+        for name in ("low_rank", "residual", "rest"):
+            setattr(self, name, getattr(self, name)[mask])
+        # One matrix that all members see stays one.
+        self.data = self.data[: len(kept)] if self.data.stride(0) == 0 else self.data[mask]
         self.generators = [self.generators[k] for k in kept]
         if self.quantile is not None:
             self.quantile = [self.quantile[k] for k in kept]
 
 
-def _sums(values):
-    """Sum over rows and features in double precision (single on MPS, which has no other)."""
-    dtype = torch.float32 if values.device.type == "mps" else torch.float64
-    return values.sum(dim=(1, 2), dtype=dtype)
+def _squares(values):
+    """Return the sum of squares of each member's matrix, in double precision on the CPU."""
+    norms = torch.linalg.vector_norm(values, dim=(1, 2))
+    return norms.cpu().double().square()

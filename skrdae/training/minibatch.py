@@ -7,9 +7,6 @@ import torch
 #: score independent of the rows scored with it. Small, so that a single row stays cheap.
 CHUNK_ROWS = 64
 
-#: Rows a training pass outside the minibatches takes at once, to bound its memory.
-PASS_ROWS = 8192
-
 
 def map_chunks(function, data):
     """Apply a row-wise function to data in chunks of ``CHUNK_ROWS`` rows.
@@ -37,7 +34,8 @@ def map_chunks(function, data):
         results = function(chunk)
         single = isinstance(results, torch.Tensor)
         results = (results,) if single else results
-        pieces.append([_rows(r, n_real).cpu() for r in results])
+        # Copied, because the function may write its next result to the same place.
+        pieces.append([_rows(r, n_real).to("cpu", copy=True) for r in results])
     joined = tuple(torch.cat(p, dim=_row_axis(p[0])) for p in zip(*pieces, strict=True))
     return joined[0] if single else joined
 
@@ -61,17 +59,17 @@ def shuffled_batches(n_rows, batch_size, generators, device):
     return orders.tensor_split(n_batches, dim=1)
 
 
-def gather(data, batch):
+def gather(data, batch, out=None):
     """Return each member's rows of a batch: data (K, n, d), batch (K, m) → (K, m, d)."""
     n_members, n_rows, n_features = data.shape
-    if n_members == 1:
-        return data[0].index_select(0, batch[0])[None]
-    offsets = torch.arange(n_members, device=batch.device).mul_(n_rows)[:, None]
-    flat = (batch + offsets).view(-1)
-    return data.reshape(-1, n_features).index_select(0, flat).view(n_members, -1, n_features)
+    if out is None:
+        out = data.new_empty(n_members, batch.shape[1], n_features)
+    for k in range(n_members):
+        torch.index_select(data[k], 0, batch[k], out=out[k])
+    return out
 
 
-def train_epochs(network, optimiser, data, *, n_epochs, batch_size, generators):
+def train_epochs(network, optimiser, data, *, bound, n_epochs, batch_size, generators, workspace):
     """Train every member to reconstruct its own rows by least squares.
 
     Parameters
@@ -82,17 +80,22 @@ def train_epochs(network, optimiser, data, *, n_epochs, batch_size, generators):
         Of this network.
     data : Tensor of shape (K, n, d)
         What to reconstruct.
+    bound : float
+        Values beyond ±bound are clipped, as input and as target.
     n_epochs, batch_size : int
     generators : list of K torch.Generator
         Give each member's order of rows.
+    workspace : Workspace
     """
     weight_grads = optimiser.grad_of(network.weights)
     bias_grads = optimiser.grad_of(network.biases)
     for _ in range(n_epochs):
         for batch in shuffled_batches(data.shape[1], batch_size, generators, data.device):
-            x = gather(data, batch)
-            values = network.values(x)
+            shape = (*batch.shape, data.shape[2])
+            x = gather(data, batch, out=workspace.take("batch", *shape)).clamp_(-bound, bound)
+            values = network.values(x, workspace)
+            grad = torch.sub(values[-1], x, out=workspace.take("grad", *shape))
             # Gradient of the squared error of a row, averaged over the rows.
-            grad = (values[-1] - x).mul_(2 / x.shape[1])
-            network.backward_from(values, grad, weight_grads, bias_grads)
+            grad.mul_(2 / shape[1])
+            network.backward_from(values, grad, weight_grads, bias_grads, workspace)
             optimiser.step()

@@ -5,9 +5,11 @@ from detector_contract import DetectorContract
 from sklearn.exceptions import ConvergenceWarning
 
 from skrdae import RobustDeepAutoencoder
+from skrdae.networks.workspace import Workspace
 from skrdae.penalties import PENALTIES
 
 names = pytest.mark.parametrize("penalty", PENALTIES)
+_SPACE = Workspace(torch.device("cpu"))
 
 
 def _fit(X, **options):
@@ -162,7 +164,7 @@ def test_auto_members_vote(plane):
     detector = _fit(plane, n_estimators=5, contamination="auto", lam=4.0)
     rows = torch.from_numpy(detector.scaler_.transform(plane))
     with torch.no_grad():
-        norms = np.linalg.norm(detector._residual(rows, rows).numpy(), axis=2)
+        norms = np.linalg.norm(detector._residual(rows, rows, _SPACE).numpy(), axis=2)
     votes = (norms > 4.0).sum(axis=0)
     assert len(np.unique(votes)) > 2  # they do not all agree
     assert np.array_equal(detector.labels_, votes >= 3)
@@ -221,7 +223,7 @@ def test_transform_encodes_the_cleaned_rows(plane):
     assert codes.shape == (300, 2 * 3)
     rows = torch.from_numpy(detector.scaler_.transform(plane))
     with torch.no_grad():
-        sparse = detector._member_sparse(rows)
+        sparse = detector._member_sparse(rows, _SPACE)
         expected = detector.network_.encode((rows - sparse).clamp(-10, 10)).numpy()
     np.testing.assert_allclose(codes, np.concatenate(list(expected), axis=1), atol=1e-5)
     assert np.array_equal(detector.transform(plane[5:6]), codes[5:6])
@@ -265,7 +267,7 @@ def test_scores_are_brought_to_one_scale(plane):
     detector = _fit(plane, n_estimators=3, lam=2.0)
     rows = torch.from_numpy(detector.scaler_.transform(plane))
     with torch.no_grad():
-        members = detector._member_scores(rows).double().numpy()
+        members = detector._member_scores(rows, _SPACE).double().numpy()
     means = members.mean(axis=1)
     expected = (members / means[:, None]).mean(axis=0) * means.mean()
     np.testing.assert_allclose(detector.decision_scores_, expected, rtol=1e-5)

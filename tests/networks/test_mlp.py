@@ -3,8 +3,14 @@ import torch
 
 from skrdae._random import member_generators
 from skrdae.networks.mlp import ACTIVATIONS, MemberMLP
+from skrdae.networks.workspace import Workspace
 
 CPU = torch.device("cpu")
+
+
+class _DoubleWorkspace(Workspace):
+    def take(self, name, *shape):
+        return super().take(name, *shape).double()
 
 
 def _network(seeds, activation="tanh", output="identity", sizes=(7, 3), n_features=11):
@@ -20,7 +26,9 @@ def test_gradients_are_those_of_autograd(activation, output):
     weight_grads = [torch.empty_like(w) for w in network.weights]
     bias_grads = [torch.empty_like(b) for b in network.biases]
     values = network.values(x)
-    network.backward_from(values, 2 * (values[-1] - x), weight_grads, bias_grads)
+    network.backward_from(
+        values, 2 * (values[-1] - x), weight_grads, bias_grads, _DoubleWorkspace(CPU)
+    )
 
     plain = {
         "identity": lambda z: z,
@@ -28,9 +36,7 @@ def test_gradients_are_those_of_autograd(activation, output):
         "tanh": torch.tanh,
         "sigmoid": torch.sigmoid,
     }
-    parameters = [
-        p.detach().clone().requires_grad_() for p in (*network.weights, *network.biases)
-    ]
+    parameters = [p.detach().clone().requires_grad_() for p in (*network.weights, *network.biases)]
     weights, biases = parameters[:4], parameters[4:]
     h = x
     for layer in range(4):
@@ -64,3 +70,12 @@ def test_decode_of_encode_is_forward():
     x = torch.randn(1, 5, 11)
     assert network.encode(x).shape == (1, 5, 3)
     assert torch.equal(network.decode(network.encode(x)), network(x))
+
+
+def test_a_workspace_changes_no_value():
+    network, workspace = _network([0, 1]), Workspace(CPU)
+    generator = torch.Generator().manual_seed(0)
+    for n_rows in (40, 7, 50):  # buffers shrink and grow
+        x = torch.randn(2, n_rows, 11, generator=generator)
+        assert torch.equal(network(x, workspace), network(x))
+        assert torch.equal(network.encode(x, workspace), network.encode(x))

@@ -52,6 +52,14 @@ def test_value_is_the_definition(name):
 
 
 @names
+def test_value_after_prox_is_the_value_of_the_prox(name):
+    penalty, R = PENALTIES[name], _residual(7, 2, 6, 5)
+    lam = torch.tensor([0.4, 1.5], dtype=R.dtype)
+    found = penalty.value_after_prox(penalty.norms(R), lam)
+    torch.testing.assert_close(found, penalty.value(penalty.prox(R, lam)))
+
+
+@names
 def test_members_do_not_meet(name):
     penalty, R = PENALTIES[name], _residual(1, 3, 6, 5)
     lam = torch.tensor([0.1, 1.0, 3.0], dtype=R.dtype)
@@ -81,8 +89,9 @@ def test_extreme_lam(name):
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
 def test_lam_quantile_leaves_the_share_at_zero(name, share):
     penalty, R = PENALTIES[name], _residual(4, 2, 40, 30)
-    lam = penalty.lam_quantile(R, [share, share])
-    norms = penalty.norms(R).flatten(1)
+    norms = penalty.norms(R)
+    lam = penalty.lam_quantile(norms, [share, share])
+    norms = norms.flatten(1)
     zero = (norms <= lam[:, None]).sum(dim=1)
     assert (zero == max(round(share * norms.shape[1]), 1)).all()
 

@@ -1,0 +1,36 @@
+"""Results on disk: a CSV that says which command and versions made it."""
+
+import csv
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+PICTURES = Path(__file__).parent.parent / "docs" / "images"
+
+
+def write_csv(name, rows, folder=RESULTS):
+    """Write rows (dicts with the same keys) below two lines of provenance; return the path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.csv"
+    packages = ("skrdae", "torch", "scikit-learn", "numpy", "pyod")
+    versions = ", ".join(f"{p} {version(p)}" for p in packages)
+    arguments = [a for a in sys.argv[1:]]
+    if "--data-dir" in arguments:  # where the data lie is nobody's business
+        at = arguments.index("--data-dir")
+        del arguments[at : at + 2]
+    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *arguments])
+    with path.open("w", newline="") as file:
+        file.write(f"# {command}\n")
+        file.write(
+            f"# Python {platform.python_version()}, {versions}; {platform.machine()}, "
+            f"{torch.get_num_threads()} threads\n"
+        )
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: f"{v:.4f}" if isinstance(v, float) else v for k, v in row.items()})
+    return path
