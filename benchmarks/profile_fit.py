@@ -2,8 +2,8 @@
 
     python benchmarks/profile_fit.py
 
-Fits the network of ``mnist_l21.py`` for a few iterations under torch's profiler and lists the
-operations by their own time.
+Makes the fit of ``mnist_l21.py`` under torch's profiler and lists the operations by their own
+time.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import torch
 from datasets import add_data_argument, load_mnist, one_class
 from mnist_l21 import robust
 from report import write_csv
+from sklearn.base import clone
 from torch.profiler import ProfilerActivity, profile
 
 PRODUCTS = ("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm")
@@ -23,9 +24,9 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    X, y = one_class(*load_mnist(arguments.data_dir), digit=4, seed=0)
-    detector = robust(0, contamination=0.05).set_params(max_iter=2)
-    detector.fit(X)  # warms up
+    X, _ = one_class(*load_mnist(arguments.data_dir), digit=4, seed=0)
+    detector = robust(0, contamination=0.05)
+    clone(detector).set_params(max_iter=1).fit(X)  # warms up
     with profile(activities=[ProfilerActivity.CPU]) as run:
         detector.fit(X)
     events = sorted(run.key_averages(), key=lambda e: -e.self_cpu_time_total)

@@ -18,7 +18,7 @@ def write_csv(name, rows, folder=RESULTS):
     path = folder / f"{name}.csv"
     packages = ("skrdae", "torch", "scikit-learn", "numpy", "pyod")
     versions = ", ".join(f"{p} {version(p)}" for p in packages)
-    arguments = [a for a in sys.argv[1:]]
+    arguments = sys.argv[1:]
     if "--data-dir" in arguments:  # where the data lie is nobody's business
         at = arguments.index("--data-dir")
         del arguments[at : at + 2]

@@ -21,13 +21,14 @@ def member_matmul(a, b, out=None):
     n_members, rows, inner = a.shape
     columns = b.shape[2]
     size = rows * inner * columns
-    batched = (inner <= _SHORT and rows > 1 and columns > 1 and size < _LARGE) or size < _TINY
-    if batched or a.device.type != "cpu":
+    vector = size >= _TINY and (rows == 1 or columns == 1)
+    alike = n_members == 1 or size < _TINY or (inner <= _SHORT and size < _LARGE)
+    if a.device.type != "cpu" or (alike and not vector):
         return torch.bmm(a, b, out=out)
     if out is None:
         out = a.new_empty(n_members, rows, columns)
     for k in range(n_members):
-        if rows == 1 or columns == 1:
+        if vector:
             # How a vector product adds up depends on where its result lies in memory, unless
             # that is at the start of a block of its own.
             out[k] = torch.mm(a[k], b[k])

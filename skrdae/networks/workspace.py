@@ -15,12 +15,16 @@ class Workspace:
 
     def __init__(self, device):
         self._device = device
-        self._flat = {}
+        self._flat, self._views = {}, {}
 
     def take(self, name, *shape):
         """Return a tensor of a shape, its content undefined."""
-        size = math.prod(shape)
-        flat = self._flat.get(name)
-        if flat is None or flat.numel() < size:
-            flat = self._flat[name] = torch.empty(size, device=self._device)
-        return flat[:size].view(shape)
+        view = self._views.get((name, shape))
+        if view is None:
+            size = math.prod(shape)
+            flat = self._flat.get(name)
+            if flat is None or flat.numel() < size:
+                flat = self._flat[name] = torch.empty(size, device=self._device)
+                self._views = {k: v for k, v in self._views.items() if k[0] != name}
+            view = self._views[name, shape] = flat[:size].view(shape)
+        return view

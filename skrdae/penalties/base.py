@@ -66,7 +66,7 @@ class GroupPenalty(ABC):
         dtype = torch.float32 if norms.device.type == "mps" else torch.float64
         return (norms - lam.view(-1, 1, 1)).clamp_(min=0).sum(dim=(1, 2), dtype=dtype)
 
-    def prox(self, residual, lam, norms=None):
+    def prox(self, residual, lam, norms=None, out=None):
         r"""Return the minimiser of :math:`\tfrac12\|S - R\|_F^2 + \lambda\,\Omega(S)`.
 
         Each group g is scaled by ``max(1 - lam / norm_g, 0)``.
@@ -80,6 +80,8 @@ class GroupPenalty(ABC):
         norms : Tensor, optional
             The groups' norms where they are known from elsewhere: for a penalty whose groups
             reach over rows, new rows are shrunk by the norms found in training.
+        out : Tensor, optional
+            Where to write the result.
 
         Returns
         -------
@@ -90,7 +92,7 @@ class GroupPenalty(ABC):
         lam = lam.view(-1, 1, 1)
         # A group at or under the threshold is exactly zero, and so is 0 / 0 kept out.
         factor = torch.where(norms > lam, 1 - lam / norms, torch.zeros_like(norms))
-        return residual * factor
+        return torch.mul(residual, factor, out=out)
 
     def lam_max(self, residual):
         """Return the smallest λ of each member for which the prox is zero, shape (n_members,)."""

@@ -1,15 +1,19 @@
 """Adam on one flat buffer for all members of a stacked network."""
 
 import torch
+from torch.optim.adam import adam
+
+# The fused kernel treats what does not fill a vector register at the end of a tensor with other
+# instructions, which round differently. Up to this multiple it has no such remainder.
+_REGISTER = 64
 
 
 class MemberAdam:
     """Adam over all parameters of a network at once.
 
     On construction every parameter becomes a view of one flat buffer, and so do the gradients:
-    a step is a handful of element-wise operations, whatever the number of layers and members.
-    These are element-wise operations of one kind only, without fused kernels whose vectorised
-    body and scalar tail round differently, so that a member's step does not depend on its place.
+    a step is one call of torch's fused kernel, whatever the number of layers and members, and a
+    member's step does not depend, to the last bit, on the others.
 
     Parameters
     ----------
@@ -28,28 +32,29 @@ class MemberAdam:
     # of rows ever give as along one that all rows agree on, and so learns the anomalies first.
     # Gradients are those of a row's squared error, averaged over the batch.
     _EPS = 1e-2
+    # Where gradients have ceased, the averages decay to denormal numbers and stay there, and
+    # arithmetic with those is many times slower. They are cut off long before.
+    _TINY, _FLUSH_EVERY = 1e-30, 64
 
     def __init__(self, network, lr):
         self.lr = lr
         self.n_steps = 0
         parameters = list(network.parameters())
         self._shapes = [p.shape for p in parameters]
-        self._values = torch.cat([p.detach().reshape(-1) for p in parameters])
-        self._grads = torch.zeros_like(self._values)
-        self._mean = torch.zeros_like(self._values)
-        # Not zero, so that squares of vanishing gradients add up to no denormal numbers, which
-        # are slow. Nothing beside the 1e-2 that is added to the root.
-        self._square = torch.full_like(self._values, 1e-30)
-        self._scratch = torch.empty_like(self._values)
-        for parameter, view in zip(parameters, self._views(self._values), strict=True):
+        size = sum(p.numel() for p in parameters)
+        size += -size % _REGISTER
+        values, self._grads, self._mean, self._square = parameters[0].new_zeros(4, size)
+        self._values = values
+        self._step = torch.zeros((), device=values.device)
+        for parameter, view in zip(parameters, self._views(values), strict=True):
+            view.copy_(parameter)
             parameter.data = view
         self.grads = dict(zip(map(id, parameters), self._views(self._grads), strict=True))
 
     def _views(self, flat):
         sizes = [shape.numel() for shape in self._shapes]
-        return [
-            piece.view(shape) for piece, shape in zip(flat.split(sizes), self._shapes, strict=True)
-        ]
+        pieces = flat[: sum(sizes)].split(sizes)
+        return [piece.view(shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
 
     def grad_of(self, parameters):
         """Return the gradient buffers of the given parameters, in their order."""
@@ -58,19 +63,32 @@ class MemberAdam:
     def step(self):
         """Move the parameters by the gradients found in the buffers."""
         self.n_steps += 1
-        correction1 = 1 - self._BETA1**self.n_steps
-        root_correction2 = (1 - self._BETA2**self.n_steps) ** 0.5
-        self._mean.lerp_(self._grads, 1 - self._BETA1)
-        self._square.mul_(self._BETA2).addcmul_(self._grads, self._grads, value=1 - self._BETA2)
-        # Both corrections are moved into the step's length and ε, which saves a pass.
-        torch.sqrt(self._square, out=self._scratch).add_(self._EPS * root_correction2)
-        length = -self.lr * root_correction2 / correction1
-        self._values.addcdiv_(self._mean, self._scratch, value=length)
+        adam(
+            [self._values],
+            [self._grads],
+            [self._mean],
+            [self._square],
+            [],
+            [self._step],
+            fused=True,
+            amsgrad=False,
+            beta1=self._BETA1,
+            beta2=self._BETA2,
+            lr=self.lr,
+            weight_decay=0.0,
+            eps=self._EPS,
+            maximize=False,
+        )
+        if self.n_steps % self._FLUSH_EVERY == 0:
+            self._mean.copy_(torch.hardshrink(self._mean, self._TINY))
+            self._square.clamp_(min=self._TINY)
 
     def select(self, network, members):
         """Return the optimiser of `network`, made of some of this one's members."""
         other = MemberAdam(network, self.lr)
         other.n_steps = self.n_steps
+        other._step.copy_(self._step)
         for mine, theirs in ((self._mean, other._mean), (self._square, other._square)):
-            torch.cat([view[members].reshape(-1) for view in self._views(mine)], out=theirs)
+            for view, target in zip(self._views(mine), other._views(theirs), strict=True):
+                target.copy_(view[members])
         return other

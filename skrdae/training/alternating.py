@@ -210,7 +210,8 @@ class _Stack:
         for rows in self._parts():
             data, residual, before = self.data[:, rows], self.residual[:, rows], self.rest[:, rows]
             norms = self.norms if self.penalty.across_rows else self.norms[:, rows]
-            sparse = self.penalty.prox(residual, self.lam, norms)
+            sparse = self.workspace.take("batch", *residual.shape)
+            self.penalty.prox(residual, self.lam, norms, out=sparse)
             torch.sub(data, sparse, out=self.low_rank[:, rows])
             residual.sub_(sparse)
             sums[0] += _squares(sparse)

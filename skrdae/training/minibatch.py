@@ -61,10 +61,9 @@ def shuffled_batches(n_rows, batch_size, generators, device):
 
 def gather(data, batch, out=None):
     """Return each member's rows of a batch: data (K, n, d), batch (K, m) → (K, m, d)."""
-    n_members, n_rows, n_features = data.shape
     if out is None:
-        out = data.new_empty(n_members, batch.shape[1], n_features)
-    for k in range(n_members):
+        out = data.new_empty(*batch.shape, data.shape[2])
+    for k in range(len(data)):
         torch.index_select(data[k], 0, batch[k], out=out[k])
     return out
 
