@@ -14,7 +14,7 @@ from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 
 _LAMS = np.round(np.geomspace(1.4, 2.4, 7), 2)
 _CONTAMINATIONS = np.round(np.linspace(0.02, 0.14, 7), 2)
-_N_FOLDS = 3
+_N_FOLDS = 5
 
 
 def one_class_digits(digit, seed, share=0.05):
@@ -156,8 +156,11 @@ def _draw(figure, detector, X, y, output, n_images=8):
     low_rank, sparse = detector.decompose(X[top])
     axes = figure.subplots(3, n_images)
     parts = (("X", X[top]), ("L", low_rank), ("S", sparse))
+    reach = np.abs(sparse).max() or 1.0
     for line, (name, images) in zip(axes, parts, strict=True):
-        style = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1} if name == "S" else {"cmap": "gray_r"}
+        style = {"cmap": "gray_r", "vmin": 0, "vmax": 1}
+        if name == "S":
+            style = {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach}
         for k, (ax, image) in enumerate(zip(line, images, strict=True)):
             ax.imshow(image.reshape(8, 8), **style)
             ax.set(xticks=[], yticks=[])
