@@ -2,8 +2,9 @@
 
     python benchmarks/adam_epsilon.py
 
-The network of ``mnist_l21.py`` on the digit 4, 60 epochs, λ chosen without a label, three draws; and
-the detector's defaults on scikit-learn's breast-cancer data with 5 % malignant tumours left in.
+The network of ``mnist_l21.py`` on the digit 4, 60 epochs, λ chosen without a label, three draws;
+and the detector's defaults on scikit-learn's breast-cancer data with 5 % malignant tumours left
+in.
 """
 
 import argparse

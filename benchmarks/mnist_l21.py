@@ -12,6 +12,7 @@ import argparse
 import time
 
 import numpy as np
+import torch
 from datasets import add_data_argument, load_mnist, one_class
 from matplotlib.figure import Figure
 from report import PICTURES, write_csv
@@ -183,9 +184,11 @@ def draw_sweep(rows, digit, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_data_argument(parser)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--draws", type=int, default=5, help="of the digit 4 (default: 5)")
     parser.add_argument("--other-draws", type=int, default=1, help="of the others (default: 1)")
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     X, y = load_mnist(arguments.data_dir)
     tasks = [(4, seed) for seed in range(arguments.draws)]
     tasks += [(d, s) for d in range(10) if d != 4 for s in range(arguments.other_draws)]
