@@ -33,4 +33,4 @@ def member_generators(seeds):
     The generators stay on the CPU whatever the device, so that a fit draws the same numbers
     everywhere.
     """
-    return [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+    return [torch.Generator(device="cpu").manual_seed(int(seed)) for seed in seeds]

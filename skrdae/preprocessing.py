@@ -72,17 +72,19 @@ class ColumnScaler:
             self.center_, self.scale_ = np.zeros(n_features), np.ones(n_features)
             return self
         with np.errstate(over="ignore", invalid="ignore"):
+            smallest, largest = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
+            # A spread of rounding errors alone is none: what is left of a constant column.
+            rounding = 8 * np.finfo(X.dtype).eps * np.maximum(np.abs(smallest), np.abs(largest))
             if self.method == "robust":
                 lower, center, upper = np.percentile(X, [25, 50, 75], axis=0)
                 scale = (upper - lower) / 1.349
-                flat = scale <= 0
+                flat = scale <= rounding
                 scale[flat] = X[:, flat].std(axis=0, dtype=np.float64)
             elif self.method == "standard":
                 center = X.mean(axis=0, dtype=np.float64)
                 scale = X.std(axis=0, dtype=np.float64)
             else:
-                center = X.min(axis=0)
-                scale = X.max(axis=0) - center
+                center, scale = smallest, largest - smallest
         center, scale = np.asarray(center, np.float64), np.asarray(scale, np.float64)
         unusable = ~(np.isfinite(center) & np.isfinite(scale))
         if unusable.any():
@@ -90,9 +92,10 @@ class ColumnScaler:
                 f"Column {int(np.flatnonzero(unusable)[0])} of X spreads too widely to be scaled "
                 "in double precision: divide it by a constant, or take its logarithm."
             )
-        # A spread of rounding errors alone is none: what is left of a constant column.
-        constant = scale <= 8 * np.finfo(np.float64).eps * np.abs(center)
-        self.center_, self.scale_ = center, np.where(constant, 1.0, scale)
+        # Not told from the scale, which for a mean taken over many rows holds rounding errors.
+        constant = largest - smallest <= rounding
+        center = np.where(constant, smallest, center)
+        self.center_, self.scale_ = center, np.where(constant | (scale <= 0), 1.0, scale)
         return self
 
     def transform(self, X):

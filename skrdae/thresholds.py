@@ -75,17 +75,46 @@ def thresholder_threshold(thresholder, scores):
     threshold : float
         In the scores' own units; pythresh's ``thresh_`` is in units of scores scaled to [0, 1].
     """
-    fitted = clone(thresholder, safe=False)
-    fitted.fit(scores)
-    labels = np.asarray(fitted.labels_).ravel().astype(bool)
-    threshold = labels_threshold(scores, labels)
-    lower, upper = scores[~labels].max(initial=-np.inf), scores[labels].min(initial=np.inf)
-    if getattr(fitted, "thresh_", None) is not None and -np.inf < lower < upper < np.inf:
-        # Find the cut inside the gap, for rows that will fall there.
-        while lower < (middle := lower + (upper - lower) / 2) < upper:
-            if fitted.predict(np.full(2, middle))[0]:  # of one score alone pythresh makes a scalar
-                upper = middle
-            else:
-                lower = middle
-        threshold = float(lower)
+    try:
+        fitted = clone(thresholder, safe=False)
+        fitted.fit(scores)
+        labels = np.asarray(fitted.labels_).ravel().astype(bool)
+        if len(labels) != len(scores):
+            raise ValueError(f"it gave {len(labels)} labels for {len(scores)} scores")
+        threshold = labels_threshold(scores, labels)
+        if getattr(fitted, "thresh_", None) is not None:
+            threshold = _find_cut(fitted, scores, labels, threshold)
+    except Exception as error:
+        raise ValueError(
+            f"contamination={thresholder!r} could not be fitted to the scores ({error}). It has to "
+            "be a float in (0, 0.5], 'auto', or an object with pythresh's fit(scores), labels_ "
+            "and predict(scores)."
+        ) from error
     return fitted, threshold
+
+
+def _find_cut(fitted, scores, labels, threshold):
+    """Return where a thresholder's own cut lies, for rows that will fall into the gap."""
+
+    def flags(score):
+        return bool(fitted.predict(np.full(2, score))[0])  # a single score it makes a scalar
+
+    lower, upper = scores[~labels].max(initial=-np.inf), scores[labels].min(initial=np.inf)
+    # Where all training rows are on one side, look further and further out on the other.
+    reach = np.ptp(scores) or max(abs(scores[0]), 1.0)
+    while upper == np.inf and reach < np.finfo(float).max / 4:
+        if flags(lower + reach):
+            upper = lower + reach
+        reach *= 2
+    while lower == -np.inf and reach < np.finfo(float).max / 4:
+        if not flags(upper - reach):
+            lower = upper - reach
+        reach *= 2
+    if not -np.inf < lower < upper < np.inf:
+        return threshold
+    while lower < (middle := lower + (upper - lower) / 2) < upper:
+        if flags(middle):
+            upper = middle
+        else:
+            lower = middle
+    return float(lower)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.datasets import load_breast_cancer, load_digits
 
-torch.set_num_threads(2)
+torch.set_num_threads(min(2, torch.get_num_threads()))
 
 
 @pytest.fixture(scope="session")

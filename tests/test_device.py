@@ -14,7 +14,14 @@ def test_names_and_objects():
 
 
 @pytest.mark.parametrize(
-    ("device", "error"), [("toaster", ValueError), ("cuda:77", ValueError), (None, TypeError)]
+    ("device", "error"),
+    [
+        ("toaster", ValueError),
+        ("cuda:77", ValueError),
+        ("meta", ValueError),
+        ("hpu", ValueError),
+        (None, TypeError),
+    ],
 )
 def test_what_is_not_there_is_an_error(device, error):
     with pytest.raises(error, match="device"):

@@ -7,13 +7,19 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from numpy.random import RandomState
 from pyod.models.base import BaseDetector
 from scipy.special import erf
 from scipy.stats import binom
 from sklearn.base import BaseEstimator
 from sklearn.metrics import roc_auc_score
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+)
 from tqdm.auto import tqdm
 
 from skrdae._device import resolve_device
@@ -115,16 +121,31 @@ class BaseTorchDetector(BaseDetector):
             If a parameter or X is not as it should be. The estimator is then as it was before.
         """
         before = vars(self).copy()
+        drawn_from = self.random_state if isinstance(self.random_state, RandomState) else None
+        random_before = None if drawn_from is None else drawn_from.get_state()
         try:
             self._fit(X)
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
+            if drawn_from is not None:
+                drawn_from.set_state(random_before)
             raise
         return self
 
-    def _fit(self, X):
+    def _check_parameters(self):
+        """Raise on a wrong parameter. A subclass adds what its table cannot say."""
         check_parameters(self)
+        if isinstance(self.contamination, type):
+            raise TypeError(
+                f"contamination must be an object, not the class {self.contamination.__name__}: "
+                f"write {self.contamination.__name__}()."
+            )
+
+    def _fit(self, X):
+        self._check_parameters()
+        for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
+            delattr(self, name)  # what an earlier fit found
         X = check_data(self, X, reset=True)
         self.device_ = resolve_device(self.device)
         self.scaler_ = ColumnScaler(self.scaler).fit(X)
@@ -134,39 +155,36 @@ class BaseTorchDetector(BaseDetector):
                 torch.from_numpy(self.scaler_.transform(X)).to(self.device_), seeds, on_iteration
             )
         self._classes = 2  # PyOD's predict_proba columns
-        self._weights = np.ones(1)
-        if self.n_estimators > 1:
-            scores = self._map(self._member_scores, X)
-            if not np.isfinite(scores).all():
-                raise self._diverged()
-            # Each member's scores are divided by their mean, and the average put back in units
-            # of a residual.
-            means = scores.mean(axis=1)
-            means[means == 0] = 1.0
-            self._weights = means.mean() / means / len(means)
-        self.decision_scores_ = self._score(X)
-        if not np.isfinite(self.decision_scores_).all():
-            raise self._diverged()
+        scores = self._map(self._member_scores, X)
+        if not np.isfinite(scores).all():
+            raise ValueError(
+                f"The training of {type(self).__name__} diverged and gives scores that are not "
+                f"finite. Lower lr (now {self.lr!r}), or scale X (scaler is {self.scaler!r})."
+            )
+        # Each member's scores are divided by their median, which a far outlier does not move,
+        # and the average is put back in units of a residual.
+        medians = np.median(scores, axis=1)
+        medians[medians == 0] = 1.0
+        self._weights = medians.mean() / medians / len(medians)
+        self.decision_scores_ = self._weighted(scores)
         self._set_threshold(X)
-
-    def _diverged(self):
-        return ValueError(
-            f"The training of {type(self).__name__} diverged and gives scores that are not "
-            f"finite. Lower lr (now {self.lr!r}), or scale X (scaler is {self.scaler!r})."
-        )
 
     def _set_threshold(self, X):
         scores = self.decision_scores_
         self._mu, self._sigma = float(scores.mean()), float(scores.std())
-        if isinstance(self.contamination, str):
+        self._by_vote = isinstance(self.contamination, str)
+        if self._by_vote:
             self.labels_ = self._votes(X)
             self.threshold_ = self._vote_threshold()
-            return
-        if isinstance(self.contamination, Real):
+        elif isinstance(self.contamination, Real):
             self.threshold_ = quantile_threshold(scores, self.contamination)
+            self.labels_ = self._label(scores)
         else:
             self.thresholder_, self.threshold_ = thresholder_threshold(self.contamination, scores)
-        self.labels_ = self._label(scores)
+            self.labels_ = self._label(scores)
+        # The contamination as a number, for PyOD's confidence and rejection.
+        given = isinstance(self.contamination, Real)
+        self._share = float(self.contamination if given else self.labels_.mean())
 
     def _vote_threshold(self):
         return labels_threshold(self.decision_scores_, self.labels_)
@@ -212,9 +230,8 @@ class BaseTorchDetector(BaseDetector):
             for start in range(0, len(X), _BLOCK_ROWS):
                 block = self.scaler_.transform(X[start : start + _BLOCK_ROWS])
                 rows = torch.from_numpy(block).to(self.device_)
-                pieces.append(map_chunks(lambda chunk: function(chunk, workspace), rows))
-        axis = -2 if pieces[0].dim() == 3 else -1
-        return torch.cat(pieces, dim=axis).numpy().astype(np.float64)
+                pieces.append(map_chunks(lambda chunk: function(chunk, workspace), rows).cpu())
+        return torch.cat(pieces, dim=1).numpy().astype(np.float64)
 
     def _weighted(self, values):
         """Average over the members, (K, …) → (…), each weighted to one scale."""
@@ -263,7 +280,7 @@ class BaseTorchDetector(BaseDetector):
         return (labels, self._confidence(scores, labels)) if return_confidence else labels
 
     def _labels_of(self, X, scores):
-        return self._votes(X) if self.contamination == "auto" else self._label(scores)
+        return self._votes(X) if self._by_vote else self._label(scores)
 
     def fit_predict(self, X, y=None):
         """Fit, and return the labels of the training data (``labels_``)."""
@@ -276,16 +293,22 @@ class BaseTorchDetector(BaseDetector):
         ----------
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
-            0 for normal rows; anything else is an anomaly. With one class alone the area is not
-            defined: NaN and an ``UndefinedMetricWarning``.
+            Numbers or booleans, 0 for normal rows; anything else is an anomaly. With one class
+            alone the area is not defined: NaN and an ``UndefinedMetricWarning``.
 
         Returns
         -------
         float
         """
         scores = self.decision_function(X)
+        y = column_or_1d(check_array(y, ensure_2d=False, dtype="numeric", input_name="y"))
         check_consistent_length(scores, y)
-        return float(roc_auc_score(column_or_1d(y) != 0, scores))
+        if set(np.unique(y)) == {-1, 1}:
+            raise ValueError(
+                "y holds -1 and 1; here 0 is normal and anything else an anomaly. Of "
+                "scikit-learn's outlier labels pass y == -1."
+            )
+        return float(roc_auc_score(y != 0, scores))
 
     def explain(self, X):
         """Return the share of each feature in each row's score.
@@ -363,17 +386,13 @@ class BaseTorchDetector(BaseDetector):
         scores = self._score(X)
         return self._confidence(scores, self._labels_of(X, scores))
 
-    def _contamination_share(self):
-        """Return the contamination as a number: as given, or the share of rows flagged."""
-        if isinstance(self.contamination, Real):
-            return float(self.contamination)
-        return float(self.labels_.mean())
-
     def _confidence(self, scores, labels):
         n = len(self.decision_scores_)
         below = np.searchsorted(np.sort(self.decision_scores_), scores, side="right")
         posterior = (1 + below) / (2 + n)
-        flagged = 1 - binom.cdf(n - int(n * self._contamination_share()), n, posterior)
+        # Rounded down as PyOD does it, but not below a whole number of flagged rows.
+        n_expected = int(n * self._share + 1e-9)
+        flagged = 1 - binom.cdf(n - n_expected, n, posterior)
         return np.where(labels == 1, flagged, 1 - flagged)
 
     def predict_with_rejection(
@@ -404,8 +423,10 @@ class BaseTorchDetector(BaseDetector):
         ----------
         L. Perini and J. Davis, Unsupervised Anomaly Detection with Rejection, NeurIPS 2023.
         """
-        if not 0 < delta < 1:
-            raise ValueError(f"delta must lie in (0, 1); got {delta!r}.")
+        if not (isinstance(delta, Real) and 0 < delta < 1):
+            raise ValueError(f"delta must be a number in (0, 1); got {delta!r}.")
+        if not (isinstance(T, Real) and T > 0):
+            raise ValueError(f"T must be a positive number; got {T!r}.")
         labels, confidence = self.predict(X, return_confidence=True)
         # Confidence in "anomalous", whichever the label.
         flagged = np.where(labels == 1, confidence, 1 - confidence)
@@ -418,7 +439,7 @@ class BaseTorchDetector(BaseDetector):
     def compute_rejection_stats(self, T=32, delta=0.1, c_fp=1, c_fn=1, c_r=-1, verbose=False):
         """Return the three figures of :meth:`predict_with_rejection`; see PyOD."""
         check_is_fitted(self)
-        stand_in = _Scored(self._contamination_share(), self.decision_scores_)
+        stand_in = _Scored(self._share, self.decision_scores_)
         return stand_in.compute_rejection_stats(T, delta, c_fp, c_fn, c_r, verbose)
 
     # ------------------------------------------------------------------------- scikit-learn

@@ -17,6 +17,7 @@ from skrdae.detectors.base import BaseTorchDetector
 from skrdae.networks.mlp import ACTIVATIONS, MemberMLP
 from skrdae.penalties import PENALTIES
 from skrdae.training.alternating import alternate
+from skrdae.training.minibatch import map_chunks
 
 # Alternations between prox and network in `decompose`. S settles geometrically; ten leave
 # changes far below the noise of any training.
@@ -45,7 +46,7 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         each iteration so that a share `contamination` of the groups (rows for ``"l21"``, entries
         for ``"l1"``, columns for ``"l21_features"``) has a non-zero S; the value reached is
         ``lam_``. With several members their shares lie between half and twice that, evenly on a
-        logarithmic scale.
+        logarithmic scale, and none above one half.
     penalty : {"l21", "l1", "l21_features"}, default="l21"
         Ω. ``"l21"`` sums the norms of rows (whole samples are anomalous), ``"l1"`` absolute values
         (single entries), ``"l21_features"`` the norms of columns (whole features).
@@ -83,7 +84,9 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         What the threshold is made from. A share in (0, 0.5] of the training rows; or ``"auto"``:
         a row is flagged exactly where the prox leaves a part of its S non-zero (in more than
         half of the members); or an object of pythresh, of which a copy is fitted. With
-        ``lam="auto"`` it also sets λ; anything but a float counts as 0.1 there.
+        ``lam="auto"`` it also sets λ; anything but a float counts as 0.1 there. ``"auto"`` is
+        meant for ``"l21"``: with ``"l1"`` one entry is enough to flag its row, and with
+        ``"l21_features"`` one column is enough to flag every row.
     store_decomposition : bool, default=False
         Keep the decomposition of the training data in ``low_rank_`` and ``sparse_``.
     device : str or torch.device, default="auto"
@@ -123,6 +126,8 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     Notes
     -----
+    Training holds three float32 matrices of the size of the rows trained on, for each member.
+
     The score of a row is Ω of its residual alone: the norm ‖x − D(E(x))‖ for ``"l21"``, the sum
     of absolute values for the other two.
 
@@ -146,7 +151,7 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         **BaseTorchDetector._parameter_constraints,
         "lam": [Interval(Real, 0, None, closed="both"), StrOptions({"auto"})],
         "penalty": [StrOptions(set(PENALTIES))],
-        "hidden_layer_sizes": ["array-like", StrOptions({"auto"})],
+        "hidden_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
         "activation": [StrOptions(set(ACTIVATIONS))],
         "output_activation": [StrOptions(set(ACTIVATIONS))],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -215,11 +220,12 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             generators,
             data.device,
         )
+        self._penalty = PENALTIES[self.penalty]
         lam, quantile = self._thresholds()
         result = alternate(
             self.network_,
             self._member_rows(data, generators),
-            PENALTIES[self.penalty],
+            self._penalty,
             lam=lam,
             quantile=quantile,
             bound=self.scaler_.bound_,
@@ -236,14 +242,22 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                 f"{self.max_iter} iterations did not bring the members below tol={self.tol!r}: "
                 "raise max_iter, n_epochs or tol. history_ shows how far they came.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         self._lam, self._norms = result.lam, result.norms
         self.lam_ = result.lam.item() if self.n_estimators == 1 else result.lam.cpu().numpy()
         self.n_iter_, self.history_ = result.n_iter, result.history
 
+    def _check_parameters(self):
+        super()._check_parameters()
+        if not self._automatic_sizes():
+            check_layer_sizes(self.hidden_layer_sizes)
+
+    def _automatic_sizes(self):
+        return isinstance(self.hidden_layer_sizes, str) and self.hidden_layer_sizes == "auto"
+
     def _layer_sizes(self, n_features):
-        if isinstance(self.hidden_layer_sizes, str):
+        if self._automatic_sizes():
             return 64, max(2, round(math.sqrt(n_features)))
         return check_layer_sizes(self.hidden_layer_sizes)
 
@@ -268,19 +282,17 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                     f"max_samples ({n_rows}) is greater than the number of samples "
                     f"({n_samples}); every member is trained on all of them.",
                     UserWarning,
-                    stacklevel=5,
+                    stacklevel=6,
                 )
         else:
             n_rows = max(1, int(self.max_samples * n_samples))
         if n_rows >= n_samples:
             return data.expand(len(generators), -1, -1)
-        rows = torch.stack([torch.randperm(n_samples, generator=g)[:n_rows] for g in generators])
-        return data[rows.to(data.device)]
+        rows = [torch.randperm(n_samples, generator=g, device="cpu")[:n_rows] for g in generators]
+        return data[torch.stack(rows).to(data.device)]
 
     def _fit(self, X):
         super()._fit(X)
-        for name in ("low_rank_", "sparse_"):
-            vars(self).pop(name, None)
         if self.store_decomposition:
             self.low_rank_, self.sparse_ = self.decompose(X)
 
@@ -296,15 +308,15 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         return torch.sub(rows, self.network_(shown, workspace), out=out)
 
     def _member_scores(self, rows, workspace):
-        return PENALTIES[self.penalty].row_values(self._residual(rows, rows, workspace))
+        return self._penalty.row_values(self._residual(rows, rows, workspace))
 
     def _member_shares(self, rows, workspace):
-        return PENALTIES[self.penalty].row_shares(self._residual(rows, rows, workspace))
+        return self._penalty.row_shares(self._residual(rows, rows, workspace))
 
     def _prox(self, residual):
         lam = self._lam.to(residual.device)
         norms = None if self._norms is None else self._norms.to(residual.device)
-        return PENALTIES[self.penalty].prox(residual, lam, norms)
+        return self._penalty.prox(residual, lam, norms)
 
     def _member_votes(self, rows, workspace):
         sparse = self._prox(self._residual(rows, rows, workspace))
@@ -382,15 +394,16 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """
         check_is_fitted(self)
         codes = check_array(X, dtype=np.float32)
-        n_members, n_units = self.network_.n_members, self._n_features_out // self.n_estimators
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {codes.shape[1]} columns, but transform gives {self._n_features_out}."
             )
-        parts = torch.from_numpy(codes).view(-1, n_members, n_units).transpose(0, 1)
+        n_members = self.network_.n_members
+        parts = torch.tensor(np.stack(np.split(codes, n_members, axis=1)), device=self.device_)
         with torch.no_grad():
-            decoded = self.network_.decode(parts.contiguous().to(self.device_)).mean(dim=0)
-        return self.scaler_.inverse_transform(decoded.cpu().numpy())
+            decoded = map_chunks(self.network_.decode, parts).cpu().numpy()
+        total = sum(member.astype(np.float64) for member in decoded)
+        return self.scaler_.inverse_transform(total / n_members)
 
     @property
     def _n_features_out(self):

@@ -8,7 +8,7 @@ from torch import nn
 
 from skrdae.networks.products import member_matmul
 
-_backward = torch.ops.aten
+_aten = torch.ops.aten
 
 
 def _sigmoid_(x):
@@ -23,15 +23,15 @@ ACTIVATIONS = {
     "identity": (lambda x: x, lambda grad, value: grad),
     "relu": (
         torch.relu_,
-        lambda grad, value: _backward.threshold_backward(grad, value, 0, grad_input=grad),
+        lambda grad, value: _aten.threshold_backward(grad, value, 0, grad_input=grad),
     ),
     "tanh": (
         torch.tanh_,
-        lambda grad, value: _backward.tanh_backward(grad, value, grad_input=grad),
+        lambda grad, value: _aten.tanh_backward(grad, value, grad_input=grad),
     ),
     "sigmoid": (
         _sigmoid_,
-        lambda grad, value: _backward.sigmoid_backward(grad, value, grad_input=grad),
+        lambda grad, value: _aten.sigmoid_backward(grad, value, grad_input=grad),
     ),
 }
 
@@ -73,9 +73,14 @@ class MemberMLP(nn.Module):
         for fan_in, fan_out in pairwise(sizes):
             bound = math.sqrt(6 / (fan_in + fan_out))
             weight = torch.stack(
-                [(torch.rand(fan_in, fan_out, generator=g) * 2 - 1) * bound for g in generators]
-            )
-            self._add(weight.to(device), torch.zeros(len(generators), 1, fan_out, device=device))
+                [
+                    torch.empty(fan_in, fan_out, dtype=torch.float32, device="cpu").uniform_(
+                        -bound, bound, generator=g
+                    )
+                    for g in generators
+                ]
+            ).to(device)
+            self._add(weight, weight.new_zeros(len(generators), 1, fan_out))
 
     def _add(self, weight, bias):
         # The gradients are worked out by hand in `backward_from`.

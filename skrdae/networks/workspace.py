@@ -24,7 +24,9 @@ class Workspace:
             size = math.prod(shape)
             flat = self._flat.get(name)
             if flat is None or flat.numel() < size:
-                flat = self._flat[name] = torch.empty(size, device=self._device)
+                flat = self._flat[name] = torch.empty(
+                    size, dtype=torch.float32, device=self._device
+                )
                 self._views = {k: v for k, v in self._views.items() if k[0] != name}
             view = self._views[name, shape] = flat[:size].view(shape)
         return view

@@ -107,16 +107,22 @@ class GroupPenalty(ABC):
         norms : Tensor of shape (n_members, …)
             As :meth:`norms` returns them.
         quantile : sequence of n_members floats in [0, 1]
-            The share of the groups that the prox leaves at zero; at least one group stays.
+            The share of the groups that the prox leaves at zero. At least one group stays and,
+            below 1 and where there are several, at least one moves.
 
         Returns
         -------
         Tensor of shape (n_members,)
             One of the member's group norms.
         """
+        if norms.device.type == "mps":  # which has no kthvalue everywhere
+            return GroupPenalty.lam_quantile(norms.cpu(), quantile).to(norms.device)
         norms = norms.flatten(1)  # shape: (K, groups)
         n_groups = norms.shape[1]
-        ranks = [min(max(round(q * n_groups), 1), n_groups) for q in quantile]
+        # Of few groups at least one moves and one stays.
+        ranks = [
+            n_groups if q == 1 else max(min(round(q * n_groups), n_groups - 1), 1) for q in quantile
+        ]
         # kthvalue, because torch.quantile refuses more than 2 ** 24 entries.
         return torch.stack(
             [row.kthvalue(rank).values for row, rank in zip(norms, ranks, strict=True)]

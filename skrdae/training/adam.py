@@ -45,7 +45,7 @@ class MemberAdam:
         size += -size % _REGISTER
         values, self._grads, self._mean, self._square = parameters[0].new_zeros(4, size)
         self._values = values
-        self._step = torch.zeros((), device=values.device)
+        self._step = values.new_zeros(())
         for parameter, view in zip(parameters, self._views(values), strict=True):
             view.copy_(parameter)
             parameter.data = view

@@ -92,7 +92,7 @@ def alternate(
     C. Zhou and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD 2017.
     """
     stack = _Stack(network, data, penalty, lam, quantile, bound, lr, generators)
-    final_lam = torch.zeros(len(generators), device=data.device)
+    final_lam = data.new_zeros(len(generators))
     final_norms = None
     history = []
     for iteration in range(1, max_iter + 1):

@@ -2,50 +2,40 @@
 
 import torch
 
-#: Rows a scoring chunk holds. Every forward pass of a fitted network sees this shape and no
-#: other, because a matrix product's last bits depend on its shape: this is what makes a row's
+#: Rows a scoring chunk holds on a CPU. Every forward pass of a fitted network sees this shape and
+#: no other, because a matrix product's last bits depend on its shape: this is what makes a row's
 #: score independent of the rows scored with it. Small, so that a single row stays cheap.
 CHUNK_ROWS = 64
+#: The same on a GPU, where a chunk costs a round of kernel launches, whatever its size.
+GPU_CHUNK_ROWS = 4096
 
 
 def map_chunks(function, data):
-    """Apply a row-wise function to data in chunks of ``CHUNK_ROWS`` rows.
+    """Apply a row-wise function to data in chunks of one size.
 
     Parameters
     ----------
     function : callable
-        Takes a (CHUNK_ROWS, d) tensor and returns a tensor, or a tuple of tensors, with the rows
-        on axis -2 if there are three axes, else on axis -1. Rows must not influence each other.
-    data : Tensor of shape (n, d)
+        Takes the data of a chunk and returns a tensor with the rows on axis 1. Rows must not
+        influence each other.
+    data : Tensor of shape (…, n, d)
         The last chunk is filled up with zeros, whose results are cut off.
 
     Returns
     -------
-    Tensor or tuple of Tensor
-        The results for all n rows, on the CPU.
+    Tensor of shape (K, n, …)
+        The results for all rows.
     """
-    n_rows = data.shape[0]
+    size = CHUNK_ROWS if data.device.type == "cpu" else GPU_CHUNK_ROWS
     pieces = []
-    for start in range(0, n_rows, CHUNK_ROWS):
-        chunk = data[start : start + CHUNK_ROWS]
-        n_real = chunk.shape[0]
-        if n_real < CHUNK_ROWS:
-            chunk = torch.cat([chunk, chunk.new_zeros(CHUNK_ROWS - n_real, data.shape[1])])
-        results = function(chunk)
-        single = isinstance(results, torch.Tensor)
-        results = (results,) if single else results
+    for chunk in data.split(size, dim=-2):
+        n_real = chunk.shape[-2]
+        if n_real < size:
+            filling = chunk.new_zeros(*chunk.shape[:-2], size - n_real, chunk.shape[-1])
+            chunk = torch.cat([chunk, filling], dim=-2)
         # Copied, because the function may write its next result to the same place.
-        pieces.append([_rows(r, n_real).to("cpu", copy=True) for r in results])
-    joined = tuple(torch.cat(p, dim=_row_axis(p[0])) for p in zip(*pieces, strict=True))
-    return joined[0] if single else joined
-
-
-def _row_axis(result):
-    return -2 if result.dim() == 3 else -1
-
-
-def _rows(result, n):
-    return result.narrow(_row_axis(result), 0, n)
+        pieces.append(function(chunk)[:, :n_real].clone())
+    return torch.cat(pieces, dim=1)
 
 
 def shuffled_batches(n_rows, batch_size, generators, device):
@@ -54,9 +44,9 @@ def shuffled_batches(n_rows, batch_size, generators, device):
     Every member has an order of its own. The rows are dealt out evenly, so that no batch is
     much smaller than the others and none is dropped.
     """
-    orders = torch.stack([torch.randperm(n_rows, generator=g) for g in generators]).to(device)
+    orders = [torch.randperm(n_rows, generator=g, device="cpu") for g in generators]
     n_batches = -(-n_rows // batch_size)
-    return orders.tensor_split(n_batches, dim=1)
+    return torch.stack(orders).to(device).tensor_split(n_batches, dim=1)
 
 
 def gather(data, batch, out=None):

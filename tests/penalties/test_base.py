@@ -94,6 +94,9 @@ def test_lam_quantile_leaves_the_share_at_zero(name, share):
     norms = norms.flatten(1)
     zero = (norms <= lam[:, None]).sum(dim=1)
     assert (zero == max(round(share * norms.shape[1]), 1)).all()
+    few = torch.tensor([[[1.0, 3.0, 2.0]]])
+    assert penalty.lam_quantile(few, [0.9]).tolist() == [2.0]  # of three groups one moves
+    assert penalty.lam_quantile(few[:, :, :1], [0.9]).tolist() == [1.0]
 
 
 @names
