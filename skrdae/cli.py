@@ -19,7 +19,7 @@ def main(argv=None):
     int
         Exit status: 0, or 1 with one line on standard error.
     """
-    parser = argparse.ArgumentParser(prog="skrdae", description=__doc__)
+    parser = argparse.ArgumentParser(prog="skrdae", description="Deep, robust anomaly detection.")
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser(
         "demo",

@@ -68,14 +68,19 @@ def run_demo(digit=4, seed=0, output="skrdae-demo.png"):
         If `output` cannot be written.
     """
     try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
             'the demo draws a picture and needs matplotlib: pip install "skrdae[plot]"'
         ) from error
     output = Path(output)
-    if not output.parent.is_dir():
-        raise OSError(f"there is no folder {str(output.parent)!r} to write the picture to")
+    figure = Figure(figsize=(9, 5.2), layout="constrained")
+    if not output.parent.is_dir() or output.is_dir():
+        raise OSError(f"{str(output)!r} is not a file in a folder that is there")
+    formats = FigureCanvasAgg(figure).get_supported_filetypes()
+    if output.suffix[1:] not in formats:
+        raise ValueError(f"a picture is one of {', '.join(formats)}; got {str(output)!r}")
 
     X, y = one_class_digits(digit, seed)
     print(f"{len(X)} images of 8 x 8 pixels: the digit {digit}, and {y.sum()} others to find.")
@@ -122,7 +127,10 @@ def run_demo(digit=4, seed=0, output="skrdae-demo.png"):
             if name == "RobustDeepAutoencoder":
                 robust = best
     print(_table(rows))
-    _draw(Figure(figsize=(9, 4.2), layout="constrained"), robust, X, y, output)
+    print(
+        "F1 is that of the images each flags; ROC AUC and average precision (AP) are of the scores."
+    )
+    _draw(figure, robust, X, y, output)
     print(f"The most anomalous images, and how they split: {output}")
     return rows
 
@@ -152,10 +160,12 @@ def _table(rows):
 
 
 def _draw(figure, detector, X, y, output, n_images=8):
-    top = np.argsort(-detector.decision_function(X))[:n_images]
+    scores = detector.decision_function(X)
+    top = np.argsort(-scores)[:n_images]
     low_rank, sparse = detector.decompose(X[top])
-    axes = figure.subplots(3, n_images)
-    parts = (("X", X[top]), ("L", low_rank), ("S", sparse))
+    explained = detector.inverse_transform(detector.transform(X[top]))
+    axes = figure.subplots(4, n_images)
+    parts = (("X", X[top]), ("L", low_rank), ("S", sparse), ("D(E(L))", explained))
     reach = np.abs(sparse).max() or 1.0
     for line, (name, images) in zip(axes, parts, strict=True):
         style = {"cmap": "gray_r", "vmin": 0, "vmax": 1}
@@ -165,7 +175,10 @@ def _draw(figure, detector, X, y, output, n_images=8):
             ax.imshow(image.reshape(8, 8), **style)
             ax.set(xticks=[], yticks=[])
             if name == "X":
-                ax.set_title("foreign" if y[top[k]] else "own", fontsize=9)
-        line[0].set_ylabel(name, rotation=0, labelpad=14, va="center")
-    figure.suptitle("The most anomalous images: X = L + S")
+                kind = "foreign" if y[top[k]] else "own"
+                ax.set_title(f"{kind}, {scores[top[k]]:.2f}", fontsize=9)
+        line[0].set_ylabel(name, rotation=0, labelpad=22, va="center")
+    figure.suptitle(
+        f"The highest scores, X = L + S with λ = {detector.lam_:.2f}; what the network makes of L"
+    )
     figure.savefig(output, dpi=130)

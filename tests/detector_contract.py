@@ -4,6 +4,7 @@ import copy
 import io
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 from pyod.models.base import BaseDetector
 from sklearn.base import clone
+from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError, UndefinedMetricWarning
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -44,6 +46,7 @@ class DetectorContract:
         ({"device": "tpu9"}, "device"),
         ({"device": 3}, "device"),
         ({"device": "cuda:99"}, "device"),
+        ({"device": "meta"}, "device"),
         ({"random_state": "seed"}, "random_state"),
         ({"verbose": -1}, "verbose"),
     )
@@ -159,6 +162,38 @@ class DetectorContract:
         X, y = cancer
         assert self.make().fit(X).score(X, y) > 0.85
 
+    def test_a_failed_fit_draws_nothing(self, plane):
+        state = np.random.RandomState(0)
+        before = state.get_state()[1].copy()
+        with pytest.raises(ValueError, match="lr"), np.errstate(all="ignore"):
+            self.make(random_state=state, lr=1e38).fit(plane)
+        assert np.array_equal(before, state.get_state()[1])
+
+    def test_parameters_set_after_a_fit_wait_for_the_next(self, plane):
+        detector = self.make().fit(plane)
+        scores, labels = detector.decision_function(plane), detector.predict(plane)
+        detector.set_params(contamination="auto", scaler=None, n_estimators=2)
+        assert np.array_equal(detector.decision_function(plane), scores)
+        assert np.array_equal(detector.predict(plane), labels)
+
+    def test_torch_defaults_do_not_matter(self, plane):
+        expected = self.make().fit(plane).decision_scores_
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        try:
+            detector = self.make(device="cpu").fit(plane)
+            assert np.array_equal(detector.decision_function(plane), expected)
+        finally:
+            torch.set_default_dtype(torch.float32)
+            torch.set_default_device(None)
+
+    def test_threads_score_the_same(self, cancer):
+        X, _ = cancer
+        detector = self.make().fit(X)
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: detector.decision_function(X), range(8)))
+        assert all(np.array_equal(scores, detector.decision_scores_) for scores in found)
+
     # ------------------------------------------------------------------- threshold and labels
 
     def test_contamination_is_the_share_flagged(self, cancer):
@@ -186,6 +221,11 @@ class DetectorContract:
             detector.predict(new), expected.predict(detector.decision_function(new))
         )
         assert np.array_equal(clone(detector).fit(X).labels_, detector.labels_)
+        assert not hasattr(detector.set_params(contamination=0.1).fit(X), "thresholder_")
+        for wrong in (IQR, IsolationForest(), StandardScaler()):
+            if hasattr(wrong, "predict"):
+                with pytest.raises((ValueError, TypeError), match="contamination"):
+                    self.make(contamination=wrong).fit(X)
 
     def test_probabilities_and_confidence_are_pyods(self, cancer):
         X, _ = cancer
@@ -193,7 +233,9 @@ class DetectorContract:
         reference = _AsPyOD(detector)
         for method in ("linear", "unify"):
             np.testing.assert_allclose(
-                detector.predict_proba(X, method=method), reference.predict_proba(X, method=method)
+                detector.predict_proba(X, method=method),
+                reference.predict_proba(X, method=method),
+                atol=1e-12,
             )
         confidence = detector.predict_confidence(X)
         np.testing.assert_allclose(confidence, reference.predict_confidence(X))
@@ -207,8 +249,9 @@ class DetectorContract:
         assert set(np.unique(labels)) <= {-2, 0, 1}
         with pytest.raises(ValueError, match="method"):
             detector.predict_proba(X, method="logistic")
-        with pytest.raises(ValueError, match="delta"):
-            detector.predict_with_rejection(X, delta=0)
+        for options in ({"delta": 0}, {"delta": "a"}, {"T": -3}, {"T": "a"}):
+            with pytest.raises(ValueError, match=next(iter(options))):
+                detector.predict_with_rejection(X, **options)
 
     def test_shares_add_up_to_the_score(self, cancer):
         X, _ = cancer
@@ -232,8 +275,12 @@ class DetectorContract:
         detector = self.make().fit(X, y)
         assert detector.score(X, y) == roc_auc_score(y, detector.decision_scores_)
         assert np.array_equal(detector.decision_scores_, self.make().fit(X).decision_scores_)
+        assert detector.score(X, y.astype(bool)) == detector.score(X, y.tolist())
         with pytest.warns(UndefinedMetricWarning):
             assert np.isnan(detector.score(X, np.zeros(len(X))))
+        for wrong in (np.where(y, np.nan, 0.0), y.astype(str), np.where(y, -1, 1), y[:-1]):
+            with pytest.raises(ValueError, match=r"y\b|inconsistent"):
+                detector.score(X, wrong)
 
     # ------------------------------------------------------------------------------ bad input
 
@@ -253,7 +300,9 @@ class DetectorContract:
             detector.fit(bad)
         with pytest.raises(ValueError, match="contamination"):
             detector.set_params(contamination=2.0).fit(plane)
-        detector.set_params(contamination=before["contamination"])
+        with pytest.raises(ValueError, match="lr"), np.errstate(all="ignore"):
+            detector.set_params(contamination=0.1, lr=1e38).fit(plane)  # fails late
+        detector.set_params(contamination=before["contamination"], lr=before["lr"])
         assert vars(detector).keys() == before.keys()
         assert all(vars(detector)[key] is before[key] for key in before)
         assert np.array_equal(detector.decision_function(plane), scores)

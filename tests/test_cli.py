@@ -21,7 +21,9 @@ def test_demo_prints_the_table_and_draws(tmp_path, capsys):
 
 def test_errors_are_one_line_and_an_exit_status(tmp_path, capsys, monkeypatch):
     assert main(["demo", "-o", str(tmp_path / "nowhere" / "demo.png")]) == 1
-    assert "no folder" in capsys.readouterr().err
+    assert "not a file in a folder" in capsys.readouterr().err
+    assert main(["demo", "-o", str(tmp_path / "demo.docx")]) == 1
+    assert "png" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert main(["demo"]) == 1
     assert "skrdae[plot]" in capsys.readouterr().err

@@ -44,6 +44,21 @@ def test_thresholder_is_copied_and_its_cut_found_exactly(thresholder):
     assert np.array_equal(gap > threshold, fitted.predict(gap) == 1)
 
 
+def test_a_thresholder_that_flags_nothing_keeps_its_cut():
+    scores = np.linspace(1, 2, 200)
+    fitted, threshold = thresholder_threshold(IQR(), scores)
+    assert not fitted.labels_.any()
+    new = np.linspace(1.5, 4, 500)
+    assert 2.2 < threshold < 3
+    assert np.array_equal(new > threshold, fitted.predict(new) == 1)
+
+
+@pytest.mark.parametrize("thresholder", [IQR, object(), "auto"])
+def test_what_is_no_thresholder_is_named(thresholder):
+    with pytest.raises(ValueError, match=r"contamination.*pythresh"):
+        thresholder_threshold(thresholder, np.arange(5.0))
+
+
 class _TopTwo:
     """A thresholder that keeps no threshold of its own."""
 

@@ -47,7 +47,7 @@ class GroupPenalty(ABC):
 
     def value(self, sparse):
         """Return Ω(S) of each member, a float64 tensor of shape (n_members,)."""
-        return self.value_after_prox(self.norms(sparse), torch.zeros(len(sparse)).to(sparse))
+        return self.value_after_prox(self.norms(sparse), sparse.new_zeros(len(sparse)))
 
     def value_after_prox(self, norms, lam):
         """Return Ω of the prox of a residual with these norms, without making it.

@@ -206,7 +206,7 @@ class _Stack:
         first = self.rest is None
         if first:
             self.rest = torch.empty_like(self.residual)
-        sums = torch.zeros(3, len(self.generators), dtype=torch.float64)
+        sums = torch.zeros(3, len(self.generators), dtype=torch.float64, device="cpu")
         for rows in self._parts():
             data, residual, before = self.data[:, rows], self.residual[:, rows], self.rest[:, rows]
             norms = self.norms if self.penalty.across_rows else self.norms[:, rows]

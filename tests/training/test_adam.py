@@ -20,7 +20,7 @@ def test_steps_are_those_of_torch():
     mine = MemberAdam(network, lr=0.01)
     theirs = torch.optim.Adam(twin.parameters(), lr=0.01, eps=MemberAdam._EPS)
     generator = torch.Generator().manual_seed(0)
-    for _ in range(20):
+    for _ in range(100):  # past the cut-off of tiny averages
         _fill(mine, generator)
         for p, grad in zip(twin.parameters(), mine.grad_of(network.parameters()), strict=True):
             p.grad = grad.clone()
@@ -28,6 +28,21 @@ def test_steps_are_those_of_torch():
         theirs.step()
     for a, b in zip(network.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_averages_that_fade_are_cut_off_before_they_are_denormal():
+    network = _network(1)
+    optimiser = MemberAdam(network, lr=0.01)
+    for grad in optimiser.grads.values():
+        grad.fill_(1.0)
+    optimiser.step()
+    for grad in optimiser.grads.values():
+        grad.zero_()
+    for _ in range(1000):  # 0.9 ** 1000 is denormal in single precision
+        optimiser.step()
+    used = torch.cat([view.reshape(-1) for view in optimiser._views(optimiser._mean)])
+    assert not used.any()
+    assert optimiser._square.min() >= MemberAdam._TINY * 0.9
 
 
 def test_selected_members_go_on_as_before():
