@@ -74,12 +74,11 @@ class MemberMLP(nn.Module):
             bound = math.sqrt(6 / (fan_in + fan_out))
             weight = torch.stack(
                 [
-                    torch.empty(fan_in, fan_out, dtype=torch.float32, device="cpu").uniform_(
-                        -bound, bound, generator=g
-                    )
+                    torch.rand(fan_in, fan_out, generator=g, dtype=torch.float32, device="cpu")
                     for g in generators
                 ]
             ).to(device)
+            weight.mul_(2).sub_(1).mul_(bound)
             self._add(weight, weight.new_zeros(len(generators), 1, fan_out))
 
     def _add(self, weight, bias):
