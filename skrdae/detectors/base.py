@@ -47,7 +47,7 @@ class BaseTorchDetector(BaseDetector):
 
     _parameter_constraints = {
         "lr": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "scaler": [StrOptions({s for s in SCALERS if s is not None}), None],
         "contamination": [

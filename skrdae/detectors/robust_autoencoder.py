@@ -62,8 +62,9 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         trained for long on contaminated data learns the anomalies too.
     n_epochs : int, default=1
         Passes over the data within an outer iteration.
-    batch_size : int, default=32
-        Rows a gradient step; the rows are dealt out evenly, so that a batch may hold fewer.
+    batch_size : int or "auto", default="auto"
+        Rows a gradient step, at most: they are dealt out evenly. ``"auto"`` is a 24th of the rows
+        a member is trained on, but from 32 to 256.
     lr : float, default=1e-3
         Learning rate of Adam.
     tol : float or None, default=None
@@ -176,7 +177,7 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         output_activation="identity",
         max_iter=4,
         n_epochs=1,
-        batch_size=32,
+        batch_size="auto",
         lr=1e-3,
         tol=None,
         n_estimators=8,
@@ -221,17 +222,18 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             data.device,
         )
         self._penalty = PENALTIES[self.penalty]
+        rows = self._member_rows(data, generators)
         lam, quantile = self._thresholds()
         result = alternate(
             self.network_,
-            self._member_rows(data, generators),
+            rows,
             self._penalty,
             lam=lam,
             quantile=quantile,
             bound=self.scaler_.bound_,
             max_iter=self.max_iter,
             n_epochs=self.n_epochs,
-            batch_size=self.batch_size,
+            batch_size=self._rows_a_batch(rows.shape[1]),
             lr=self.lr,
             tol=self.tol,
             generators=generators,
@@ -260,6 +262,11 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         if self._automatic_sizes():
             return 64, max(2, round(math.sqrt(n_features)))
         return check_layer_sizes(self.hidden_layer_sizes)
+
+    def _rows_a_batch(self, n_rows):
+        if self.batch_size == "auto":
+            return min(max(n_rows // 24, 32), 256)
+        return self.batch_size
 
     def _thresholds(self):
         """Return each member's λ and None, or None and each member's quantile."""
