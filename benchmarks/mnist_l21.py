@@ -159,7 +159,7 @@ def draw_sweep(rows, digit, path):
         and (r["detector"], r["parameter"]) == ("RobustDeepAutoencoder", "lam")
     ]
     forest = [r for r in rows if r["digit"] == digit and r["detector"] == "IsolationForest"]
-    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4), layout="constrained")
     ax = figure.subplots()
     for name, colour in (("precision", "C0"), ("recall", "C1"), ("f1", "C2")):
         x, values = zip(*sorted((r["value"], r[name]) for r in mine), strict=True)
@@ -175,7 +175,7 @@ def draw_sweep(rows, digit, path):
     ax.axhline(best, color="grey", linestyle="--", label="IsolationForest, best F1")
     ax.axhline(0.668, color="black", linestyle=":", label="published, best F1")
     ax.set(xlabel="λ", ylabel="score of the flagged set", title=f"MNIST, digit {digit}, ℓ2,1")
-    ax.legend()
+    figure.legend(loc="outside right upper")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 

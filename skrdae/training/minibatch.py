@@ -78,10 +78,13 @@ def train_epochs(network, optimiser, data, *, bound, n_epochs, batch_size, gener
     """
     weight_grads = optimiser.grad_of(network.weights)
     bias_grads = optimiser.grad_of(network.biases)
+    clips = bool(data.amax() > bound) or bool(data.amin() < -bound)
     for _ in range(n_epochs):
         for batch in shuffled_batches(data.shape[1], batch_size, generators, data.device):
             shape = (*batch.shape, data.shape[2])
-            x = gather(data, batch, out=workspace.take("batch", *shape)).clamp_(-bound, bound)
+            x = gather(data, batch, out=workspace.take("batch", *shape))
+            if clips:
+                x.clamp_(-bound, bound)
             values = network.values(x, workspace)
             grad = torch.sub(values[-1], x, out=workspace.take("grad", *shape))
             # Gradient of the squared error of a row, averaged over the rows.

@@ -297,6 +297,18 @@ def test_max_samples(plane):
         assert np.array_equal(_fit(plane, max_samples=1000).decision_scores_, full)
 
 
+def test_automatic_batches_are_a_24th_of_the_rows_within_bounds(plane):
+    for n_rows, size in ((300, 32), (1200, 50), (9000, 256)):
+        X = np.resize(plane, (n_rows, 8))
+        auto = _fit(X, batch_size="auto", max_iter=1)
+        assert np.array_equal(
+            auto.decision_scores_, _fit(X, batch_size=size, max_iter=1).decision_scores_
+        )
+    by_sample = _fit(plane.repeat(10, axis=0), max_samples=100, max_iter=1)  # its own rows count
+    expected = _fit(plane.repeat(10, axis=0), max_samples=100, max_iter=1, batch_size=32)
+    assert np.array_equal(by_sample.decision_scores_, expected.decision_scores_)
+
+
 # ------------------------------------------------------------------------------- convergence
 
 
