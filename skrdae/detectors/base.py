@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from numpy.random import RandomState
 from pyod.models.base import BaseDetector
-from scipy.special import erf
-from scipy.stats import binom
 from sklearn.base import BaseEstimator
 from sklearn.metrics import roc_auc_score
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -25,6 +23,7 @@ from tqdm.auto import tqdm
 from skrdae._device import resolve_device
 from skrdae._random import member_seeds
 from skrdae._validation import check_data, check_parameters
+from skrdae.detectors.probability import ProbabilityMixin
 from skrdae.networks.workspace import Workspace
 from skrdae.preprocessing import SCALERS, ColumnScaler
 from skrdae.thresholds import labels_threshold, quantile_threshold, thresholder_threshold
@@ -34,7 +33,7 @@ from skrdae.training.minibatch import map_chunks
 _BLOCK_ROWS = 2**16
 
 
-class BaseTorchDetector(BaseDetector):
+class BaseTorchDetector(ProbabilityMixin, BaseDetector):
     """Base class of the detectors: PyOD's contract outside, PyTorch inside.
 
     A subclass stores its parameters in ``__init__``, lists what they may be in
@@ -325,123 +324,6 @@ class BaseTorchDetector(BaseDetector):
         """
         return self._weighted(self._map(self._member_shares, self._validated(X)))
 
-    # ------------------------------------------------------------- probabilities, as in PyOD
-
-    def predict_proba(self, X, method="linear", return_confidence=False):
-        """Return the probabilities of being normal and of being anomalous.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        method : {"linear", "unify"}, default="linear"
-            ``"linear"`` scales scores by the smallest and the largest in training, ``"unify"`` by
-            the normal distribution with the training scores' mean and deviation (Kriegel et al.,
-            Interpreting and Unifying Outlier Scores, SDM 2011); both are cut to [0, 1].
-        return_confidence : bool, default=False
-            Also return :meth:`predict_confidence`.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, 2)
-        confidence : ndarray of shape (n_samples,)
-            Only with ``return_confidence=True``.
-        """
-        if method not in ("linear", "unify"):
-            raise ValueError(f"method must be 'linear' or 'unify'; got {method!r}.")
-        X = self._validated(X)
-        scores = self._score(X)
-        if method == "linear":
-            origin = self.decision_scores_.min()
-            width = self.decision_scores_.max() - origin
-        else:
-            origin, width = self._mu, self._sigma * np.sqrt(2)
-        if width > 0:
-            anomalous = (scores - origin) / width
-            anomalous = (erf(anomalous) if method == "unify" else anomalous).clip(0, 1)
-        else:  # all training scores are equal: whatever exceeds them is new
-            anomalous = (scores > origin).astype(float)
-        probabilities = np.column_stack([1 - anomalous, anomalous])
-        if return_confidence:
-            return probabilities, self._confidence(scores, self._labels_of(X, scores))
-        return probabilities
-
-    def predict_confidence(self, X):
-        """Return how sure it is that slightly other training data would give the same label.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            In [0, 1].
-
-        References
-        ----------
-        L. Perini, V. Vercruyssen and J. Davis, Quantifying the Confidence of Anomaly Detectors in
-        Their Example-Wise Predictions, ECML PKDD 2020.
-        """
-        X = self._validated(X)
-        scores = self._score(X)
-        return self._confidence(scores, self._labels_of(X, scores))
-
-    def _confidence(self, scores, labels):
-        n = len(self.decision_scores_)
-        below = np.searchsorted(np.sort(self.decision_scores_), scores, side="right")
-        posterior = (1 + below) / (2 + n)
-        # Rounded down as PyOD does it, but not below a whole number of flagged rows.
-        n_expected = int(n * self._share + 1e-9)
-        flagged = 1 - binom.cdf(n - n_expected, n, posterior)
-        return np.where(labels == 1, flagged, 1 - flagged)
-
-    def predict_with_rejection(
-        self, X, T=32, return_stats=False, delta=0.1, c_fp=1, c_fn=1, c_r=None
-    ):
-        """Return labels, with −2 where the confidence is too low to give one.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        T : int, default=32
-            Labels with a confidence, scaled to [0, 1], of ``1 − 2·exp(−T)`` or less are rejected.
-        return_stats : bool, default=False
-            Also return the expected rejection rate, an upper bound for it and for the cost.
-        delta : float in (0, 1), default=0.1
-            The bound of the rate holds with probability 1 − delta.
-        c_fp, c_fn, c_r : float
-            Costs of a false alarm, a missed anomaly and a rejection; ``c_r=None`` (or, as in
-            PyOD, a negative number) is the contamination.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,)
-        stats : list of three floats
-            Only with ``return_stats=True``.
-
-        References
-        ----------
-        L. Perini and J. Davis, Unsupervised Anomaly Detection with Rejection, NeurIPS 2023.
-        """
-        if not (isinstance(delta, Real) and 0 < delta < 1):
-            raise ValueError(f"delta must be a number in (0, 1); got {delta!r}.")
-        if not (isinstance(T, Real) and T > 0):
-            raise ValueError(f"T must be a positive number; got {T!r}.")
-        labels, confidence = self.predict(X, return_confidence=True)
-        # Confidence in "anomalous", whichever the label.
-        flagged = np.where(labels == 1, confidence, 1 - confidence)
-        labels[2 * np.abs(flagged - 0.5) <= 1 - 2 * np.exp(-T)] = -2
-        if not return_stats:
-            return labels
-        c_r = -1 if c_r is None else c_r
-        return labels, list(self.compute_rejection_stats(T, delta, c_fp, c_fn, c_r))
-
-    def compute_rejection_stats(self, T=32, delta=0.1, c_fp=1, c_fn=1, c_r=-1, verbose=False):
-        """Return the three figures of :meth:`predict_with_rejection`; see PyOD."""
-        check_is_fitted(self)
-        stand_in = _Scored(self._share, self.decision_scores_)
-        return stand_in.compute_rejection_stats(T, delta, c_fp, c_fn, c_r, verbose)
-
     # ------------------------------------------------------------------------- scikit-learn
 
     def __getstate__(self):
@@ -461,17 +343,3 @@ class BaseTorchDetector(BaseDetector):
         # PyOD's labels 0 and 1 are not the −1 and +1 of scikit-learn's outlier detectors.
         tags.estimator_type = None
         return tags
-
-
-class _Scored(BaseDetector):
-    """What PyOD's rejection statistics read: scores and a numeric contamination."""
-
-    def __init__(self, contamination, scores):
-        self.contamination, self.decision_scores_ = contamination, scores
-        self.threshold_ = self.labels_ = True
-
-    def fit(self, X, y=None):  # pragma: no cover - the base class asks for it
-        return self
-
-    def decision_function(self, X):  # pragma: no cover - the base class asks for it
-        return self.decision_scores_
