@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from skrdae._random import member_generators
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import BaseTorchDetector
-from skrdae.networks.mlp import ACTIVATIONS, MemberMLP
+from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
 from skrdae.penalties import PENALTIES
 from skrdae.training.alternating import alternate
 from skrdae.training.minibatch import map_chunks
@@ -113,7 +113,7 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         Outer iterations made.
     history_ : list of dict
         An outer iteration each; see :class:`~skrdae.training.history.IterationRecord`.
-    network_ : MemberMLP
+    network_ : MemberAutoencoder
         The trained networks; their weights have the member axis first.
     scaler_ : ColumnScaler
     device_ : torch.device
@@ -213,7 +213,7 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     def _train(self, data, seeds, on_iteration):
         n_features = data.shape[1]
         generators = member_generators(seeds)
-        self.network_ = MemberMLP(
+        self.network_ = MemberAutoencoder(
             n_features,
             self._layer_sizes(n_features),
             self.activation,

@@ -1,4 +1,4 @@
-"""The stacked multilayer perceptron: K networks of one shape, one batched product a layer."""
+"""Stacked multilayer perceptrons: K networks of one shape, one batched product a layer."""
 
 import math
 from itertools import pairwise
@@ -23,32 +23,28 @@ ACTIVATIONS = {
     "identity": (lambda x: x, lambda grad, value: grad),
     "relu": (
         torch.relu_,
-        lambda grad, value: _aten.threshold_backward(grad, value, 0, grad_input=grad),
+        lambda grad, value: _aten.threshold_backward.grad_input(grad, value, 0, grad_input=grad),
     ),
     "tanh": (
         torch.tanh_,
-        lambda grad, value: _aten.tanh_backward(grad, value, grad_input=grad),
+        lambda grad, value: _aten.tanh_backward.grad_input(grad, value, grad_input=grad),
     ),
     "sigmoid": (
         _sigmoid_,
-        lambda grad, value: _aten.sigmoid_backward(grad, value, grad_input=grad),
+        lambda grad, value: _aten.sigmoid_backward.grad_input(grad, value, grad_input=grad),
     ),
 }
 
 
 class MemberMLP(nn.Module):
-    """K autoencoders of the same shape side by side.
+    """K multilayer perceptrons of the same shape side by side.
 
     Parameters
     ----------
-    n_features : int
-        Units of the first and the last layer.
-    hidden_layer_sizes : tuple of int
-        Units of the encoder's layers, bottleneck last. The decoder mirrors them.
-    activation : str
-        Of the hidden layers, the bottleneck included; a key of ``ACTIVATIONS``.
-    output_activation : str
-        Of the last layer.
+    sizes : sequence of int
+        Units of every layer, input first.
+    activations : sequence of str
+        Of every layer but the input; keys of ``ACTIVATIONS``.
     generators : list of K torch.Generator
         One a member; the initial weights are drawn from them (Glorot uniform).
     device : torch.device
@@ -61,14 +57,9 @@ class MemberMLP(nn.Module):
         A (K, 1, out) tensor a layer.
     """
 
-    def __init__(
-        self, n_features, hidden_layer_sizes, activation, output_activation, generators, device
-    ):
+    def __init__(self, sizes, activations, generators, device):
         super().__init__()
-        encoder = [n_features, *hidden_layer_sizes]
-        sizes = encoder + encoder[-2::-1]
-        self.n_encoder_layers = len(hidden_layer_sizes)
-        self.activations = [activation] * (len(sizes) - 2) + [output_activation]
+        self.activations = list(activations)
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for fan_in, fan_out in pairwise(sizes):
             bound = math.sqrt(6 / (fan_in + fan_out))
@@ -92,16 +83,8 @@ class MemberMLP(nn.Module):
         return self.weights[0].shape[0]
 
     def forward(self, x, workspace=None):
-        """Reconstruct: (K, n, d) → (K, n, d)."""
+        """Return the last layer's value: (K, n, in) → (K, n, out)."""
         return self.values(x, workspace)[-1]
-
-    def encode(self, x, workspace=None):
-        """Return the bottleneck's codes: (K, n, d) → (K, n, units)."""
-        return self._layers(x, 0, self.n_encoder_layers, workspace)[-1]
-
-    def decode(self, code, workspace=None):
-        """Return the data that codes stand for: (K, n, units) → (K, n, d)."""
-        return self._layers(code, self.n_encoder_layers, len(self.weights), workspace)[-1]
 
     def values(self, x, workspace=None):
         """Return the value of every layer, input first: what `backward_from` needs.
@@ -122,26 +105,34 @@ class MemberMLP(nn.Module):
             values.append(ACTIVATIONS[self.activations[layer]][0](z))
         return values
 
-    def backward_from(self, values, grad, weight_grads, bias_grads, workspace):
+    def backward_from(self, values, grad, grads, workspace, *, to_input=False):
         """Back-propagate a loss's gradient.
 
         Parameters
         ----------
         values : list of Tensor
             What :meth:`values` returned.
-        grad : Tensor of shape (K, n, d)
+        grad : Tensor of shape (K, n, out)
             Gradient with respect to the output; overwritten.
-        weight_grads, bias_grads : list of Tensor
-            Where the gradients of `weights` and `biases` are written.
+        grads : tuple of two lists of Tensor, or None
+            Where the gradients of `weights` and `biases` are written. ``None`` leaves them out.
         workspace : Workspace
+        to_input : bool, default=False
+            Return the gradient with respect to the input.
+
+        Returns
+        -------
+        Tensor of shape (K, n, in), or None
         """
         for layer in reversed(range(len(self.weights))):
             grad = ACTIVATIONS[self.activations[layer]][1](grad, values[layer + 1])
-            member_matmul(values[layer].transpose(1, 2), grad, out=weight_grads[layer])
-            torch.sum(grad, dim=1, keepdim=True, out=bias_grads[layer])
-            if layer:
+            if grads is not None:
+                member_matmul(values[layer].transpose(1, 2), grad, out=grads[0][layer])
+                torch.sum(grad, dim=1, keepdim=True, out=grads[1][layer])
+            if layer or to_input:
                 out = workspace.take(f"grad {layer}", *values[layer].shape)
                 grad = member_matmul(grad, self.weights[layer].transpose(1, 2), out=out)
+        return grad if to_input else None
 
     def select(self, members):
         """Return a network of some of the members, whose weights are copies.
@@ -153,7 +144,9 @@ class MemberMLP(nn.Module):
         """
         other = self.__class__.__new__(self.__class__)
         nn.Module.__init__(other)
-        other.n_encoder_layers, other.activations = self.n_encoder_layers, self.activations
+        for name, value in vars(self).items():
+            if not name.startswith("_") and name not in ("weights", "biases", "training"):
+                setattr(other, name, value)
         other.weights, other.biases = nn.ParameterList(), nn.ParameterList()
         for weight, bias in zip(self.weights, self.biases, strict=True):
             other._add(weight[members], bias[members])
@@ -163,3 +156,38 @@ class MemberMLP(nn.Module):
         """Copy the weights of `other`, a network of as many members, into `members`."""
         for mine, theirs in zip(self.parameters(), other.parameters(), strict=True):
             mine[members] = theirs.to(mine.device)
+
+
+class MemberAutoencoder(MemberMLP):
+    """K autoencoders of the same shape side by side.
+
+    Parameters
+    ----------
+    n_features : int
+        Units of the first and the last layer.
+    hidden_layer_sizes : tuple of int
+        Units of the encoder's layers, bottleneck last. The decoder mirrors them.
+    activation : str
+        Of the hidden layers, the bottleneck included; a key of ``ACTIVATIONS``.
+    output_activation : str
+        Of the last layer.
+    generators : list of K torch.Generator
+    device : torch.device
+    """
+
+    def __init__(
+        self, n_features, hidden_layer_sizes, activation, output_activation, generators, device
+    ):
+        encoder = [n_features, *hidden_layer_sizes]
+        sizes = encoder + encoder[-2::-1]
+        activations = [activation] * (len(sizes) - 2) + [output_activation]
+        super().__init__(sizes, activations, generators, device)
+        self.n_encoder_layers = len(hidden_layer_sizes)
+
+    def encode(self, x, workspace=None):
+        """Return the bottleneck's codes: (K, n, d) → (K, n, units)."""
+        return self._layers(x, 0, self.n_encoder_layers, workspace)[-1]
+
+    def decode(self, code, workspace=None):
+        """Return the data that codes stand for: (K, n, units) → (K, n, d)."""
+        return self._layers(code, self.n_encoder_layers, len(self.weights), workspace)[-1]

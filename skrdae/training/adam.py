@@ -56,9 +56,10 @@ class MemberAdam:
         pieces = flat[: sum(sizes)].split(sizes)
         return [piece.view(shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
 
-    def grad_of(self, parameters):
-        """Return the gradient buffers of the given parameters, in their order."""
-        return [self.grads[id(p)] for p in parameters]
+    def grads_of(self, network):
+        """Return the gradient buffers of a network's weights and of its biases."""
+        weights = [self.grads[id(p)] for p in network.weights]
+        return weights, [self.grads[id(p)] for p in network.biases]
 
     def step(self):
         """Move the parameters by the gradients found in the buffers."""

@@ -63,7 +63,7 @@ def alternate(
 
     Parameters
     ----------
-    network : MemberMLP
+    network : MemberAutoencoder
         K members; its weights are trained in place.
     data : Tensor of shape (K, n, d)
         X, the rows of each member. It may be an expanded view of one matrix.

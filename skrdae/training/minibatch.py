@@ -63,7 +63,7 @@ def train_epochs(network, optimiser, data, *, bound, n_epochs, batch_size, gener
 
     Parameters
     ----------
-    network : MemberMLP
+    network : MemberAutoencoder
         Changed in place.
     optimiser : MemberAdam
         Of this network.
@@ -76,8 +76,7 @@ def train_epochs(network, optimiser, data, *, bound, n_epochs, batch_size, gener
         Give each member's order of rows.
     workspace : Workspace
     """
-    weight_grads = optimiser.grad_of(network.weights)
-    bias_grads = optimiser.grad_of(network.biases)
+    grads = optimiser.grads_of(network)
     clips = bool(data.amax() > bound) or bool(data.amin() < -bound)
     for _ in range(n_epochs):
         for batch in shuffled_batches(data.shape[1], batch_size, generators, data.device):
@@ -89,5 +88,5 @@ def train_epochs(network, optimiser, data, *, bound, n_epochs, batch_size, gener
             grad = torch.sub(values[-1], x, out=workspace.take("grad", *shape))
             # Gradient of the squared error of a row, averaged over the rows.
             grad.mul_(2 / shape[1])
-            network.backward_from(values, grad, weight_grads, bias_grads, workspace)
+            network.backward_from(values, grad, grads, workspace)
             optimiser.step()

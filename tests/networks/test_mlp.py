@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from skrdae._random import member_generators
-from skrdae.networks.mlp import ACTIVATIONS, MemberMLP
+from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder, MemberMLP
 from skrdae.networks.workspace import Workspace
 
 CPU = torch.device("cpu")
@@ -14,7 +14,7 @@ class _DoubleWorkspace(Workspace):
 
 
 def _network(seeds, activation="tanh", output="identity", sizes=(7, 3), n_features=11):
-    return MemberMLP(n_features, sizes, activation, output, member_generators(seeds), CPU)
+    return MemberAutoencoder(n_features, sizes, activation, output, member_generators(seeds), CPU)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -27,7 +27,7 @@ def test_gradients_are_those_of_autograd(activation, output):
     bias_grads = [torch.empty_like(b) for b in network.biases]
     values = network.values(x)
     network.backward_from(
-        values, 2 * (values[-1] - x), weight_grads, bias_grads, _DoubleWorkspace(CPU)
+        values, 2 * (values[-1] - x), (weight_grads, bias_grads), _DoubleWorkspace(CPU)
     )
 
     plain = {
@@ -79,3 +79,15 @@ def test_a_workspace_changes_no_value():
         x = torch.randn(2, n_rows, 11, generator=generator)
         assert torch.equal(network(x, workspace), network(x))
         assert torch.equal(network.encode(x, workspace), network.encode(x))
+
+
+def test_gradient_with_respect_to_the_input_and_no_other():
+    network = MemberMLP([5, 7, 3], ["tanh", "identity"], member_generators([0, 1]), CPU).double()
+    x = torch.randn(2, 6, 5, dtype=torch.float64, requires_grad=True)
+    weights, biases = network.weights, network.biases
+    out = torch.tanh(x @ weights[0] + biases[0]) @ weights[1] + biases[1]
+    (expected,) = torch.autograd.grad(out.pow(3).sum(), x)
+    values = network.values(x.detach())
+    grad = 3 * values[-1] ** 2
+    found = network.backward_from(values, grad, None, _DoubleWorkspace(CPU), to_input=True)
+    torch.testing.assert_close(found, expected)

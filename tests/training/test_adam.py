@@ -1,13 +1,13 @@
 import torch
 
 from skrdae._random import member_generators
-from skrdae.networks.mlp import MemberMLP
+from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.training.adam import MemberAdam
 
 
 def _network(n_members=2):
     generators = member_generators(range(n_members))
-    return MemberMLP(5, (4, 2), "tanh", "identity", generators, torch.device("cpu"))
+    return MemberAutoencoder(5, (4, 2), "tanh", "identity", generators, torch.device("cpu"))
 
 
 def _fill(optimiser, generator):
@@ -22,7 +22,7 @@ def test_steps_are_those_of_torch():
     generator = torch.Generator().manual_seed(0)
     for _ in range(100):  # past the cut-off of tiny averages
         _fill(mine, generator)
-        for p, grad in zip(twin.parameters(), mine.grad_of(network.parameters()), strict=True):
+        for p, grad in zip(twin.parameters(), mine.grads.values(), strict=True):
             p.grad = grad.clone()
         mine.step()
         theirs.step()
@@ -58,8 +58,8 @@ def test_selected_members_go_on_as_before():
     for _ in range(3):
         _fill(optimiser, generator)
         pairs = zip(
-            optimiser.grad_of(network.parameters()),
-            part_optimiser.grad_of(part.parameters()),
+            optimiser.grads.values(),
+            part_optimiser.grads.values(),
             strict=True,
         )
         for whole, selected in pairs:

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from skrdae._random import member_generators
-from skrdae.networks.mlp import MemberMLP
+from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.penalties import PENALTIES
 from skrdae.training.alternating import alternate
 
@@ -17,7 +17,7 @@ def data(plane):
 
 def _fit(data, seeds, *, penalty="l21", lam=None, quantile=None, sizes=(16, 2), **options):
     generators = member_generators(seeds)
-    network = MemberMLP(data.shape[-1], sizes, "tanh", "identity", generators, data.device)
+    network = MemberAutoencoder(data.shape[-1], sizes, "tanh", "identity", generators, data.device)
     if data.dim() == 2:
         data = data.expand(len(seeds), -1, -1)
     settings = {
