@@ -51,7 +51,6 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
         "scaler": [StrOptions({s for s in SCALERS if s is not None}), None],
         "contamination": [
             Interval(Real, 0, 0.5, closed="right"),
-            StrOptions({"auto"}),
             HasMethods(["fit", "predict"]),
         ],
         "device": [str, torch.device],
@@ -91,12 +90,25 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
     def _member_votes(self, rows, workspace):
         """Say which rows each member finds anomalous: (n, d) → (K, n), 1.0 or 0.0.
 
-        Needed where ``contamination="auto"`` is allowed.
+        Needed only where ``contamination="auto"`` is allowed.
         """
-        raise ValueError(
-            f"{type(self).__name__} has no λ for contamination='auto' to read: pass a float in "
-            "(0, 0.5] or a pythresh object."
-        )
+        raise NotImplementedError
+
+    @property
+    @abstractmethod
+    def _n_rounds(self):
+        """How many rows the history will have at most."""
+
+    # ------------------------------------------------------------------ what it may call
+
+    def _rows_a_batch(self, n_rows):
+        """Return the batch size for members trained on so many rows."""
+        if self.batch_size == "auto":
+            return min(max(n_rows // 24, 32), 256)
+        return self.batch_size
+
+    def _clip(self, rows):
+        return rows.clamp(-self.scaler_.bound_, self.scaler_.bound_)
 
     # ------------------------------------------------------------------------------ fitting
 
@@ -202,7 +214,7 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
         if not self.verbose:
             yield None
             return
-        with tqdm(total=self.max_iter, desc=type(self).__name__, unit="iter") as bar:
+        with tqdm(total=self._n_rounds, desc=type(self).__name__, unit="iter") as bar:
 
             def on_iteration(row):
                 numbers = {k: f"{v:.3g}" for k, v in row.items() if isinstance(v, float)}

@@ -6,25 +6,23 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
-from sklearn.utils.validation import check_array, check_is_fitted
 
 from skrdae._random import member_generators
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.encoding import EncoderMixin
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
 from skrdae.penalties import PENALTIES
 from skrdae.training.alternating import alternate
-from skrdae.training.minibatch import map_chunks
 
 # Alternations between prox and network in `decompose`. S settles geometrically; ten leave
 # changes far below the noise of any training.
 _DECOMPOSE_ITER = 10
 
 
-class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseTorchDetector):
+class RobustDeepAutoencoder(EncoderMixin, BaseTorchDetector):
     r"""Robust deep autoencoder: X = L + S, deep low-rank part plus sparse anomalies.
 
     Solves
@@ -150,6 +148,10 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     _parameter_constraints = {
         **BaseTorchDetector._parameter_constraints,
+        "contamination": [
+            *BaseTorchDetector._parameter_constraints["contamination"],
+            StrOptions({"auto"}),
+        ],
         "lam": [Interval(Real, 0, None, closed="both"), StrOptions({"auto"})],
         "penalty": [StrOptions(set(PENALTIES))],
         "hidden_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
@@ -210,6 +212,10 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     # ------------------------------------------------------------------------------ training
 
+    @property
+    def _n_rounds(self):
+        return self.max_iter
+
     def _train(self, data, seeds, on_iteration):
         n_features = data.shape[1]
         generators = member_generators(seeds)
@@ -263,11 +269,6 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             return 64, max(2, round(math.sqrt(n_features)))
         return check_layer_sizes(self.hidden_layer_sizes)
 
-    def _rows_a_batch(self, n_rows):
-        if self.batch_size == "auto":
-            return min(max(n_rows // 24, 32), 256)
-        return self.batch_size
-
     def _thresholds(self):
         """Return each member's λ and None, or None and each member's quantile."""
         k = self.n_estimators
@@ -304,9 +305,6 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             self.low_rank_, self.sparse_ = self.decompose(X)
 
     # ------------------------------------------------------------------------------- scoring
-
-    def _clip(self, rows):
-        return rows.clamp(-self.scaler_.bound_, self.scaler_.bound_)
 
     def _residual(self, rows, low_rank, workspace):
         """X − D(E(L)) of every member: (n, d), and (K, n, d) or (n, d) → (K, n, d)."""
@@ -371,48 +369,9 @@ class RobustDeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         cleaned = self._clip(rows - self._member_sparse(rows, workspace))
         return self.network_.encode(cleaned, workspace)
 
-    def transform(self, X):
-        """Encode the cleaned rows: the bottleneck's values for L.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_estimators × bottleneck units)
-            The members' codes side by side.
-        """
-        codes = self._map(self._member_codes, self._validated(X))  # shape: (K, n, units)
-        return np.concatenate(list(codes), axis=1)
-
-    def inverse_transform(self, X):
-        """Decode codes to data.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_estimators × bottleneck units)
-            As :meth:`transform` returns them.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features)
-            In the units of the training data; the mean of what the members decode.
-        """
-        check_is_fitted(self)
-        codes = check_array(X, dtype=np.float32)
-        if codes.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"X has {codes.shape[1]} columns, but transform gives {self._n_features_out}."
-            )
-        n_members = self.network_.n_members
-        parts = torch.tensor(np.stack(np.split(codes, n_members, axis=1)), device=self.device_)
-        with torch.no_grad():
-            decoded = map_chunks(self.network_.decode, parts).cpu().numpy()
-        total = sum(member.astype(np.float64) for member in decoded)
-        return self.scaler_.inverse_transform(total / n_members)
+    def _member_decode(self, codes):
+        return self.network_.decode(codes)
 
     @property
-    def _n_features_out(self):
-        network = self.network_
-        return network.n_members * network.weights[network.n_encoder_layers - 1].shape[2]
+    def _code_size(self):
+        return self.network_.weights[self.network_.n_encoder_layers - 1].shape[2]

@@ -15,7 +15,7 @@ class Workspace:
 
     def __init__(self, device):
         self._device = device
-        self._flat, self._views = {}, {}
+        self._flat, self._views, self._parts = {}, {}, {}
 
     def take(self, name, *shape):
         """Return a tensor of a shape, its content undefined."""
@@ -30,3 +30,9 @@ class Workspace:
                 self._views = {k: v for k, v in self._views.items() if k[0] != name}
             view = self._views[name, shape] = flat[:size].view(shape)
         return view
+
+    def part(self, name):
+        """Return the workspace of a part, whose names are its own."""
+        if name not in self._parts:
+            self._parts[name] = type(self)(self._device)
+        return self._parts[name]

@@ -21,13 +21,14 @@ class MemberAdam:
         Its parameters have the member axis first.
     lr : float
         Learning rate.
+    betas : tuple of two floats, default=(0.9, 0.999)
+        Decay of the averages of the gradient and of its square.
 
     References
     ----------
     D. P. Kingma and J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015.
     """
 
-    _BETA1, _BETA2 = 0.9, 0.999
     # Far above the usual 1e-8. With that, Adam steps as far along a gradient that only a handful
     # of rows ever give as along one that all rows agree on, and so learns the anomalies first.
     # Gradients are those of a row's squared error, averaged over the batch.
@@ -36,8 +37,8 @@ class MemberAdam:
     # arithmetic with those is many times slower. They are cut off long before.
     _TINY, _FLUSH_EVERY = 1e-30, 64
 
-    def __init__(self, network, lr):
-        self.lr = lr
+    def __init__(self, network, lr, betas=(0.9, 0.999)):
+        self.lr, self.betas = lr, betas
         self.n_steps = 0
         parameters = list(network.parameters())
         self._shapes = [p.shape for p in parameters]
@@ -73,8 +74,8 @@ class MemberAdam:
             [self._step],
             fused=True,
             amsgrad=False,
-            beta1=self._BETA1,
-            beta2=self._BETA2,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
             lr=self.lr,
             weight_decay=0.0,
             eps=self._EPS,
@@ -86,7 +87,7 @@ class MemberAdam:
 
     def select(self, network, members):
         """Return the optimiser of `network`, made of some of this one's members."""
-        other = MemberAdam(network, self.lr)
+        other = MemberAdam(network, self.lr, self.betas)
         other.n_steps = self.n_steps
         other._step.copy_(self._step)
         for mine, theirs in ((self._mean, other._mean), (self._square, other._square)):

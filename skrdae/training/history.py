@@ -1,10 +1,16 @@
-"""What a fit did, a row an outer iteration."""
+"""What a fit did, a row an outer iteration or an epoch."""
 
 from dataclasses import asdict, dataclass
 
 
+class _Record:
+    def row(self):
+        """Return the record as a dict of plain numbers."""
+        return asdict(self)
+
+
 @dataclass(frozen=True)
-class IterationRecord:
+class IterationRecord(_Record):
     """One outer iteration of the alternating training, averaged over the members still in it.
 
     Attributes
@@ -33,6 +39,24 @@ class IterationRecord:
     lam: float
     n_training: int
 
-    def row(self):
-        """Return the record as a dict of plain numbers."""
-        return asdict(self)
+
+@dataclass(frozen=True)
+class VariationalRecord(_Record):
+    """One epoch of a variational autoencoder, averaged over rows and members.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    error : float
+        Squared error of a row, or cross-entropy in nats, with z sampled.
+    kl : float
+        Divergence of q(z|x) from the prior, in nats.
+    variance : float
+        Noise variance of a Gaussian likelihood at the end of the epoch; 1 for Bernoulli.
+    """
+
+    epoch: int
+    error: float
+    kl: float
+    variance: float

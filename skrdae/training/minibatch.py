@@ -58,6 +58,22 @@ def gather(data, batch, out=None):
     return out
 
 
+def normal(generators, out):
+    """Fill `out`, of shape (K, …), with normal numbers, each member's from its own generator."""
+    on_cpu = out.device.type == "cpu"
+    for k, generator in enumerate(generators):
+        drawn = torch.randn(
+            out.shape[1:],
+            generator=generator,
+            dtype=out.dtype,
+            device="cpu",
+            out=out[k] if on_cpu else None,
+        )
+        if not on_cpu:
+            out[k] = drawn
+    return out
+
+
 def train_epochs(network, optimiser, data, *, bound, n_epochs, batch_size, generators, workspace):
     """Train every member to reconstruct its own rows by least squares.
 
