@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import warnings
 from abc import abstractmethod
 from numbers import Integral, Real
 
@@ -10,6 +11,7 @@ import torch
 from numpy.random import RandomState
 from pyod.models.base import BaseDetector
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
@@ -99,6 +101,11 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
     def _n_rounds(self):
         """How many rows the history will have at most."""
 
+    @property
+    def _scaling(self):
+        """The method of the ColumnScaler."""
+        return self.scaler
+
     # ------------------------------------------------------------------ what it may call
 
     def _rows_a_batch(self, n_rows):
@@ -159,7 +166,7 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
             delattr(self, name)  # what an earlier fit found
         X = check_data(self, X, reset=True)
         self.device_ = resolve_device(self.device)
-        self.scaler_ = ColumnScaler(self.scaler).fit(X)
+        self.scaler_ = ColumnScaler(self._scaling).fit(X)
         seeds = member_seeds(self.random_state, self.n_estimators)
         with torch.no_grad(), self._progress() as on_iteration:
             self._train(
@@ -171,6 +178,14 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
             raise ValueError(
                 f"The training of {type(self).__name__} diverged and gives scores that are not "
                 f"finite. Lower lr (now {self.lr!r}), or scale X (scaler is {self.scaler!r})."
+            )
+        if scores.size > 1 and np.ptp(scores) == 0 and (X[0] != X).any():
+            warnings.warn(
+                f"{type(self).__name__} gives every training row the same score, so it tells "
+                "nothing apart: the training collapsed. Change lr, train for longer or shorter, "
+                "or try another random_state.",
+                ConvergenceWarning,
+                stacklevel=4,
             )
         # Each member's scores are divided by their median, which a far outlier does not move,
         # and the average is put back in units of a residual.

@@ -1,6 +1,5 @@
 """RobustDeepAutoencoder: X = L + S with a deep autoencoder for L and a sparse S."""
 
-import math
 import warnings
 from numbers import Integral, Real
 
@@ -12,7 +11,7 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from skrdae._random import member_generators
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import BaseTorchDetector
-from skrdae.detectors.encoding import EncoderMixin
+from skrdae.detectors.encoding import EncoderMixin, code_size
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
 from skrdae.penalties import PENALTIES
 from skrdae.training.alternating import alternate
@@ -266,7 +265,7 @@ class RobustDeepAutoencoder(EncoderMixin, BaseTorchDetector):
 
     def _layer_sizes(self, n_features):
         if self._automatic_sizes():
-            return 64, max(2, round(math.sqrt(n_features)))
+            return 64, code_size(n_features)
         return check_layer_sizes(self.hidden_layer_sizes)
 
     def _thresholds(self):

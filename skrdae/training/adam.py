@@ -40,7 +40,7 @@ class MemberAdam:
     def __init__(self, network, lr, betas=(0.9, 0.999)):
         self.lr, self.betas = lr, betas
         self.n_steps = 0
-        parameters = list(network.parameters())
+        self._parameters = parameters = list(network.parameters())
         self._shapes = [p.shape for p in parameters]
         size = sum(p.numel() for p in parameters)
         size += -size % _REGISTER
@@ -84,6 +84,11 @@ class MemberAdam:
         if self.n_steps % self._FLUSH_EVERY == 0:
             self._mean.copy_(torch.hardshrink(self._mean, self._TINY))
             self._square.clamp_(min=self._TINY)
+
+    def release(self):
+        """Give every parameter memory of its own again, so that it can be stored alone."""
+        for parameter in self._parameters:
+            parameter.data = parameter.data.clone()
 
     def select(self, network, members):
         """Return the optimiser of `network`, made of some of this one's members."""

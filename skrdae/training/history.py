@@ -53,7 +53,8 @@ class VariationalRecord(_Record):
     kl : float
         Divergence of q(z|x) from the prior, in nats.
     variance : float
-        Noise variance of a Gaussian likelihood at the end of the epoch; 1 for Bernoulli.
+        Noise variance of a Gaussian likelihood at the end of the epoch, averaged over the
+        features; 1 for Bernoulli.
     """
 
     epoch: int

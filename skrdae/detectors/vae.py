@@ -1,0 +1,343 @@
+"""VAEDetector: reconstruction error and divergence of a variational autoencoder."""
+
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.utils import check_scalar
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skrdae._random import member_generators, member_seeds
+from skrdae._validation import check_layer_sizes
+from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.encoding import EncoderMixin, code_size
+from skrdae.networks.mlp import ACTIVATIONS
+from skrdae.networks.variational import (
+    MemberVAE,
+    bernoulli_error,
+    gaussian_kl,
+    gaussian_spread,
+)
+from skrdae.training.minibatch import normal
+from skrdae.training.variational import train_variational
+
+# How far min-max scaling in single precision may miss the ends of [0, 1].
+_ROUNDING = 1e-5
+
+
+class VAEDetector(EncoderMixin, BaseTorchDetector):
+    r"""Variational autoencoder: what it reconstructs badly or has no place for is anomalous.
+
+    Trains an encoder q(z|x) = N(μ, σ²) and a decoder p(x|z) to maximise
+
+    .. math:: E_{q(z|x)}[\log p(x|z)] - \beta\,KL(q(z|x) \| N(0, I)).
+
+    The score of a row is its reconstruction error at z = μ plus β times its divergence KL: nothing
+    is drawn at random when scoring.
+
+    Parameters
+    ----------
+    latent_dim : int or "auto", default="auto"
+        Dimensions of z. ``"auto"`` is √n_features, rounded and at least 2.
+    beta : float, default=1.0
+        Weight β ≥ 0 of the divergence, in training and in the score. 1 is the evidence lower
+        bound; 0 leaves an autoencoder with noise in the code.
+    likelihood : {"gaussian", "bernoulli"}, default="gaussian"
+        p(x|z). ``"gaussian"`` has a noise variance for each feature, which is estimated too; the
+        error is Σ (x − x̂)² / (2 variance). ``"bernoulli"`` is for data in [0, 1], such as
+        pixels or flags; the error is the cross-entropy.
+    n_samples : int, default=0
+        0 scores at z = μ. A positive number L gives the Monte-Carlo reconstruction probability:
+        −log p(x|z) averaged over L draws from q(z|x), without KL. The draws are made once in
+        ``fit``, so that scoring stays deterministic.
+    hidden_layer_sizes : sequence of int, default=(64,)
+        Units of the encoder's hidden layers; the decoder mirrors them.
+    activation : {"tanh", "relu", "sigmoid", "identity"}, default="tanh"
+        Of the hidden layers.
+    n_epochs : int, default=20
+        Passes over the data.
+    batch_size : int or "auto", default="auto"
+        Rows a gradient step, at most: they are dealt out evenly. ``"auto"`` is a 24th of the
+        rows, but from 32 to 256.
+    lr : float, default=1e-3
+        Learning rate of Adam.
+    n_estimators : int, default=8
+        Members of the ensemble, trained together; they differ in seed. Scores are brought to one
+        scale and averaged.
+    scaler : {"auto", "robust", "standard", "minmax"} or None, default="auto"
+        Scaling of the columns inside the detector, see
+        :class:`~skrdae.preprocessing.ColumnScaler`. ``"auto"`` is ``"robust"`` for a Gaussian
+        likelihood and ``"minmax"`` for Bernoulli.
+    contamination : float or pythresh object, default=0.1
+        What the threshold is made from: a share in (0, 0.5] of the training rows, or an object of
+        pythresh, of which a copy is fitted.
+    device : str or torch.device, default="auto"
+        ``"auto"`` is CUDA, then MPS, then the CPU, whichever is there first.
+    random_state : int, RandomState instance or None, default=None
+        Initial weights, order of the rows and draws of z. Global random state is neither read nor
+        changed; ``None`` takes fresh entropy.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    decision_scores_ : ndarray of shape (n_samples,)
+        Scores of the training data, in nats up to a constant.
+    threshold_ : float
+        Rows that score above are flagged.
+    labels_ : ndarray of shape (n_samples,)
+        1 for the training rows that are flagged, 0 for the others.
+    history_ : list of dict
+        An epoch each; see :class:`~skrdae.training.history.VariationalRecord`.
+    noise_variance_ : ndarray of shape (n_estimators, n_features)
+        Variance of a Gaussian p(x|z), in units of the scaled data.
+    network_ : MemberVAE
+        The trained networks; their weights have the member axis first.
+    scaler_ : ColumnScaler
+    device_ : torch.device
+    thresholder_ : object
+        The fitted copy, where `contamination` is a pythresh object.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X has names that are all strings.
+
+    Notes
+    -----
+    The noise variances are estimated by mean absolute errors, because squares would let a few
+    anomalies say how noisy a feature is.
+
+    A value outside [0, 1] in a row scored by a Bernoulli likelihood counts as the nearer end, and
+    the square of what is beyond is added to its error.
+
+    References
+    ----------
+    D. P. Kingma and M. Welling, Auto-Encoding Variational Bayes, ICLR 2014. J. An and S. Cho,
+    Variational Autoencoder based Anomaly Detection using Reconstruction Probability, 2015.
+    O. Rybkin et al., Simple and Effective VAE Training with Calibrated Decoders, ICML 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrdae import VAEDetector
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 2)) @ rng.normal(size=(2, 6))  # on a plane
+    >>> X[:5] += rng.normal(scale=8, size=(5, 6))  # five rows off it
+    >>> detector = VAEDetector(contamination=0.025, random_state=0).fit(X)
+    >>> np.flatnonzero(detector.labels_).tolist()
+    [0, 1, 2, 3, 4]
+    """
+
+    _parameter_constraints = {
+        **BaseTorchDetector._parameter_constraints,
+        "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "beta": [Interval(Real, 0, None, closed="left")],
+        "likelihood": [StrOptions({"gaussian", "bernoulli"})],
+        "n_samples": [Interval(Integral, 0, None, closed="left")],
+        "hidden_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "n_epochs": [Interval(Integral, 1, None, closed="left")],
+        "scaler": [*BaseTorchDetector._parameter_constraints["scaler"], StrOptions({"auto"})],
+    }
+
+    def __init__(
+        self,
+        *,
+        latent_dim="auto",
+        beta=1.0,
+        likelihood="gaussian",
+        n_samples=0,
+        hidden_layer_sizes=(64,),
+        activation="tanh",
+        n_epochs=20,
+        batch_size="auto",
+        lr=1e-3,
+        n_estimators=8,
+        scaler="auto",
+        contamination=0.1,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.latent_dim = latent_dim
+        self.beta = beta
+        self.likelihood = likelihood
+        self.n_samples = n_samples
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.n_epochs = n_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.n_estimators = n_estimators
+        self.scaler = scaler
+        self.contamination = contamination
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # ------------------------------------------------------------------------------ training
+
+    @property
+    def _n_rounds(self):
+        return self.n_epochs
+
+    @property
+    def _scaling(self):
+        if self.scaler != "auto":
+            return self.scaler
+        return "minmax" if self.likelihood == "bernoulli" else "robust"
+
+    def _check_parameters(self):
+        super()._check_parameters()
+        check_layer_sizes(self.hidden_layer_sizes)
+
+    def _train(self, data, seeds, on_iteration):
+        self._likelihood, self._beta = self.likelihood, float(self.beta)
+        if self._likelihood == "bernoulli":
+            self._check_unit_interval(data)
+        generators = member_generators(seeds)
+        n_features = data.shape[1]
+        self.network_ = MemberVAE(
+            n_features,
+            check_layer_sizes(self.hidden_layer_sizes),
+            code_size(n_features) if self.latent_dim == "auto" else int(self.latent_dim),
+            self.activation,
+            generators,
+            data.device,
+        )
+        self.history_, variance = train_variational(
+            self.network_,
+            data,
+            likelihood=self.likelihood,
+            beta=self._beta,
+            bound=self.scaler_.bound_,
+            n_epochs=self.n_epochs,
+            batch_size=self._rows_a_batch(len(data)),
+            lr=self.lr,
+            generators=generators,
+            on_iteration=on_iteration,
+        )
+        self._variance = variance
+        self.noise_variance_ = variance[:, 0].cpu().numpy().astype(np.float64)
+        # The same draws for every row, so that a row's score does not depend on its company.
+        draws = data.new_empty(self.n_estimators, self.n_samples, self.network_.latent_dim)
+        self._draws = normal(generators, draws)
+
+    def _check_unit_interval(self, data):
+        low, high = float(data.min()), float(data.max())
+        if low < -_ROUNDING or high > 1 + _ROUNDING:
+            raise ValueError(
+                f"likelihood='bernoulli' needs data in [0, 1], but with scaler={self.scaler!r} "
+                f"they reach from {low:.3g} to {high:.3g}. Either set scaler='minmax', or set "
+                "likelihood='gaussian'."
+            )
+
+    # ------------------------------------------------------------------------------- scoring
+
+    def _shown(self, rows):
+        """Return what the K networks see of rows: (n, d) → (K, n, d)."""
+        return self._clip(rows).expand(self.network_.n_members, *rows.shape)
+
+    def _error_at(self, z, rows, workspace):
+        """−log p(x|z) of each entry, up to a constant: (K, n, latent_dim) → (K, n, d)."""
+        decoded = self.network_.decode(z, workspace)
+        if self._likelihood == "gaussian":
+            variance = self._variance.to(rows.device)
+            return torch.sub(rows, decoded, out=decoded).square_().div_(2 * variance)
+        inside = rows.clamp(0, 1)
+        return bernoulli_error(decoded, inside).add_((rows - inside).square())
+
+    def _member_parts(self, rows, workspace):
+        """Errors (K, n, d) and β × divergence (K, n) of rows; the score is their sum."""
+        mean, log_variance = self.network_.encode(self._shown(rows), workspace)
+        mean = mean.contiguous()
+        n_samples = self._draws.shape[1]
+        if n_samples == 0:
+            divergence = gaussian_kl(mean, log_variance).sum(dim=-1).mul_(self._beta)
+            return self._error_at(mean, rows, workspace), divergence
+        spread, draws = gaussian_spread(log_variance), self._draws.to(rows.device)
+        total = 0.0
+        for sample in range(n_samples):
+            z = torch.addcmul(mean, spread, draws[:, sample : sample + 1])
+            total = total + self._error_at(z, rows, workspace)
+        return total / n_samples, mean.new_zeros(mean.shape[:2])
+
+    def _member_scores(self, rows, workspace):
+        error, divergence = self._member_parts(rows, workspace)
+        return error.sum(dim=-1).add_(divergence)
+
+    def _member_shares(self, rows, workspace):
+        error, divergence = self._member_parts(rows, workspace)
+        error = error.clone()  # the encoder's pass below may use its memory
+        space = workspace.part("encoder")
+        values = self.network_.encoder.values(self._shown(rows), space)
+        mean, log_variance = values[-1].split(self.network_.latent_dim, dim=-1)
+        grad = torch.cat([mean, torch.expm1(log_variance).mul_(0.5)], dim=-1)
+        grad = self.network_.encoder.backward_from(values, grad, None, space, to_input=True)
+        # The divergence belongs to z. A feature's part in it is taken to first order.
+        part = grad.mul_(self._clip(rows)).abs_().add_(torch.finfo(grad.dtype).tiny)
+        part.div_(part.amax(dim=-1, keepdim=True))
+        part.div_(part.sum(dim=-1, keepdim=True))
+        return error.add_(part.mul_(divergence[..., None]))
+
+    def score_parts(self, X):
+        """Return the two parts of each row's score.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        reconstruction : ndarray of shape (n_samples,)
+            Error of the reconstruction.
+        divergence : ndarray of shape (n_samples,)
+            β × KL; zero with ``n_samples > 0``. The two add up to ``decision_function``, within
+            the rounding of single precision.
+        """
+
+        def parts(rows, workspace):
+            error, divergence = self._member_parts(rows, workspace)
+            return torch.stack([error.sum(dim=-1), divergence], dim=-1)
+
+        both = self._weighted(self._map(parts, self._validated(X)))  # shape: (n, 2)
+        return both[:, 0], both[:, 1]
+
+    # ------------------------------------------------------------------------- codes and samples
+
+    def _member_codes(self, rows, workspace):
+        return self.network_.encode(self._shown(rows), workspace)[0]
+
+    def _member_decode(self, codes):
+        decoded = self.network_.decode(codes)
+        return decoded.sigmoid_() if self._likelihood == "bernoulli" else decoded
+
+    @property
+    def _code_size(self):
+        return self.network_.latent_dim
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw new rows: z from the prior, and the mean of p(x|z).
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            In the units of the training data. Each row is from a member chosen at random.
+        """
+        check_is_fitted(self)
+        n_samples = check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        random = np.random.RandomState(member_seeds(random_state, 1)[0])
+        member = random.randint(len(self._weights), size=n_samples)
+        z = random.standard_normal((n_samples, self._code_size))
+        rows = np.empty((n_samples, self.n_features_in_))
+        for k in np.unique(member):
+            mine = member == k
+            codes = np.zeros((len(self._weights), mine.sum(), self._code_size))
+            codes[k] = z[mine]
+            rows[mine] = self._decoded(codes)[k]
+        return self.scaler_.inverse_transform(rows)

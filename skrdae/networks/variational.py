@@ -1,0 +1,104 @@
+"""The stacked variational autoencoder."""
+
+import torch
+from torch import nn
+from torch.nn.functional import softplus
+
+from skrdae.networks.mlp import MemberMLP
+
+
+class MemberVAE(nn.Module):
+    """K variational autoencoders of the same shape side by side.
+
+    The encoder gives mean and log-variance of q(z|x), the decoder the parameter of p(x|z): the
+    mean of a Gaussian or the logit of a Bernoulli variable.
+
+    Parameters
+    ----------
+    n_features : int
+    hidden_layer_sizes : tuple of int
+        Units of the encoder's hidden layers. The decoder mirrors them.
+    latent_dim : int
+    activation : str
+        Of the hidden layers; a key of :data:`~skrdae.networks.mlp.ACTIVATIONS`.
+    generators : list of K torch.Generator
+    device : torch.device
+    """
+
+    def __init__(self, n_features, hidden_layer_sizes, latent_dim, activation, generators, device):
+        super().__init__()
+        self.latent_dim = latent_dim
+        hidden = list(hidden_layer_sizes)
+        activations = [activation] * len(hidden) + ["identity"]
+        sizes = [n_features, *hidden, 2 * latent_dim]
+        self.encoder = MemberMLP(sizes, activations, generators, device)
+        sizes = [latent_dim, *hidden[::-1], n_features]
+        self.decoder = MemberMLP(sizes, activations, generators, device)
+
+    @property
+    def n_members(self):
+        """K."""
+        return self.encoder.n_members
+
+    def encode(self, x, workspace=None):
+        """Return mean and log-variance of q(z|x): (K, n, d) → two of (K, n, latent_dim)."""
+        part = None if workspace is None else workspace.part("encoder")
+        return self.encoder(x, part).split(self.latent_dim, dim=-1)
+
+    def decode(self, z, workspace=None):
+        """Return the parameter of p(x|z): (K, n, latent_dim) → (K, n, d)."""
+        return self.decoder(z, None if workspace is None else workspace.part("decoder"))
+
+
+def gaussian_kl(mean, log_variance):
+    r"""Return the divergence of N(μ, σ²) from N(0, I), a value for each latent dimension.
+
+    .. math:: -\tfrac12 (1 + \log\sigma^2 - \mu^2 - \sigma^2)
+
+    Parameters
+    ----------
+    mean, log_variance : Tensor
+        Of the same shape.
+
+    Returns
+    -------
+    Tensor of that shape
+        Not negative.
+
+    References
+    ----------
+    D. P. Kingma and M. Welling, Auto-Encoding Variational Bayes, ICLR 2014.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrdae.networks.variational import gaussian_kl
+    >>> gaussian_kl(torch.tensor([0.0, 2.0]), torch.tensor([0.0, 0.0])).tolist()
+    [0.0, 2.0]
+    """
+    log_variance = _wide(log_variance)
+    excess = torch.expm1(log_variance).sub_(log_variance)  # σ² − 1 − log σ² ≥ 0, no cancellation
+    return excess.add_(_wide(mean).square()).mul_(0.5).clamp_(min=0).to(mean.dtype)
+
+
+def gaussian_spread(log_variance):
+    """Return the standard deviation, exp(½ log σ²)."""
+    return torch.exp(0.5 * _wide(log_variance)).to(torch.float32)
+
+
+def bernoulli_error(logit, x):
+    """Return the cross-entropy −x log p − (1 − x) log(1 − p) of p = sigmoid(logit), in nats.
+
+    Parameters
+    ----------
+    logit, x : Tensor
+        Of shapes that go together; x in [0, 1].
+    """
+    logit, x = _wide(logit), _wide(x)
+    return softplus(logit).sub_(x * logit).clamp_(min=0).to(torch.float32)
+
+
+def _wide(values):
+    # In double precision, where the device has it: what is rounded to single afterwards does not
+    # show which of a kernel's code paths, that round exp differently, a value took.
+    return values if values.device.type == "mps" else values.double()
