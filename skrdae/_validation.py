@@ -29,7 +29,7 @@ def check_parameters(estimator):
             )
 
 
-def check_layer_sizes(sizes):
+def check_layer_sizes(sizes, name="hidden_layer_sizes"):
     """Return layer sizes as a tuple of ints.
 
     Raises
@@ -45,14 +45,14 @@ def check_layer_sizes(sizes):
         entries = None
     if isinstance(sizes, str) or entries is None:
         raise TypeError(
-            "hidden_layer_sizes must be 'auto' or a sequence of layer sizes such as (64, 8); "
+            f"{name} must be a sequence of layer sizes such as (64, 8); "
             f"got {sizes!r}."
         )
     if not all(isinstance(s, numbers.Integral) and not isinstance(s, bool) for s in entries):
-        raise TypeError(f"hidden_layer_sizes must hold integers only; got {sizes!r}.")
+        raise TypeError(f"{name} must hold integers only; got {sizes!r}.")
     if not entries or min(entries) < 1:
         raise ValueError(
-            "hidden_layer_sizes must name at least one layer, each of at least 1 unit; "
+            f"{name} must name at least one layer, each of at least 1 unit; "
             f"got {sizes!r}."
         )
     return tuple(int(s) for s in entries)

@@ -375,7 +375,7 @@ class DetectorContract:
     def test_a_far_new_row_scores_highest(self, plane):
         detector = self.make().fit(plane)
         far = np.zeros((4, plane.shape[1]))
-        far[np.arange(4), np.arange(4)] = [1e2, 1e4, 1e8, 1e30]
+        far[np.arange(4), np.arange(4)] = [1e3, 1e5, 1e8, 1e30]
         scores = detector.decision_function(far)
         assert np.isfinite(scores).all()
         assert scores.min() > detector.decision_scores_.max()

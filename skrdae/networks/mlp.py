@@ -86,13 +86,13 @@ class MemberMLP(nn.Module):
         """Return the last layer's value: (K, n, in) → (K, n, out)."""
         return self.values(x, workspace)[-1]
 
-    def values(self, x, workspace=None):
+    def values(self, x, workspace=None, n_layers=None):
         """Return the value of every layer, input first: what `backward_from` needs.
 
         With a :class:`~skrdae.networks.workspace.Workspace` they lie in its buffers and last
-        until the next call with it.
+        until the next call with it. `n_layers` stops short of the output.
         """
-        return self._layers(x, 0, len(self.weights), workspace)
+        return self._layers(x, 0, n_layers or len(self.weights), workspace)
 
     def _layers(self, x, start, stop, workspace):
         values = [x]
@@ -111,9 +111,9 @@ class MemberMLP(nn.Module):
         Parameters
         ----------
         values : list of Tensor
-            What :meth:`values` returned.
+            What :meth:`values` returned, up to the layer whose gradient is given.
         grad : Tensor of shape (K, n, out)
-            Gradient with respect to the output; overwritten.
+            Gradient with respect to the last of `values`; overwritten.
         grads : tuple of two lists of Tensor, or None
             Where the gradients of `weights` and `biases` are written. ``None`` leaves them out.
         workspace : Workspace
@@ -124,7 +124,7 @@ class MemberMLP(nn.Module):
         -------
         Tensor of shape (K, n, in), or None
         """
-        for layer in reversed(range(len(self.weights))):
+        for layer in reversed(range(len(values) - 1)):
             grad = ACTIVATIONS[self.activations[layer]][1](grad, values[layer + 1])
             if grads is not None:
                 member_matmul(values[layer].transpose(1, 2), grad, out=grads[0][layer])

@@ -61,3 +61,41 @@ class VariationalRecord(_Record):
     error: float
     kl: float
     variance: float
+
+
+@dataclass(frozen=True)
+class AdversarialRecord(_Record):
+    """One epoch of generator against discriminator, averaged over rows and members.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    discriminator_loss : float
+        E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))): 2 where it tells nothing apart.
+    generator_loss : float
+        −E D(G(z)).
+    """
+
+    epoch: int
+    discriminator_loss: float
+    generator_loss: float
+
+
+@dataclass(frozen=True)
+class EncoderRecord(_Record):
+    """One epoch of an encoder for a frozen generator, averaged over rows and members.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    error : float
+        ‖x − G(E(x))‖².
+    feature_error : float
+        ‖f(x) − f(G(E(x)))‖².
+    """
+
+    epoch: int
+    error: float
+    feature_error: float

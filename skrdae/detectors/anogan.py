@@ -1,0 +1,281 @@
+"""AnoGANDetector: how far a row is from the nearest one that a generator can make."""
+
+import warnings
+from numbers import Integral, Real
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skrdae._random import member_generators
+from skrdae._validation import check_layer_sizes
+from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.encoding import EncoderMixin, code_size
+from skrdae.networks.gan import MemberGAN
+from skrdae.networks.mlp import ACTIVATIONS
+from skrdae.training.adversarial import train_adversarial, train_encoder
+from skrdae.training.latent_search import Mismatch, search
+from skrdae.training.minibatch import normal
+
+# A generator whose rows spread by less than this share of the data's has collapsed.
+_COLLAPSED = 0.01
+_N_SPREAD = 256  # rows made to find that out
+
+
+class AnoGANDetector(EncoderMixin, BaseTorchDetector):
+    r"""Generative adversarial network: rows unlike all that its generator makes are anomalous.
+
+    A generator G and a discriminator D are trained against each other. A row x is then compared
+    with G(z) for the code z that comes closest, by
+
+    .. math:: (1 - \lambda)\,\|x - G(z)\|_1 + \lambda\,\|f(x) - f(G(z))\|_1,
+
+    f being the last hidden layer of D: the residual and the discrimination part of its score. G
+    and D are never changed by scoring.
+
+    Parameters
+    ----------
+    lam : float, default=0.1
+        λ in [0, 1], the weight of the discriminator's features against the residual.
+    latent_dim : int or "auto", default="auto"
+        Dimensions of z. ``"auto"`` is √n_features, rounded and at least 2.
+    inference : {"encoder", "search", "hybrid"}, default="encoder"
+        How z is found. ``"encoder"`` (f-AnoGAN) trains an encoder once G and D are done: one
+        forward pass a row. ``"search"`` (AnoGAN) minimises the expression above over z for each
+        row, starting from z = 0; ``"hybrid"`` starts from the encoder's z.
+    n_search_iter : int, default=50
+        Steps of the search. More of them never give a z with a larger objective.
+    hidden_layer_sizes : sequence of int, default=(64,)
+        Units of the encoder's hidden layers; the generator mirrors them.
+    discriminator_layer_sizes : sequence of int, default=(64, 32)
+        Units of the discriminator's hidden layers.
+    activation : {"tanh", "relu", "sigmoid", "identity"}, default="tanh"
+        Of the hidden layers.
+    output_activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
+        Of the generator's last layer; ``"sigmoid"`` suits data in [0, 1].
+    n_epochs : int, default=50
+        Passes over the data for G and D.
+    n_encoder_epochs : int, default=20
+        Passes over the data for the encoder.
+    batch_size : int or "auto", default=256
+        Rows a gradient step, at most: they are dealt out evenly. ``"auto"`` is a 24th of the
+        rows, but from 32 to 256.
+    lr : float, default=2e-3
+        Learning rate of Adam.
+    n_estimators : int, default=8
+        Members of the ensemble, trained together; they differ in seed. Scores are brought to one
+        scale and averaged.
+    scaler : {"robust", "standard", "minmax"} or None, default="robust"
+        Scaling of the columns inside the detector, see
+        :class:`~skrdae.preprocessing.ColumnScaler`.
+    contamination : float or pythresh object, default=0.1
+        What the threshold is made from: a share in (0, 0.5] of the training rows, or an object of
+        pythresh, of which a copy is fitted.
+    device : str or torch.device, default="auto"
+        ``"auto"`` is CUDA, then MPS, then the CPU, whichever is there first.
+    random_state : int, RandomState instance or None, default=None
+        Initial weights, order of the rows and draws of z. Global random state is neither read nor
+        changed; ``None`` takes fresh entropy.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    decision_scores_ : ndarray of shape (n_samples,)
+        Scores of the training data, in units of the scaled data.
+    threshold_ : float
+        Rows that score above are flagged.
+    labels_ : ndarray of shape (n_samples,)
+        1 for the training rows that are flagged, 0 for the others.
+    history_ : list of dict
+        Losses of discriminator and generator, an epoch each; see
+        :class:`~skrdae.training.history.AdversarialRecord`.
+    encoder_history_ : list of dict
+        Errors of the encoder, an epoch each; see
+        :class:`~skrdae.training.history.EncoderRecord`. Empty with ``inference="search"``.
+    network_ : MemberGAN
+        The trained networks; their weights have the member axis first.
+    scaler_ : ColumnScaler
+    device_ : torch.device
+    thresholder_ : object
+        The fitted copy, where `contamination` is a pythresh object.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X has names that are all strings.
+
+    Notes
+    -----
+    The discriminator's hinge loss is kept steady by spectral normalisation: after its steps its
+    weight matrices are divided by their spectral norms where these exceed one.
+
+    ``explain`` divides the discrimination part over the features as the residual is divided.
+
+    References
+    ----------
+    T. Schlegl et al., Unsupervised Anomaly Detection with Generative Adversarial Networks to
+    Guide Marker Discovery, IPMI 2017. T. Schlegl et al., f-AnoGAN: Fast unsupervised anomaly
+    detection with generative adversarial networks, Medical Image Analysis 54, 2019. T. Miyato et
+    al., Spectral Normalization for Generative Adversarial Networks, ICLR 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrdae import AnoGANDetector
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 2)) @ rng.normal(size=(2, 6))  # on a plane
+    >>> X[:5] += rng.normal(scale=8, size=(5, 6))  # five rows off it
+    >>> detector = AnoGANDetector(contamination=0.025, random_state=0).fit(X)
+    >>> np.flatnonzero(detector.labels_).tolist()
+    [0, 1, 2, 3, 4]
+    """
+
+    _parameter_constraints = {
+        **BaseTorchDetector._parameter_constraints,
+        "lam": [Interval(Real, 0, 1, closed="both")],
+        "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "inference": [StrOptions({"encoder", "search", "hybrid"})],
+        "n_search_iter": [Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
+        "discriminator_layer_sizes": "no_validation",
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "output_activation": [StrOptions(set(ACTIVATIONS))],
+        "n_epochs": [Interval(Integral, 1, None, closed="left")],
+        "n_encoder_epochs": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        lam=0.1,
+        *,
+        latent_dim="auto",
+        inference="encoder",
+        n_search_iter=50,
+        hidden_layer_sizes=(64,),
+        discriminator_layer_sizes=(64, 32),
+        activation="tanh",
+        output_activation="identity",
+        n_epochs=50,
+        n_encoder_epochs=20,
+        batch_size=256,
+        lr=2e-3,
+        n_estimators=8,
+        scaler="robust",
+        contamination=0.1,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.lam = lam
+        self.latent_dim = latent_dim
+        self.inference = inference
+        self.n_search_iter = n_search_iter
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.discriminator_layer_sizes = discriminator_layer_sizes
+        self.activation = activation
+        self.output_activation = output_activation
+        self.n_epochs = n_epochs
+        self.n_encoder_epochs = n_encoder_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.n_estimators = n_estimators
+        self.scaler = scaler
+        self.contamination = contamination
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # ------------------------------------------------------------------------------ training
+
+    @property
+    def _n_rounds(self):
+        return self.n_epochs + (self.n_encoder_epochs if self.inference != "search" else 0)
+
+    def _check_parameters(self):
+        super()._check_parameters()
+        check_layer_sizes(self.hidden_layer_sizes)
+        check_layer_sizes(self.discriminator_layer_sizes, "discriminator_layer_sizes")
+
+    def _train(self, data, seeds, on_iteration):
+        # Kept, because scoring goes by what was fitted and not by what is set later.
+        self._lam, self._n_search_iter = float(self.lam), int(self.n_search_iter)
+        self._searches = self.inference != "encoder"
+        encodes = self.inference != "search"
+        n_features = data.shape[1]
+        generators = member_generators(seeds)
+        self.network_ = MemberGAN(
+            n_features,
+            check_layer_sizes(self.hidden_layer_sizes),
+            code_size(n_features) if self.latent_dim == "auto" else int(self.latent_dim),
+            check_layer_sizes(self.discriminator_layer_sizes, "discriminator_layer_sizes"),
+            self.activation,
+            self.output_activation,
+            encodes,
+            generators,
+            data.device,
+        )
+        options = {
+            "bound": self.scaler_.bound_,
+            "batch_size": self._rows_a_batch(len(data)),
+            "lr": self.lr,
+            "generators": generators,
+            "on_iteration": on_iteration,
+        }
+        self.history_ = train_adversarial(self.network_, data, n_epochs=self.n_epochs, **options)
+        self._warn_of_collapse(data, generators)
+        self.encoder_history_ = []
+        if encodes:
+            self.encoder_history_ = train_encoder(
+                self.network_, data, n_epochs=self.n_encoder_epochs, **options
+            )
+
+    def _warn_of_collapse(self, data, generators):
+        z = normal(generators, data.new_empty(len(generators), _N_SPREAD, self._code_size))
+        made = self.network_.generator(z).std(dim=1).norm(dim=-1)  # shape: (K,)
+        spread = self._clip(data).std(dim=0, correction=0).norm()
+        collapsed = int((made < _COLLAPSED * spread).sum())
+        if collapsed:
+            warnings.warn(
+                f"The generator of {collapsed} of {len(generators)} members collapsed: all rows it "
+                "makes are nearly the same. Lower lr, change n_epochs or batch_size, or try "
+                "another random_state. history_ shows the losses.",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
+
+    # ------------------------------------------------------------------------------- scoring
+
+    def _found(self, rows, workspace):
+        """Find codes: the mismatch to rows (n, d), and z of shape (K, n, latent_dim)."""
+        network = self.network_
+        shown = self._clip(rows).expand(network.n_members, *rows.shape)
+        mismatch = Mismatch(network, rows, shown, self._lam, workspace)
+        if network.encoder is None:
+            z = rows.new_zeros(*shown.shape[:2], network.latent_dim)
+        else:
+            z = network.encoder(shown, workspace.part("encoder"))
+        return mismatch, search(mismatch, z, self._n_search_iter) if self._searches else z
+
+    def _member_scores(self, rows, workspace):
+        mismatch, z = self._found(rows, workspace)
+        return mismatch.objective(*mismatch.at(z))
+
+    def _member_shares(self, rows, workspace):
+        mismatch, z = self._found(rows, workspace)
+        residual, by_feature = mismatch.at(z)
+        score = mismatch.objective(residual, by_feature)
+        # Where there is no residual there is no score either.
+        share = residual.abs_().add_(torch.finfo(residual.dtype).tiny)
+        share.div_(share.amax(dim=-1, keepdim=True))
+        return share.mul_((score / share.sum(dim=-1))[..., None])
+
+    # ------------------------------------------------------------------------------- codes
+
+    def _member_codes(self, rows, workspace):
+        return self._found(rows, workspace)[1]
+
+    def _member_decode(self, codes):
+        return self.network_.generator(codes)
+
+    @property
+    def _code_size(self):
+        return self.network_.latent_dim

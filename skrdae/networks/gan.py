@@ -1,0 +1,110 @@
+"""The stacked generative adversarial network, with an encoder."""
+
+import torch
+from torch import nn
+
+from skrdae.networks.mlp import MemberMLP
+from skrdae.networks.products import member_matmul
+
+
+class MemberGAN(nn.Module):
+    """K generators, discriminators and encoders side by side.
+
+    Parameters
+    ----------
+    n_features : int
+    hidden_layer_sizes : tuple of int
+        Units of the encoder's hidden layers. The generator mirrors them.
+    latent_dim : int
+    discriminator_layer_sizes : tuple of int
+        Units of the discriminator's hidden layers, the last of which gives its features f.
+    activation : str
+        Of the hidden layers; a key of :data:`~skrdae.networks.mlp.ACTIVATIONS`.
+    output_activation : str
+        Of the generator's last layer.
+    encodes : bool
+        Whether there is an encoder.
+    generators : list of K torch.Generator
+        Of random numbers.
+    device : torch.device
+    """
+
+    def __init__(
+        self,
+        n_features,
+        hidden_layer_sizes,
+        latent_dim,
+        discriminator_layer_sizes,
+        activation,
+        output_activation,
+        encodes,
+        generators,
+        device,
+    ):
+        super().__init__()
+        self.latent_dim = latent_dim
+        hidden = list(hidden_layer_sizes)
+        inner = [activation] * len(hidden)
+        self.generator = MemberMLP(
+            [latent_dim, *hidden[::-1], n_features],
+            [*inner, output_activation],
+            generators,
+            device,
+        )
+        layers = list(discriminator_layer_sizes)
+        self.discriminator = MemberMLP(
+            [n_features, *layers, 1],
+            [activation] * len(layers) + ["identity"],
+            generators,
+            device,
+        )
+        self.encoder = None
+        if encodes:
+            sizes = [n_features, *hidden, latent_dim]
+            self.encoder = MemberMLP(sizes, [*inner, "identity"], generators, device)
+
+    @property
+    def n_members(self):
+        """K."""
+        return self.generator.n_members
+
+    def features(self, x, workspace=None):
+        """Return the discriminator's values up to its last hidden layer, f, input first."""
+        return self.discriminator.values(x, workspace, len(self.discriminator.weights) - 1)
+
+
+class SpectralBound:
+    """Keeps the spectral norm of every weight matrix of a network at one or below.
+
+    An activation whose slope is at most one then makes each member a function that grows by at
+    most the length of a step. The norm is followed by power iteration, one round a call, from
+    vectors that are kept.
+
+    Parameters
+    ----------
+    network : MemberMLP
+    n_first : int, default=20
+        Rounds at the start.
+
+    References
+    ----------
+    T. Miyato et al., Spectral Normalization for Generative Adversarial Networks, ICLR 2018.
+    H. Gouk et al., Regularisation of neural networks by enforcing Lipschitz continuity, 2021
+    (dividing the weights themselves, after the step).
+    """
+
+    def __init__(self, network, n_first=20):
+        self._weights = list(network.weights)
+        self._vectors = [w.new_ones(w.shape[0], 1, w.shape[2]) for w in self._weights]
+        for _ in range(n_first):
+            self.apply()
+
+    def apply(self):
+        """Divide the weights by their spectral norms, where these exceed one."""
+        for weight, vector in zip(self._weights, self._vectors, strict=True):
+            other = member_matmul(vector, weight.transpose(1, 2))
+            other.div_(torch.linalg.vector_norm(other, dim=2, keepdim=True).add_(1e-12))
+            member_matmul(other, weight, out=vector)
+            norm = torch.linalg.vector_norm(vector, dim=2, keepdim=True)
+            vector.div_(norm + 1e-12)
+            weight.div_(norm.clamp_(min=1))

@@ -1,0 +1,150 @@
+"""Adversarial training of the stacked GAN, and training of its encoder."""
+
+import torch
+
+from skrdae.networks.gan import SpectralBound
+from skrdae.networks.workspace import Workspace
+from skrdae.training.adam import MemberAdam
+from skrdae.training.history import AdversarialRecord, EncoderRecord
+from skrdae.training.minibatch import gather, normal, shuffled_batches
+
+# Of Adam, for generator and discriminator: short memories, because their goals move.
+_BETAS, _EPS = (0.5, 0.9), 1e-8
+# Steps of the discriminator between two of its projections. Its weights move little in a step.
+_SPECTRAL_EVERY = 5
+# Weight of the discriminator's features in the encoder's loss.
+_KAPPA = 1.0
+
+
+def train_adversarial(
+    network, data, *, bound, n_epochs, batch_size, lr, generators, on_iteration=None
+):
+    """Train generator and discriminator against each other, one step of each a batch.
+
+    The discriminator lowers the hinge loss E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))), its
+    weight matrices kept at spectral norm one or below; the generator lowers −E D(G(z)).
+
+    Parameters
+    ----------
+    network : MemberGAN
+        K members; trained in place.
+    data : Tensor of shape (n, d)
+    bound : float
+        Values beyond ±bound are clipped.
+    n_epochs, batch_size : int
+    lr : float
+    generators : list of K torch.Generator
+        Give each member's order of rows and samples.
+    on_iteration : callable, optional
+        Called with each row of the history.
+
+    Returns
+    -------
+    list of dict
+        The rows of :class:`~skrdae.training.history.AdversarialRecord`.
+
+    References
+    ----------
+    I. Goodfellow et al., Generative Adversarial Nets, 2014. T. Miyato et al., Spectral
+    Normalization for Generative Adversarial Networks, ICLR 2018.
+    """
+    maker, critic = network.generator, network.discriminator
+    maker_optimiser = MemberAdam(maker, lr, _BETAS, _EPS)
+    critic_optimiser = MemberAdam(critic, lr, _BETAS, _EPS)
+    maker_grads = maker_optimiser.grads_of(maker)
+    critic_grads = critic_optimiser.grads_of(critic)
+    spectral = SpectralBound(critic)
+    workspace = Workspace(data.device)
+    maker_space, critic_space = workspace.part("generator"), workspace.part("discriminator")
+    n_members, n_features = len(generators), data.shape[1]
+    rows = data.expand(n_members, -1, -1)
+    history, n_steps = [], 0
+    for epoch in range(1, n_epochs + 1):
+        losses = data.new_zeros(2, n_members, 1)
+        for batch in shuffled_batches(len(data), batch_size, generators, data.device):
+            m = batch.shape[1]
+            both = workspace.take("both", n_members, 2 * m, n_features)
+            gather(rows, batch, out=both[:, :m]).clamp_(-bound, bound)
+            z = normal(generators, workspace.take("z", n_members, m, network.latent_dim))
+            made = maker.values(z, maker_space)
+            both[:, m:] = made[-1]
+            # The discriminator: +1 for data, −1 for what was made.
+            values = critic.values(both, critic_space)
+            sign = workspace.take("sign", n_members, 2 * m, 1)
+            sign[:, :m], sign[:, m:] = -1.0, 1.0
+            loss = torch.mul(values[-1], sign, out=workspace.take("loss", *sign.shape))
+            loss.add_(1).relu_()
+            losses[0] += loss.sum(dim=1)
+            grad = loss.sign_().mul_(sign).mul_(1 / m)
+            critic.backward_from(values, grad, critic_grads, critic_space)
+            critic_optimiser.step()
+            n_steps += 1
+            if n_steps % _SPECTRAL_EVERY == 0:
+                spectral.apply()
+            # The generator, from the same z.
+            values = critic.values(made[-1], critic_space)
+            losses[1] -= values[-1].sum(dim=1)
+            grad = workspace.take("grad", n_members, m, 1).fill_(-1 / m)
+            grad = critic.backward_from(values, grad, None, critic_space, to_input=True)
+            maker.backward_from(made, grad, maker_grads, maker_space)
+            maker_optimiser.step()
+        of_critic, of_maker = (losses.mean(dim=(1, 2)) / len(data)).tolist()
+        history.append(AdversarialRecord(epoch, of_critic, of_maker).row())
+        if on_iteration is not None:
+            on_iteration(history[-1])
+    spectral.apply()
+    maker_optimiser.release()
+    critic_optimiser.release()
+    return history
+
+
+def train_encoder(network, data, *, bound, n_epochs, batch_size, lr, generators, on_iteration=None):
+    """Train the encoder for the frozen generator and discriminator (f-AnoGAN's izi_f).
+
+    The loss of a row is ‖x − G(E(x))‖² + κ (d / n_f) ‖f(x) − f(G(E(x)))‖² for d features of the
+    data and n_f of the discriminator, with κ = 1.
+
+    Parameters and result are those of :func:`train_adversarial`, the rows of the history those of
+    :class:`~skrdae.training.history.EncoderRecord`.
+
+    References
+    ----------
+    T. Schlegl et al., f-AnoGAN: Fast unsupervised anomaly detection with generative adversarial
+    networks, Medical Image Analysis 54, 2019.
+    """
+    encoder, maker, critic = network.encoder, network.generator, network.discriminator
+    optimiser = MemberAdam(encoder, lr)
+    grads = optimiser.grads_of(encoder)
+    workspace = Workspace(data.device)
+    spaces = [workspace.part(name) for name in ("encoder", "generator", "discriminator")]
+    n_members, n_features = len(generators), data.shape[1]
+    rows = data.expand(n_members, -1, -1)
+    history = []
+    for epoch in range(1, n_epochs + 1):
+        losses = data.new_zeros(2, n_members)
+        for batch in shuffled_batches(len(data), batch_size, generators, data.device):
+            m = batch.shape[1]
+            shape = (n_members, m, n_features)
+            x = gather(rows, batch, out=workspace.take("batch", *shape)).clamp_(-bound, bound)
+            codes = encoder.values(x, spaces[0])
+            made = maker.values(codes[-1], spaces[1])
+            both = workspace.take("both", n_members, 2 * m, n_features)
+            both[:, :m], both[:, m:] = made[-1], x
+            values = network.features(both, spaces[2])
+            by_feature = values[-1][:, :m] - values[-1][:, m:]
+            losses[1] += by_feature.square().sum(dim=(1, 2))
+            by_feature.mul_(2 * _KAPPA * n_features / (by_feature.shape[2] * m))
+            halves = [value[:, :m] for value in values]
+            grad = critic.backward_from(halves, by_feature, None, spaces[2], to_input=True)
+            error = torch.sub(made[-1], x, out=workspace.take("error", *shape))
+            losses[0] += error.square().sum(dim=(1, 2))
+            grad.add_(error, alpha=2 / m)
+            grad = maker.backward_from(made, grad, None, spaces[1], to_input=True)
+            encoder.backward_from(codes, grad, grads, spaces[0])
+            optimiser.step()
+        error, feature_error = (losses.mean(dim=1) / len(data)).tolist()
+        history.append(EncoderRecord(epoch, error, feature_error).row())
+        if on_iteration is not None:
+            on_iteration(history[-1])
+    optimiser.release()
+    return history

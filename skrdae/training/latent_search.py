@@ -1,0 +1,104 @@
+"""The search of AnoGAN: for each row the code whose image comes closest."""
+
+import torch
+from torch import nn
+
+from skrdae.training.adam import MemberAdam
+
+# Step of Adam in z, whose prior has standard deviation one.
+_LR = 0.1
+
+
+class Mismatch:
+    """How far generated rows are from given ones: (1 − λ)‖x − x̂‖₁ + λ‖f(x) − f(x̂)‖₁.
+
+    Parameters
+    ----------
+    network : MemberGAN
+        Only read.
+    rows : Tensor of shape (n, d)
+    shown : Tensor of shape (K, n, d)
+        The rows as the networks see them.
+    lam : float
+    workspace : Workspace
+    """
+
+    def __init__(self, network, rows, shown, lam, workspace):
+        self.network, self.rows, self.lam = network, rows, lam
+        self._spaces = workspace.part("generator"), workspace.part("discriminator")
+        self._features = network.features(shown, self._spaces[1])[-1].clone()
+
+    def at(self, z):
+        """Take the generator's rows for codes (K, n, latent_dim) as x̂.
+
+        Returns
+        -------
+        residual : Tensor of shape (K, n, d)
+            x̂ − x.
+        by_feature : Tensor of shape (K, n, features)
+            f(x̂) − f(x).
+        """
+        self._made = self.network.generator.values(z, self._spaces[0])
+        self._values = self.network.features(self._made[-1], self._spaces[1])
+        return self._made[-1] - self.rows, self._values[-1] - self._features
+
+    def objective(self, residual, by_feature):
+        """Return the mismatch of every row: (K, n)."""
+        total = residual.abs().sum(dim=-1).mul_(1 - self.lam)
+        return total.add_(by_feature.abs().sum(dim=-1), alpha=self.lam)
+
+    def gradient(self, residual, by_feature):
+        """Return the gradient with respect to the z of the last :meth:`at`; overwrites both."""
+        grad = self.network.discriminator.backward_from(
+            self._values, by_feature.sign_().mul_(self.lam), None, self._spaces[1], to_input=True
+        )
+        grad.add_(residual.sign_(), alpha=1 - self.lam)
+        return self.network.generator.backward_from(
+            self._made, grad, None, self._spaces[0], to_input=True
+        )
+
+
+class _Codes(nn.Module):
+    def __init__(self, z):
+        super().__init__()
+        self.z = nn.Parameter(z.clone(), requires_grad=False)
+
+
+def search(mismatch, start, n_iter):
+    """Lower each row's mismatch by Adam on its own code.
+
+    Every row's objective is its own, summed and not averaged, and Adam works entry by entry, so
+    that no row has a part in another's result.
+
+    Parameters
+    ----------
+    mismatch : Mismatch
+    start : Tensor of shape (K, n, latent_dim)
+    n_iter : int
+        Steps. More of them never give a code with a larger objective.
+
+    Returns
+    -------
+    Tensor of shape (K, n, latent_dim)
+        The best code met.
+
+    References
+    ----------
+    T. Schlegl et al., Unsupervised Anomaly Detection with Generative Adversarial Networks to
+    Guide Marker Discovery, IPMI 2017.
+    """
+    codes = _Codes(start)
+    optimiser = MemberAdam(codes, _LR, eps=1e-8)
+    (grad,) = optimiser.grads.values()
+    best = start.clone()
+    lowest = start.new_full(start.shape[:2], torch.inf)
+    for step in range(n_iter + 1):
+        parts = mismatch.at(codes.z)
+        objective = mismatch.objective(*parts)
+        better = objective < lowest
+        best = torch.where(better[..., None], codes.z, best)
+        lowest = torch.where(better, objective, lowest)
+        if step < n_iter:
+            grad.copy_(mismatch.gradient(*parts))
+            optimiser.step()
+    return best
