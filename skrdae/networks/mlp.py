@@ -51,16 +51,15 @@ class MemberMLP(nn.Module):
 
     Attributes
     ----------
-    weights : ParameterList
+    weights : list of Parameter
         A (K, in, out) tensor a layer.
-    biases : ParameterList
+    biases : list of Parameter
         A (K, 1, out) tensor a layer.
     """
 
     def __init__(self, sizes, activations, generators, device):
         super().__init__()
         self.activations = list(activations)
-        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for fan_in, fan_out in pairwise(sizes):
             bound = math.sqrt(6 / (fan_in + fan_out))
             weight = torch.stack(
@@ -73,9 +72,20 @@ class MemberMLP(nn.Module):
             self._add(weight, weight.new_zeros(len(generators), 1, fan_out))
 
     def _add(self, weight, bias):
+        layer = len(self._parameters) // 2
         # The gradients are worked out by hand in `backward_from`.
-        self.weights.append(nn.Parameter(weight, requires_grad=False))
-        self.biases.append(nn.Parameter(bias, requires_grad=False))
+        self.register_parameter(f"weight_{layer}", nn.Parameter(weight, requires_grad=False))
+        self.register_parameter(f"bias_{layer}", nn.Parameter(bias, requires_grad=False))
+
+    # From the dictionary, because a ParameterList takes longer to give an entry than a small
+    # product takes.
+    @property
+    def weights(self):
+        return list(self._parameters.values())[::2]
+
+    @property
+    def biases(self):
+        return list(self._parameters.values())[1::2]
 
     @property
     def n_members(self):
@@ -92,16 +102,16 @@ class MemberMLP(nn.Module):
         With a :class:`~skrdae.networks.workspace.Workspace` they lie in its buffers and last
         until the next call with it. `n_layers` stops short of the output.
         """
-        return self._layers(x, 0, n_layers or len(self.weights), workspace)
+        return self._layers(x, 0, n_layers or len(self.activations), workspace)
 
     def _layers(self, x, start, stop, workspace):
-        values = [x]
+        values, weights, biases = [x], self.weights, self.biases
+        n_members, n_rows = x.shape[:2]
         for layer in range(start, stop):
-            weight, h = self.weights[layer], values[-1]
-            out = None
+            weight, out = weights[layer], None
             if workspace is not None:
-                out = workspace.take(f"value {layer}", *h.shape[:2], weight.shape[2])
-            z = member_matmul(h, weight, out=out).add_(self.biases[layer])
+                out = workspace.take(("value", layer), n_members, n_rows, weight.shape[2])
+            z = member_matmul(values[-1], weight, out=out).add_(biases[layer])
             values.append(ACTIVATIONS[self.activations[layer]][0](z))
         return values
 
@@ -124,14 +134,15 @@ class MemberMLP(nn.Module):
         -------
         Tensor of shape (K, n, in), or None
         """
+        weights = self.weights
         for layer in reversed(range(len(values) - 1)):
             grad = ACTIVATIONS[self.activations[layer]][1](grad, values[layer + 1])
             if grads is not None:
                 member_matmul(values[layer].transpose(1, 2), grad, out=grads[0][layer])
                 torch.sum(grad, dim=1, keepdim=True, out=grads[1][layer])
             if layer or to_input:
-                out = workspace.take(f"grad {layer}", *values[layer].shape)
-                grad = member_matmul(grad, self.weights[layer].transpose(1, 2), out=out)
+                out = workspace.take(("grad", layer), *values[layer].shape)
+                grad = member_matmul(grad, weights[layer].transpose(1, 2), out=out)
         return grad if to_input else None
 
     def select(self, members):
@@ -145,9 +156,8 @@ class MemberMLP(nn.Module):
         other = self.__class__.__new__(self.__class__)
         nn.Module.__init__(other)
         for name, value in vars(self).items():
-            if not name.startswith("_") and name not in ("weights", "biases", "training"):
+            if not name.startswith("_") and name != "training":
                 setattr(other, name, value)
-        other.weights, other.biases = nn.ParameterList(), nn.ParameterList()
         for weight, bias in zip(self.weights, self.biases, strict=True):
             other._add(weight[members], bias[members])
         return other
@@ -190,4 +200,4 @@ class MemberAutoencoder(MemberMLP):
 
     def decode(self, code, workspace=None):
         """Return the data that codes stand for: (K, n, units) → (K, n, d)."""
-        return self._layers(code, self.n_encoder_layers, len(self.weights), workspace)[-1]
+        return self._layers(code, self.n_encoder_layers, len(self.activations), workspace)[-1]

@@ -1,5 +1,7 @@
 """Stacked matrix products whose slices do not depend on how many are stacked."""
 
+import functools
+
 import torch
 
 # From this many multiplications on, a product is worth a call of its own.
@@ -20,18 +22,26 @@ def member_matmul(a, b, out=None):
     """
     n_members, rows, inner = a.shape
     columns = b.shape[2]
-    size = rows * inner * columns
-    vector = size >= _TINY and (rows == 1 or columns == 1)
-    alike = n_members == 1 or size < _TINY or (inner <= _SHORT and size < _LARGE)
-    if a.device.type != "cpu" or (alike and not vector):
+    if a.device.type != "cpu" or _batches(n_members, rows, inner, columns):
         return torch.bmm(a, b, out=out)
     if out is None:
         out = a.new_empty(n_members, rows, columns)
     for k in range(n_members):
-        if vector:
+        if rows == 1 or columns == 1:
             # How a vector product adds up depends on where its result lies in memory, unless
             # that is at the start of a block of its own.
             out[k] = torch.mm(a[k], b[k])
         else:
             torch.mm(a[k], b[k], out=out[k])
     return out
+
+
+@functools.lru_cache(maxsize=4096)
+def _batches(n_members, rows, inner, columns):
+    """Whether a CPU's batched product of these shapes is that of its slices."""
+    size = rows * inner * columns
+    if size < _TINY:
+        return True
+    if rows == 1 or columns == 1:
+        return False
+    return n_members == 1 or (inner <= _SHORT and size < _LARGE)
