@@ -169,9 +169,10 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
         self.scaler_ = ColumnScaler(self._scaling).fit(X)
         seeds = member_seeds(self.random_state, self.n_estimators)
         with torch.no_grad(), self._progress() as on_iteration:
-            self._train(
-                torch.from_numpy(self.scaler_.transform(X)).to(self.device_), seeds, on_iteration
-            )
+            data = torch.from_numpy(self.scaler_.transform(X)).to(self.device_)
+            self._train(data, seeds, on_iteration)
+            differ = bool((data != data[0]).any())
+            del data
         self._classes = 2  # PyOD's predict_proba columns
         scores = self._map(self._member_scores, X)
         if not np.isfinite(scores).all():
@@ -179,7 +180,8 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
                 f"The training of {type(self).__name__} diverged and gives scores that are not "
                 f"finite. Lower lr (now {self.lr!r}), or scale X (scaler is {self.scaler!r})."
             )
-        if scores.size > 1 and np.ptp(scores) == 0 and (X[0] != X).any():
+        # Two rows lie on either side of their centre and tie by right.
+        if differ and len(X) > 2 and (np.ptp(scores, axis=1) == 0).all():
             warnings.warn(
                 f"{type(self).__name__} gives every training row the same score, so it tells "
                 "nothing apart: the training collapsed. Change lr, train for longer or shorter, "

@@ -48,13 +48,6 @@ class MemberMLP(nn.Module):
     generators : list of K torch.Generator
         One a member; the initial weights are drawn from them (Glorot uniform).
     device : torch.device
-
-    Attributes
-    ----------
-    weights : list of Parameter
-        A (K, in, out) tensor a layer.
-    biases : list of Parameter
-        A (K, 1, out) tensor a layer.
     """
 
     def __init__(self, sizes, activations, generators, device):
@@ -81,10 +74,12 @@ class MemberMLP(nn.Module):
     # product takes.
     @property
     def weights(self):
+        """A (K, in, out) parameter a layer."""
         return list(self._parameters.values())[::2]
 
     @property
     def biases(self):
+        """A (K, 1, out) parameter a layer."""
         return list(self._parameters.values())[1::2]
 
     @property
