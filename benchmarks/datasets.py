@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import fetch_openml
+from sklearn.preprocessing import StandardScaler
 
 
 def add_data_argument(parser):
@@ -66,3 +67,50 @@ def one_class(X, y, digit, seed, share=0.05):
     others = rng.choice(np.flatnonzero(y != digit), n_others, replace=False)
     rows = rng.permutation(np.concatenate([normal, others]))
     return X[rows], (y[rows] != digit).astype(int)
+
+
+def load_adbench(data_dir, max_rows):
+    """Yield the tabular sets of ADBench, small numbers first.
+
+    Parameters
+    ----------
+    data_dir : path
+        Holds ``adbench/*.npz``, each with arrays X and y (1 for anomalies), as in the folder
+        ``adbench/datasets/Classical`` of https://github.com/Minqi824/ADBench.
+    max_rows : int
+        Of larger sets so many rows are taken, in the proportion of the labels, but at least ten
+        anomalies.
+
+    Yields
+    ------
+    name : str
+    X : ndarray of shape (n_samples, n_features)
+        Standardised.
+    y : ndarray of shape (n_samples,)
+    """
+    if data_dir is None:
+        raise SystemExit(
+            "ADBench has to be fetched by hand: copy the .npz files of adbench/datasets/Classical "
+            "from https://github.com/Minqi824/ADBench to DIR/adbench and pass --data-dir DIR."
+        )
+    paths = sorted(Path(data_dir).glob("adbench/*.npz"), key=lambda p: int(p.stem.split("_")[0]))
+    for path in paths:
+        with np.load(path, allow_pickle=True) as file:
+            X, y = file["X"].astype(np.float64), file["y"].astype(int).ravel()
+        if len(X) > max_rows:
+            X, y = _stratified(X, y, max_rows)
+        yield path.stem, StandardScaler().fit_transform(X), y
+
+
+def _stratified(X, y, n_rows):
+    rng = np.random.default_rng(0)
+    anomalous, normal = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
+    n_anomalous = min(len(anomalous), max(10, round(n_rows * len(anomalous) / len(y))))
+    rows = np.concatenate(
+        [
+            rng.choice(anomalous, n_anomalous, replace=False),
+            rng.choice(normal, n_rows - n_anomalous, replace=False),
+        ]
+    )
+    rng.shuffle(rows)
+    return X[rows], y[rows]

@@ -44,16 +44,12 @@ def check_layer_sizes(sizes, name="hidden_layer_sizes"):
     except TypeError:
         entries = None
     if isinstance(sizes, str) or entries is None:
-        raise TypeError(
-            f"{name} must be a sequence of layer sizes such as (64, 8); "
-            f"got {sizes!r}."
-        )
+        raise TypeError(f"{name} must be a sequence of layer sizes such as (64, 8); got {sizes!r}.")
     if not all(isinstance(s, numbers.Integral) and not isinstance(s, bool) for s in entries):
         raise TypeError(f"{name} must hold integers only; got {sizes!r}.")
     if not entries or min(entries) < 1:
         raise ValueError(
-            f"{name} must name at least one layer, each of at least 1 unit; "
-            f"got {sizes!r}."
+            f"{name} must name at least one layer, each of at least 1 unit; got {sizes!r}."
         )
     return tuple(int(s) for s in entries)
 

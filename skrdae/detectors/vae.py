@@ -12,7 +12,7 @@ from skrdae._random import member_generators, member_seeds
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import EncoderMixin, code_size
-from skrdae.networks.mlp import ACTIVATIONS
+from skrdae.networks.mlp import ACTIVATIONS, sigmoid_
 from skrdae.networks.variational import (
     MemberVAE,
     bernoulli_error,
@@ -310,7 +310,7 @@ class VAEDetector(EncoderMixin, BaseTorchDetector):
 
     def _member_decode(self, codes):
         decoded = self.network_.decode(codes)
-        return decoded.sigmoid_() if self._likelihood == "bernoulli" else decoded
+        return sigmoid_(decoded) if self._likelihood == "bernoulli" else decoded
 
     @property
     def _code_size(self):

@@ -11,7 +11,8 @@ from skrdae.networks.products import member_matmul
 _aten = torch.ops.aten
 
 
-def _sigmoid_(x):
+def sigmoid_(x):
+    """Put the logistic function in the place of its argument."""
     # By way of tanh, whose vectorised and scalar code agree to the last bit; torch.sigmoid's
     # do not, so that a value would depend on its place in the tensor.
     return x.mul_(0.5).tanh_().add_(1).mul_(0.5)
@@ -30,7 +31,7 @@ ACTIVATIONS = {
         lambda grad, value: _aten.tanh_backward.grad_input(grad, value, grad_input=grad),
     ),
     "sigmoid": (
-        _sigmoid_,
+        sigmoid_,
         lambda grad, value: _aten.sigmoid_backward.grad_input(grad, value, grad_input=grad),
     ),
 }

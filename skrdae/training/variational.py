@@ -5,6 +5,7 @@ import math
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from skrdae.networks.mlp import sigmoid_
 from skrdae.networks.variational import gaussian_kl
 from skrdae.networks.workspace import Workspace
 from skrdae.training.adam import MemberAdam
@@ -106,7 +107,7 @@ def train_variational(
                 weight = 2 * beta * level
                 grad.mul_(level / variance).mul_(2 / n_rows)
             else:
-                torch.sigmoid(out, out=grad)
+                sigmoid_(grad.copy_(out))
                 losses[0] += binary_cross_entropy_with_logits(out, x, reduction="none").sum(
                     dim=(1, 2)
                 )

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from detector_contract import DetectorContract
+from sklearn.exceptions import ConvergenceWarning
 
 from skrdae import AnoGANDetector
 
@@ -35,3 +36,126 @@ class TestContract(DetectorContract):
         ({"n_encoder_epochs": 0}, "n_encoder_epochs"),
         ({"contamination": "auto"}, "contamination"),
     )
+
+
+modes = pytest.mark.parametrize("inference", ["encoder", "search", "hybrid"])
+
+
+def _single(X, **options):
+    return _fit(X, **({"n_estimators": 1, "scaler": None} | options))
+
+
+def _forward(layers, h, stop=None):
+    """A perceptron of member 0 in double precision, tanh inside."""
+    pairs = list(zip(layers.weights, layers.biases, strict=True))
+    for number, (weight, bias) in enumerate(pairs[:stop]):
+        h = h @ weight[0].numpy().astype(float) + bias[0].numpy()
+        h = np.tanh(h) if number + 1 < len(pairs) else h
+    return h
+
+
+@modes
+@pytest.mark.parametrize("lam", [0.0, 0.4, 1.0])
+def test_score_weighs_residual_and_discrimination(inference, lam, digits):
+    X, _ = digits
+    detector = _single(X, lam=lam, inference=inference, n_search_iter=10)
+    network = detector.network_
+    z = detector.transform(X)
+    made = _forward(network.generator, z)
+    features = [_forward(network.discriminator, v, stop=-1) for v in (X, made)]
+    residual = np.abs(X - made).sum(axis=1)
+    discrimination = np.abs(features[0] - features[1]).sum(axis=1)
+    expected = (1 - lam) * residual + lam * discrimination
+    np.testing.assert_allclose(detector.decision_scores_, expected, rtol=1e-4)
+    np.testing.assert_allclose(detector.inverse_transform(z), made, atol=1e-5)
+    if inference == "encoder":
+        np.testing.assert_allclose(z, _forward(network.encoder, X), atol=1e-5)
+    assert (network.encoder is None) == (inference == "search")
+    assert bool(detector.encoder_history_) == (inference != "search")
+
+
+@modes
+def test_scoring_changes_nothing(inference, plane):
+    detector = _fit(plane, inference=inference, n_estimators=2, n_search_iter=10)
+    before = [p.clone() for p in detector.network_.parameters()]
+    first = detector.decision_function(plane)
+    detector.explain(plane)
+    detector.transform(plane)
+    assert np.array_equal(detector.decision_function(plane), first)
+    after = detector.network_.parameters()
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("inference", ["search", "hybrid"])
+def test_a_longer_search_never_raises_a_score(inference, digits):
+    X, _ = digits
+    previous = np.full(len(X), np.inf)
+    for n_search_iter in (1, 5, 20, 80):
+        scores = _single(X, inference=inference, n_search_iter=n_search_iter).decision_scores_
+        assert (scores <= previous).all()
+        previous = scores
+    if inference == "hybrid":
+        encoder = _single(X).decision_scores_
+        assert (previous <= encoder).all()
+        assert previous.mean() < 0.95 * encoder.mean()
+
+
+@pytest.mark.parametrize("inference", ["search", "hybrid"])
+def test_a_rows_search_does_not_depend_on_its_company(inference, cancer):
+    X, _ = cancer
+    detector = _fit(X, inference=inference, n_estimators=3, n_search_iter=15)
+    codes = detector.transform(X)
+    order = np.random.default_rng(0).permutation(len(X))
+    assert np.array_equal(detector.transform(X[order]), codes[order])
+    assert np.array_equal(detector.transform(X[70:71]), codes[70:71])
+    mixed = np.concatenate([X[:5], 1e6 * np.ones((3, X.shape[1]))])
+    assert np.array_equal(detector.decision_function(mixed)[:5], detector.decision_scores_[:5])
+
+
+def test_both_losses_are_kept(plane):
+    detector = _fit(plane, n_epochs=7, n_encoder_epochs=4)
+    assert [row["epoch"] for row in detector.history_] == list(range(1, 8))
+    assert {"discriminator_loss", "generator_loss"} < detector.history_[0].keys()
+    errors = [row["error"] for row in detector.encoder_history_]
+    assert len(errors) == 4
+    assert errors[-1] < errors[0]
+
+
+def test_a_collapsed_generator_is_warned_of(plane, monkeypatch):
+    import skrdae.detectors.anogan as module
+
+    def collapse(network, data, **options):
+        network.generator.weights[-1].zero_()
+        return []
+
+    monkeypatch.setattr(module, "train_adversarial", collapse)
+    with pytest.warns(ConvergenceWarning, match=r"2 of 2 members collapsed.*lr"):
+        detector = _fit(plane, n_estimators=2)
+    assert detector.decision_scores_.shape == (300,)
+
+
+def test_constant_scores_are_warned_of(plane, monkeypatch):
+    monkeypatch.setattr(
+        AnoGANDetector,
+        "_member_scores",
+        lambda self, rows, workspace: rows.new_ones(self.n_estimators, len(rows)),
+    )
+    with pytest.warns(ConvergenceWarning, match="same score"):
+        _fit(plane)
+
+
+def test_the_first_member_of_an_ensemble_is_the_single_fit(plane):
+    many, one = _fit(plane, n_estimators=4), _fit(plane, n_estimators=1)
+    for a, b in zip(many.network_.parameters(), one.network_.parameters(), strict=True):
+        assert torch.equal(a[:1], b)
+
+
+def test_codes_are_those_of_the_generator(plane):
+    detector = _fit(plane, n_estimators=2)
+    codes = detector.transform(plane)
+    assert codes.shape == (300, 2 * 3)
+    back = detector.inverse_transform(codes)
+    normal = slice(6, None)
+    error = ((plane - back)[normal] ** 2).sum()
+    assert error < 0.5 * ((plane - plane.mean(axis=0))[normal] ** 2).sum()
+    assert detector.get_feature_names_out()[0] == "anogandetector0"

@@ -1,4 +1,6 @@
 import numpy as np
+import pytest
+import torch
 from detector_contract import DetectorContract
 
 from skrdae import VAEDetector
@@ -35,3 +37,170 @@ class TestContract(DetectorContract):
         ({"likelihood": "bernoulli", "scaler": None}, r"scaler='minmax'.*likelihood='gaussian'"),
         ({"likelihood": "bernoulli", "scaler": "robust"}, r"scaler='minmax'"),
     )
+
+
+def _single(X, **options):
+    return _fit(X, **({"n_estimators": 1, "scaler": None} | options))
+
+
+def _forward(layers, h, last=lambda z: z):
+    """A perceptron of member 0 in double precision."""
+    weights, biases = layers.weights, layers.biases
+    for number, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        h = h @ weight[0].numpy().astype(float) + bias[0].numpy()
+        h = np.tanh(h) if number + 1 < len(weights) else last(h)
+    return h
+
+
+def _encoded(detector, X):
+    return np.split(_forward(detector.network_.encoder, X), 2, axis=1)
+
+
+def _divergence(mean, log_variance):
+    return -0.5 * (1 + log_variance - mean**2 - np.exp(log_variance)).sum(axis=1)
+
+
+# ------------------------------------------------------------------------------- the score
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+def test_gaussian_score_is_error_plus_divergence(beta, digits):
+    X, _ = digits
+    detector = _single(X, beta=beta)
+    mean, log_variance = _encoded(detector, X)
+    error = (X - _forward(detector.network_.decoder, mean)) ** 2
+    error = (error / (2 * detector.noise_variance_[0])).sum(axis=1)
+    reconstruction, divergence = detector.score_parts(X)
+    np.testing.assert_allclose(reconstruction, error, rtol=1e-4)
+    np.testing.assert_allclose(divergence, beta * _divergence(mean, log_variance), rtol=1e-4)
+    np.testing.assert_allclose(reconstruction + divergence, detector.decision_scores_, rtol=1e-5)
+
+
+def test_bernoulli_score_is_cross_entropy_plus_divergence(digits):
+    X, _ = digits
+    detector = _single(X, likelihood="bernoulli")
+    mean, log_variance = _encoded(detector, X)
+    p = _forward(detector.network_.decoder, mean, lambda z: 1 / (1 + np.exp(-z)))
+    error = -(X * np.log(p) + (1 - X) * np.log(1 - p)).sum(axis=1)
+    np.testing.assert_allclose(detector.score_parts(X)[0], error, rtol=1e-4)
+    expected = error + _divergence(mean, log_variance)
+    np.testing.assert_allclose(detector.decision_scores_, expected, rtol=1e-4)
+    assert np.array_equal(detector.noise_variance_, np.ones((1, X.shape[1])))
+
+
+def test_members_parts_add_up_too(cancer):
+    X, _ = cancer
+    detector = _fit(X)
+    parts = detector.score_parts(X)
+    np.testing.assert_allclose(sum(parts), detector.decision_scores_, rtol=1e-5)
+    assert min(parts[0].min(), parts[1].min()) >= 0
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_reconstruction_probability_is_a_mean_over_draws_of_z(likelihood, digits):
+    X, _ = digits
+    few = _single(X, likelihood=likelihood, n_samples=5)
+    mean, log_variance = _encoded(few, X)
+    total = 0
+    for draw in few._draws[0].numpy():
+        out = _forward(few.network_.decoder, mean + np.exp(0.5 * log_variance) * draw)
+        if likelihood == "gaussian":
+            total = total + ((X - out) ** 2 / (2 * few.noise_variance_[0])).sum(axis=1)
+        else:
+            total = total + (np.logaddexp(0, out) - X * out).sum(axis=1)
+    np.testing.assert_allclose(few.decision_scores_, total / 5, rtol=1e-4)
+    assert not few.score_parts(X)[1].any()
+    # Same networks; the more draws, the nearer two estimates are.
+    many = [_single(X, likelihood=likelihood, n_samples=n).decision_scores_ for n in (400, 800)]
+    apart = np.abs(few.decision_scores_ - many[1]).mean()
+    assert np.abs(many[0] - many[1]).mean() < 0.4 * apart
+
+
+def test_values_beyond_the_unit_interval_count_more_the_farther_they_are(digits):
+    X, _ = digits
+    detector = _fit(X, likelihood="bernoulli")
+    assert detector.scaler_.method == "minmax"
+    rows = np.repeat(X[:1], 4, axis=0)
+    rows[:, 20] = [1.0, 1.5, 3.0, 100.0]
+    scores = detector.decision_function(rows)
+    assert (np.diff(scores) > 0).all()
+    assert np.isfinite(scores).all()
+
+
+def test_a_feature_is_charged_for_the_divergence_it_causes(plane):
+    detector = _fit(plane, n_epochs=40)
+    row = np.median(plane, axis=0, keepdims=True)
+    row[0, 3] += 4 * plane[:, 3].std()
+    reconstruction, divergence = detector.score_parts(row)
+    shares = detector.explain(row)[0]
+    assert shares.argmax() == 3
+    np.testing.assert_allclose(shares.sum(), reconstruction + divergence, rtol=1e-4)
+
+
+# ------------------------------------------------------------------- what the model has learnt
+
+
+def test_without_divergence_and_bottleneck_it_reconstructs(plane):
+    X = plane[6:]
+    detector = _fit(X, beta=0, latent_dim=8, n_epochs=300, n_estimators=1, lr=3e-3)
+    back = detector.inverse_transform(detector.transform(X))
+    assert np.square(X - back).sum() < 0.01 * np.square(X - X.mean(axis=0)).sum()
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_samples_fall_in_both_clusters(likelihood):
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(c, 1, (300, 4)) for c in (-4, 4)])
+    detector = _fit(X, likelihood=likelihood, n_epochs=100)
+    samples = detector.sample(1000, random_state=0)
+    assert samples.shape == (1000, 4)
+    for centre in (-4, 4):
+        near = np.linalg.norm(samples - centre, axis=1) < 4
+        assert 0.2 < near.mean() < 0.8
+    assert np.array_equal(samples, detector.sample(1000, random_state=0))
+    assert not np.array_equal(samples, detector.sample(1000, random_state=1))
+
+
+def test_a_large_beta_leaves_the_code_at_the_prior(plane):
+    free = _fit(plane, beta=1.0, n_epochs=60, n_estimators=1)
+    bound = _fit(plane, beta=100.0, n_epochs=60, n_estimators=1)
+    assert np.abs(bound.transform(plane)).mean() < 0.2 * np.abs(free.transform(plane)).mean()
+
+
+def test_sample_leaves_global_random_state_alone_and_checks_its_argument(plane):
+    detector = _fit(plane)
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()
+    assert not np.array_equal(detector.sample(5), detector.sample(5))
+    detector.sample(5, random_state=0)
+    assert np.array_equal(before[0], np.random.get_state()[1])
+    assert torch.equal(before[1], torch.get_rng_state())
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match="n_samples"):
+            detector.sample(wrong)
+    with pytest.raises(TypeError, match="n_samples"):
+        detector.sample(2.5)
+
+
+def test_transform_gives_latent_means_row_by_row(plane):
+    detector = _fit(plane, n_estimators=3)
+    codes = detector.transform(plane)
+    assert codes.shape == (300, 9)
+    rows = torch.from_numpy(detector.scaler_.transform(plane)).expand(3, -1, -1).clamp(-10, 10)
+    means = detector.network_.encode(rows)[0]
+    np.testing.assert_allclose(codes, np.concatenate(list(means.numpy()), axis=1), atol=1e-5)
+    assert np.array_equal(detector.transform(plane[7:8]), codes[7:8])
+    names = detector.get_feature_names_out().tolist()
+    assert names == [f"vaedetector{j}" for j in range(9)]
+
+
+def test_history_shows_the_divergence_at_work(plane):
+    history = _fit(plane, n_epochs=60).history_
+    assert [row["epoch"] for row in history] == list(range(1, 61))
+    assert history[-1]["error"] < history[0]["error"]
+    assert history[-1]["kl"] > history[5]["kl"] > 0
+
+
+def test_the_first_member_of_an_ensemble_is_the_single_fit(plane):
+    many, one = _fit(plane, n_estimators=4), _fit(plane, n_estimators=1)
+    for a, b in zip(many.network_.parameters(), one.network_.parameters(), strict=True):
+        assert torch.equal(a[:1], b)

@@ -1,0 +1,127 @@
+import pytest
+import torch
+from recorded import parameters, perceptron, record_gradients
+
+from skrdae._random import member_generators
+from skrdae.networks.gan import MemberGAN
+from skrdae.training import adversarial
+from skrdae.training.adversarial import train_adversarial, train_encoder
+
+CPU = torch.device("cpu")
+OPTIONS = {"bound": 10.0, "batch_size": 32, "lr": 2e-3}
+
+
+def _network(d, generators, sizes=(8,), latent_dim=2, critic=(6, 4)):
+    return MemberGAN(d, sizes, latent_dim, critic, "tanh", "identity", True, generators, CPU)
+
+
+def _train(data, seeds, n_epochs=4, n_encoder_epochs=3, sizes=(8,), latent_dim=2, critic=(6, 4)):
+    generators = member_generators(seeds)
+    network = _network(data.shape[1], generators, sizes, latent_dim, critic)
+    options = OPTIONS | {"generators": generators}
+    history = train_adversarial(network, data, n_epochs=n_epochs, **options)
+    encoder_history = train_encoder(network, data, n_epochs=n_encoder_epochs, **options)
+    return network, history, encoder_history
+
+
+def _data(n=50, d=5):
+    generator = torch.Generator().manual_seed(1)
+    X = torch.randn(n, 2, generator=generator) @ torch.randn(2, d, generator=generator)
+    return X + 0.1 * torch.randn(n, d, generator=generator)
+
+
+def test_gradients_are_those_of_the_hinge_loss(monkeypatch):
+    data, noise = _data(30), torch.tensor([0.6, -1.1])
+    recorded = record_gradients(monkeypatch, adversarial, noise)
+    generators = member_generators([3, 4])
+    network = _network(5, generators)
+    for weight in network.discriminator.weights:
+        weight.mul_(1.5)  # so that some rows are on the flat side of the hinge
+    maker, critic = parameters(network.generator, network.discriminator)
+    # The bound is first applied to the weights at construction.
+    adversarial.SpectralBound(network.discriminator)
+    maker, critic = parameters(network.generator, network.discriminator)
+    critic[-1].data.add_(torch.tensor([[[0.9]], [[-0.4]]]))
+    network.discriminator.biases[-1].add_(torch.tensor([[[0.9]], [[-0.4]]]))
+    train_adversarial(
+        network, data, n_epochs=1, **(OPTIONS | {"generators": generators, "batch_size": 30})
+    )
+    made = perceptron(noise.expand(2, 30, 2), maker)
+    on_data = perceptron(data.expand(2, -1, -1), critic)
+    on_made = perceptron(made, critic)
+    loss = torch.relu(1 - on_data).mean(dim=1) + torch.relu(1 + on_made.detach()).mean(dim=1)
+    hinge = torch.relu(1 - on_data).mean(dim=1) + torch.relu(
+        1 + perceptron(made.detach(), critic)
+    ).mean(dim=1)
+    assert 0 < (on_data < 1).double().mean() <= 1
+    torch.testing.assert_close(loss, hinge)
+    expected = torch.autograd.grad(hinge.sum(), critic)
+    for mine, right in zip(recorded[0], expected, strict=True):
+        torch.testing.assert_close(mine, right, rtol=1e-3, atol=1e-5)
+    expected = torch.autograd.grad(-on_made.mean(dim=1).sum(), maker)
+    for mine, right in zip(recorded[1], expected, strict=True):
+        torch.testing.assert_close(mine, right, rtol=1e-3, atol=1e-5)
+
+
+def test_gradients_are_those_of_the_encoders_loss(monkeypatch):
+    data = _data(30)
+    generators = member_generators([3, 4])
+    network = _network(5, generators)
+    recorded = record_gradients(monkeypatch, adversarial, torch.zeros(1))
+    train_encoder(
+        network, data, n_epochs=1, **(OPTIONS | {"generators": generators, "batch_size": 30})
+    )
+    encoder, maker, critic = parameters(network.encoder, network.generator, network.discriminator)
+    x = data.expand(2, -1, -1)
+    made = perceptron(perceptron(x, encoder), maker)
+    on_x, on_made = (perceptron(v, critic, n_layers=2) for v in (x, made))
+    loss = (made - x).square().sum(dim=-1) + 5 / 4 * (on_made - on_x).square().sum(dim=-1)
+    expected = torch.autograd.grad(loss.mean(dim=1).sum(), encoder)
+    (found,) = recorded
+    for mine, right in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, right, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "latent_dim", "critic", "d"),
+    [((8,), 2, (6, 4), 5), ((12, 1), 1, (5,), 3), ((300,), 4, (280, 30), 60)],
+)
+def test_a_member_is_the_same_fit_made_alone(sizes, latent_dim, critic, d):
+    options = {"sizes": sizes, "latent_dim": latent_dim, "critic": critic}
+    stacked, *_ = _train(_data(70, d), [5, 6, 7], **options)
+    for k, seed in enumerate([5, 6, 7]):
+        alone, *_ = _train(_data(70, d), [seed], **options)
+        for a, b in zip(stacked.parameters(), alone.parameters(), strict=True):
+            assert torch.equal(a[k], b[0])
+
+
+def test_the_generator_learns_where_the_data_are():
+    generator = torch.Generator().manual_seed(0)
+    centre = torch.tensor([3.0, -2.0, 0.5, 4.0])
+    scale = torch.tensor([0.5, 0.3, 1.0, 0.4])
+    data = centre + scale * torch.randn(600, 4, generator=generator)
+    network, history, _ = _train(
+        data, [0, 1], n_epochs=150, sizes=(32,), critic=(32, 16), latent_dim=4
+    )
+    z = torch.randn(2, 1000, 4, generator=generator)
+    made = network.generator(z)
+    assert (made.mean(dim=(0, 1)) - centre).abs().max() < 0.8
+    assert (made.std(dim=1).mean(dim=0) / scale).log().abs().max() < 1.0
+    assert len(history) == 150
+    assert all(torch.isfinite(torch.tensor(list(row.values()))).all() for row in history)
+    norms = [torch.linalg.matrix_norm(w, 2).max() for w in network.discriminator.weights]
+    assert max(norms) < 1.1
+
+
+def test_the_encoder_learns_and_leaves_generator_and_discriminator_alone():
+    data = _data(300)
+    generators = member_generators([0])
+    network = _network(5, generators, sizes=(16,))
+    options = OPTIONS | {"generators": generators}
+    train_adversarial(network, data, n_epochs=60, **options)
+    frozen = [p.clone() for n in (network.generator, network.discriminator) for p in n.parameters()]
+    history = train_encoder(network, data, n_epochs=30, **options)
+    after = [p for n in (network.generator, network.discriminator) for p in n.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(frozen, after, strict=True))
+    assert history[-1]["error"] < 0.5 * history[0]["error"]
+    assert history[-1]["feature_error"] < history[0]["feature_error"]
