@@ -65,9 +65,12 @@ def run(dataset, X, y, detector, seed, threads):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of PyOD
         start = time.perf_counter()
-        scores = DETECTORS[detector](seed).fit(X).decision_scores_
+        try:
+            scores = DETECTORS[detector](seed).fit(X).decision_scores_
+        except ValueError:  # PyOD's CBLOF, where its clusters do not separate
+            scores = np.full(len(X), np.nan)
         seconds = time.perf_counter() - start
-    finite = bool(np.isfinite(scores).all())
+    failed = not np.isfinite(scores).all()
     scores = np.nan_to_num(scores)
     return {
         "dataset": dataset,
@@ -78,7 +81,7 @@ def run(dataset, X, y, detector, seed, threads):
         "roc_auc": float(roc_auc_score(y, scores)),
         "average_precision": float(average_precision_score(y, scores)),
         "seconds": seconds,
-        "finite": finite,  # PyOD's are not on every set; NaN then counts as 0
+        "failed": failed,  # an error, or scores that are not finite, which then count as 0
     }
 
 
@@ -172,7 +175,7 @@ def main():
     rows = []
     for row in tqdm(found, total=len(tasks), unit="fit"):
         rows.append(row)
-    write_csv(arguments.name, rows)
+        write_csv(arguments.name, rows)
     everywhere = [n for n in arguments.detectors if n not in SMALL_ONLY]
     parts = {"summary": (rows, everywhere)}
     small = [r for r in rows if r["rows"] < SMALL]
