@@ -104,8 +104,8 @@ class VAEDetector(EncoderMixin, BaseTorchDetector):
 
     Notes
     -----
-    The noise variances are estimated by mean absolute errors, because squares would let a few
-    anomalies say how noisy a feature is.
+    The noise variances are those of greatest likelihood, the mean squared errors, but not below
+    0.01 in units of the scaled data.
 
     A value outside [0, 1] in a row scored by a Bernoulli likelihood counts as the nearer end, and
     the square of what is beyond is added to its error.

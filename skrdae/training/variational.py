@@ -1,7 +1,5 @@
 """Training of the stacked variational autoencoder."""
 
-import math
-
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -15,11 +13,9 @@ from skrdae.training.minibatch import gather, normal, shuffled_batches
 # The noise of a Gaussian likelihood starts at one, that of the scaled data, and follows the errors
 # of the batches at this rate.
 _FOLLOW = 0.05
-# It is kept above this, in units of the scaled data: the square of a thirtieth of a column's scale.
-_VARIANCE_FLOOR = 1e-3
-# Mean absolute value → standard deviation, of a normal variable. Squared errors would let a few
-# anomalies say how noisy a feature is.
-_FROM_ABSOLUTE = math.sqrt(math.pi / 2)
+# It is kept above this, in units of the scaled data: the square of a tenth of a column's scale. A
+# column that is constant, or nearly, would otherwise outweigh all others with its first surprise.
+_VARIANCE_FLOOR = 1e-2
 # Entries the last pass over the rows works on at once.
 _PART_SIZE = 2**18
 
@@ -101,9 +97,10 @@ def train_variational(
             grad = workspace.take("grad", *out.shape)
             if gaussian:
                 torch.sub(out, x, out=grad)
-                variance.lerp_(_variance(grad.abs().mean(dim=1, keepdim=True)), _FOLLOW)
+                square = grad.square().mean(dim=1, keepdim=True)
+                variance.lerp_(_variance(square), _FOLLOW)
                 level = variance.mean(dim=2, keepdim=True)
-                losses[0] += grad.square().sum(dim=(1, 2))
+                losses[0] += square.sum(dim=(1, 2)) * n_rows
                 weight = 2 * beta * level
                 grad.mul_(level / variance).mul_(2 / n_rows)
             else:
@@ -136,8 +133,9 @@ def train_variational(
     return history, variance
 
 
-def _variance(absolute_error):
-    return (absolute_error * _FROM_ABSOLUTE).square_().clamp_(min=_VARIANCE_FLOOR)
+def _variance(mean_square):
+    """Return the noise variance of greatest likelihood for errors of this mean square."""
+    return mean_square.clamp(min=_VARIANCE_FLOOR)
 
 
 def _noise_variance(network, rows, bound, workspace):
@@ -147,5 +145,5 @@ def _noise_variance(network, rows, bound, workspace):
         shown = part.clamp(-bound, bound)
         mean, _ = network.encode(shown, workspace)
         error = network.decode(mean.contiguous(), workspace).sub_(shown)
-        total += error.abs_().sum(dim=1, keepdim=True)
+        total += error.square_().sum(dim=1, keepdim=True)
     return _variance(total / rows.shape[1])

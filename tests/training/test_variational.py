@@ -41,8 +41,8 @@ def test_gradients_are_those_of_the_evidence_lower_bound(likelihood, beta, monke
     kl = -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum(dim=-1)
     if likelihood == "gaussian":
         # After the first batch the variance has made one step from 1 to the errors' own.
-        absolute = (out - data).abs().mean(dim=1, keepdim=True).detach()
-        variance = 0.95 + 0.05 * absolute**2 * torch.pi / 2
+        square = (out - data).square().mean(dim=1, keepdim=True).detach()
+        variance = 0.95 + 0.05 * square.clamp(min=0.01)
         error = ((out - data) ** 2 / (2 * variance)).sum(dim=-1)
         scale = 2 * variance.mean(dim=2)  # (K, 1)
     else:
@@ -74,20 +74,19 @@ def test_a_member_is_the_same_fit_made_alone(likelihood, sizes, latent_dim, d):
 def test_the_noise_found_is_the_noise_put_in():
     generator = torch.Generator().manual_seed(0)
     signal = torch.randn(2000, 1, generator=generator).expand(-1, 6)
-    noise = torch.tensor([0.05, 0.1, 0.2, 0.2, 0.4, 0.4])
+    noise = torch.tensor([0.05, 0.2, 0.3, 0.3, 0.5, 0.5])
     data = signal + noise * torch.randn(2000, 6, generator=generator)
     options = {"sizes": (32,), "latent_dim": 1, "n_epochs": 80, "batch_size": 64}
-    _, history, variance = _train(data, [0], **options)
+    network, history, variance = _train(data, [0], **options)
     found = variance[0, 0].sqrt()
-    assert (found / noise).sub(1).abs().max() < 0.5
-    assert found.argsort().tolist()[:2] == [0, 1]
+    assert (found[1:] / noise[1:]).sub(1).abs().max() < 0.3
+    assert found.argmin() == 0
     assert history[-1]["error"] < 0.3 * history[0]["error"]
     assert history[-1]["kl"] > 1  # the code is used
-    # A few anomalies make it larger, but far less than they make the mean square.
-    data[:20] = 8 * torch.randn(20, 6, generator=generator)
-    network, _, variance = _train(data, [0], **options)
+    # It is the mean square of the errors at z = μ.
     error = network.decode(network.encode(data[None])[0].contiguous())[0] - data
-    assert (variance[0, 0].sqrt() < 0.6 * error.square().mean(dim=0).sqrt()).all()
+    expected = error.square().mean(dim=0).clamp(min=0.01)
+    torch.testing.assert_close(variance[0, 0], expected, rtol=1e-4, atol=0)
 
 
 def test_a_larger_beta_brings_the_code_nearer_the_prior():
