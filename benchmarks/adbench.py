@@ -29,7 +29,7 @@ from pyod.models.inne import INNE
 from pyod.models.knn import KNN
 from pyod.models.pca import PCA
 from pyod.models.vae import VAE
-from report import PICTURES, write_csv
+from report import PICTURES, read_csv, write_csv
 from scipy.stats import rankdata, studentized_range
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tqdm import tqdm
@@ -159,7 +159,12 @@ def main():
     parser.add_argument("--threads", type=int, default=1, help="of torch, a job")
     parser.add_argument("--jobs", type=int, default=1, help="fits at a time")
     parser.add_argument(
-        "--detectors", nargs="+", choices=DETECTORS, default=list(DETECTORS), metavar="NAME"
+        "--detectors",
+        nargs="+",
+        choices=DETECTORS,
+        default=list(DETECTORS),
+        metavar="NAME",
+        help="run these only, and keep what the CSV has of the others",
     )
     parser.add_argument("--name", default="adbench", help="of the CSVs and the picture")
     arguments = parser.parse_args()
@@ -172,17 +177,18 @@ def main():
     ]
     parallel = Parallel(n_jobs=arguments.jobs, return_as="generator")
     found = parallel(delayed(run)(*task, arguments.threads) for task in tasks)
-    rows = []
+    rows = [r for r in read_csv(arguments.name) if r["detector"] not in arguments.detectors]
     for row in tqdm(found, total=len(tasks), unit="fit"):
         rows.append(row)
         write_csv(arguments.name, rows)
-    everywhere = [n for n in arguments.detectors if n not in SMALL_ONLY]
+    names = [n for n in DETECTORS if any(r["detector"] == n for r in rows)]
+    everywhere = [n for n in names if n not in SMALL_ONLY]
     parts = {"summary": (rows, everywhere)}
     small = [r for r in rows if r["rows"] < SMALL]
     if small:
-        parts["small"] = (small, arguments.detectors)
-    for part, (chosen, names) in parts.items():
-        summary = summarise(chosen, names)
+        parts["small"] = (small, names)
+    for part, (chosen, among) in parts.items():
+        summary = summarise(chosen, among)
         write_csv(f"{arguments.name}_{part}", summary)
         print(part)
         for r in summary:

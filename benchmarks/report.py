@@ -34,3 +34,22 @@ def write_csv(name, rows, folder=RESULTS):
         for row in rows:
             writer.writerow({k: f"{v:.4f}" if isinstance(v, float) else v for k, v in row.items()})
     return path
+
+
+def read_csv(name, folder=RESULTS):
+    """Read the rows that :func:`write_csv` wrote, numbers as numbers; none without the file."""
+    path = folder / f"{name}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        lines = [line for line in file if not line.startswith("#")]
+    return [{k: _number(v) for k, v in row.items()} for row in csv.DictReader(lines)]
+
+
+def _number(text):
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -10,19 +10,20 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skrdae._random import member_generators
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import BaseTorchDetector
-from skrdae.detectors.encoding import EncoderMixin, code_size
+from skrdae.detectors.encoding import EncoderMixin, SamplingMixin, code_size
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.mlp import ACTIVATIONS
 from skrdae.training.adversarial import train_adversarial, train_encoder
 from skrdae.training.latent_search import Mismatch, search
 from skrdae.training.minibatch import normal
 
-# A generator whose rows spread by less than this share of the data's has collapsed.
-_COLLAPSED = 0.01
+# A generator whose rows spread by less than this share of the data's has collapsed, and one whose
+# rows spread by more than this multiple has diverged.
+_COLLAPSED, _DIVERGED = 0.01, 10.0
 _N_SPREAD = 256  # rows made to find that out
 
 
-class AnoGANDetector(EncoderMixin, BaseTorchDetector):
+class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
     r"""Generative adversarial network: rows unlike all that its generator makes are anomalous.
 
     A generator G and a discriminator D are trained against each other. A row x is then compared
@@ -54,7 +55,8 @@ class AnoGANDetector(EncoderMixin, BaseTorchDetector):
     output_activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
         Of the generator's last layer; ``"sigmoid"`` suits data in [0, 1].
     n_epochs : int, default=50
-        Passes over the data for G and D.
+        Passes over the data for G and D. A few hundred rows, or data squeezed into [0, 1], want
+        more.
     n_encoder_epochs : int, default=20
         Passes over the data for the encoder.
     batch_size : int or "auto", default=256
@@ -196,6 +198,7 @@ class AnoGANDetector(EncoderMixin, BaseTorchDetector):
         check_layer_sizes(self.discriminator_layer_sizes, "discriminator_layer_sizes")
 
     def _train(self, data, seeds, on_iteration):
+        self._warn_of_reach(data)
         # Kept, because scoring goes by what was fitted and not by what is set later.
         self._lam, self._n_search_iter = float(self.lam), int(self.n_search_iter)
         self._searches = self.inference != "encoder"
@@ -232,15 +235,20 @@ class AnoGANDetector(EncoderMixin, BaseTorchDetector):
         z = normal(generators, data.new_empty(len(generators), _N_SPREAD, self._code_size))
         made = self.network_.generator(z).std(dim=1).norm(dim=-1)  # shape: (K,)
         spread = self._clip(data).std(dim=0, correction=0).norm()
-        collapsed = int((made < _COLLAPSED * spread).sum())
-        if collapsed:
-            warnings.warn(
-                f"The generator of {collapsed} of {len(generators)} members collapsed: all rows it "
-                "makes are nearly the same. Lower lr, change n_epochs or batch_size, or try "
-                "another random_state. history_ shows the losses.",
-                ConvergenceWarning,
-                stacklevel=6,
-            )
+        if spread == 0:
+            return
+        for n, what in (
+            (int((made < _COLLAPSED * spread).sum()), "collapsed: all rows it makes are alike"),
+            (int((made > _DIVERGED * spread).sum()), "diverged: its rows are far from the data"),
+        ):
+            if n:
+                warnings.warn(
+                    f"The generator of {n} of {len(generators)} members {what}. Lower lr (now "
+                    f"{self.lr!r}), change n_epochs or batch_size, or try another random_state. "
+                    "history_ shows the losses.",
+                    ConvergenceWarning,
+                    stacklevel=6,
+                )
 
     # ------------------------------------------------------------------------------- scoring
 
@@ -267,6 +275,32 @@ class AnoGANDetector(EncoderMixin, BaseTorchDetector):
         share = residual.abs_().add_(torch.finfo(residual.dtype).tiny)
         share.div_(share.amax(dim=-1, keepdim=True))
         return share.mul_((score / share.sum(dim=-1))[..., None])
+
+    def _member_score_parts(self, rows, workspace):
+        mismatch, z = self._found(rows, workspace)
+        residual, by_feature = mismatch.at(z)
+        parts = [
+            (1 - self._lam) * residual.abs_().sum(dim=-1),
+            self._lam * by_feature.abs_().sum(dim=-1),
+        ]
+        return torch.stack(parts, dim=-1)
+
+    def score_parts(self, X):
+        """Return the two parts of each row's score.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        residual : ndarray of shape (n_samples,)
+            (1 − λ)‖x − G(z)‖₁.
+        discrimination : ndarray of shape (n_samples,)
+            λ‖f(x) − f(G(z))‖₁. The two add up to ``decision_function``, within the rounding of
+            single precision.
+        """
+        return self._two_parts(X)
 
     # ------------------------------------------------------------------------------- codes
 

@@ -26,6 +26,7 @@ from skrdae._device import resolve_device
 from skrdae._random import member_seeds
 from skrdae._validation import check_data, check_parameters
 from skrdae.detectors.probability import ProbabilityMixin
+from skrdae.networks.mlp import OUTPUT_RANGES
 from skrdae.networks.workspace import Workspace
 from skrdae.preprocessing import SCALERS, ColumnScaler
 from skrdae.thresholds import labels_threshold, quantile_threshold, thresholder_threshold
@@ -60,6 +61,7 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
         "verbose": [Interval(Integral, 0, None, closed="left"), "boolean"],
     }
     _boolean_parameters = ("verbose",)
+    _has_votes = False  # whether contamination="auto" has a meaning
 
     # PyOD's base class overrides these with versions that fail scikit-learn's checks.
     get_params = BaseEstimator.get_params
@@ -92,7 +94,7 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
     def _member_votes(self, rows, workspace):
         """Say which rows each member finds anomalous: (n, d) → (K, n), 1.0 or 0.0.
 
-        Needed only where ``contamination="auto"`` is allowed.
+        Needed only with ``_has_votes``.
         """
         raise NotImplementedError
 
@@ -113,6 +115,19 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
         if self.batch_size == "auto":
             return min(max(n_rows // 24, 32), 256)
         return self.batch_size
+
+    def _warn_of_reach(self, data):
+        """Warn if the data lie where `output_activation` cannot go."""
+        low, high = OUTPUT_RANGES[self.output_activation]
+        found = float(data.min()), float(data.max())
+        if found[0] < low - 1e-5 or found[1] > high + 1e-5:
+            warnings.warn(
+                f"output_activation={self.output_activation!r} gives values from {low} to {high}, "
+                f"but with scaler={self.scaler!r} the data reach from {found[0]:.3g} to "
+                f"{found[1]:.3g}. Set scaler='minmax' or output_activation='identity'.",
+                UserWarning,
+                stacklevel=6,
+            )
 
     def _clip(self, rows):
         return rows.clamp(-self.scaler_.bound_, self.scaler_.bound_)
@@ -153,6 +168,12 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
 
     def _check_parameters(self):
         """Raise on a wrong parameter. A subclass adds what its table cannot say."""
+        if isinstance(self.contamination, str) and not self._has_votes:
+            raise ValueError(
+                f"contamination must be a share in (0, 0.5] or a pythresh object for "
+                f"{type(self).__name__}; got {self.contamination!r}. ('auto' is for "
+                "RobustDeepAutoencoder, whose λ it reads.)"
+            )
         check_parameters(self)
         if isinstance(self.contamination, type):
             raise TypeError(

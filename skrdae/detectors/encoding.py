@@ -1,12 +1,15 @@
 """``transform`` and ``inverse_transform`` of the detectors that encode rows."""
 
 import math
+from numbers import Integral
 
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from skrdae._random import member_seeds
 from skrdae.training.minibatch import map_chunks
 
 
@@ -72,3 +75,42 @@ class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     @property
     def _n_features_out(self):
         return len(self._weights) * self._code_size
+
+
+class SamplingMixin:
+    """New rows from codes drawn from N(0, I), and scores of two parts.
+
+    Beside what :class:`EncoderMixin` needs a detector supplies
+    ``_member_score_parts(rows, workspace)``, (n, d) → (K, n, 2).
+    """
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw new rows: decode codes from the prior.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            In the units of the training data, without noise added. Each row is from a member
+            chosen at random.
+        """
+        check_is_fitted(self)
+        n_samples = check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        random = np.random.RandomState(member_seeds(random_state, 1)[0])
+        member = random.randint(len(self._weights), size=n_samples)
+        z = random.standard_normal((n_samples, self._code_size))
+        rows = np.empty((n_samples, self.n_features_in_))
+        for k in np.unique(member):
+            mine = member == k
+            codes = np.zeros((len(self._weights), mine.sum(), self._code_size))
+            codes[k] = z[mine]
+            rows[mine] = self._decoded(codes)[k]
+        return self.scaler_.inverse_transform(rows)
+
+    def _two_parts(self, X):
+        both = self._weighted(self._map(self._member_score_parts, self._validated(X)))
+        return both[:, 0], both[:, 1]

@@ -167,6 +167,7 @@ class RobustDeepAutoencoder(EncoderMixin, BaseTorchDetector):
         "store_decomposition": ["boolean"],
     }
     _boolean_parameters = (*BaseTorchDetector._boolean_parameters, "store_decomposition")
+    _has_votes = True
 
     def __init__(
         self,
@@ -216,6 +217,7 @@ class RobustDeepAutoencoder(EncoderMixin, BaseTorchDetector):
         return self.max_iter
 
     def _train(self, data, seeds, on_iteration):
+        self._warn_of_reach(data)
         n_features = data.shape[1]
         generators = member_generators(seeds)
         self.network_ = MemberAutoencoder(

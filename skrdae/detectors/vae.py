@@ -4,14 +4,12 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
-from skrdae._random import member_generators, member_seeds
+from skrdae._random import member_generators
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import BaseTorchDetector
-from skrdae.detectors.encoding import EncoderMixin, code_size
+from skrdae.detectors.encoding import EncoderMixin, SamplingMixin, code_size
 from skrdae.networks.mlp import ACTIVATIONS, sigmoid_
 from skrdae.networks.variational import (
     MemberVAE,
@@ -26,7 +24,7 @@ from skrdae.training.variational import train_variational
 _ROUNDING = 1e-5
 
 
-class VAEDetector(EncoderMixin, BaseTorchDetector):
+class VAEDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
     r"""Variational autoencoder: what it reconstructs badly or has no place for is anomalous.
 
     Trains an encoder q(z|x) = N(μ, σ²) and a decoder p(x|z) to maximise
@@ -46,17 +44,20 @@ class VAEDetector(EncoderMixin, BaseTorchDetector):
     likelihood : {"gaussian", "bernoulli"}, default="gaussian"
         p(x|z). ``"gaussian"`` has a noise variance for each feature, which is estimated too; the
         error is Σ (x − x̂)² / (2 variance). ``"bernoulli"`` is for data in [0, 1], such as
-        pixels or flags; the error is the cross-entropy.
+        pixels or flags; the error is the cross-entropy, which is small only where values are near
+        0 or 1: for data that are continuous take ``"gaussian"``.
     n_samples : int, default=0
         0 scores at z = μ. A positive number L gives the Monte-Carlo reconstruction probability:
         −log p(x|z) averaged over L draws from q(z|x), without KL. The draws are made once in
-        ``fit``, so that scoring stays deterministic.
+        ``fit``, so that scoring stays deterministic. Anomalies so many and alike that the decoder
+        has learnt them stand out by their divergence alone, and are then missed.
     hidden_layer_sizes : sequence of int, default=(64,)
         Units of the encoder's hidden layers; the decoder mirrors them.
     activation : {"tanh", "relu", "sigmoid", "identity"}, default="tanh"
         Of the hidden layers.
     n_epochs : int, default=20
-        Passes over the data.
+        Passes over the data. Too many teach the network the anomalies; a few hundred rows, or
+        data squeezed into [0, 1], which leave small gradients, want more.
     batch_size : int or "auto", default="auto"
         Rows a gradient step, at most: they are dealt out evenly. ``"auto"`` is a 24th of the
         rows, but from 32 to 256.
@@ -91,7 +92,7 @@ class VAEDetector(EncoderMixin, BaseTorchDetector):
     history_ : list of dict
         An epoch each; see :class:`~skrdae.training.history.VariationalRecord`.
     noise_variance_ : ndarray of shape (n_estimators, n_features)
-        Variance of a Gaussian p(x|z), in units of the scaled data.
+        With a Gaussian likelihood only: variance of p(x|z), in units of the scaled data.
     network_ : MemberVAE
         The trained networks; their weights have the member axis first.
     scaler_ : ColumnScaler
@@ -218,7 +219,8 @@ class VAEDetector(EncoderMixin, BaseTorchDetector):
             on_iteration=on_iteration,
         )
         self._variance = variance
-        self.noise_variance_ = variance[:, 0].cpu().numpy().astype(np.float64)
+        if self.likelihood == "gaussian":
+            self.noise_variance_ = variance[:, 0].cpu().numpy().astype(np.float64)
         # The same draws for every row, so that a row's score does not depend on its company.
         draws = data.new_empty(self.n_estimators, self.n_samples, self.network_.latent_dim)
         self._draws = normal(generators, draws)
@@ -295,13 +297,11 @@ class VAEDetector(EncoderMixin, BaseTorchDetector):
             β × KL; zero with ``n_samples > 0``. The two add up to ``decision_function``, within
             the rounding of single precision.
         """
+        return self._two_parts(X)
 
-        def parts(rows, workspace):
-            error, divergence = self._member_parts(rows, workspace)
-            return torch.stack([error.sum(dim=-1), divergence], dim=-1)
-
-        both = self._weighted(self._map(parts, self._validated(X)))  # shape: (n, 2)
-        return both[:, 0], both[:, 1]
+    def _member_score_parts(self, rows, workspace):
+        error, divergence = self._member_parts(rows, workspace)
+        return torch.stack([error.sum(dim=-1), divergence], dim=-1)
 
     # ------------------------------------------------------------------------- codes and samples
 
@@ -315,29 +315,3 @@ class VAEDetector(EncoderMixin, BaseTorchDetector):
     @property
     def _code_size(self):
         return self.network_.latent_dim
-
-    def sample(self, n_samples=1, random_state=None):
-        """Draw new rows: z from the prior, and the mean of p(x|z).
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-        random_state : int, RandomState instance or None, default=None
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features)
-            In the units of the training data. Each row is from a member chosen at random.
-        """
-        check_is_fitted(self)
-        n_samples = check_scalar(n_samples, "n_samples", Integral, min_val=1)
-        random = np.random.RandomState(member_seeds(random_state, 1)[0])
-        member = random.randint(len(self._weights), size=n_samples)
-        z = random.standard_normal((n_samples, self._code_size))
-        rows = np.empty((n_samples, self.n_features_in_))
-        for k in np.unique(member):
-            mine = member == k
-            codes = np.zeros((len(self._weights), mine.sum(), self._code_size))
-            codes[k] = z[mine]
-            rows[mine] = self._decoded(codes)[k]
-        return self.scaler_.inverse_transform(rows)

@@ -36,6 +36,14 @@ ACTIVATIONS = {
     ),
 }
 
+#: name → least and greatest value.
+OUTPUT_RANGES = {
+    "identity": (-math.inf, math.inf),
+    "relu": (0.0, math.inf),
+    "tanh": (-1.0, 1.0),
+    "sigmoid": (0.0, 1.0),
+}
+
 
 class MemberMLP(nn.Module):
     """K multilayer perceptrons of the same shape side by side.

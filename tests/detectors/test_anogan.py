@@ -34,7 +34,7 @@ class TestContract(DetectorContract):
         ({"output_activation": None}, "output_activation"),
         ({"n_epochs": 0}, "n_epochs"),
         ({"n_encoder_epochs": 0}, "n_encoder_epochs"),
-        ({"contamination": "auto"}, "contamination"),
+        ({"contamination": "auto"}, "contamination.*RobustDeepAutoencoder"),
     )
 
 
@@ -67,6 +67,9 @@ def test_score_weighs_residual_and_discrimination(inference, lam, digits):
     discrimination = np.abs(features[0] - features[1]).sum(axis=1)
     expected = (1 - lam) * residual + lam * discrimination
     np.testing.assert_allclose(detector.decision_scores_, expected, rtol=1e-4)
+    parts = detector.score_parts(X)
+    np.testing.assert_allclose(parts[0], (1 - lam) * residual, rtol=1e-4)
+    np.testing.assert_allclose(parts[1], lam * discrimination, rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(detector.inverse_transform(z), made, atol=1e-5)
     if inference == "encoder":
         np.testing.assert_allclose(z, _forward(network.encoder, X), atol=1e-5)
@@ -159,3 +162,32 @@ def test_codes_are_those_of_the_generator(plane):
     error = ((plane - back)[normal] ** 2).sum()
     assert error < 0.5 * ((plane - plane.mean(axis=0))[normal] ** 2).sum()
     assert detector.get_feature_names_out()[0] == "anogandetector0"
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_diverged_generator_is_warned_of(plane):
+    with pytest.warns(ConvergenceWarning, match=r"diverged.*lr \(now 1\)"):
+        _fit(plane, lr=1)
+
+
+def test_data_beyond_the_generators_reach_are_warned_of(plane, digits):
+    with pytest.warns(UserWarning, match=r"output_activation='sigmoid'.*scaler='minmax'"):
+        _fit(plane, output_activation="sigmoid", n_epochs=2)
+    with pytest.warns(UserWarning, match="from 0.0 to inf"):
+        _fit(plane, output_activation="relu", scaler=None, n_epochs=2)
+    for scaler in (None, "minmax"):
+        _fit(digits[0], output_activation="sigmoid", scaler=scaler, n_epochs=2)
+
+
+def test_samples_are_the_generators_rows(plane):
+    detector = _fit(plane)
+    samples = detector.sample(500, random_state=0)
+    assert samples.shape == (500, 8)
+    assert np.array_equal(samples, detector.sample(500, random_state=0))
+    normal = plane[6:]
+    assert (np.abs(samples.mean(axis=0) - normal.mean(axis=0)) < 0.5 * normal.std(axis=0)).all()
+    assert (samples.std(axis=0) > 0.3 * normal.std(axis=0)).all()
+    # They lie where the detector finds rows usual.
+    shuffled = np.random.default_rng(0).permuted(normal, axis=0)
+    on, off = (np.median(detector.decision_function(v)) for v in (samples, shuffled))
+    assert on < 0.6 * off

@@ -58,6 +58,11 @@ class TestContract(DetectorContract):
     )
 
 
+def test_data_beyond_the_reach_of_the_output_are_warned_of(plane):
+    with pytest.warns(UserWarning, match=r"output_activation='tanh' gives values from -1.0 to 1.0"):
+        _fit(plane, output_activation="tanh")
+
+
 # ------------------------------------------------------------------------------- λ
 
 

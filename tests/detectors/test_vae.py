@@ -33,7 +33,7 @@ class TestContract(DetectorContract):
         ({"hidden_layer_sizes": 8}, "hidden_layer_sizes"),
         ({"activation": "swish"}, "activation"),
         ({"n_epochs": 0}, "n_epochs"),
-        ({"contamination": "auto"}, "contamination"),
+        ({"contamination": "auto"}, "contamination.*RobustDeepAutoencoder"),
         ({"likelihood": "bernoulli", "scaler": None}, r"scaler='minmax'.*likelihood='gaussian'"),
         ({"likelihood": "bernoulli", "scaler": "robust"}, r"scaler='minmax'"),
     )
@@ -85,7 +85,8 @@ def test_bernoulli_score_is_cross_entropy_plus_divergence(digits):
     np.testing.assert_allclose(detector.score_parts(X)[0], error, rtol=1e-4)
     expected = error + _divergence(mean, log_variance)
     np.testing.assert_allclose(detector.decision_scores_, expected, rtol=1e-4)
-    assert np.array_equal(detector.noise_variance_, np.ones((1, X.shape[1])))
+    assert not hasattr(detector, "noise_variance_")
+    assert not hasattr(_single(X).set_params(likelihood="bernoulli").fit(X), "noise_variance_")
 
 
 def test_members_parts_add_up_too(cancer):
@@ -135,6 +136,24 @@ def test_a_feature_is_charged_for_the_divergence_it_causes(plane):
     shares = detector.explain(row)[0]
     assert shares.argmax() == 3
     np.testing.assert_allclose(shares.sum(), reconstruction + divergence, rtol=1e-4)
+
+
+def test_a_rare_flag_or_a_constant_column_does_not_outweigh_the_rest():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 3)) @ rng.normal(size=(3, 8)) + 0.1 * rng.normal(size=(1000, 8))
+    flag, constant = rng.random(1000) < 0.01, np.zeros(1000)
+    X = np.column_stack([X, flag, constant])
+    X[:20, :8] = rng.normal(size=(20, 8)) * X[:, :8].std(axis=0)  # off the plane
+    detector = _fit(X)
+    scores = detector.decision_scores_
+    usual, off = np.median(scores), np.median(scores[:20])
+    flagged = np.median(scores[flag & (np.arange(1000) >= 20)])
+    assert off > 5 * usual
+    assert flagged < 40 * usual
+    moved = X[500:501].copy()
+    moved[0, 9] = 0.1
+    before, after = detector.decision_function(X[500:501]), detector.decision_function(moved)
+    assert before < after < before + 2
 
 
 # ------------------------------------------------------------------- what the model has learnt
