@@ -183,7 +183,7 @@ def main():
         write_csv(arguments.name, rows)
     names = [n for n in DETECTORS if any(r["detector"] == n for r in rows)]
     everywhere = [n for n in names if n not in SMALL_ONLY]
-    parts = {"summary": (rows, everywhere)}
+    parts = {"summary": (rows, everywhere)} if everywhere else {}
     small = [r for r in rows if r["rows"] < SMALL]
     if small:
         parts["small"] = (small, names)

@@ -5,7 +5,9 @@
 The detector is fitted with its defaults to sets of ADBench, with the number of epochs it has by
 default and ten times as many, with three ways of training generator and discriminator: the
 package's own (hinge loss, weights divided by their spectral norm), the same without the division,
-and the Wasserstein loss with a gradient penalty, for which a loop by way of autograd stands here.
+and the Wasserstein loss with a gradient penalty, for which a loop by way of autograd stands here,
+with a step of each network a batch and the learning rate of the others (its authors made five
+steps of the discriminator, and smaller ones).
 "Spread" is the standard deviation of a set's ROC AUC over single members, averaged over the sets.
 """
 
@@ -25,7 +27,7 @@ from skrdae.detectors import anogan
 from skrdae.training import adversarial
 from skrdae.training.minibatch import normal, shuffled_batches
 
-PENALTY = 10.0  # weight of the gradient penalty, as published
+PENALTY = 10.0  # weight of the gradient penalty, its authors'
 N_MEMBERS = 8
 
 
@@ -37,6 +39,8 @@ class NoBound:
 
     def apply(self):
         """Leave the weights as they are."""
+
+    finish = apply
 
 
 def _layers(x, network, parameters):

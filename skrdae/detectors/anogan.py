@@ -1,5 +1,6 @@
 """AnoGANDetector: how far a row is from the nearest one that a generator can make."""
 
+import math
 import warnings
 from numbers import Integral, Real
 
@@ -31,8 +32,10 @@ class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
 
     .. math:: (1 - \lambda)\,\|x - G(z)\|_1 + \lambda\,\|f(x) - f(G(z))\|_1,
 
-    f being the last hidden layer of D: the residual and the discrimination part of its score. G
-    and D are never changed by scoring.
+    f being the last hidden layer of D: the residual and the discrimination part of its score. x is
+    in units of the mean scale of the columns (with ``output_activation="identity"``, else in units
+    of the scaled data), so that λ means the same for every `scaler`. G and D are never changed by
+    scoring.
 
     Parameters
     ----------
@@ -84,7 +87,7 @@ class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
     Attributes
     ----------
     decision_scores_ : ndarray of shape (n_samples,)
-        Scores of the training data, in units of the scaled data.
+        Scores of the training data.
     threshold_ : float
         Rows that score above are flagged.
     labels_ : ndarray of shape (n_samples,)
@@ -216,8 +219,13 @@ class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
             generators,
             data.device,
         )
+        # An output that is not bounded is trained on data of unit scale; see `_scale_level`.
+        data = self._clip(data)
+        free = self.output_activation == "identity"
+        self._level = self._scale_level(data) if free else 1.0
+        data = data.div_(self._level)
         options = {
-            "bound": self.scaler_.bound_,
+            "bound": math.inf,  # clipped already
             "batch_size": self._rows_a_batch(len(data)),
             "lr": self.lr,
             "generators": generators,
@@ -234,7 +242,7 @@ class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
     def _warn_of_collapse(self, data, generators):
         z = normal(generators, data.new_empty(len(generators), _N_SPREAD, self._code_size))
         made = self.network_.generator(z).std(dim=1).norm(dim=-1)  # shape: (K,)
-        spread = self._clip(data).std(dim=0, correction=0).norm()
+        spread = data.std(dim=0, correction=0).norm()
         if spread == 0:
             return
         for n, what in (
@@ -247,7 +255,7 @@ class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
                     f"{self.lr!r}), change n_epochs or batch_size, or try another random_state. "
                     "history_ shows the losses.",
                     ConvergenceWarning,
-                    stacklevel=6,
+                    stacklevel=5,
                 )
 
     # ------------------------------------------------------------------------------- scoring
@@ -255,7 +263,8 @@ class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
     def _found(self, rows, workspace):
         """Find codes: the mismatch to rows (n, d), and z of shape (K, n, latent_dim)."""
         network = self.network_
-        shown = self._clip(rows).expand(network.n_members, *rows.shape)
+        shown = self._clip(rows).div_(self._level).expand(network.n_members, *rows.shape)
+        rows = rows / self._level
         mismatch = Mismatch(network, rows, shown, self._lam, workspace)
         if network.encoder is None:
             z = rows.new_zeros(*shown.shape[:2], network.latent_dim)
@@ -308,7 +317,7 @@ class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
         return self._found(rows, workspace)[1]
 
     def _member_decode(self, codes):
-        return self.network_.generator(codes)
+        return self.network_.generator(codes).mul_(self._level)
 
     @property
     def _code_size(self):

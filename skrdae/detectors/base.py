@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import math
 import warnings
 from abc import abstractmethod
 from numbers import Integral, Real
@@ -34,6 +35,8 @@ from skrdae.training.minibatch import map_chunks
 
 # Rows that are scaled and moved to the device at once when scoring.
 _BLOCK_ROWS = 2**16
+# Rows looked at to see whether they differ.
+_DISTINCT_ROWS = 1000
 
 
 class BaseTorchDetector(ProbabilityMixin, BaseDetector):
@@ -126,8 +129,16 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
                 f"but with scaler={self.scaler!r} the data reach from {found[0]:.3g} to "
                 f"{found[1]:.3g}. Set scaler='minmax' or output_activation='identity'.",
                 UserWarning,
-                stacklevel=6,
+                stacklevel=5,
             )
+
+    def _scale_level(self, data):
+        """Return the root mean variance of clipped columns, or 1 where they are constant.
+
+        Divided by it, data are of unit scale, for which learning rates and Adam's ε are made.
+        """
+        level = data.var(dim=0, correction=0).mean().sqrt().item()
+        return level if 0 < level < math.inf else 1.0
 
     def _clip(self, rows):
         return rows.clamp(-self.scaler_.bound_, self.scaler_.bound_)
@@ -192,7 +203,7 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
         with torch.no_grad(), self._progress() as on_iteration:
             data = torch.from_numpy(self.scaler_.transform(X)).to(self.device_)
             self._train(data, seeds, on_iteration)
-            differ = bool((data != data[0]).any())
+            n_distinct = len(torch.unique(data[:_DISTINCT_ROWS].mul(1e6).round_(), dim=0))
             del data
         self._classes = 2  # PyOD's predict_proba columns
         scores = self._map(self._member_scores, X)
@@ -201,14 +212,14 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
                 f"The training of {type(self).__name__} diverged and gives scores that are not "
                 f"finite. Lower lr (now {self.lr!r}), or scale X (scaler is {self.scaler!r})."
             )
-        # Two rows lie on either side of their centre and tie by right.
-        if differ and len(X) > 2 and (np.ptp(scores, axis=1) == 0).all():
+        # Two different rows lie on either side of their centre and tie by right.
+        if n_distinct > 2 and (np.ptp(scores, axis=1) == 0).all():
             warnings.warn(
                 f"{type(self).__name__} gives every training row the same score, so it tells "
                 "nothing apart: the training collapsed. Change lr, train for longer or shorter, "
                 "or try another random_state.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
         # Each member's scores are divided by their median, which a far outlier does not move,
         # and the average is put back in units of a residual.

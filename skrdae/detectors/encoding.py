@@ -99,17 +99,15 @@ class SamplingMixin:
             chosen at random.
         """
         check_is_fitted(self)
+        if isinstance(n_samples, bool | np.bool_):
+            raise TypeError(f"n_samples must be an integer, not {n_samples!r}.")
         n_samples = check_scalar(n_samples, "n_samples", Integral, min_val=1)
         random = np.random.RandomState(member_seeds(random_state, 1)[0])
-        member = random.randint(len(self._weights), size=n_samples)
+        n_members = len(self._weights)
+        member = random.randint(n_members, size=n_samples)
         z = random.standard_normal((n_samples, self._code_size))
-        rows = np.empty((n_samples, self.n_features_in_))
-        for k in np.unique(member):
-            mine = member == k
-            codes = np.zeros((len(self._weights), mine.sum(), self._code_size))
-            codes[k] = z[mine]
-            rows[mine] = self._decoded(codes)[k]
-        return self.scaler_.inverse_transform(rows)
+        decoded = self._decoded(np.broadcast_to(z, (n_members, *z.shape)))
+        return self.scaler_.inverse_transform(decoded[member, np.arange(n_samples)])
 
     def _two_parts(self, X):
         both = self._weighted(self._map(self._member_score_parts, self._validated(X)))

@@ -251,7 +251,7 @@ class RobustDeepAutoencoder(EncoderMixin, BaseTorchDetector):
                 f"{self.max_iter} iterations did not bring the members below tol={self.tol!r}: "
                 "raise max_iter, n_epochs or tol. history_ shows how far they came.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
         self._lam, self._norms = result.lam, result.norms
         self.lam_ = result.lam.item() if self.n_estimators == 1 else result.lam.cpu().numpy()
@@ -291,7 +291,7 @@ class RobustDeepAutoencoder(EncoderMixin, BaseTorchDetector):
                     f"max_samples ({n_rows}) is greater than the number of samples "
                     f"({n_samples}); every member is trained on all of them.",
                     UserWarning,
-                    stacklevel=6,
+                    stacklevel=5,
                 )
         else:
             n_rows = max(1, int(self.max_samples * n_samples))
@@ -369,6 +369,20 @@ class RobustDeepAutoencoder(EncoderMixin, BaseTorchDetector):
     def _member_codes(self, rows, workspace):
         cleaned = self._clip(rows - self._member_sparse(rows, workspace))
         return self.network_.encode(cleaned, workspace)
+
+    def transform(self, X):
+        """Encode the cleaned rows: the bottleneck's values for L.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_estimators × bottleneck units)
+            The members' codes side by side.
+        """
+        return super().transform(X)
 
     def _member_decode(self, codes):
         return self.network_.decode(codes)

@@ -1,5 +1,6 @@
 """VAEDetector: reconstruction error and divergence of a variational autoencoder."""
 
+import math
 from numbers import Integral, Real
 
 import numpy as np
@@ -105,8 +106,8 @@ class VAEDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
 
     Notes
     -----
-    The noise variances are those of greatest likelihood, the mean squared errors, but not below
-    0.01 in units of the scaled data.
+    The noise variances are those of greatest likelihood, the mean squared errors at z = μ (at the
+    z drawn, with ``n_samples > 0``), but not below a hundredth of the mean variance of the columns.
 
     A value outside [0, 1] in a row scored by a Bernoulli likelihood counts as the nearer end, and
     the square of what is beyond is added to its error.
@@ -206,21 +207,26 @@ class VAEDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
             generators,
             data.device,
         )
+        # A Gaussian model is trained on data of unit scale, whatever the columns were scaled to:
+        # learning rate, ε and the floor of the noise are made for that.
+        data = self._clip(data)
+        self._level = self._scale_level(data) if self._likelihood == "gaussian" else 1.0
         self.history_, variance = train_variational(
             self.network_,
-            data,
+            data.div_(self._level),
             likelihood=self.likelihood,
             beta=self._beta,
-            bound=self.scaler_.bound_,
+            bound=math.inf,  # clipped already
             n_epochs=self.n_epochs,
             batch_size=self._rows_a_batch(len(data)),
             lr=self.lr,
             generators=generators,
+            noise_of_samples=self.n_samples > 0,
             on_iteration=on_iteration,
         )
-        self._variance = variance
+        self._variance = variance * self._level**2
         if self.likelihood == "gaussian":
-            self.noise_variance_ = variance[:, 0].cpu().numpy().astype(np.float64)
+            self.noise_variance_ = self._variance[:, 0].cpu().numpy().astype(np.float64)
         # The same draws for every row, so that a row's score does not depend on its company.
         draws = data.new_empty(self.n_estimators, self.n_samples, self.network_.latent_dim)
         self._draws = normal(generators, draws)
@@ -238,14 +244,15 @@ class VAEDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
 
     def _shown(self, rows):
         """Return what the K networks see of rows: (n, d) → (K, n, d)."""
-        return self._clip(rows).expand(self.network_.n_members, *rows.shape)
+        shown = self._clip(rows).div_(self._level)
+        return shown.expand(self.network_.n_members, *rows.shape)
 
     def _error_at(self, z, rows, workspace):
         """−log p(x|z) of each entry, up to a constant: (K, n, latent_dim) → (K, n, d)."""
         decoded = self.network_.decode(z, workspace)
         if self._likelihood == "gaussian":
-            variance = self._variance.to(rows.device)
-            return torch.sub(rows, decoded, out=decoded).square_().div_(2 * variance)
+            decoded.mul_(self._level)
+            return torch.sub(rows, decoded, out=decoded).square_().div_(2 * self._variance)
         inside = rows.clamp(0, 1)
         return bernoulli_error(decoded, inside).add_((rows - inside).square())
 
@@ -257,7 +264,7 @@ class VAEDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
         if n_samples == 0:
             divergence = gaussian_kl(mean, log_variance).sum(dim=-1).mul_(self._beta)
             return self._error_at(mean, rows, workspace), divergence
-        spread, draws = gaussian_spread(log_variance), self._draws.to(rows.device)
+        spread, draws = gaussian_spread(log_variance), self._draws
         total = 0.0
         for sample in range(n_samples):
             z = torch.addcmul(mean, spread, draws[:, sample : sample + 1])
@@ -270,14 +277,13 @@ class VAEDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
 
     def _member_shares(self, rows, workspace):
         error, divergence = self._member_parts(rows, workspace)
-        error = error.clone()  # the encoder's pass below may use its memory
         space = workspace.part("encoder")
         values = self.network_.encoder.values(self._shown(rows), space)
         mean, log_variance = values[-1].split(self.network_.latent_dim, dim=-1)
         grad = torch.cat([mean, torch.expm1(log_variance).mul_(0.5)], dim=-1)
         grad = self.network_.encoder.backward_from(values, grad, None, space, to_input=True)
         # The divergence belongs to z. A feature's part in it is taken to first order.
-        part = grad.mul_(self._clip(rows)).abs_().add_(torch.finfo(grad.dtype).tiny)
+        part = grad.mul_(values[0]).abs_().add_(torch.finfo(grad.dtype).tiny)
         part.div_(part.amax(dim=-1, keepdim=True))
         part.div_(part.sum(dim=-1, keepdim=True))
         return error.add_(part.mul_(divergence[..., None]))
@@ -310,7 +316,7 @@ class VAEDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
 
     def _member_decode(self, codes):
         decoded = self.network_.decode(codes)
-        return sigmoid_(decoded) if self._likelihood == "bernoulli" else decoded
+        return sigmoid_(decoded) if self._likelihood == "bernoulli" else decoded * self._level
 
     @property
     def _code_size(self):

@@ -6,6 +6,9 @@ from torch import nn
 from skrdae.networks.mlp import MemberMLP
 from skrdae.networks.products import member_matmul
 
+# Rounds of power iteration at the start and at the end.
+_MANY_ROUNDS = 50
+
 
 class MemberGAN(nn.Module):
     """K generators, discriminators and encoders side by side.
@@ -74,17 +77,15 @@ class MemberGAN(nn.Module):
 
 
 class SpectralBound:
-    """Keeps the spectral norm of every weight matrix of a network at one or below.
+    """Brings the spectral norm of every weight matrix of a network back to about one or below.
 
-    An activation whose slope is at most one then makes each member a function that grows by at
-    most the length of a step. The norm is followed by power iteration, one round a call, from
-    vectors that are kept.
+    With norms of one, and activations whose slope is at most one, each member grows by at most
+    the length of a step. The norm is followed by power iteration from vectors that are kept;
+    between two calls, and by what the iteration has not found yet, it may be above one.
 
     Parameters
     ----------
     network : MemberMLP
-    n_first : int, default=20
-        Rounds at the start.
 
     References
     ----------
@@ -93,18 +94,28 @@ class SpectralBound:
     (dividing the weights themselves, after the step).
     """
 
-    def __init__(self, network, n_first=20):
-        self._weights = list(network.weights)
+    def __init__(self, network):
+        self._weights = network.weights
         self._vectors = [w.new_ones(w.shape[0], 1, w.shape[2]) for w in self._weights]
-        for _ in range(n_first):
-            self.apply()
+        self.apply(_MANY_ROUNDS)
 
-    def apply(self):
-        """Divide the weights by their spectral norms, where these exceed one."""
+    def apply(self, n_rounds=2):
+        """Divide the weights by their spectral norms, where these exceed one.
+
+        Parameters
+        ----------
+        n_rounds : int, default=2
+            Of power iteration.
+        """
         for weight, vector in zip(self._weights, self._vectors, strict=True):
-            other = member_matmul(vector, weight.transpose(1, 2))
-            other.div_(torch.linalg.vector_norm(other, dim=2, keepdim=True).add_(1e-12))
-            member_matmul(other, weight, out=vector)
-            norm = torch.linalg.vector_norm(vector, dim=2, keepdim=True)
-            vector.div_(norm + 1e-12)
+            for _ in range(n_rounds):
+                other = member_matmul(vector, weight.transpose(1, 2))
+                other.div_(torch.linalg.vector_norm(other, dim=2, keepdim=True).add_(1e-12))
+                member_matmul(other, weight, out=vector)
+                norm = torch.linalg.vector_norm(vector, dim=2, keepdim=True)
+                vector.div_(norm + 1e-12)
             weight.div_(norm.clamp_(min=1))
+
+    def finish(self):
+        """Find the norms anew, with many rounds, and bring them to one or below."""
+        self.apply(_MANY_ROUNDS)

@@ -21,8 +21,9 @@ def train_adversarial(
 ):
     """Train generator and discriminator against each other, one step of each a batch.
 
-    The discriminator lowers the hinge loss E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))), its
-    weight matrices kept at spectral norm one or below; the generator lowers −E D(G(z)).
+    The discriminator lowers the hinge loss E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))); every few
+    steps its weight matrices are brought back to spectral norm one where they exceed it. The
+    generator lowers −E D(G(z)).
 
     Parameters
     ----------
@@ -92,7 +93,7 @@ def train_adversarial(
         history.append(AdversarialRecord(epoch, of_critic, of_maker).row())
         if on_iteration is not None:
             on_iteration(history[-1])
-    spectral.apply()
+    spectral.finish()
     maker_optimiser.release()
     critic_optimiser.release()
     return history

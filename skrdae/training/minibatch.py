@@ -60,18 +60,16 @@ def gather(data, batch, out=None):
 
 def normal(generators, out):
     """Fill `out`, of shape (K, …), with normal numbers, each member's from its own generator."""
-    on_cpu = out.device.type == "cpu"
-    for k, generator in enumerate(generators):
-        drawn = torch.randn(
-            out.shape[1:],
-            generator=generator,
-            dtype=out.dtype,
-            device="cpu",
-            out=out[k] if on_cpu else None,
-        )
-        if not on_cpu:
-            out[k] = drawn
-    return out
+    if out.device.type == "cpu":
+        for k, generator in enumerate(generators):
+            torch.randn(
+                out.shape[1:], generator=generator, dtype=out.dtype, device="cpu", out=out[k]
+            )
+        return out
+    shape, dtype = out.shape[1:], out.dtype
+    drawn = [torch.randn(shape, generator=g, dtype=dtype, device="cpu") for g in generators]
+    # Not blocking: the device need not have finished what it was given before.
+    return out.copy_(torch.stack(drawn), non_blocking=True)
 
 
 def train_epochs(network, optimiser, data, *, bound, n_epochs, batch_size, generators, workspace):

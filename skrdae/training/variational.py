@@ -10,13 +10,13 @@ from skrdae.training.adam import MemberAdam
 from skrdae.training.history import VariationalRecord
 from skrdae.training.minibatch import gather, normal, shuffled_batches
 
-# The noise of a Gaussian likelihood starts at one, that of the scaled data, and follows the errors
-# of the batches at this rate.
+# The noise of a Gaussian likelihood starts at one, that of data of unit scale, and follows the
+# errors of the batches at this rate.
 _FOLLOW = 0.05
-# It is kept above this, in units of the scaled data: the square of a tenth of a column's scale. A
-# column that is constant, or nearly, would otherwise outweigh all others with its first surprise.
+# It is kept above this: the square of a tenth of the scale. A column that is constant, or nearly,
+# would otherwise outweigh all others with its first surprise.
 _VARIANCE_FLOOR = 1e-2
-# Entries the last pass over the rows works on at once.
+# Values a member's widest layer has at once in the last pass over the rows.
 _PART_SIZE = 2**18
 
 
@@ -31,6 +31,7 @@ def train_variational(
     batch_size,
     lr,
     generators,
+    noise_of_samples=False,
     on_iteration=None,
 ):
     r"""Maximise the evidence lower bound of every member.
@@ -45,6 +46,7 @@ def train_variational(
     network : MemberVAE
         K members; its weights are trained in place.
     data : Tensor of shape (n, d)
+        For a Gaussian likelihood of about unit scale.
     likelihood : {"gaussian", "bernoulli"}
     beta : float
     bound : float
@@ -53,6 +55,8 @@ def train_variational(
     lr : float
     generators : list of K torch.Generator
         Give each member's order of rows and samples.
+    noise_of_samples : bool, default=False
+        Return the noise variance of errors with z drawn, not at z = μ.
     on_iteration : callable, optional
         Called with each row of the history.
 
@@ -61,7 +65,7 @@ def train_variational(
     history : list of dict
         The rows of :class:`~skrdae.training.history.VariationalRecord`.
     variance : Tensor of shape (K, 1, d)
-        Noise variance of a Gaussian likelihood, from the errors at z = μ; ones for Bernoulli.
+        Noise variance of a Gaussian likelihood; ones for Bernoulli.
 
     References
     ----------
@@ -128,7 +132,7 @@ def train_variational(
         if on_iteration is not None:
             on_iteration(history[-1])
     optimiser.release()
-    if gaussian:
+    if gaussian and not noise_of_samples:
         variance = _noise_variance(network, rows, bound, workspace)
     return history, variance
 
@@ -141,7 +145,9 @@ def _variance(mean_square):
 def _noise_variance(network, rows, bound, workspace):
     """Estimate the noise of each feature from the errors at z = μ."""
     total = rows.new_zeros(rows.shape[0], 1, rows.shape[2])
-    for part in rows.split(max(_PART_SIZE // rows.shape[2], 1), dim=1):
+    layers = [*network.encoder.weights, *network.decoder.weights]
+    widest = max(weight.shape[2] for weight in layers)
+    for part in rows.split(max(_PART_SIZE // widest, 1), dim=1):
         shown = part.clamp(-bound, bound)
         mean, _ = network.encode(shown, workspace)
         error = network.decode(mean.contiguous(), workspace).sub_(shown)

@@ -53,7 +53,7 @@ def _forward(layers, h, last=lambda z: z):
 
 
 def _encoded(detector, X):
-    return np.split(_forward(detector.network_.encoder, X), 2, axis=1)
+    return np.split(_forward(detector.network_.encoder, X / detector._level), 2, axis=1)
 
 
 def _divergence(mean, log_variance):
@@ -68,7 +68,7 @@ def test_gaussian_score_is_error_plus_divergence(beta, digits):
     X, _ = digits
     detector = _single(X, beta=beta)
     mean, log_variance = _encoded(detector, X)
-    error = (X - _forward(detector.network_.decoder, mean)) ** 2
+    error = (X - detector._level * _forward(detector.network_.decoder, mean)) ** 2
     error = (error / (2 * detector.noise_variance_[0])).sum(axis=1)
     reconstruction, divergence = detector.score_parts(X)
     np.testing.assert_allclose(reconstruction, error, rtol=1e-4)
@@ -106,7 +106,7 @@ def test_reconstruction_probability_is_a_mean_over_draws_of_z(likelihood, digits
     for draw in few._draws[0].numpy():
         out = _forward(few.network_.decoder, mean + np.exp(0.5 * log_variance) * draw)
         if likelihood == "gaussian":
-            total = total + ((X - out) ** 2 / (2 * few.noise_variance_[0])).sum(axis=1)
+            total = total + ((X - few._level * out) ** 2 / (2 * few.noise_variance_[0])).sum(axis=1)
         else:
             total = total + (np.logaddexp(0, out) - X * out).sum(axis=1)
     np.testing.assert_allclose(few.decision_scores_, total / 5, rtol=1e-4)
@@ -205,7 +205,7 @@ def test_transform_gives_latent_means_row_by_row(plane):
     codes = detector.transform(plane)
     assert codes.shape == (300, 9)
     rows = torch.from_numpy(detector.scaler_.transform(plane)).expand(3, -1, -1).clamp(-10, 10)
-    means = detector.network_.encode(rows)[0]
+    means = detector.network_.encode(rows / detector._level)[0]
     np.testing.assert_allclose(codes, np.concatenate(list(means.numpy()), axis=1), atol=1e-5)
     assert np.array_equal(detector.transform(plane[7:8]), codes[7:8])
     names = detector.get_feature_names_out().tolist()

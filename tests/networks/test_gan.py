@@ -38,7 +38,7 @@ def test_weights_end_at_spectral_norm_one_and_small_ones_stay():
     second.mul_(0.1)
     last[0] *= 9
     small, direction = second.clone(), first / torch.linalg.matrix_norm(first, 2)[:, None, None]
-    SpectralBound(network, n_first=200)
+    SpectralBound(network).finish()
     norms = torch.linalg.matrix_norm(first, 2)
     torch.testing.assert_close(norms, torch.ones(2), rtol=1e-3, atol=0)
     torch.testing.assert_close(first / norms[:, None, None], direction, rtol=1e-4, atol=1e-6)
