@@ -29,6 +29,7 @@ class DetectorContract:
     detector = None
     variants = ({},)
     wrong = ()  # (keyword arguments, words the message must hold)
+    after_fit = ()  # pairs of keyword arguments: fitted with, then set
 
     common_wrong = (
         ({"contamination": 0.0}, "contamination"),
@@ -175,6 +176,13 @@ class DetectorContract:
         detector.set_params(contamination="auto", scaler=None, n_estimators=2)
         assert np.array_equal(detector.decision_function(plane), scores)
         assert np.array_equal(detector.predict(plane), labels)
+
+        for fitted, then in self.after_fit:
+            detector = self.make(**fitted).fit(plane)
+            expected = detector.decision_function(plane), detector.explain(plane)
+            detector.set_params(**then)
+            assert np.array_equal(detector.decision_function(plane), expected[0]), then
+            assert np.array_equal(detector.explain(plane), expected[1]), then
 
     def test_torch_defaults_do_not_matter(self, plane):
         expected = self.make().fit(plane).decision_scores_

@@ -19,6 +19,11 @@ class TestContract(DetectorContract):
         {"inference": "hybrid", "n_estimators": 1, "n_search_iter": 5, "lam": 0.5},
         {"activation": "relu", "hidden_layer_sizes": (16, 8), "n_estimators": 3, "lam": 1.0},
     )
+    after_fit = (
+        ({}, {"lam": 0.9, "inference": "search", "latent_dim": 1}),
+        ({"inference": "search", "n_search_iter": 5}, {"n_search_iter": 20, "lam": 1.0}),
+        ({"inference": "hybrid", "n_search_iter": 5}, {"inference": "encoder"}),
+    )
     wrong = (
         ({"lam": -0.1}, "lam"),
         ({"lam": 1.1}, "lam"),
@@ -134,9 +139,19 @@ def test_a_collapsed_generator_is_warned_of(plane, monkeypatch):
         return []
 
     monkeypatch.setattr(module, "train_adversarial", collapse)
-    with pytest.warns(ConvergenceWarning, match=r"2 of 2 members collapsed.*lr"):
-        detector = _fit(plane, n_estimators=2)
+    detector = AnoGANDetector(n_estimators=2, random_state=0)
+    with pytest.warns(ConvergenceWarning, match=r"2 of 2 members collapsed.*lr") as caught:
+        detector.fit(plane)
+    assert caught[0].filename == __file__
     assert detector.decision_scores_.shape == (300,)
+
+    def narrow(network, data, **options):
+        network.generator.weights[-1].mul_(5e-3)
+        return []
+
+    monkeypatch.setattr(module, "train_adversarial", narrow)
+    with pytest.warns(ConvergenceWarning, match="collapsed"):
+        detector.fit(plane)
 
 
 def test_constant_scores_are_warned_of(plane, monkeypatch):
@@ -145,8 +160,15 @@ def test_constant_scores_are_warned_of(plane, monkeypatch):
         "_member_scores",
         lambda self, rows, workspace: rows.new_ones(self.n_estimators, len(rows)),
     )
-    with pytest.warns(ConvergenceWarning, match="same score"):
-        _fit(plane)
+    detector = AnoGANDetector(random_state=0)
+    with pytest.warns(ConvergenceWarning, match="same score") as caught:
+        detector.fit(plane)
+    assert caught[0].filename == __file__
+    # Not where the rows themselves do not differ, or by rounding errors only.
+    rng = np.random.default_rng(0)
+    detector.fit(np.ones((50, 3)))
+    detector.fit(np.where(rng.random((60, 2)) < 0.5, 0.1 * 3, 0.3))
+    detector.fit([[0.0], [0.0], [1.0], [1.0]])
 
 
 def test_the_first_member_of_an_ensemble_is_the_single_fit(plane):
@@ -173,8 +195,10 @@ def test_a_diverged_generator_is_warned_of(plane):
 
 
 def test_data_beyond_the_generators_reach_are_warned_of(plane, digits):
-    with pytest.warns(UserWarning, match=r"output_activation='sigmoid'.*scaler='minmax'"):
-        _fit(plane, output_activation="sigmoid", n_epochs=2)
+    detector = AnoGANDetector(output_activation="sigmoid", n_epochs=2)
+    with pytest.warns(UserWarning, match=r"'sigmoid'.*scaler='minmax'") as caught:
+        detector.fit(plane)
+    assert caught[0].filename == __file__
     with pytest.warns(UserWarning, match="from 0.0 to inf"):
         _fit(plane, output_activation="relu", scaler=None, n_epochs=2)
     for scaler in (None, "minmax"):
@@ -193,3 +217,13 @@ def test_samples_are_the_generators_rows(plane):
     shuffled = np.random.default_rng(0).permuted(normal, axis=0)
     on, off = (np.median(detector.decision_function(v)) for v in (samples, shuffled))
     assert on < 0.8 * off
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_the_unit_of_the_data_does_not_matter(scale, plane):
+    one, other = (_fit(plane * s, scaler=None) for s in (1.0, scale))
+    rank = [d.decision_scores_.argsort().argsort() for d in (one, other)]
+    assert np.corrcoef(rank)[0, 1] > 0.99
+    np.testing.assert_allclose(
+        np.median(other.decision_scores_), np.median(one.decision_scores_), rtol=0.05
+    )

@@ -19,6 +19,10 @@ class TestContract(DetectorContract):
         {"n_estimators": 1, "beta": 0.0, "activation": "relu", "hidden_layer_sizes": (16, 5)},
         {"likelihood": "bernoulli", "n_samples": 2, "n_estimators": 2, "latent_dim": 1},
     )
+    after_fit = (
+        ({}, {"beta": 5.0, "likelihood": "bernoulli", "n_samples": 4, "latent_dim": 1}),
+        ({"likelihood": "bernoulli"}, {"likelihood": "gaussian", "scaler": "robust"}),
+    )
     wrong = (
         ({"latent_dim": 0}, "latent_dim"),
         ({"latent_dim": 2.0}, "latent_dim"),
@@ -129,13 +133,40 @@ def test_values_beyond_the_unit_interval_count_more_the_farther_they_are(digits)
 
 
 def test_a_feature_is_charged_for_the_divergence_it_causes(plane):
-    detector = _fit(plane, n_epochs=40)
-    row = np.median(plane, axis=0, keepdims=True)
-    row[0, 3] += 4 * plane[:, 3].std()
-    reconstruction, divergence = detector.score_parts(row)
-    shares = detector.explain(row)[0]
-    assert shares.argmax() == 3
-    np.testing.assert_allclose(shares.sum(), reconstruction + divergence, rtol=1e-4)
+    """The divergence's part of the shares is gradient times value, worked out by autograd."""
+    detector = _single(plane, n_epochs=40)
+    unit = torch.tensor(plane / detector._level).clamp(-10 / detector._level, 10 / detector._level)
+    unit.requires_grad_()
+    h = unit
+    encoder = detector.network_.encoder
+    layers = list(zip(encoder.weights, encoder.biases, strict=True))
+    for number, (weight, bias) in enumerate(layers):
+        h = h @ weight[0].double() + bias[0].double()
+        h = torch.tanh(h) if number + 1 < len(layers) else h
+    mean, log_variance = h.split(3, dim=1)
+    kl = -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum(dim=1)
+    (grad,) = torch.autograd.grad(kl.sum(), unit)
+    part = (grad * unit).abs().detach()
+    part = part / part.sum(dim=1, keepdim=True) * kl.detach()[:, None]
+    mean = mean.detach().numpy()
+    error = (plane - detector._level * _forward(detector.network_.decoder, mean)) ** 2
+    error = error / (2 * detector.noise_variance_[0])
+    normal = slice(6, None)
+    shares = detector.explain(plane)
+    np.testing.assert_allclose(shares[normal], (error + part.numpy())[normal], rtol=0.01, atol=0.01)
+    uniform = error + kl.detach().numpy()[:, None] / 8
+    assert np.abs(shares - uniform)[normal].max() > 0.5
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_the_unit_of_the_data_does_not_matter(scale, plane):
+    one, other = (_fit(plane * s, scaler=None) for s in (1.0, scale))
+    rank = [d.decision_scores_.argsort().argsort() for d in (one, other)]
+    assert np.corrcoef(rank)[0, 1] > 0.999
+    assert other.history_[-1]["kl"] == pytest.approx(one.history_[-1]["kl"], rel=0.01)
+    np.testing.assert_allclose(other.noise_variance_, one.noise_variance_ * scale**2, rtol=0.05)
+    by_range = _fit(plane, scaler="minmax")
+    assert by_range.decision_scores_[:6].min() > np.quantile(by_range.decision_scores_, 0.95)
 
 
 def test_a_rare_flag_or_a_constant_column_does_not_outweigh_the_rest():

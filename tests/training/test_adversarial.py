@@ -31,36 +31,64 @@ def _data(n=50, d=5):
 
 
 def test_gradients_are_those_of_the_hinge_loss(monkeypatch):
-    data, noise = _data(30), torch.tensor([0.6, -1.1])
-    recorded = record_gradients(monkeypatch, adversarial, noise)
+    # Larger rows, so that the discriminator goes beyond the hinge on either side.
+    data, noise = 4 * _data(30), torch.tensor([0.6, -1.1])
     generators = member_generators([3, 4])
     network = _network(5, generators)
-    for weight in network.discriminator.weights:
-        weight.mul_(1.5)  # so that some rows are on the flat side of the hinge
+    recorded = record_gradients(monkeypatch, adversarial, noise)
+    adversarial.SpectralBound(network.discriminator)  # training starts from bounded weights
+    # One member's D is near 1 on the data, the other's near −1 on what is made.
+    made = network.generator(noise.expand(2, 30, 2))
+    at = torch.stack(
+        [network.discriminator(data.expand(2, -1, -1))[0].median(), made.new_zeros(())]
+    )
+    at[1] = network.discriminator(made)[1].median() + 1.5
+    network.discriminator.biases[-1].add_((torch.tensor([1.0, 0.0]) - at)[:, None, None])
     maker, critic = parameters(network.generator, network.discriminator)
-    # The bound is first applied to the weights at construction.
-    adversarial.SpectralBound(network.discriminator)
-    maker, critic = parameters(network.generator, network.discriminator)
-    critic[-1].data.add_(torch.tensor([[[0.9]], [[-0.4]]]))
-    network.discriminator.biases[-1].add_(torch.tensor([[[0.9]], [[-0.4]]]))
     train_adversarial(
-        network, data, n_epochs=1, **(OPTIONS | {"generators": generators, "batch_size": 30})
+        network,
+        data,
+        n_epochs=1,
+        **(OPTIONS | {"generators": generators, "batch_size": 30, "bound": 100.0}),
     )
     made = perceptron(noise.expand(2, 30, 2), maker)
     on_data = perceptron(data.expand(2, -1, -1), critic)
-    on_made = perceptron(made, critic)
-    loss = torch.relu(1 - on_data).mean(dim=1) + torch.relu(1 + on_made.detach()).mean(dim=1)
-    hinge = torch.relu(1 - on_data).mean(dim=1) + torch.relu(
-        1 + perceptron(made.detach(), critic)
-    ).mean(dim=1)
-    assert 0 < (on_data < 1).double().mean() <= 1
-    torch.testing.assert_close(loss, hinge)
+    on_made = perceptron(made.detach(), critic)
+    assert 0 < (on_data[0] < 1).double().mean() < 1
+    assert (on_made[1] < -1).all()  # on the flat side
+    assert (on_made[0] > -1).all()
+    hinge = torch.relu(1 - on_data).mean(dim=1) + torch.relu(1 + on_made).mean(dim=1)
     expected = torch.autograd.grad(hinge.sum(), critic)
     for mine, right in zip(recorded[0], expected, strict=True):
         torch.testing.assert_close(mine, right, rtol=1e-3, atol=1e-5)
-    expected = torch.autograd.grad(-on_made.mean(dim=1).sum(), maker)
+    expected = torch.autograd.grad(-perceptron(made, critic).mean(dim=1).sum(), maker)
     for mine, right in zip(recorded[1], expected, strict=True):
         torch.testing.assert_close(mine, right, rtol=1e-3, atol=1e-5)
+
+
+def test_values_beyond_the_bound_count_as_the_bound():
+    wild, clipped = _data(60), _data(60)
+    wild[3, 1], clipped[3, 1] = 1e9, 10.0
+    networks = [_train(data, [0])[0] for data in (wild, clipped)]
+    for a, b in zip(*(n.parameters() for n in networks), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_spectral_norms_stay_near_one(monkeypatch):
+    data, generators = _data(300), member_generators([0, 1])
+    network = _network(5, generators, sizes=(32,), critic=(64, 32))
+    largest = []
+    apply = adversarial.SpectralBound.apply
+
+    def watch(self, *rounds):
+        apply(self, *rounds)
+        largest.append(max(torch.linalg.matrix_norm(w, 2).max() for w in self._weights))
+
+    monkeypatch.setattr(adversarial.SpectralBound, "apply", watch)
+    train_adversarial(network, data, n_epochs=50, **(OPTIONS | {"generators": generators}))
+    assert len(largest) > 50
+    assert max(largest) < 1.4
+    assert largest[-1] < 1.02
 
 
 def test_gradients_are_those_of_the_encoders_loss(monkeypatch):

@@ -93,3 +93,18 @@ def test_a_larger_beta_brings_the_code_nearer_the_prior():
     divergences = [_train(_data(300), [0], beta=b, n_epochs=40)[1][-1]["kl"] for b in (0.1, 1, 30)]
     assert divergences[0] > divergences[1] > divergences[2]
     assert divergences[2] < 0.05
+
+
+def test_values_beyond_the_bound_count_as_the_bound():
+    wild, clipped = _data(60), _data(60)
+    wild[3, 1], clipped[3, 1] = 1e9, 10.0
+    (a, _, noise), (b, _, other) = (_train(data, [0]) for data in (wild, clipped))
+    assert torch.equal(noise, other)
+    for mine, right in zip(a.parameters(), b.parameters(), strict=True):
+        assert torch.equal(mine, right)
+
+
+def test_noise_of_samples_is_larger():
+    at_mean = _train(_data(300), [0], n_epochs=60)[2]
+    sampled = _train(_data(300), [0], n_epochs=60, noise_of_samples=True)[2]
+    assert (sampled > at_mean).double().mean() > 0.7
