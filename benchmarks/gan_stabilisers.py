@@ -3,7 +3,7 @@
     python benchmarks/gan_stabilisers.py
 
 The detector is fitted with its defaults to sets of ADBench, with the number of epochs it has by
-default and ten times as many, with three ways of training generator and discriminator: the
+default and five times as many, with three ways of training generator and discriminator: the
 package's own (hinge loss, weights divided by their spectral norm), the same without the division,
 and the Wasserstein loss with a gradient penalty, for which a loop by way of autograd stands here,
 with a step of each network a batch and the learning rate of the others (its authors made five
@@ -115,7 +115,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_data_argument(parser)
     parser.add_argument("--max-rows", type=int, default=2000)
-    parser.add_argument("--epochs", type=int, nargs="+", default=[50, 500])
+    parser.add_argument("--epochs", type=int, nargs="+", default=[50, 250])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     sets = list(load_adbench(arguments.data_dir, arguments.max_rows))

@@ -8,8 +8,8 @@ SCALERS = ("robust", "standard", "minmax", None)
 # In multiples of the scale, or of the largest training value where the data are left as they
 # are: what a network is shown at most. One wild cell must not steer the weights.
 _BOUND = 10.0
-# Values are kept under this size, so that sums of their squares stay finite in single precision.
-_LARGEST = 1e15
+#: Values are kept under this size, so that sums of their squares stay finite in single precision.
+LARGEST = 1e15
 
 
 class ColumnScaler:
@@ -114,7 +114,7 @@ class ColumnScaler:
         with np.errstate(over="ignore"):
             for start in range(0, len(X), rows):
                 part = (X[start : start + rows] - self.center_) / self.scale_
-                scaled[start : start + rows] = part.clip(-_LARGEST, _LARGEST)
+                scaled[start : start + rows] = part.clip(-LARGEST, LARGEST)
         return scaled
 
     def inverse_transform(self, Z):

@@ -263,9 +263,8 @@ class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
     def _found(self, rows, workspace):
         """Find codes: the mismatch to rows (n, d), and z of shape (K, n, latent_dim)."""
         network = self.network_
-        shown = self._clip(rows).div_(self._level).expand(network.n_members, *rows.shape)
-        rows = rows / self._level
-        mismatch = Mismatch(network, rows, shown, self._lam, workspace)
+        shown = self._in_units(self._clip(rows)).expand(network.n_members, *rows.shape)
+        mismatch = Mismatch(network, self._in_units(rows), shown, self._lam, workspace)
         if network.encoder is None:
             z = rows.new_zeros(*shown.shape[:2], network.latent_dim)
         else:

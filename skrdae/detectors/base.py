@@ -29,7 +29,7 @@ from skrdae._validation import check_data, check_parameters
 from skrdae.detectors.probability import ProbabilityMixin
 from skrdae.networks.mlp import OUTPUT_RANGES
 from skrdae.networks.workspace import Workspace
-from skrdae.preprocessing import SCALERS, ColumnScaler
+from skrdae.preprocessing import LARGEST, SCALERS, ColumnScaler
 from skrdae.thresholds import labels_threshold, quantile_threshold, thresholder_threshold
 from skrdae.training.minibatch import map_chunks
 
@@ -137,8 +137,12 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
 
         Divided by it, data are of unit scale, for which learning rates and Adam's ε are made.
         """
-        level = data.var(dim=0, correction=0).mean().sqrt().item()
+        largest = data.abs().amax()  # keeps the squares of tiny numbers from vanishing
+        level = (data / largest).var(dim=0, correction=0).mean().sqrt().mul(largest).item()
         return level if 0 < level < math.inf else 1.0
+
+    def _in_units(self, rows):
+        return rows.div(self._level).clamp_(-LARGEST, LARGEST)
 
     def _clip(self, rows):
         return rows.clamp(-self.scaler_.bound_, self.scaler_.bound_)

@@ -224,9 +224,10 @@ class VAEDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
             noise_of_samples=self.n_samples > 0,
             on_iteration=on_iteration,
         )
-        self._variance = variance * self._level**2
+        self._variance = variance
         if self.likelihood == "gaussian":
-            self.noise_variance_ = self._variance[:, 0].cpu().numpy().astype(np.float64)
+            found = variance[:, 0].cpu().numpy().astype(np.float64)
+            self.noise_variance_ = found * self._level**2
         # The same draws for every row, so that a row's score does not depend on its company.
         draws = data.new_empty(self.n_estimators, self.n_samples, self.network_.latent_dim)
         self._draws = normal(generators, draws)
@@ -244,15 +245,15 @@ class VAEDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
 
     def _shown(self, rows):
         """Return what the K networks see of rows: (n, d) → (K, n, d)."""
-        shown = self._clip(rows).div_(self._level)
+        shown = self._in_units(self._clip(rows))
         return shown.expand(self.network_.n_members, *rows.shape)
 
     def _error_at(self, z, rows, workspace):
         """−log p(x|z) of each entry, up to a constant: (K, n, latent_dim) → (K, n, d)."""
         decoded = self.network_.decode(z, workspace)
         if self._likelihood == "gaussian":
-            decoded.mul_(self._level)
-            return torch.sub(rows, decoded, out=decoded).square_().div_(2 * self._variance)
+            error = torch.sub(self._in_units(rows), decoded, out=decoded)
+            return error.square_().div_(2 * self._variance)
         inside = rows.clamp(0, 1)
         return bernoulli_error(decoded, inside).add_((rows - inside).square())
 
