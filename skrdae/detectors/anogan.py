@@ -33,9 +33,9 @@ class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
     .. math:: (1 - \lambda)\,\|x - G(z)\|_1 + \lambda\,\|f(x) - f(G(z))\|_1,
 
     f being the last hidden layer of D: the residual and the discrimination part of its score. x is
-    in units of the mean scale of the columns (with ``output_activation="identity"``, else in units
-    of the scaled data), so that λ means the same for every `scaler`. G and D are never changed by
-    scoring.
+    in units of the scaled data, which with ``scaler=None`` or ``"minmax"`` (and
+    ``output_activation="identity"``) are brought to unit scale by one number for all columns, so
+    that λ keeps its meaning. G and D are never changed by scoring.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
         z = normal(generators, data.new_empty(len(generators), _N_SPREAD, self._code_size))
         made = self.network_.generator(z).std(dim=1).norm(dim=-1)  # shape: (K,)
         spread = data.std(dim=0, correction=0).norm()
-        if spread == 0:
+        if spread < 1e-6:  # constant data, up to rounding errors
             return
         for n, what in (
             (int((made < _COLLAPSED * spread).sum()), "collapsed: all rows it makes are alike"),

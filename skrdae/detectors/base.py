@@ -133,10 +133,12 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
             )
 
     def _scale_level(self, data):
-        """Return the root mean variance of clipped columns, or 1 where they are constant.
+        """Return the root mean variance of clipped columns, or 1 where the scaler saw to that.
 
         Divided by it, data are of unit scale, for which learning rates and Adam's ε are made.
         """
+        if self.scaler_.method in ("robust", "standard"):
+            return 1.0
         largest = data.abs().amax()  # keeps the squares of tiny numbers from vanishing
         level = (data / largest).var(dim=0, correction=0).mean().sqrt().mul(largest).item()
         return level if 0 < level < math.inf else 1.0
