@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -227,3 +229,10 @@ def test_the_unit_of_the_data_does_not_matter(scale, plane):
     np.testing.assert_allclose(
         np.median(other.decision_scores_), np.median(one.decision_scores_), rtol=0.05
     )
+
+
+def test_threads_search_the_same(plane):
+    detector = _fit(plane, inference="hybrid", n_estimators=2, n_search_iter=15)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: detector.decision_function(plane), range(8)))
+    assert all(np.array_equal(scores, detector.decision_scores_) for scores in found)
