@@ -260,16 +260,23 @@ class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
 
     # ------------------------------------------------------------------------------- scoring
 
+    def _shown(self, rows):
+        """Return what the K networks see of rows: (n, d) → (K, n, d)."""
+        shown = self._in_units(self._clip(rows))
+        return shown.expand(self.network_.n_members, *rows.shape)
+
     def _found(self, rows, workspace):
         """Find codes: the mismatch to rows (n, d), and z of shape (K, n, latent_dim)."""
-        network = self.network_
-        shown = self._in_units(self._clip(rows)).expand(network.n_members, *rows.shape)
-        mismatch = Mismatch(network, self._in_units(rows), shown, self._lam, workspace)
-        if network.encoder is None:
-            z = rows.new_zeros(*shown.shape[:2], network.latent_dim)
+        shown = self._shown(rows)
+        mismatch = Mismatch(self.network_, self._in_units(rows), shown, self._lam, workspace)
+        if self.network_.encoder is None:
+            z = rows.new_zeros(*shown.shape[:2], self._code_size)
         else:
-            z = network.encoder(shown, workspace.part("encoder"))
+            z = self._encode(shown, workspace)
         return mismatch, search(mismatch, z, self._n_search_iter) if self._searches else z
+
+    def _encode(self, shown, workspace):
+        return self.network_.encoder(shown, workspace.part("encoder"))
 
     def _member_scores(self, rows, workspace):
         mismatch, z = self._found(rows, workspace)
@@ -313,7 +320,9 @@ class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
     # ------------------------------------------------------------------------------- codes
 
     def _member_codes(self, rows, workspace):
-        return self._found(rows, workspace)[1]
+        if self._searches:
+            return self._found(rows, workspace)[1]
+        return self._encode(self._shown(rows), workspace)
 
     def _member_decode(self, codes):
         return self.network_.generator(codes).mul_(self._level)
