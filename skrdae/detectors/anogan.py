@@ -1,6 +1,5 @@
 """AnoGANDetector: how far a row is from the nearest one that a generator can make."""
 
-import math
 import warnings
 from numbers import Integral, Real
 
@@ -11,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skrdae._random import member_generators
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import BaseTorchDetector
-from skrdae.detectors.encoding import EncoderMixin, SamplingMixin, code_size
+from skrdae.detectors.encoding import GenerativeMixin
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.mlp import ACTIVATIONS
 from skrdae.training.adversarial import train_adversarial, train_encoder
@@ -24,7 +23,7 @@ _COLLAPSED, _DIVERGED = 0.01, 10.0
 _N_SPREAD = 256  # rows made to find that out
 
 
-class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
+class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
     r"""Generative adversarial network: rows unlike all that its generator makes are anomalous.
 
     A generator G and a discriminator D are trained against each other. A row x is then compared
@@ -110,7 +109,7 @@ class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
 
     Notes
     -----
-    The discriminator's hinge loss is kept steady by spectral normalisation: after its steps its
+    The discriminator's hinge loss is kept steady by spectral normalisation: every few steps its
     weight matrices are divided by their spectral norms where these exceed one.
 
     ``explain`` divides the discrimination part over the features as the residual is divided.
@@ -211,7 +210,7 @@ class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
         self.network_ = MemberGAN(
             n_features,
             check_layer_sizes(self.hidden_layer_sizes),
-            code_size(n_features) if self.latent_dim == "auto" else int(self.latent_dim),
+            self._latent_units(n_features),
             check_layer_sizes(self.discriminator_layer_sizes, "discriminator_layer_sizes"),
             self.activation,
             self.output_activation,
@@ -219,13 +218,8 @@ class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
             generators,
             data.device,
         )
-        # An output that is not bounded is trained on data of unit scale; see `_scale_level`.
-        data = self._clip(data)
-        free = self.output_activation == "identity"
-        self._level = self._scale_level(data) if free else 1.0
-        data = data.div_(self._level)
+        data = self._training_data(data, free=self.output_activation == "identity")
         options = {
-            "bound": math.inf,  # clipped already
             "batch_size": self._rows_a_batch(len(data)),
             "lr": self.lr,
             "generators": generators,
@@ -259,11 +253,6 @@ class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
                 )
 
     # ------------------------------------------------------------------------------- scoring
-
-    def _shown(self, rows):
-        """Return what the K networks see of rows: (n, d) → (K, n, d)."""
-        shown = self._in_units(self._clip(rows))
-        return shown.expand(self.network_.n_members, *rows.shape)
 
     def _found(self, rows, workspace):
         """Find codes: the mismatch to rows (n, d), and z of shape (K, n, latent_dim)."""
@@ -326,7 +315,3 @@ class AnoGANDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
 
     def _member_decode(self, codes):
         return self.network_.generator(codes).mul_(self._level)
-
-    @property
-    def _code_size(self):
-        return self.network_.latent_dim

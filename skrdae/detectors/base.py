@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import math
 import warnings
 from abc import abstractmethod
 from numbers import Integral, Real
@@ -29,7 +28,7 @@ from skrdae._validation import check_data, check_parameters
 from skrdae.detectors.probability import ProbabilityMixin
 from skrdae.networks.mlp import OUTPUT_RANGES
 from skrdae.networks.workspace import Workspace
-from skrdae.preprocessing import LARGEST, SCALERS, ColumnScaler
+from skrdae.preprocessing import SCALERS, ColumnScaler
 from skrdae.thresholds import labels_threshold, quantile_threshold, thresholder_threshold
 from skrdae.training.minibatch import map_chunks
 
@@ -64,7 +63,6 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
         "verbose": [Interval(Integral, 0, None, closed="left"), "boolean"],
     }
     _boolean_parameters = ("verbose",)
-    _has_votes = False  # whether contamination="auto" has a meaning
 
     # PyOD's base class overrides these with versions that fail scikit-learn's checks.
     get_params = BaseEstimator.get_params
@@ -94,12 +92,9 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
     def _member_shares(self, rows, workspace):
         """Split :meth:`_member_scores` over the features: (n, d) → (K, n, d)."""
 
-    def _member_votes(self, rows, workspace):
-        """Say which rows each member finds anomalous: (n, d) → (K, n), 1.0 or 0.0.
-
-        Needed only with ``_has_votes``.
-        """
-        raise NotImplementedError
+    #: Where ``contamination="auto"`` has a meaning, a method that says which rows each member finds
+    #: anomalous: (rows, workspace), (n, d) → (K, n), 1.0 or 0.0.
+    _member_votes = None
 
     @property
     @abstractmethod
@@ -131,20 +126,6 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
                 UserWarning,
                 stacklevel=5,
             )
-
-    def _scale_level(self, data):
-        """Return the root mean variance of clipped columns, or 1 where the scaler saw to that.
-
-        Divided by it, data are of unit scale, for which learning rates and Adam's ε are made.
-        """
-        if self.scaler_.method in ("robust", "standard"):
-            return 1.0
-        largest = data.abs().amax()  # keeps the squares of tiny numbers from vanishing
-        level = (data / largest).var(dim=0, correction=0).mean().sqrt().mul(largest).item()
-        return level if 0 < level < math.inf else 1.0
-
-    def _in_units(self, rows):
-        return rows.div(self._level).clamp_(-LARGEST, LARGEST)
 
     def _clip(self, rows):
         return rows.clamp(-self.scaler_.bound_, self.scaler_.bound_)
@@ -185,7 +166,7 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
 
     def _check_parameters(self):
         """Raise on a wrong parameter. A subclass adds what its table cannot say."""
-        if isinstance(self.contamination, str) and not self._has_votes:
+        if isinstance(self.contamination, str) and self._member_votes is None:
             raise ValueError(
                 f"contamination must be a share in (0, 0.5] or a pythresh object for "
                 f"{type(self).__name__}; got {self.contamination!r}. ('auto' is for "
@@ -207,10 +188,9 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
         self.scaler_ = ColumnScaler(self._scaling).fit(X)
         seeds = member_seeds(self.random_state, self.n_estimators)
         with torch.no_grad(), self._progress() as on_iteration:
-            data = torch.from_numpy(self.scaler_.transform(X)).to(self.device_)
-            self._train(data, seeds, on_iteration)
-            n_distinct = len(torch.unique(data[:_DISTINCT_ROWS].mul(1e6).round_(), dim=0))
-            del data
+            self._train(
+                torch.from_numpy(self.scaler_.transform(X)).to(self.device_), seeds, on_iteration
+            )
         self._classes = 2  # PyOD's predict_proba columns
         scores = self._map(self._member_scores, X)
         if not np.isfinite(scores).all():
@@ -218,8 +198,7 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
                 f"The training of {type(self).__name__} diverged and gives scores that are not "
                 f"finite. Lower lr (now {self.lr!r}), or scale X (scaler is {self.scaler!r})."
             )
-        # Two different rows lie on either side of their centre and tie by right.
-        if n_distinct > 2 and (np.ptp(scores, axis=1) == 0).all():
+        if (np.ptp(scores, axis=1) == 0).all() and self._n_different(X) > 2:
             warnings.warn(
                 f"{type(self).__name__} gives every training row the same score, so it tells "
                 "nothing apart: the training collapsed. Change lr, train for longer or shorter, "
@@ -234,6 +213,13 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
         self._weights = medians.mean() / medians / len(medians)
         self.decision_scores_ = self._weighted(scores)
         self._set_threshold(X)
+
+    def _n_different(self, X):
+        """Count rows that differ by more than rounding errors, among the first ones.
+
+        Two of them lie on either side of their centre, and so tie by right.
+        """
+        return len(np.unique(np.round(self.scaler_.transform(X[:_DISTINCT_ROWS]), 6), axis=0))
 
     def _set_threshold(self, X):
         scores = self.decision_scores_

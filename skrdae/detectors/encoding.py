@@ -1,4 +1,4 @@
-"""``transform`` and ``inverse_transform`` of the detectors that encode rows."""
+"""``transform`` and ``inverse_transform`` of the detectors that encode rows, and new rows drawn."""
 
 import math
 from numbers import Integral
@@ -10,6 +10,7 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skrdae._random import member_seeds
+from skrdae.preprocessing import LARGEST
 from skrdae.training.minibatch import map_chunks
 
 
@@ -77,12 +78,42 @@ class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return len(self._weights) * self._code_size
 
 
-class SamplingMixin:
-    """New rows from codes drawn from N(0, I), and scores of two parts.
+class GenerativeMixin(EncoderMixin):
+    """What detectors have in common whose codes have a prior, N(0, I).
 
-    Beside what :class:`EncoderMixin` needs a detector supplies
-    ``_member_score_parts(rows, workspace)``, (n, d) → (K, n, 2).
+    Beside what :class:`EncoderMixin` needs a detector supplies a parameter ``latent_dim``, a
+    ``network_`` of that many latent units, and ``_member_score_parts(rows, workspace)``,
+    (n, d) → (K, n, 2).
     """
+
+    def _latent_units(self, n_features):
+        return code_size(n_features) if self.latent_dim == "auto" else int(self.latent_dim)
+
+    def _training_data(self, data, free):
+        """Return what the networks are trained on: clipped, and of unit scale if `free`.
+
+        Learning rates and Adam's ε are made for unit scale. Where the scaler did not see to it,
+        the data are divided by one number, the root mean variance of the columns.
+        """
+        data = self._clip(data)
+        self._level = 1.0
+        if free and self.scaler_.method not in ("robust", "standard"):
+            largest = data.abs().amax()  # keeps the squares of tiny numbers from vanishing
+            level = (data / largest).var(dim=0, correction=0).mean().sqrt().mul(largest).item()
+            self._level = level if 0 < level < math.inf else 1.0
+        return data.div_(self._level)
+
+    def _in_units(self, rows):
+        return rows.div(self._level).clamp_(-LARGEST, LARGEST)
+
+    def _shown(self, rows):
+        """Return what the K networks see of rows: (n, d) → (K, n, d)."""
+        shown = self._in_units(self._clip(rows))
+        return shown.expand(self.network_.n_members, *rows.shape)
+
+    @property
+    def _code_size(self):
+        return self.network_.latent_dim
 
     def sample(self, n_samples=1, random_state=None):
         """Draw new rows: decode codes from the prior.

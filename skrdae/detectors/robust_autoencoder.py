@@ -126,6 +126,8 @@ class RobustDeepAutoencoder(EncoderMixin, BaseTorchDetector):
     -----
     Training holds three float32 matrices of the size of the rows trained on, for each member.
 
+    ``transform`` encodes the cleaned rows: the codes are those of L, not of X.
+
     The score of a row is Ω of its residual alone: the norm ‖x − D(E(x))‖ for ``"l21"``, the sum
     of absolute values for the other two.
 
@@ -167,7 +169,6 @@ class RobustDeepAutoencoder(EncoderMixin, BaseTorchDetector):
         "store_decomposition": ["boolean"],
     }
     _boolean_parameters = (*BaseTorchDetector._boolean_parameters, "store_decomposition")
-    _has_votes = True
 
     def __init__(
         self,
@@ -369,20 +370,6 @@ class RobustDeepAutoencoder(EncoderMixin, BaseTorchDetector):
     def _member_codes(self, rows, workspace):
         cleaned = self._clip(rows - self._member_sparse(rows, workspace))
         return self.network_.encode(cleaned, workspace)
-
-    def transform(self, X):
-        """Encode the cleaned rows: the bottleneck's values for L.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_estimators × bottleneck units)
-            The members' codes side by side.
-        """
-        return super().transform(X)
 
     def _member_decode(self, codes):
         return self.network_.decode(codes)

@@ -1,6 +1,5 @@
 """VAEDetector: reconstruction error and divergence of a variational autoencoder."""
 
-import math
 from numbers import Integral, Real
 
 import numpy as np
@@ -10,7 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skrdae._random import member_generators
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import BaseTorchDetector
-from skrdae.detectors.encoding import EncoderMixin, SamplingMixin, code_size
+from skrdae.detectors.encoding import GenerativeMixin
 from skrdae.networks.mlp import ACTIVATIONS, sigmoid_
 from skrdae.networks.variational import (
     MemberVAE,
@@ -25,7 +24,7 @@ from skrdae.training.variational import train_variational
 _ROUNDING = 1e-5
 
 
-class VAEDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
+class VAEDetector(GenerativeMixin, BaseTorchDetector):
     r"""Variational autoencoder: what it reconstructs badly or has no place for is anomalous.
 
     Trains an encoder q(z|x) = N(μ, σ²) and a decoder p(x|z) to maximise
@@ -202,21 +201,19 @@ class VAEDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
         self.network_ = MemberVAE(
             n_features,
             check_layer_sizes(self.hidden_layer_sizes),
-            code_size(n_features) if self.latent_dim == "auto" else int(self.latent_dim),
+            self._latent_units(n_features),
             self.activation,
             generators,
             data.device,
         )
         # A Gaussian model is trained on data of unit scale, whatever the columns were scaled to:
         # learning rate, ε and the floor of the noise are made for that.
-        data = self._clip(data)
-        self._level = self._scale_level(data) if self._likelihood == "gaussian" else 1.0
+        data = self._training_data(data, free=self._likelihood == "gaussian")
         self.history_, variance = train_variational(
             self.network_,
-            data.div_(self._level),
+            data,
             likelihood=self.likelihood,
             beta=self._beta,
-            bound=math.inf,  # clipped already
             n_epochs=self.n_epochs,
             batch_size=self._rows_a_batch(len(data)),
             lr=self.lr,
@@ -242,11 +239,6 @@ class VAEDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
             )
 
     # ------------------------------------------------------------------------------- scoring
-
-    def _shown(self, rows):
-        """Return what the K networks see of rows: (n, d) → (K, n, d)."""
-        shown = self._in_units(self._clip(rows))
-        return shown.expand(self.network_.n_members, *rows.shape)
 
     def _error_at(self, z, rows, workspace):
         """−log p(x|z) of each entry, up to a constant: (K, n, latent_dim) → (K, n, d)."""
@@ -318,7 +310,3 @@ class VAEDetector(SamplingMixin, EncoderMixin, BaseTorchDetector):
     def _member_decode(self, codes):
         decoded = self.network_.decode(codes)
         return sigmoid_(decoded) if self._likelihood == "bernoulli" else decoded * self._level
-
-    @property
-    def _code_size(self):
-        return self.network_.latent_dim

@@ -16,9 +16,7 @@ _SPECTRAL_EVERY = 5
 _KAPPA = 1.0
 
 
-def train_adversarial(
-    network, data, *, bound, n_epochs, batch_size, lr, generators, on_iteration=None
-):
+def train_adversarial(network, data, *, n_epochs, batch_size, lr, generators, on_iteration=None):
     """Train generator and discriminator against each other, one step of each a batch.
 
     The discriminator lowers the hinge loss E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))); every few
@@ -30,8 +28,6 @@ def train_adversarial(
     network : MemberGAN
         K members; trained in place.
     data : Tensor of shape (n, d)
-    bound : float
-        Values beyond ±bound are clipped.
     n_epochs, batch_size : int
     lr : float
     generators : list of K torch.Generator
@@ -65,7 +61,7 @@ def train_adversarial(
         for batch in shuffled_batches(len(data), batch_size, generators, data.device):
             m = batch.shape[1]
             both = workspace.take("both", n_members, 2 * m, n_features)
-            gather(rows, batch, out=both[:, :m]).clamp_(-bound, bound)
+            gather(rows, batch, out=both[:, :m])
             z = normal(generators, workspace.take("z", n_members, m, network.latent_dim))
             made = maker.values(z, maker_space)
             both[:, m:] = made[-1]
@@ -99,7 +95,7 @@ def train_adversarial(
     return history
 
 
-def train_encoder(network, data, *, bound, n_epochs, batch_size, lr, generators, on_iteration=None):
+def train_encoder(network, data, *, n_epochs, batch_size, lr, generators, on_iteration=None):
     """Train the encoder for the frozen generator and discriminator (f-AnoGAN's izi_f).
 
     The loss of a row is ‖x − G(E(x))‖² + κ (d / n_f) ‖f(x) − f(G(E(x)))‖² for d features of the
@@ -126,7 +122,7 @@ def train_encoder(network, data, *, bound, n_epochs, batch_size, lr, generators,
         for batch in shuffled_batches(len(data), batch_size, generators, data.device):
             m = batch.shape[1]
             shape = (n_members, m, n_features)
-            x = gather(rows, batch, out=workspace.take("batch", *shape)).clamp_(-bound, bound)
+            x = gather(rows, batch, out=workspace.take("batch", *shape))
             codes = encoder.values(x, spaces[0])
             made = maker.values(codes[-1], spaces[1])
             both = workspace.take("both", n_members, 2 * m, n_features)

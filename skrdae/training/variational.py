@@ -26,7 +26,6 @@ def train_variational(
     *,
     likelihood,
     beta,
-    bound,
     n_epochs,
     batch_size,
     lr,
@@ -49,8 +48,6 @@ def train_variational(
         For a Gaussian likelihood of about unit scale.
     likelihood : {"gaussian", "bernoulli"}
     beta : float
-    bound : float
-        Values beyond ±bound are clipped, as input and as target.
     n_epochs, batch_size : int
     lr : float
     generators : list of K torch.Generator
@@ -87,7 +84,6 @@ def train_variational(
         for batch in shuffled_batches(len(data), batch_size, generators, data.device):
             n_rows = batch.shape[1]
             x = gather(rows, batch, out=workspace.take("batch", *batch.shape, data.shape[1]))
-            x.clamp_(-bound, bound)
             noise = workspace.take("noise", n_members, n_rows, latent_dim)
             normal(generators, noise)
             encoded = network.encoder.values(x, encoder_space)
@@ -133,7 +129,7 @@ def train_variational(
             on_iteration(history[-1])
     optimiser.release()
     if gaussian and not noise_of_samples:
-        variance = _noise_variance(network, rows, bound, workspace)
+        variance = _noise_variance(network, rows, workspace)
     return history, variance
 
 
@@ -142,14 +138,13 @@ def _variance(mean_square):
     return mean_square.clamp(min=_VARIANCE_FLOOR)
 
 
-def _noise_variance(network, rows, bound, workspace):
+def _noise_variance(network, rows, workspace):
     """Estimate the noise of each feature from the errors at z = μ."""
     total = rows.new_zeros(rows.shape[0], 1, rows.shape[2])
     layers = [*network.encoder.weights, *network.decoder.weights]
     widest = max(weight.shape[2] for weight in layers)
     for part in rows.split(max(_PART_SIZE // widest, 1), dim=1):
-        shown = part.clamp(-bound, bound)
-        mean, _ = network.encode(shown, workspace)
-        error = network.decode(mean.contiguous(), workspace).sub_(shown)
+        mean, _ = network.encode(part, workspace)
+        error = network.decode(mean.contiguous(), workspace).sub_(part)
         total += error.square_().sum(dim=1, keepdim=True)
     return _variance(total / rows.shape[1])

@@ -236,3 +236,13 @@ def test_threads_search_the_same(plane):
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: detector.decision_function(plane), range(8)))
     assert all(np.array_equal(scores, detector.decision_scores_) for scores in found)
+
+
+def test_the_networks_see_wild_values_at_the_bound(plane):
+    wild, clipped = plane.copy(), plane.copy()
+    wild[9, 1], clipped[9, 1] = 1e9, 1e3  # both beyond ten scales
+    one, other = _fit(wild), _fit(clipped)
+    for a, b in zip(one.network_.parameters(), other.network_.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert np.array_equal(one.transform(wild), other.transform(clipped))
+    assert one.decision_scores_[9] > 1e3 * other.decision_scores_[9]

@@ -254,3 +254,13 @@ def test_the_first_member_of_an_ensemble_is_the_single_fit(plane):
     many, one = _fit(plane, n_estimators=4), _fit(plane, n_estimators=1)
     for a, b in zip(many.network_.parameters(), one.network_.parameters(), strict=True):
         assert torch.equal(a[:1], b)
+
+
+def test_the_networks_see_wild_values_at_the_bound(plane):
+    wild, clipped = plane.copy(), plane.copy()
+    wild[9, 1], clipped[9, 1] = 1e9, 1e3  # both beyond ten scales
+    one, other = _fit(wild), _fit(clipped)
+    for a, b in zip(one.network_.parameters(), other.network_.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert np.array_equal(one.transform(wild), other.transform(clipped))
+    assert one.decision_scores_[9] > 1e3 * other.decision_scores_[9]
