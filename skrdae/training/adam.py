@@ -3,7 +3,8 @@
 import torch
 
 # The fused kernel treats what does not fill a vector register at the end of a tensor with other
-# instructions, which round differently. Up to this multiple it has no such remainder.
+# instructions, which round differently. Up to this multiple it has no such remainder. Every
+# parameter starts at one, because products depend on how their operands are aligned, too.
 _REGISTER = 64
 
 
@@ -44,9 +45,8 @@ class MemberAdam:
         self.n_steps = 0
         self._parameters = parameters = list(network.parameters())
         self._shapes = [p.shape for p in parameters]
-        size = sum(p.numel() for p in parameters)
-        size += -size % _REGISTER
-        values, self._grads, self._mean, self._square = parameters[0].new_zeros(4, size)
+        self._sizes = [p.numel() + -p.numel() % _REGISTER for p in parameters]
+        values, self._grads, self._mean, self._square = parameters[0].new_zeros(4, sum(self._sizes))
         self._values = values
         self._step = values.new_zeros(())
         for parameter, view in zip(parameters, self._views(values), strict=True):
@@ -55,9 +55,10 @@ class MemberAdam:
         self.grads = dict(zip(map(id, parameters), self._views(self._grads), strict=True))
 
     def _views(self, flat):
-        sizes = [shape.numel() for shape in self._shapes]
-        pieces = flat[: sum(sizes)].split(sizes)
-        return [piece.view(shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
+        return [
+            piece[: shape.numel()].view(shape)
+            for piece, shape in zip(flat.split(self._sizes), self._shapes, strict=True)
+        ]
 
     def grads_of(self, network):
         """Return the gradient buffers of a network's weights and of its biases."""

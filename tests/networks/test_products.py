@@ -6,7 +6,7 @@ from skrdae.networks.products import member_matmul
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_slice_is_the_same_product_made_alone(seed):
+def test_a_slice_is_the_same_product_made_alone_and_a_row_the_same_anywhere(seed):
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(120):
@@ -24,6 +24,9 @@ def test_a_slice_is_the_same_product_made_alone(seed):
             for i in range(k):
                 alone = member_matmul(left[i : i + 1], right[i : i + 1])
                 assert torch.equal(together[i : i + 1], alone), (rows, inner, columns)
+            order = torch.randperm(rows, generator=generator)
+            moved = member_matmul(left[:, order], right)
+            assert torch.equal(moved, together[:, order]), (rows, inner, columns)
 
 
 def test_out_is_written():
