@@ -1,8 +1,16 @@
 """Deep, robust anomaly detectors for scikit-learn and PyOD."""
 
 from skrdae.detectors.anogan import AnoGANDetector
+from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
+from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
 from skrdae.detectors.vae import VAEDetector
 
-__all__ = ["AnoGANDetector", "RobustDeepAutoencoder", "VAEDetector"]
+__all__ = [
+    "AnoGANDetector",
+    "OutlierAdapter",
+    "RobustDeepAutoencoder",
+    "RobustDeepAutoencoderCV",
+    "VAEDetector",
+]
 __version__ = "0.1.0.dev0"

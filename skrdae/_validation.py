@@ -1,5 +1,6 @@
 """Checks of what users hand in: one table of parameters a detector, one function for data."""
 
+import contextlib
 import numbers
 
 import numpy as np
@@ -7,7 +8,7 @@ from sklearn.utils._param_validation import (
     InvalidParameterError,
     validate_parameter_constraints,
 )
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 
 def check_parameters(estimator):
@@ -60,3 +61,32 @@ def check_data(estimator, X, *, reset):
     Feature count and names are learnt with ``reset=True`` and held against those with ``False``.
     """
     return validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32])
+
+
+def check_labels(y):
+    """Return labels as a boolean array, True for anomalies.
+
+    Raises
+    ------
+    ValueError
+        If y is not one column of 0 and 1 (or booleans).
+    """
+    y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"))
+    found = np.unique(y)
+    if not np.isin(found, (0, 1)).all():
+        shown = ", ".join(map(repr, found[:5].tolist())) + (", …" if len(found) > 5 else "")
+        hint = " Of scikit-learn's outlier labels pass y == -1." if -1 in found else ""
+        raise ValueError(f"y must hold 0 (normal) and 1 (anomaly) only; it holds {shown}.{hint}")
+    return y.astype(bool)
+
+
+@contextlib.contextmanager
+def unchanged_on_failure(estimator):
+    """Put an estimator's attributes back as they were if the block under it fails."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise

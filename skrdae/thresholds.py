@@ -1,7 +1,19 @@
-"""From scores to a threshold and labels."""
+"""From scores to a threshold and labels. Rows that score above a threshold are flagged."""
+
+import copy
+import warnings
+from numbers import Real
 
 import numpy as np
+from pyod.models.base import BaseDetector
 from sklearn.base import clone
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import precision_recall_curve
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from skrdae._validation import check_labels
+from skrdae.metrics import anomaly_scores, deciding_step
 
 
 def quantile_threshold(scores, contamination):
@@ -23,6 +35,117 @@ def quantile_threshold(scores, contamination):
     4.0
     """
     return float(np.percentile(scores, 100 * (1 - contamination)))
+
+
+def mean_std_threshold(scores, k=3.0):
+    """Return mean + k·σ of the scores, σ their standard deviation.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples,)
+    k : float
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from skrdae.thresholds import mean_std_threshold
+    >>> mean_std_threshold([1.0, 1.0, 3.0, 3.0], k=2)
+    4.0
+    """
+    scores = np.asarray(scores, np.float64)
+    if np.ptp(scores) == 0:  # their mean could be rounded to below them
+        return float(scores[0])
+    return float(scores.mean() + k * scores.std())
+
+
+def max_f1_threshold(scores, y):
+    """Return the threshold with the largest F1, the highest if there are several.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples,)
+    y : ndarray of shape (n_samples,)
+        1 for anomalies, 0 for normal rows.
+
+    Returns
+    -------
+    float
+        Halfway between the lowest score flagged and the next below it. Without any anomaly no
+        F1 is defined: the largest score, which flags nothing, and an ``UndefinedMetricWarning``.
+
+    Examples
+    --------
+    >>> from skrdae.thresholds import max_f1_threshold
+    >>> max_f1_threshold([1.0, 2.0, 3.0, 4.0], [0, 1, 0, 1])
+    1.5
+    """
+    scores, y = np.asarray(scores, np.float64), check_labels(y)
+    check_consistent_length(scores, y)
+    if not y.any():
+        warnings.warn(
+            "There are no anomalies in y, so that no F1 is defined; the threshold is the largest "
+            "score. Tune it on validation data with anomalies among them.",
+            UndefinedMetricWarning,
+            stacklevel=2,
+        )
+        return float(scores.max())
+    precision, recall, cuts = precision_recall_curve(y, scores)  # flags what is at a cut, too
+    precision, recall = precision[:-1], recall[:-1]
+    f1 = 2 * precision * recall / np.where(recall > 0, precision + recall, 1.0)
+    return _just_under(cuts, np.flatnonzero(np.isclose(f1, f1.max(), rtol=1e-12, atol=0))[-1])
+
+
+def _just_under(ordered, place):
+    """Return what lies between one of some different, rising numbers and the one before it."""
+    if place == 0:
+        return float(np.nextafter(ordered[0], -np.inf))
+    lower, upper = ordered[place - 1], ordered[place]
+    middle = lower + (upper - lower) / 2
+    return float(middle if middle < upper else lower)
+
+
+def max_fpr_threshold(scores, y, max_fpr=0.01):
+    """Return the lowest threshold that flags no more than a share of the normal rows.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples,)
+    y : ndarray of shape (n_samples,)
+        1 for anomalies, 0 for normal rows.
+    max_fpr : float in [0, 1]
+        The largest false-positive rate allowed.
+
+    Returns
+    -------
+    float
+        On fresh data the rate is the same up to chance: of n normal rows in validation and m
+        fresh ones, its standard error is about √(max_fpr·(1/n + 1/m)). Without any normal row
+        every threshold will do: one below all scores, and an ``UndefinedMetricWarning``.
+
+    Examples
+    --------
+    >>> from skrdae.thresholds import max_fpr_threshold
+    >>> max_fpr_threshold([1.0, 2.0, 3.0, 4.0, 9.0], [0, 0, 0, 0, 1], max_fpr=0.25)
+    3.0
+    """
+    scores, y = np.asarray(scores, np.float64), check_labels(y)
+    check_consistent_length(scores, y)
+    normal = np.sort(scores[~y])[::-1]
+    # The product of, say, 0.07 and 100 is a little more, and that of 0.29 and 100 less, than whole.
+    allowed = int(np.floor(max_fpr * len(normal) * (1 + 1e-12)))
+    if len(normal) == 0:
+        warnings.warn(
+            "There are no normal rows in y, so that no false-positive rate is defined; the "
+            "threshold is below all scores. Tune it on validation data with normal rows.",
+            UndefinedMetricWarning,
+            stacklevel=2,
+        )
+    if allowed >= len(normal):
+        return float(np.nextafter(scores.min(), -np.inf))
+    return float(normal[allowed])
 
 
 def labels_threshold(scores, labels):
@@ -59,6 +182,116 @@ def labels_threshold(scores, labels):
     return float(ordered[len(scores) - labels.sum() - 1])
 
 
+#: rule → (threshold from scores, y and value; whether it needs y; what `value` may be, and is by
+#: default)
+RULES = {
+    "percentile": (lambda s, y, q: float(np.percentile(s, q)), False, (0, 100), 90.0),
+    "mean_std": (lambda s, y, k: mean_std_threshold(s, k), False, (None, None), 3.0),
+    "max_f1": (lambda s, y, _: max_f1_threshold(s, y), True, None, None),
+    "max_fpr": (max_fpr_threshold, True, (0, 1), 0.01),
+}
+
+
+def tune_threshold(detector, X_val, y_val=None, rule="max_f1", *, value=None):
+    """Return a copy of a fitted detector with its threshold chosen on validation data.
+
+    Parameters
+    ----------
+    detector : object
+        A fitted detector of this package or of PyOD, or a pipeline that ends in one. It is left
+        as it is.
+    X_val : array-like of shape (n_samples, n_features)
+        Validation data; better not the data it was fitted on, whose scores are a little low.
+    y_val : array-like of shape (n_samples,), optional
+        1 for anomalies, 0 for normal rows. Only ``"max_f1"`` and ``"max_fpr"`` need it.
+    rule : str or pythresh object, default="max_f1"
+        Where the threshold lies.
+
+        - ``"percentile"``: at this percentile of the scores, `value` from 0 to 100 (90);
+        - ``"mean_std"``: at mean + `value`·σ of the scores (3);
+        - ``"max_f1"``: where F1 is largest;
+        - ``"max_fpr"``: as low as it can be with a false-positive rate of at most `value` (0.01);
+        - an object of pythresh: where a copy of it, fitted to the scores, draws the line.
+    value : float, optional
+        The number that belongs to the rule; the default is in brackets above.
+
+    Returns
+    -------
+    object
+        The copy: ``threshold_`` is the new one, ``labels_`` are those of the training data under
+        it, and ``predict`` flags the rows that score above it.
+
+    Raises
+    ------
+    NotFittedError
+        If the detector is not fitted.
+    TypeError
+        If it is no detector.
+    ValueError
+        If the rule is unknown, `value` out of its range, or labels are missing or other than 0
+        and 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrdae import RobustDeepAutoencoder
+    >>> from skrdae.thresholds import tune_threshold
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(300, 4)), np.arange(300) % 30 == 0
+    >>> X[y] *= 6
+    >>> detector = RobustDeepAutoencoder(random_state=0).fit(X[:150])
+    >>> tuned = tune_threshold(detector, X[150:], y[150:], "max_fpr", value=0.02)
+    >>> flagged = tuned.predict(X[150:]) == 1
+    >>> int(flagged[~y[150:]].sum()), int((~y[150:]).sum())
+    (2, 145)
+    """
+    last = deciding_step(detector)
+    if not isinstance(last, BaseDetector):
+        raise TypeError(
+            "detector must be a detector of this package or of PyOD, or a pipeline that ends in "
+            f"one; got {detector!r}."
+        )
+    check_is_fitted(last, "decision_scores_")
+    named = isinstance(rule, str)
+    if (named and rule not in RULES) or not (named or hasattr(rule, "fit")):
+        raise ValueError(
+            f"rule must be one of {', '.join(map(repr, RULES))} or a pythresh object; got {rule!r}."
+        )
+    function, needs_labels, limits, default = RULES[rule] if named else _pythresh(rule)
+    if limits is None and value is not None:
+        raise ValueError(f"value has no meaning with rule={rule!r}; leave it out.")
+    if limits is not None:
+        value = default if value is None else value
+        value = check_scalar(value, "value", Real, min_val=limits[0], max_val=limits[1])
+        if not np.isfinite(value):
+            raise ValueError(f"value must be finite; got {value!r}.")
+    if needs_labels and y_val is None:
+        raise ValueError(f"rule={rule!r} compares with labels: pass y_val, 1 for anomalies.")
+    scores = anomaly_scores(detector, X_val)
+    if y_val is not None:
+        y_val = check_labels(y_val)
+        check_consistent_length(scores, y_val)
+    tuned = copy.deepcopy(detector)
+    _move_threshold(deciding_step(tuned), function(scores, y_val, value))
+    return tuned
+
+
+def _pythresh(thresholder):
+    """Return what RULES would hold of a pythresh object."""
+    return (lambda s, y, _: thresholder_threshold(thresholder, s)[1]), False, None, None
+
+
+def _move_threshold(detector, threshold):
+    """Make a fitted detector flag what scores above a threshold."""
+    detector.threshold_ = threshold
+    detector.labels_ = (np.asarray(detector.decision_scores_) > threshold).astype(int)
+    if hasattr(detector, "_flag_above_threshold"):
+        detector._flag_above_threshold()
+    elif not isinstance(detector.contamination, Real):
+        # PyOD compares with its threshold only where the contamination is a number.
+        detector.contamination = float(detector.labels_.mean())
+
+
 def thresholder_threshold(thresholder, scores):
     """Fit a copy of a pythresh object and return the threshold it stands for.
 
@@ -86,9 +319,8 @@ def thresholder_threshold(thresholder, scores):
             threshold = _find_cut(fitted, scores, labels, threshold)
     except Exception as error:
         raise ValueError(
-            f"contamination={thresholder!r} could not be fitted to the scores ({error}). It has to "
-            "be a float in (0, 0.5], 'auto', or an object with pythresh's fit(scores), labels_ "
-            "and predict(scores)."
+            f"{thresholder!r} could not be fitted to the scores ({error}). A contamination or rule "
+            "that is an object has to have pythresh's fit(scores), labels_ and predict(scores)."
         ) from error
     return fitted, threshold
 

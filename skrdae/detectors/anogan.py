@@ -249,7 +249,7 @@ class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
                     f"{self.lr!r}), change n_epochs or batch_size, or try another random_state. "
                     "history_ shows the losses.",
                     ConvergenceWarning,
-                    stacklevel=5,
+                    stacklevel=6,
                 )
 
     # ------------------------------------------------------------------------------- scoring

@@ -24,12 +24,12 @@ from tqdm.auto import tqdm
 
 from skrdae._device import resolve_device
 from skrdae._random import member_seeds
-from skrdae._validation import check_data, check_parameters
+from skrdae._validation import check_data, check_parameters, unchanged_on_failure
+from skrdae.detectors.labelling import LabelMixin
 from skrdae.detectors.probability import ProbabilityMixin
 from skrdae.networks.mlp import OUTPUT_RANGES
 from skrdae.networks.workspace import Workspace
 from skrdae.preprocessing import SCALERS, ColumnScaler
-from skrdae.thresholds import labels_threshold, quantile_threshold, thresholder_threshold
 from skrdae.training.minibatch import map_chunks
 
 # Rows that are scaled and moved to the device at once when scoring.
@@ -38,7 +38,7 @@ _BLOCK_ROWS = 2**16
 _DISTINCT_ROWS = 1000
 
 
-class BaseTorchDetector(ProbabilityMixin, BaseDetector):
+class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
     """Base class of the detectors: PyOD's contract outside, PyTorch inside.
 
     A subclass stores its parameters in ``__init__``, lists what they may be in
@@ -124,7 +124,7 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
                 f"but with scaler={self.scaler!r} the data reach from {found[0]:.3g} to "
                 f"{found[1]:.3g}. Set scaler='minmax' or output_activation='identity'.",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
     def _clip(self, rows):
@@ -151,14 +151,12 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
         ValueError, TypeError
             If a parameter or X is not as it should be. The estimator is then as it was before.
         """
-        before = vars(self).copy()
         drawn_from = self.random_state if isinstance(self.random_state, RandomState) else None
         random_before = None if drawn_from is None else drawn_from.get_state()
         try:
-            self._fit(X)
+            with unchanged_on_failure(self):
+                self._fit(X, y)
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
             if drawn_from is not None:
                 drawn_from.set_state(random_before)
             raise
@@ -179,32 +177,53 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
                 f"write {self.contamination.__name__}()."
             )
 
-    def _fit(self, X):
+    def _fit(self, X, y):
+        X = self._start(X)
+        self._complete(X, member_seeds(self.random_state, self.n_estimators))
+
+    def _start(self, X):
+        """Check the parameters and X, which is returned as an array; learn how to scale it."""
         self._check_parameters()
         for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
             delattr(self, name)  # what an earlier fit found
         X = check_data(self, X, reset=True)
+        self._learn_scale(X)
+        return X
+
+    def _learn_scale(self, X):
         self.device_ = resolve_device(self.device)
         self.scaler_ = ColumnScaler(self._scaling).fit(X)
-        seeds = member_seeds(self.random_state, self.n_estimators)
-        with torch.no_grad(), self._progress() as on_iteration:
-            self._train(
-                torch.from_numpy(self.scaler_.transform(X)).to(self.device_), seeds, on_iteration
-            )
         self._classes = 2  # PyOD's predict_proba columns
+
+    def _to_device(self, X):
+        return torch.from_numpy(self.scaler_.transform(X)).to(self.device_)
+
+    def _complete(self, X, seeds):
+        """Train on checked data, score them and set the threshold."""
+        with torch.no_grad(), self._progress() as on_iteration:
+            self._train(self._to_device(X), seeds, on_iteration)
         scores = self._map(self._member_scores, X)
-        if not np.isfinite(scores).all():
-            raise ValueError(
-                f"The training of {type(self).__name__} diverged and gives scores that are not "
-                f"finite. Lower lr (now {self.lr!r}), or scale X (scaler is {self.scaler!r})."
-            )
+        self._weigh(scores)
         if (np.ptp(scores, axis=1) == 0).all() and self._n_different(X) > 2:
             warnings.warn(
                 f"{type(self).__name__} gives every training row the same score, so it tells "
                 "nothing apart: the training collapsed. Change lr, train for longer or shorter, "
                 "or try another random_state.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
+            )
+        self._set_threshold(X)
+        self._conclude(X)
+
+    def _conclude(self, X):
+        """Do what a detector adds once it is fitted to X, which is checked."""
+
+    def _weigh(self, scores):
+        """Bring the members' training scores, (K, n), to one scale."""
+        if not np.isfinite(scores).all():
+            raise ValueError(
+                f"The training of {type(self).__name__} diverged and gives scores that are not "
+                f"finite. Lower lr (now {self.lr!r}), or scale X (scaler is {self.scaler!r})."
             )
         # Each member's scores are divided by their median, which a far outlier does not move,
         # and the average is put back in units of a residual.
@@ -212,7 +231,6 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
         medians[medians == 0] = 1.0
         self._weights = medians.mean() / medians / len(medians)
         self.decision_scores_ = self._weighted(scores)
-        self._set_threshold(X)
 
     def _n_different(self, X):
         """Count rows that differ by more than rounding errors, among the first ones.
@@ -220,34 +238,6 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
         Two of them lie on either side of their centre, and so tie by right.
         """
         return len(np.unique(np.round(self.scaler_.transform(X[:_DISTINCT_ROWS]), 6), axis=0))
-
-    def _set_threshold(self, X):
-        scores = self.decision_scores_
-        self._mu, self._sigma = float(scores.mean()), float(scores.std())
-        self._by_vote = isinstance(self.contamination, str)
-        if self._by_vote:
-            self.labels_ = self._votes(X)
-            self.threshold_ = self._vote_threshold()
-        elif isinstance(self.contamination, Real):
-            self.threshold_ = quantile_threshold(scores, self.contamination)
-            self.labels_ = self._label(scores)
-        else:
-            self.thresholder_, self.threshold_ = thresholder_threshold(self.contamination, scores)
-            self.labels_ = self._label(scores)
-        # The contamination as a number, for PyOD's confidence and rejection.
-        given = isinstance(self.contamination, Real)
-        self._share = float(self.contamination if given else self.labels_.mean())
-
-    def _vote_threshold(self):
-        return labels_threshold(self.decision_scores_, self.labels_)
-
-    def _votes(self, X):
-        """Label rows by what more than half of the members say."""
-        votes = self._map(self._member_votes, X)
-        return (votes.mean(axis=0) > 0.5).astype(int)
-
-    def _label(self, scores):
-        return (scores > self.threshold_).astype(int)
 
     @contextlib.contextmanager
     def _progress(self):
@@ -331,9 +321,6 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
         labels = self._labels_of(X, scores)
         return (labels, self._confidence(scores, labels)) if return_confidence else labels
 
-    def _labels_of(self, X, scores):
-        return self._votes(X) if self._by_vote else self._label(scores)
-
     def fit_predict(self, X, y=None):
         """Fit, and return the labels of the training data (``labels_``)."""
         return self.fit(X, y).labels_
@@ -390,6 +377,12 @@ class BaseTorchDetector(ProbabilityMixin, BaseDetector):
         if "device_" in state:
             state["device_"] = torch.device("cpu")
         return state
+
+    def __deepcopy__(self, memo):
+        # The default goes by way of the pickle, and so would leave the GPU.
+        other = memo[id(self)] = type(self).__new__(type(self))
+        vars(other).update(copy.deepcopy(vars(self), memo))
+        return other
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -219,44 +219,64 @@ class RobustDeepAutoencoder(EncoderMixin, BaseTorchDetector):
 
     def _train(self, data, seeds, on_iteration):
         self._warn_of_reach(data)
-        n_features = data.shape[1]
+        n_samples = len(data)
+        if isinstance(self.max_samples, Integral) and self.max_samples > n_samples:
+            warnings.warn(
+                f"max_samples ({self.max_samples}) is greater than the number of samples "
+                f"({n_samples}); every member is trained on all of them.",
+                UserWarning,
+                stacklevel=5,
+            )
         generators = member_generators(seeds)
-        self.network_ = MemberAutoencoder(
-            n_features,
-            self._layer_sizes(n_features),
-            self.activation,
-            self.output_activation,
-            generators,
-            data.device,
-        )
-        self._penalty = PENALTIES[self.penalty]
+        self.network_ = self._new_network(data.shape[1], generators)
         rows = self._member_rows(data, generators)
         lam, quantile = self._thresholds()
         result = alternate(
             self.network_,
             rows,
-            self._penalty,
+            PENALTIES[self.penalty],
             lam=lam,
             quantile=quantile,
-            bound=self.scaler_.bound_,
-            max_iter=self.max_iter,
-            n_epochs=self.n_epochs,
-            batch_size=self._rows_a_batch(rows.shape[1]),
-            lr=self.lr,
-            tol=self.tol,
             generators=generators,
             on_iteration=on_iteration,
+            **self._schedule(rows.shape[1]),
         )
         if not result.converged:
             warnings.warn(
                 f"{self.max_iter} iterations did not bring the members below tol={self.tol!r}: "
                 "raise max_iter, n_epochs or tol. history_ shows how far they came.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
-        self._lam, self._norms = result.lam, result.norms
+        self._freeze(self.network_, result.lam, result.norms)
         self.lam_ = result.lam.item() if self.n_estimators == 1 else result.lam.cpu().numpy()
         self.n_iter_, self.history_ = result.n_iter, result.history
+
+    def _new_network(self, n_features, generators):
+        return MemberAutoencoder(
+            n_features,
+            self._layer_sizes(n_features),
+            self.activation,
+            self.output_activation,
+            generators,
+            self.device_,
+        )
+
+    def _schedule(self, n_rows):
+        """How members are trained on so many rows each."""
+        return {
+            "bound": self.scaler_.bound_,
+            "max_iter": self.max_iter,
+            "n_epochs": self.n_epochs,
+            "batch_size": self._rows_a_batch(n_rows),
+            "lr": self.lr,
+            "tol": self.tol,
+        }
+
+    def _freeze(self, network, lam, norms):
+        """Keep what scoring needs: the networks, their λ and the norms of groups over rows."""
+        self.network_, self._lam, self._norms = network, lam, norms
+        self._penalty = PENALTIES[self.penalty]
 
     def _check_parameters(self):
         super()._check_parameters()
@@ -287,13 +307,6 @@ class RobustDeepAutoencoder(EncoderMixin, BaseTorchDetector):
             n_rows = min(256, n_samples)
         elif isinstance(self.max_samples, Integral):
             n_rows = int(self.max_samples)
-            if n_rows > n_samples:
-                warnings.warn(
-                    f"max_samples ({n_rows}) is greater than the number of samples "
-                    f"({n_samples}); every member is trained on all of them.",
-                    UserWarning,
-                    stacklevel=5,
-                )
         else:
             n_rows = max(1, int(self.max_samples * n_samples))
         if n_rows >= n_samples:
@@ -301,8 +314,7 @@ class RobustDeepAutoencoder(EncoderMixin, BaseTorchDetector):
         rows = [torch.randperm(n_samples, generator=g, device="cpu")[:n_rows] for g in generators]
         return data[torch.stack(rows).to(data.device)]
 
-    def _fit(self, X):
-        super()._fit(X)
+    def _conclude(self, X):
         if self.store_decomposition:
             self.low_rank_, self.sparse_ = self.decompose(X)
 

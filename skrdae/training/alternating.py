@@ -1,5 +1,6 @@
 """Alternating minimisation for X = L + S: train on L, then shrink what is left over to S."""
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -7,10 +8,10 @@ import torch
 from skrdae.networks.workspace import Workspace
 from skrdae.training.adam import MemberAdam
 from skrdae.training.history import IterationRecord
-from skrdae.training.minibatch import CHUNK_ROWS, train_epochs
+from skrdae.training.minibatch import train_epochs
 
-# Entries a pass over the rows works on at once: small enough to stay in the cache.
-_PART_SIZE = 2**18
+#: Rows a pass over all of them works on at once: few enough to stay in the cache.
+PART_ROWS = 1024
 
 
 @dataclass
@@ -92,24 +93,92 @@ def alternate(
     C. Zhou and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD 2017.
     """
     stack = _Stack(network, data, penalty, lam, quantile, bound, lr, generators)
-    final_lam = data.new_zeros(len(generators))
+    stack.train(n_epochs, batch_size)
+    stack.find_residual()
+    return _go_on(stack, network, max_iter, n_epochs, batch_size, tol, on_iteration)
+
+
+def alternate_path(
+    network,
+    data,
+    penalty,
+    *,
+    lams,
+    bound,
+    max_iter,
+    n_epochs,
+    batch_size,
+    lr,
+    tol,
+    generators,
+    n_at_once,
+):
+    """Make K fits for each of several λ, as :func:`alternate` would one after another.
+
+    Until the first prox λ plays no part, so that much is trained once for all. What follows the
+    last training changes no network and is left out. Parameters not named here are those of
+    :func:`alternate`.
+
+    Parameters
+    ----------
+    network : MemberAutoencoder
+        K members, not trained; left as they are.
+    lams : sequence of float
+        The thresholds; infinity keeps S at zero.
+    n_at_once : int
+        How many λ are trained together.
+
+    Yields
+    ------
+    slice
+        Places in `lams`.
+    MemberAutoencoder
+        The networks trained with those λ, all K of one λ before those of the next.
+    Tensor or None
+        As ``norms`` in :class:`AlternatingResult`, for these networks.
+    """
+    trunk = _Stack(network, data, penalty, None, None, bound, lr, generators)
+    trunk.train(n_epochs, batch_size)
+    trunk.find_residual()
+    for start in range(0, len(lams), n_at_once):
+        places = slice(start, min(start + n_at_once, len(lams)))
+        stack = trunk.branch(lams[places])
+        trained = stack.network.select(stack.members)
+        result = _go_on(stack, trained, max_iter, n_epochs, batch_size, tol, networks_only=True)
+        yield places, trained, result.norms
+
+
+def _go_on(
+    stack, network, max_iter, n_epochs, batch_size, tol, on_iteration=None, networks_only=False
+):
+    """Finish what a stack has begun, which has its first residual; fill in `network`."""
+    n_members = len(stack.generators)
+    final_lam = stack.data.new_zeros(n_members)
     final_norms = None
     history = []
+    # Whether the last prox is of any use.
+    shrink_last = not networks_only or stack.penalty.across_rows
     for iteration in range(1, max_iter + 1):
-        stack.train(n_epochs, batch_size)
-        record, criteria = stack.shrink(iteration)
-        history.append(record)
-        if on_iteration is not None:
-            on_iteration(record)
-        done = criteria < tol if tol is not None else torch.zeros_like(criteria, dtype=torch.bool)
+        if iteration > 1:
+            stack.train(n_epochs, batch_size)
+            if iteration < max_iter or shrink_last:
+                stack.find_residual()
+        done = torch.zeros_like(stack.members, dtype=torch.bool)
+        if iteration < max_iter or shrink_last:
+            record, criteria = stack.shrink(iteration)
+            history.append(record)
+            if on_iteration is not None:
+                on_iteration(record)
+            if tol is not None:
+                done = (criteria < tol).to(done.device)
         leaving = done if iteration < max_iter else torch.ones_like(done)
         if bool(leaving.any()):
             places = stack.members[leaving]
             network.assign(places, stack.network.select(leaving))
             final_lam[places] = stack.lam[leaving]
-            if penalty.across_rows:
+            if stack.penalty.across_rows:
                 if final_norms is None:
-                    final_norms = stack.norms.new_zeros(len(generators), *stack.norms.shape[1:])
+                    final_norms = stack.norms.new_zeros(n_members, *stack.norms.shape[1:])
                 final_norms[places] = stack.norms[leaving]
             if bool(done.all()) or iteration == max_iter:
                 break
@@ -137,15 +206,15 @@ class _Stack:
         self.residual = torch.empty_like(self.low_rank)  # X − D(E(L))
         self.rest = None  # X − D(E(L)) − S of the iteration before
         self.norms = None  # of the groups of the residual
+        self.error = None  # ‖L − D(E(L))‖²
         self.lam = None if lam is None else torch.tensor(lam, dtype=data.dtype, device=data.device)
         self.penalty_value = 0.0  # Ω(S)
         self.total = sum(_squares(self.data[:, rows]) for rows in self._parts()).sqrt()
 
     def _parts(self):
-        """Slices of rows, whose number depends on the width alone."""
-        n_samples, n_features = self.data.shape[1:]
-        size = max(_PART_SIZE // n_features, CHUNK_ROWS)
-        return [slice(start, start + size) for start in range(0, n_samples, size)]
+        """Slices of rows, the same for any number of members: so are sums over them."""
+        n_samples = self.data.shape[1]
+        return [slice(start, start + PART_ROWS) for start in range(0, n_samples, PART_ROWS)]
 
     def train(self, n_epochs, batch_size):
         train_epochs(
@@ -160,13 +229,14 @@ class _Stack:
         )
 
     def shrink(self, iteration):
-        """Take the prox of the residual; return the history row and each member's criterion."""
-        error = self._find_residual()
+        """Take the prox of the residual; return the history row and each member's criterion.
+
+        Only after :meth:`find_residual`.
+        """
         # With λ = ∞ or at the start, S and its penalty are zero.
         charge = 0.0
         if self.lam is not None:
             charge = torch.nan_to_num(self.lam * self.penalty_value).cpu()
-        self.norms = self._residual_norms()
         if self.quantile is not None:
             self.lam = self.penalty.lam_quantile(self.norms, self.quantile)
         self.penalty_value = self.penalty.value_after_prox(self.norms, self.lam)
@@ -175,7 +245,7 @@ class _Stack:
         constraint, change = rest.sqrt() / scale, change.sqrt() / scale
         record = IterationRecord(
             iteration=iteration,
-            objective=(error + charge).mean().item(),
+            objective=(self.error + charge).mean().item(),
             sparse_share=(sparse.sqrt() / scale).mean().item(),
             constraint=constraint.mean().item(),
             change=change.mean().item(),
@@ -184,22 +254,21 @@ class _Stack:
         )
         return record.row(), torch.minimum(constraint, change)
 
-    def _find_residual(self):
-        """Fill in the residual; return ‖L − D(E(L))‖² of each member."""
-        error = 0.0
+    def find_residual(self):
+        """Fill in the residual, its norms and the error, with the network as it is."""
+        self.error = 0.0
         for rows in self._parts():
             low_rank, data = self.low_rank[:, rows], self.data[:, rows]
             shown = self.workspace.take("batch", *low_rank.shape)
             torch.clamp(low_rank, -self.bound, self.bound, out=shown)
             fit = self.network(shown, self.workspace)
             torch.sub(data, fit, out=self.residual[:, rows])
-            error = error + _squares(torch.sub(low_rank, fit, out=shown))
-        return error
-
-    def _residual_norms(self):
+            self.error = self.error + _squares(torch.sub(low_rank, fit, out=shown))
         if self.penalty.across_rows:
-            return self.penalty.norms(self.residual)
-        return torch.cat([self.penalty.norms(self.residual[:, r]) for r in self._parts()], dim=1)
+            self.norms = self.penalty.norms(self.residual)
+        else:
+            norms = [self.penalty.norms(self.residual[:, rows]) for rows in self._parts()]
+            self.norms = torch.cat(norms, dim=1)
 
     def _split_residual(self):
         """Set L = X − S and the rest; return ‖S‖², ‖rest‖² and ‖change of the rest‖²."""
@@ -222,6 +291,23 @@ class _Stack:
         self.residual, self.rest = self.rest, self.residual
         return sums
 
+    def branch(self, lams):
+        """Return a stack of all members for each λ, which goes on from the first residual."""
+        n_members = len(self.generators)
+        places = torch.arange(n_members, device=self.data.device).repeat(len(lams))
+        other = copy.copy(self)
+        other.members = torch.arange(len(places), device=self.data.device)
+        other.network = self.network.select(places)
+        other.optimiser = self.optimiser.select(other.network, places)
+        other.generators = [_same(self.generators[k]) for k in places.tolist()]
+        other.lam = self.data.new_tensor(lams).repeat_interleave(n_members)
+        shared = n_members == 1 or self.data.stride(0) == 0
+        other.data = self.data[:1].expand(len(places), -1, -1) if shared else self.data[places]
+        other.residual, other.norms = self.residual[places], self.norms[places]
+        other.low_rank = torch.empty_like(other.residual)
+        other.error, other.total = self.error[places.cpu()], self.total[places.cpu()]
+        return other
+
     def keep(self, mask):
         """Drop the members outside the mask."""
         network = self.network.select(mask)
@@ -237,6 +323,13 @@ class _Stack:
         self.generators = [self.generators[k] for k in kept]
         if self.quantile is not None:
             self.quantile = [self.quantile[k] for k in kept]
+
+
+def _same(generator):
+    """Return a generator that will draw the same numbers."""
+    other = torch.Generator(device="cpu")
+    other.set_state(generator.get_state())
+    return other
 
 
 def _squares(values):

@@ -1,0 +1,160 @@
+"""OutlierAdapter: PyOD's detectors with the polarity of scikit-learn's."""
+
+from numbers import Real
+
+import numpy as np
+from pyod.models.base import BaseDetector
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, OutlierMixin, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from skrdae._validation import check_data, unchanged_on_failure
+from skrdae.thresholds import labels_threshold
+
+
+class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
+    """Give a detector the labels and the signs of scikit-learn's outlier detectors.
+
+    PyOD, and this package with it, flags anomalies by 1 and scores them high; scikit-learn flags
+    them by −1 and scores them low. The adapter turns one into the other, so that a detector can
+    stand wherever an ``IsolationForest`` can. What scikit-learn checks of outlier detectors, it
+    passes.
+
+    Parameters
+    ----------
+    detector : object
+        A detector of this package or of PyOD; it is cloned, not fitted itself.
+    random_state : int, RandomState instance or None, default=None
+        Where it is not None, it is passed on to a detector that has such a parameter.
+
+    Attributes
+    ----------
+    detector_ : object
+        The fitted clone, where everything else it has is found.
+    offset_ : float
+        ``decision_function`` is ``score_samples`` less this; it is −``detector_.threshold_``.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X has names that are all strings.
+
+    Notes
+    -----
+    ``predict`` and ``fit_predict`` give the labels of the detector. They are −1 exactly where
+    ``decision_function`` is negative, as always in scikit-learn, if the detector flags what scores
+    above its threshold; one that flags by vote (``contamination="auto"`` with several members) may
+    differ for rows next to it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrdae import OutlierAdapter, RobustDeepAutoencoder
+    >>> X = np.r_[np.random.default_rng(0).normal(size=(60, 3)), [[7.0, -7.0, 7.0]]]
+    >>> detector = RobustDeepAutoencoder(contamination=0.02, random_state=0)
+    >>> np.flatnonzero(OutlierAdapter(detector).fit_predict(X) == -1).tolist()
+    [60]
+    """
+
+    def __init__(self, detector, *, random_state=None):
+        self.detector = detector
+        self.random_state = random_state
+
+    def fit(self, X, y=None):
+        """Fit a clone of the detector.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : Ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError
+            If `detector` is no detector of PyOD's kind.
+        ValueError, TypeError
+            What the detector raises. The adapter is then as it was before.
+        """
+        if not isinstance(self.detector, BaseDetector):
+            hint = ", not the class" if isinstance(self.detector, type) else ""
+            raise TypeError(
+                f"detector must be a detector of this package or of PyOD{hint}; got "
+                f"{self.detector!r}. scikit-learn's own have this polarity already."
+            )
+        with unchanged_on_failure(self):
+            X = check_data(self, X, reset=True)
+            detector = clone(self.detector)
+            if self.random_state is not None and "random_state" in detector.get_params():
+                seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+                detector.set_params(random_state=seed)
+            self.detector_ = detector.fit(X)
+            self.offset_ = -_threshold_of(self.detector_)
+        return self
+
+    def score_samples(self, X):
+        """Return the negated scores of the detector, the lower the more anomalous.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+        """
+        check_is_fitted(self)
+        X = check_data(self, X, reset=False)
+        return -np.asarray(self.detector_.decision_function(X), np.float64).ravel()
+
+    def decision_function(self, X):
+        """Return ``score_samples(X) - offset_``: negative for anomalies.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X):
+        """Return −1 for the rows found anomalous and 1 for the others.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int
+        """
+        check_is_fitted(self)
+        return _turned(self.detector_.predict(check_data(self, X, reset=False)))
+
+    def fit_predict(self, X, y=None):
+        """Fit, and return −1 for the anomalous rows of X and 1 for the others.
+
+        These are the detector's ``labels_``. Detectors that look at a row's neighbours leave out
+        the row itself when they are fitted, and so may say something else of it in ``predict``.
+        """
+        return _turned(self.fit(X).detector_.labels_)
+
+
+def _threshold_of(detector):
+    """Return the score above which a fitted detector flags."""
+    scores, labels = np.ravel(detector.decision_scores_), np.ravel(detector.labels_)
+    if isinstance(detector.threshold_, Real) and np.array_equal(
+        labels, scores > detector.threshold_
+    ):
+        return float(detector.threshold_)
+    # With a pythresh object PyOD's threshold is in other units than its scores.
+    return labels_threshold(scores, labels)
+
+
+def _turned(labels):
+    """Turn 0 and 1 into 1 and −1."""
+    return 1 - 2 * np.asarray(labels).ravel().astype(int)

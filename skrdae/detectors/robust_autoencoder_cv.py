@@ -1,0 +1,348 @@
+"""RobustDeepAutoencoderCV: λ chosen by cross-validation, the whole path trained as one stack."""
+
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.model_selection import KFold, StratifiedKFold, check_cv
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_consistent_length
+from tqdm.auto import tqdm
+
+from skrdae._random import member_generators, member_seeds
+from skrdae._validation import check_labels
+from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
+from skrdae.metrics import SCORERS, agreement
+from skrdae.penalties import PENALTIES
+from skrdae.training.alternating import PART_ROWS, alternate_path
+
+# What the matrices of the members trained at once may take: enough to fill a GPU, and on a CPU a
+# bound on memory.
+_STACK_BYTES = 2**28
+
+
+class RobustDeepAutoencoderCV(RobustDeepAutoencoder):
+    """Robust deep autoencoder with λ chosen by cross-validation.
+
+    It trains every λ on every fold, scores what was left out, and fits all data with the λ that
+    scores best. The result is that of a ``GridSearchCV`` over ``lam`` with the same folds and
+    `random_state`, but the fits are members of one stack, and what does not depend on λ is
+    trained once.
+
+    Afterwards it is a :class:`RobustDeepAutoencoder` like any other.
+
+    Parameters
+    ----------
+    lams : int or array-like, default=20
+        The λ to try: how many, evenly on a logarithmic scale from ``lam_max_``, with which no row
+        leaves anything in S, down to the one that half of the groups exceed; or the values
+        themselves, in rising or falling order.
+    cv : int, splitter, iterable or None, default=None
+        Folds. A number (``None`` is 5) means so many shuffled folds, stratified by y if `scoring`
+        compares with labels, and drawn with `random_state`.
+    scoring : str, callable or None, default=None
+        What is best. ``"roc_auc"``, ``"average_precision"``, ``"f1"`` or ``"precision_at_n"``
+        compare with y, as does a callable ``scoring(detector, X, y)`` that does so; larger is
+        better. ``None`` needs no labels: each λ is rated by how well its ranking of the rows left
+        out agrees with the average ranking of all λ,
+        see :func:`~skrdae.metrics.agreement`.
+    penalty, hidden_layer_sizes, activation, output_activation, max_iter, n_epochs, batch_size, \
+lr, tol, n_estimators, max_samples, scaler, contamination, store_decomposition, device, \
+random_state, verbose
+        Those of :class:`RobustDeepAutoencoder`. All fits share one set of member seeds.
+
+    Attributes
+    ----------
+    lam_ : float
+        The λ chosen.
+    lams_ : ndarray of shape (n_lams,)
+        The λ tried.
+    lam_max_ : float
+        The smallest λ for which S is empty after plain training on all data; with an int for
+        `lams`.
+    scores_path_ : ndarray of shape (n_lams, n_folds)
+        The score of each λ on each fold.
+    n_iter_, decision_scores_, threshold_, labels_, … : as in :class:`RobustDeepAutoencoder`
+
+    Notes
+    -----
+    Labels serve to choose λ and for nothing else: no network sees them.
+
+    The training of a member takes ``4 * (3 * m * d + 2 * min(m, 1024) * (u + d))`` bytes: m is the
+    rows it is trained on, d `n_features_in_`, u the units of all layers, output included. As many λ
+    are trained at once as keep their members under 256 MiB, one λ at least. Beside them stand X,
+    its fold in float32, and the `n_estimators` members of the first iteration.
+
+    References
+    ----------
+    C. Zhou and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrdae import RobustDeepAutoencoderCV
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(200, 2)) @ rng.normal(size=(2, 6)), np.arange(200) < 10
+    >>> X[y] += rng.normal(size=(10, 6))
+    >>> detector = RobustDeepAutoencoderCV(lams=5, cv=2, scoring="roc_auc", random_state=0)
+    >>> detector.fit(X, y).scores_path_.shape
+    (5, 2)
+    >>> bool(detector.lam_ == detector.lams_[detector.scores_path_.mean(axis=1).argmax()])
+    True
+    """
+
+    _parameter_constraints = {
+        **{k: v for k, v in RobustDeepAutoencoder._parameter_constraints.items() if k != "lam"},
+        "lams": "no_validation",  # by _given_lams, which says more
+        "cv": ["cv_object"],
+        "scoring": [StrOptions(set(SCORERS)), callable, None],
+    }
+
+    def __init__(
+        self,
+        lams=20,
+        *,
+        cv=None,
+        scoring=None,
+        penalty="l21",
+        hidden_layer_sizes="auto",
+        activation="tanh",
+        output_activation="identity",
+        max_iter=4,
+        n_epochs=1,
+        batch_size="auto",
+        lr=1e-3,
+        tol=None,
+        n_estimators=8,
+        max_samples=1.0,
+        scaler="robust",
+        contamination=0.1,
+        store_decomposition=False,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        super().__init__(
+            penalty=penalty,
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            output_activation=output_activation,
+            max_iter=max_iter,
+            n_epochs=n_epochs,
+            batch_size=batch_size,
+            lr=lr,
+            tol=tol,
+            n_estimators=n_estimators,
+            max_samples=max_samples,
+            scaler=scaler,
+            contamination=contamination,
+            store_decomposition=store_decomposition,
+            device=device,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        del self.lam  # it is what is looked for
+        self.lams = lams
+        self.cv = cv
+        self.scoring = scoring
+
+    def fit(self, X, y=None):
+        """Choose λ and fit the detector with it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training data, which may hold anomalies.
+        y : array-like of shape (n_samples,), optional
+            1 for anomalies, 0 for normal rows, where `scoring` compares with labels; ignored with
+            ``scoring=None``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, X or y is not as it should be, or a fold has rows of one class only.
+            The estimator is then as it was before.
+        """
+        return super().fit(X, y)
+
+    # ------------------------------------------------------------------------------ the path
+
+    def _check_parameters(self):
+        super()._check_parameters()
+        self._given_lams()
+
+    def _given_lams(self):
+        """Return `lams` as an array, or None if it is a number of them."""
+        lams = self.lams
+        if isinstance(lams, Integral) and not isinstance(lams, bool):
+            if lams < 1:
+                raise ValueError(f"lams must be at least 1; got {lams!r}.")
+            return None
+        try:
+            values = np.asarray(lams, dtype=np.float64)
+        except (TypeError, ValueError):
+            values = np.empty(0)
+        if isinstance(lams, str | bool | Real) or values.ndim != 1 or not len(values):
+            raise ValueError(
+                f"lams must be a number of λ to try, or a list of at least one; got {lams!r}."
+            )
+        if np.isnan(values).any() or values.min() < 0:
+            raise ValueError(f"lams must hold λ ≥ 0; got {lams!r}.")
+        steps = values[1:] > values[:-1], values[1:] < values[:-1]
+        if not any(step.all() for step in steps):
+            raise ValueError(
+                f"lams must be sorted, rising or falling, and hold no value twice; got {lams!r}."
+            )
+        return values
+
+    def _fit(self, X, y):
+        X = self._start(X)
+        scoring = SCORERS.get(self.scoring, self.scoring)
+        compares = scoring in SCORERS.values()
+        if compares:
+            y = self._checked_labels(X, y)
+        seeds = member_seeds(self.random_state, self.n_estimators)
+        folds = self._folds(X, y, scoring, seeds)
+        if compares:
+            _check_folds(folds, y)
+        self.lams_ = self._given_lams()
+        if self.lams_ is None:
+            self.lams_ = self._grid(X, seeds)
+        self.scores_path_ = self._path(X, y, folds, seeds, scoring)
+        means = self.scores_path_.mean(axis=1)
+        if np.isnan(means).all():
+            raise ValueError(
+                f"scoring={self.scoring!r} gave NaN on some fold for every λ, so that none can be "
+                "chosen. Use fewer folds, or another scoring."
+            )
+        self._chosen = float(self.lams_[np.nanargmax(means)])
+        self._complete(X, seeds)
+        self.lam_ = self._chosen
+
+    def _thresholds(self):
+        return [self._chosen] * self.n_estimators, None
+
+    def _checked_labels(self, X, y):
+        if y is None:
+            raise ValueError(
+                f"scoring={self.scoring!r} compares with labels, and there are none: pass y (1 for "
+                "anomalies), or scoring=None, which needs none."
+            )
+        y = check_labels(y)
+        check_consistent_length(X, y)
+        return y
+
+    def _folds(self, X, y, scoring, seeds):
+        """Return pairs of training and test places."""
+        cv = 5 if self.cv is None else self.cv
+        if isinstance(cv, Integral):
+            seed = self.random_state
+            seed = int(seed) if isinstance(seed, Integral) else int(seeds[0])
+            two = scoring is not None and y is not None and len(np.unique(y)) == 2
+            cv = (StratifiedKFold if two else KFold)(cv, shuffle=True, random_state=seed)
+        return list(check_cv(cv).split(X, y))
+
+    def _grid(self, X, seeds):
+        """Return λ from the one that keeps S empty down to the one that half the groups exceed."""
+        plain = _with_lam(self, np.inf)
+        plain._learn_scale(X)
+        with torch.no_grad():
+            plain._train(plain._to_device(X), seeds, None)
+        residual = plain._map(lambda rows, space: plain._residual(rows, rows, space), X)
+        norms = PENALTIES[self.penalty].norms(torch.from_numpy(residual))
+        self.lam_max_ = float(norms.max())
+        # Where the network explains half of the groups, or all, to the last digit, any scale does.
+        top = self.lam_max_ or 1.0
+        least = min(max(float(norms.median()), 1e-3 * top), 0.99 * top)
+        return np.geomspace(top, least, self.lams)
+
+    def _path(self, X, y, folds, seeds, scoring):
+        """Return the score of each λ on each fold."""
+        scores = np.empty((len(self.lams_), len(folds)))
+        total = scores.size
+        with tqdm(total=total, desc="λ path", unit="fit", disable=not self.verbose) as bar:
+            for fold, (train, test) in enumerate(folds):
+                rankings = []
+                for place, detector in enumerate(self._fitted_path(X[train], seeds)):
+                    if scoring is None:
+                        rankings.append(detector._score(X[test]))
+                    else:
+                        labels = () if y is None else (np.asarray(y)[test],)
+                        scores[place, fold] = scoring(detector, X[test], *labels)
+                    bar.update()
+                if scoring is None:
+                    scores[:, fold] = agreement(rankings)
+        return scores
+
+    def _fitted_path(self, X, seeds):
+        """Yield a fitted RobustDeepAutoencoder for each λ."""
+        stem = _with_lam(self, np.inf)
+        stem.n_features_in_ = X.shape[1]
+        stem._learn_scale(X)
+        generators = member_generators(seeds)
+        n_members = len(generators)
+        with torch.no_grad():
+            network = stem._new_network(X.shape[1], generators)
+            rows = stem._member_rows(stem._to_device(X), generators)
+            path = alternate_path(
+                network,
+                rows,
+                PENALTIES[self.penalty],
+                lams=self.lams_.tolist(),
+                generators=generators,
+                n_at_once=max(1, _STACK_BYTES // (_member_bytes(network, rows) * n_members)),
+                **stem._schedule(rows.shape[1]),
+            )
+            for places, networks, norms in path:
+                lams = torch.tensor(self.lams_[places], dtype=torch.float32, device="cpu")
+                lam = lams.repeat_interleave(n_members).to(stem.device_)
+                stem._freeze(networks, lam, norms)
+                scores = stem._map(stem._member_scores, X)
+                for i, value in enumerate(lams.tolist()):
+                    mine = torch.arange(i * n_members, (i + 1) * n_members, device="cpu")
+                    detector = _with_lam(self, value)
+                    vars(detector).update({k: v for k, v in vars(stem).items() if k in _LEARNT})
+                    detector._freeze(
+                        networks.select(mine.to(stem.device_)),
+                        lam[mine],
+                        None if norms is None else norms[mine],
+                    )
+                    detector._weigh(scores[mine.numpy()])
+                    detector._set_threshold(X)
+                    yield detector
+
+
+#: What fits on the same rows have in common.
+_LEARNT = ("device_", "scaler_", "n_features_in_", "_classes")
+
+
+def _with_lam(cv, lam):
+    """Return a detector with the parameters of a RobustDeepAutoencoderCV and a λ, not fitted."""
+    parameters = cv.get_params(deep=False)
+    for name in ("lams", "cv", "scoring"):
+        del parameters[name]
+    return RobustDeepAutoencoder(lam, **parameters | {"verbose": 0})
+
+
+def _member_bytes(network, rows):
+    """Return how much memory the training of one member takes."""
+    n_rows, n_features = rows.shape[1:]
+    units = sum(bias.shape[2] for bias in network.biases)
+    # Three matrices of the size of the rows, and what a pass over them has in work, gradients
+    # included.
+    return 4 * (3 * n_rows * n_features + 2 * min(n_rows, PART_ROWS) * (units + n_features))
+
+
+def _check_folds(folds, y):
+    for number, (_, test) in enumerate(folds):
+        if y[test].all() or not y[test].any():
+            kind = "normal rows" if y[test].any() else "anomalies"
+            raise ValueError(
+                f"cv leaves no {kind} in the test part of fold {number}, so that it cannot be "
+                f"scored with labels. There are {int(y.sum())} anomalies in y: use "
+                "StratifiedKFold(shuffle=True) with no more folds than that."
+            )

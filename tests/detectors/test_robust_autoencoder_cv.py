@@ -1,0 +1,276 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from detector_contract import DetectorContract
+from sklearn.base import clone
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
+
+import skrdae.detectors.robust_autoencoder_cv as module
+from skrdae import RobustDeepAutoencoder, RobustDeepAutoencoderCV
+from skrdae.metrics import (
+    agreement,
+    average_precision_scorer,
+    excess_mass_scorer,
+    f1_scorer,
+    roc_auc_scorer,
+)
+
+LAMS = np.geomspace(8, 1, 4)
+FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
+
+
+class TestContract(DetectorContract):
+    detector = RobustDeepAutoencoderCV
+    variants = ({"lams": 3, "n_estimators": 2}, {"lams": [4.0, 2.0], "contamination": "auto"})
+    fewest_rows = 5
+    wrong = (
+        ({"lams": 0}, "lams"),
+        ({"lams": []}, "lams"),
+        ({"lams": [1.0, 3.0, 2.0]}, "sorted"),
+        ({"lams": [1.0, 1.0]}, "sorted"),
+        ({"lams": [1.0, -1.0]}, "lams"),
+        ({"lams": [1.0, np.nan]}, "lams"),
+        ({"lams": [[1.0, 2.0]]}, "lams"),
+        ({"lams": "many"}, "lams"),
+        ({"lams": 2.5}, "lams"),
+        ({"lams": True}, "lams"),
+        ({"lams": None}, "lams"),
+        ({"cv": "five"}, "cv"),
+        ({"cv": 1}, "n_splits"),
+        ({"scoring": "accuracy"}, "scoring"),
+        ({"scoring": 3}, "scoring"),
+        ({"scoring": "roc_auc"}, "pass y"),
+        ({"penalty": "l3"}, "penalty"),
+        ({"max_samples": 0}, "max_samples"),
+        ({"hidden_layer_sizes": ()}, "hidden_layer_sizes"),
+    )
+
+    def make(self, **options):
+        return super().make(**({"lams": 2, "cv": 2, "n_estimators": 2} | options))
+
+
+def _grid_scores(search):
+    results = search.cv_results_
+    return np.array([results[f"split{i}_test_score"] for i in range(search.n_splits_)]).T
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"n_estimators": 1},
+        {"penalty": "l1"},
+        {"penalty": "l21_features", "contamination": "auto"},
+        {"contamination": "auto", "scoring": f1_scorer},
+        {"max_samples": 60, "scoring": average_precision_scorer},
+        {"n_estimators": 2, "tol": 0.3, "max_iter": 12},
+        {"max_iter": 1, "n_epochs": 3},
+        {"scaler": None, "random_state": np.random.RandomState(3)},
+    ],
+    ids=str,
+)
+def test_it_equals_a_grid_search(options, cancer):
+    X, y = cancer
+    options = {"random_state": 0, "n_estimators": 3} | options
+    scoring = options.pop("scoring", roc_auc_scorer)
+    state = options["random_state"]
+    if isinstance(state, np.random.RandomState):  # a search copies it, a fit draws from it
+        options["random_state"] = np.random.RandomState(3)
+    grid = GridSearchCV(
+        RobustDeepAutoencoder(**options | {"random_state": state}),
+        {"lam": LAMS},
+        scoring=scoring,
+        cv=FOLDS,
+    ).fit(X, y)
+    path = RobustDeepAutoencoderCV(LAMS, cv=FOLDS, scoring=scoring, **options).fit(X, y)
+    assert np.array_equal(path.lams_, LAMS)
+    assert np.array_equal(path.scores_path_, _grid_scores(grid))
+    assert path.lam_ == grid.best_params_["lam"]
+    best = grid.best_estimator_
+    assert np.array_equal(path.decision_scores_, best.decision_scores_)
+    assert np.array_equal(path.labels_, best.labels_)
+    assert np.array_equal(path.decompose(X)[1], best.decompose(X)[1])
+    assert np.array_equal(path.transform(X), best.transform(X))
+    assert path.history_ == best.history_
+
+
+@pytest.mark.parametrize("bytes_", [1, 2**20, 2**24])
+def test_how_many_are_trained_at_once_changes_nothing(bytes_, cancer, monkeypatch):
+    X, y = cancer
+    expected = RobustDeepAutoencoderCV(LAMS, cv=FOLDS, scoring="roc_auc", random_state=0).fit(X, y)
+    monkeypatch.setattr(module, "_STACK_BYTES", bytes_)
+    path = clone(expected).fit(X, y)
+    assert np.array_equal(path.scores_path_, expected.scores_path_)
+
+
+def test_names_and_callables_are_the_same(cancer):
+    X, y = cancer
+    first, second, third = (
+        RobustDeepAutoencoderCV(
+            LAMS, cv=FOLDS, scoring=scoring, n_estimators=2, random_state=0
+        ).fit(X, y).scores_path_
+        for scoring in (
+            "roc_auc",
+            roc_auc_scorer,
+            lambda detector, X, y: detector.score(X, y),
+        )
+    )  # fmt: skip
+    assert np.array_equal(first, second)
+    assert np.array_equal(first, third)
+
+
+def test_a_number_of_folds_is_shuffled_and_stratified(cancer):
+    X, y = cancer
+    order = np.argsort(y, kind="stable")  # the worst case for folds in order
+    X, y = X[order], y[order]
+    for cv, n_folds in ((None, 5), (3, 3)):
+        detector = RobustDeepAutoencoderCV(
+            LAMS, cv=cv, scoring="roc_auc", n_estimators=2, random_state=7
+        ).fit(X, y)
+        folds = StratifiedKFold(n_folds, shuffle=True, random_state=7)
+        expected = clone(detector).set_params(cv=folds).fit(X, y)
+        assert np.array_equal(detector.scores_path_, expected.scores_path_)
+    without = RobustDeepAutoencoderCV(LAMS, cv=3, n_estimators=2, random_state=7).fit(X)
+    folds = KFold(3, shuffle=True, random_state=7)
+    assert np.array_equal(
+        without.scores_path_, clone(without).set_params(cv=list(folds.split(X))).fit(X).scores_path_
+    )
+
+
+# ------------------------------------------------------------------------------------ the grid
+
+
+@pytest.mark.parametrize("penalty", ["l21", "l1", "l21_features"])
+def test_the_grid_starts_where_s_is_empty(penalty, plane):
+    path = RobustDeepAutoencoderCV(6, cv=2, penalty=penalty, n_estimators=2, random_state=0)
+    path.fit(plane)
+    assert len(path.lams_) == 6
+    np.testing.assert_allclose(path.lams_[1:] / path.lams_[:-1], path.lams_[1] / path.lams_[0])
+    assert path.lams_[0] == pytest.approx(path.lam_max_)
+    # At lam_max plain training is never disturbed by the last prox, a little under it is.
+    plain = RobustDeepAutoencoder(np.inf, penalty=penalty, n_estimators=2, random_state=0)
+    residual = plain.fit(plane)._map(lambda rows, space: plain._residual(rows, rows, space), plane)
+    axis = {"l21": 2, "l1": None, "l21_features": 1}[penalty]
+    norms = np.abs(residual) if axis is None else np.linalg.norm(residual, axis=axis)
+    assert path.lam_max_ == pytest.approx(norms.max(), rel=1e-5)
+    assert (norms >= path.lams_[-1] * (1 - 1e-5)).mean() == pytest.approx(0.5, abs=0.1)
+    one = RobustDeepAutoencoderCV(1, cv=2, penalty=penalty, n_estimators=2, random_state=0)
+    assert one.fit(plane).lam_ == pytest.approx(path.lam_max_)
+
+
+def test_rising_and_falling_grids_agree(cancer):
+    X, y = cancer
+    options = {"cv": FOLDS, "scoring": "roc_auc", "n_estimators": 2, "random_state": 0}
+    falling = RobustDeepAutoencoderCV(LAMS, **options).fit(X, y)
+    rising = RobustDeepAutoencoderCV(LAMS[::-1].tolist(), **options).fit(X, y)
+    assert np.array_equal(falling.scores_path_, rising.scores_path_[::-1])
+    infinite = RobustDeepAutoencoderCV([np.inf, 8.0], **options).fit(X, y)
+    assert np.array_equal(infinite.scores_path_[1], falling.scores_path_[0])
+
+
+# ------------------------------------------------------------------------------ without labels
+
+
+def test_without_labels_it_takes_what_agrees_with_the_others(cancer):
+    X, y = cancer
+    path = RobustDeepAutoencoderCV(LAMS, cv=FOLDS.split(X, y), n_estimators=2, random_state=0)
+    path.set_params(cv=list(FOLDS.split(X, y))).fit(X, y)
+    expected = []
+    for train, test in FOLDS.split(X, y):
+        fits = [
+            RobustDeepAutoencoder(lam, n_estimators=2, random_state=0).fit(X[train]) for lam in LAMS
+        ]
+        expected.append(agreement([fit.decision_function(X[test]) for fit in fits]))
+    assert np.array_equal(path.scores_path_, np.transpose(expected))
+    # y is not looked at, whatever it holds.
+    for other in (None, np.arange(len(X)), np.array(["a"] * len(X))):
+        assert np.array_equal(clone(path).fit(X, other).scores_path_, path.scores_path_)
+
+
+def test_label_free_scorers_work(plane):
+    path = RobustDeepAutoencoderCV(
+        [8.0, 1.0], cv=2, scoring=excess_mass_scorer, n_estimators=2, random_state=0
+    ).fit(plane[:, :3])
+    assert np.isfinite(path.scores_path_).all()
+
+
+# ----------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        (None, "pass y"),
+        (np.where(np.arange(300) < 9, -1, 1), "y == -1"),
+        (np.arange(300), "0 .normal. and 1"),
+        (np.zeros(300), "0 anomalies in y"),
+        (np.ones(300), "normal rows"),
+        (np.zeros(299), "inconsistent"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")
+def test_labels_have_to_fit(y, words, plane):
+    detector = RobustDeepAutoencoderCV(LAMS, scoring="roc_auc", random_state=0)
+    before = vars(detector).copy()
+    with pytest.raises(ValueError, match=words):
+        detector.fit(plane, y)
+    assert vars(detector) == before
+
+
+def test_folds_without_anomalies_are_named_before_anything_is_trained(plane, monkeypatch):
+    monkeypatch.setattr(module, "alternate_path", None)
+    y = (np.arange(300) < 6).astype(int)
+    detector = RobustDeepAutoencoderCV(LAMS, cv=KFold(3), scoring="roc_auc")
+    with pytest.raises(ValueError, match="no anomalies in the test part of fold 1"):
+        detector.fit(plane, y)
+
+
+def test_a_scoring_that_is_always_nan(plane):
+    wide = np.random.default_rng(0).normal(size=(60, 300))
+    detector = RobustDeepAutoencoderCV(
+        [8.0, 1.0], cv=2, scoring=excess_mass_scorer, n_estimators=1, random_state=0
+    )
+    with (
+        pytest.warns(UndefinedMetricWarning),
+        pytest.raises(ValueError, match="gave NaN"),
+    ):
+        detector.fit(wide)
+
+
+# -------------------------------------------------------------------------------------- memory
+
+_PEAK = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+torch.set_num_threads(1)
+from skrdae import RobustDeepAutoencoderCV
+import skrdae.detectors.robust_autoencoder_cv as module
+
+def memory(key):
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if key in x)
+    return 1024 * int(line.split()[1])
+
+X = np.random.default_rng(0).normal(size=(6000, 40)).astype(np.float32)
+detector = RobustDeepAutoencoderCV([9.0, 8.0], cv=2, n_estimators=2, random_state=0).fit(X[:500])
+module._STACK_BYTES = int(sys.argv[1])
+before = memory("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+detector.set_params(lams=np.geomspace(9, 3, 16), n_estimators=4).fit(X)
+print(memory("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
+def test_memory_is_bounded():
+    # Of 64 members, 3,000 × 40 rows each, the matrices take 92 MB.
+    peaks = [
+        int(subprocess.run([sys.executable, "-c", _PEAK, str(n)], capture_output=True).stdout)
+        for n in (2**24, 2**28)
+    ]
+    print(peaks)
+    assert peaks[0] < 50e6
+    assert 92e6 < peaks[1] < 2**28
