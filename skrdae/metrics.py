@@ -260,7 +260,7 @@ def agreement(rankings):
     --------
     >>> from skrdae.metrics import agreement
     >>> agreement([[1, 2, 3, 4], [10, 20, 40, 30], [4, 1, 2, 3]]).round(2).tolist()
-    [0.8, 0.8, 0.4]
+    [0.87, 0.76, 0.22]
     """
     ranks = rankdata(rankings, axis=1)
     ranks -= ranks.mean(axis=1, keepdims=True)

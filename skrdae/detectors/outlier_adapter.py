@@ -48,10 +48,10 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
     --------
     >>> import numpy as np
     >>> from skrdae import OutlierAdapter, RobustDeepAutoencoder
-    >>> X = np.r_[np.random.default_rng(0).normal(size=(60, 3)), [[7.0, -7.0, 7.0]]]
-    >>> detector = RobustDeepAutoencoder(contamination=0.02, random_state=0)
+    >>> X = np.r_[np.random.default_rng(0).normal(size=(99, 3)), [[7.0, -7.0, 7.0]]]
+    >>> detector = RobustDeepAutoencoder(contamination=0.01, random_state=0)
     >>> np.flatnonzero(OutlierAdapter(detector).fit_predict(X) == -1).tolist()
-    [60]
+    [99]
     """
 
     def __init__(self, detector, *, random_state=None):

@@ -249,7 +249,6 @@ class RobustDeepAutoencoder(EncoderMixin, BaseTorchDetector):
                 stacklevel=5,
             )
         self._freeze(self.network_, result.lam, result.norms)
-        self.lam_ = result.lam.item() if self.n_estimators == 1 else result.lam.cpu().numpy()
         self.n_iter_, self.history_ = result.n_iter, result.history
 
     def _new_network(self, n_features, generators):
@@ -276,6 +275,7 @@ class RobustDeepAutoencoder(EncoderMixin, BaseTorchDetector):
     def _freeze(self, network, lam, norms):
         """Keep what scoring needs: the networks, their λ and the norms of groups over rows."""
         self.network_, self._lam, self._norms = network, lam, norms
+        self.lam_ = lam.item() if len(lam) == 1 else lam.cpu().numpy()
         self._penalty = PENALTIES[self.penalty]
 
     def _check_parameters(self):

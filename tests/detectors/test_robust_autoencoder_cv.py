@@ -65,6 +65,7 @@ def _grid_scores(search):
         {"penalty": "l1"},
         {"penalty": "l21_features", "contamination": "auto"},
         {"contamination": "auto", "scoring": f1_scorer},
+        {"contamination": "auto", "scoring": f1_scorer, "n_estimators": 1},
         {"max_samples": 60, "scoring": average_precision_scorer},
         {"n_estimators": 2, "tol": 0.3, "max_iter": 12},
         {"max_iter": 1, "n_epochs": 3},
