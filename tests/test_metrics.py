@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pyod.models.iforest import IForest
 from pyod.utils.utility import precision_n_scores
+from scipy.integrate import trapezoid
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.ensemble import IsolationForest, RandomForestClassifier
@@ -211,7 +212,7 @@ def _by_hand(detector, X):
     em = (mass[:, None] - volume[:, None] * t).max(axis=0)
     alpha = np.linspace(0.9, 1, 2001)
     mv = np.array([volume[mass >= a - 1e-12].min() for a in alpha])
-    return np.trapezoid(em[em >= 0.9], t[em >= 0.9]), -mv.mean() * 0.1
+    return trapezoid(em[em >= 0.9], t[em >= 0.9]), -mv.mean() * 0.1
 
 
 @pytest.mark.parametrize("function", [lambda r: r, lambda r: np.round(r, 1), lambda r: -r])

@@ -89,7 +89,8 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
             if self.random_state is not None and "random_state" in detector.get_params():
                 seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
                 detector.set_params(random_state=seed)
-            self.detector_ = detector.fit(X)
+            detector.fit(X)  # which for some of PyOD's returns nothing
+            self.detector_ = detector
             self.offset_ = -_threshold_of(self.detector_)
         return self
 
