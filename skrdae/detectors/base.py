@@ -193,7 +193,8 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
     def _learn_scale(self, X):
         self.device_ = resolve_device(self.device)
         self.scaler_ = ColumnScaler(self._scaling).fit(X)
-        self._classes = 2  # PyOD's predict_proba columns
+        self._classes = 2  # PyOD's number of predict_proba's columns
+        self.classes_ = np.array([0, 1])
 
     def _to_device(self, X):
         return torch.from_numpy(self.scaler_.transform(X)).to(self.device_)

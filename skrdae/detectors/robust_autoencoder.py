@@ -118,6 +118,8 @@ class RobustDeepAutoencoder(EncoderMixin, BaseTorchDetector):
         The fitted copy, where `contamination` is a pythresh object.
     low_rank_, sparse_ : ndarray of shape (n_samples, n_features)
         ``decompose`` of the training data, with ``store_decomposition=True``.
+    classes_ : ndarray of shape (2,)
+        0 and 1, what the columns of ``predict_proba`` stand for.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Where X has names that are all strings.

@@ -317,7 +317,7 @@ random_state, verbose
 
 
 #: What fits on the same rows have in common.
-_LEARNT = ("device_", "scaler_", "n_features_in_", "_classes")
+_LEARNT = ("device_", "scaler_", "n_features_in_", "_classes", "classes_")
 
 
 def _with_lam(cv, lam):

@@ -99,6 +99,8 @@ class VAEDetector(GenerativeMixin, BaseTorchDetector):
     device_ : torch.device
     thresholder_ : object
         The fitted copy, where `contamination` is a pythresh object.
+    classes_ : ndarray of shape (2,)
+        0 and 1, what the columns of ``predict_proba`` stand for.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Where X has names that are all strings.

@@ -50,11 +50,22 @@ def shuffled_batches(n_rows, batch_size, generators, device):
 
 
 def gather(data, batch, out=None):
-    """Return each member's rows of a batch: data (K, n, d), batch (K, m) → (K, m, d)."""
+    """Return each member's rows of a batch: data (K, n, d), batch (K, m) → (K, m, d).
+
+    `data` is one matrix that all members see, expanded, or lies in one piece.
+    """
+    n_members, n_rows, width = data.shape
     if out is None:
-        out = data.new_empty(*batch.shape, data.shape[2])
-    for k in range(len(data)):
-        torch.index_select(data[k], 0, batch[k], out=out[k])
+        out = data.new_empty(*batch.shape, width)
+    elif not out.is_contiguous():
+        return out.copy_(gather(data, batch))
+    # As rows of one matrix, because a call a member takes several times as long.
+    if n_members == 1 or data.stride(0) == 0:
+        rows, places = data[0], batch
+    else:
+        starts = torch.arange(n_members, device=data.device).mul_(n_rows).unsqueeze(1)
+        rows, places = data.view(-1, width), batch + starts
+    torch.index_select(rows, 0, places.reshape(-1), out=out.view(-1, width))
     return out
 
 
