@@ -14,7 +14,7 @@ from skrdae._validation import check_labels
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.metrics import SCORERS, agreement
 from skrdae.penalties import PENALTIES
-from skrdae.training.alternating import PART_ROWS, alternate_path
+from skrdae.training.alternating import PART_ROWS, alternate_path, plain_norms
 
 # What the matrices of the members trained at once may take: enough to fill a GPU, and on a CPU a
 # bound on memory.
@@ -248,12 +248,12 @@ random_state, verbose
 
     def _grid(self, X, seeds):
         """Return λ from the one that keeps S empty down to the one that half the groups exceed."""
-        plain = _with_lam(self, np.inf)
-        plain._learn_scale(X)
         with torch.no_grad():
-            plain._train(plain._to_device(X), seeds, None)
-        residual = plain._map(lambda rows, space: plain._residual(rows, rows, space), X)
-        norms = PENALTIES[self.penalty].norms(torch.from_numpy(residual))
+            stem, network, rows, generators = self._begun(X, seeds)
+            schedule = stem._schedule(rows.shape[1])
+            del schedule["tol"]  # made in full
+            penalty = PENALTIES[self.penalty]
+            norms = plain_norms(network, rows, penalty, generators=generators, **schedule)
         self.lam_max_ = float(norms.max())
         # Where the network explains half of the groups, or all, to the last digit, any scale does.
         top = self.lam_max_ or 1.0
@@ -278,16 +278,20 @@ random_state, verbose
                     scores[:, fold] = agreement(rankings)
         return scores
 
-    def _fitted_path(self, X, seeds):
-        """Yield a fitted RobustDeepAutoencoder for each λ."""
+    def _begun(self, X, seeds):
+        """Return a detector that knows its scale, and its networks, rows and generators."""
         stem = _with_lam(self, np.inf)
         stem.n_features_in_ = X.shape[1]
         stem._learn_scale(X)
         generators = member_generators(seeds)
-        n_members = len(generators)
+        network = stem._new_network(X.shape[1], generators)
+        return stem, network, stem._member_rows(stem._to_device(X), generators), generators
+
+    def _fitted_path(self, X, seeds):
+        """Yield a fitted RobustDeepAutoencoder for each λ."""
+        n_members = len(seeds)
         with torch.no_grad():
-            network = stem._new_network(X.shape[1], generators)
-            rows = stem._member_rows(stem._to_device(X), generators)
+            stem, network, rows, generators = self._begun(X, seeds)
             path = alternate_path(
                 network,
                 rows,

@@ -148,6 +148,24 @@ def alternate_path(
         yield places, trained, result.norms
 
 
+def plain_norms(network, data, penalty, *, bound, max_iter, n_epochs, batch_size, lr, generators):
+    """Train plain autoencoders and return the norms of the groups of their residuals.
+
+    Of these the largest is the smallest λ that leaves S empty. Parameters are those of
+    :func:`alternate`.
+
+    Returns
+    -------
+    Tensor
+        As :meth:`GroupPenalty.norms` returns them.
+    """
+    stack = _Stack(network, data, penalty, None, None, bound, lr, generators)
+    for _ in range(max_iter):
+        stack.train(n_epochs, batch_size)
+    stack.find_residual()
+    return stack.norms
+
+
 def _go_on(
     stack, network, max_iter, n_epochs, batch_size, tol, on_iteration=None, networks_only=False
 ):
