@@ -75,18 +75,21 @@ def check_labels(y):
     found = np.unique(y)
     if not np.isin(found, (0, 1)).all():
         shown = ", ".join(map(repr, found[:5].tolist())) + (", …" if len(found) > 5 else "")
-        hint = " Of scikit-learn's outlier labels pass y == -1." if -1 in found else ""
+        hint = " Of scikit-learn's outlier labels pass y == -1." if set(found) <= {-1, 1} else ""
         raise ValueError(f"y must hold 0 (normal) and 1 (anomaly) only; it holds {shown}.{hint}")
     return y.astype(bool)
 
 
 @contextlib.contextmanager
 def unchanged_on_failure(estimator):
-    """Put an estimator's attributes back as they were if the block under it fails."""
+    """Put an estimator's attributes, and what it draws from, back if the block under it fails."""
     before = vars(estimator).copy()
+    drawn = [(v, v.get_state()) for v in before.values() if isinstance(v, np.random.RandomState)]
     try:
         yield
     except BaseException:
         vars(estimator).clear()
         vars(estimator).update(before)
+        for random, state in drawn:
+            random.set_state(state)
         raise

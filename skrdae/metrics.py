@@ -16,6 +16,8 @@ from skrdae._validation import check_labels
 
 # Points drawn to measure volumes, always the same ones: their error is common to all candidates.
 _N_UNIFORM = 10_000
+# Of those, how many have to lie among the rows, for a volume known to a tenth of itself.
+_N_INSIDE = 100
 # The criteria look at level sets that hold at least this share of the rows.
 _MASS = 0.9
 
@@ -55,6 +57,18 @@ def _high_is_normal(estimator):
     return is_outlier_detector(last)
 
 
+def _check_scores_rows(estimator):
+    if isinstance(estimator, type) or not any(
+        hasattr(estimator, method) for method in ("decision_function", "predict_proba")
+    ):
+        name = getattr(estimator, "__name__", type(estimator).__name__)
+        what = "is a class" if isinstance(estimator, type) else "has no decision_function"
+        raise TypeError(
+            f"{name} {what}, so it cannot be scored as an anomaly detector. (LocalOutlierFactor "
+            "has one with novelty=True.)"
+        )
+
+
 def anomaly_scores(estimator, X):
     """Return a fitted estimator's scores, the higher the more anomalous.
 
@@ -80,9 +94,10 @@ def anomaly_scores(estimator, X):
     >>> [int(anomaly_scores(d.fit(X), X).argmax()) for d in detectors]
     [50, 50]
     """
+    _check_scores_rows(estimator)
     if hasattr(estimator, "decision_function"):
         scores = estimator.decision_function(X)
-    elif hasattr(estimator, "predict_proba"):
+    else:
         probabilities = np.asarray(estimator.predict_proba(X))
         if probabilities.ndim != 2 or probabilities.shape[1] != 2:
             raise ValueError(
@@ -90,11 +105,6 @@ def anomaly_scores(estimator, X):
                 "anomaly detector has to tell two."
             )
         scores = probabilities[:, 1]
-    else:
-        raise TypeError(
-            f"{type(estimator).__name__} has no decision_function, so it cannot be scored as an "
-            "anomaly detector. (LocalOutlierFactor has one with novelty=True.)"
-        )
     scores = check_array(scores, ensure_2d=False, allow_nd=True, input_name="scores")
     scores = column_or_1d(scores.reshape(len(scores), -1)).astype(np.float64)
     return -scores if _high_is_normal(estimator) else scores
@@ -200,6 +210,7 @@ def f1_scorer(estimator, X, y=None):
     y = _two_classes(y, "f1_scorer")
     if y is None:
         return np.nan
+    _check_scores_rows(estimator)
     predicted = column_or_1d(np.asarray(estimator.predict(X)))
     flagged = predicted == (-1 if _high_is_normal(estimator) else 1)
     return float(f1_score(y, flagged, zero_division=0.0))
@@ -249,7 +260,8 @@ def agreement(rankings):
     Returns
     -------
     ndarray of shape (n_candidates,)
-        Spearman's correlation of each with the mean of all ranks; 0 for constant scores.
+        The correlation of each candidate's ranks with the mean of all candidates' ranks; 0 for
+        constant scores.
 
     References
     ----------
@@ -280,19 +292,21 @@ def _volumes(estimator, X, name):
         Shares of the box around X, found with points drawn uniformly from it. None, with a
         warning, where there are too few of them to tell.
     """
-    X = check_array(X, dtype=np.float64)
-    low, width = X.min(axis=0), np.ptp(X, axis=0)
+    values = check_array(X, dtype=np.float64, input_name="X")
+    low, width = values.min(axis=0), np.ptp(values, axis=0)
     random = np.random.RandomState(0)
-    box = low + width * random.uniform(size=(_N_UNIFORM, X.shape[1]))
+    box = low + width * random.uniform(size=(_N_UNIFORM, values.shape[1]))
+    if hasattr(X, "columns"):  # a frame of pandas, or of polars, whose columns are a list
+        box = type(X)(box, **{"schema" if isinstance(X.columns, list) else "columns": X.columns})
     rows, points = anomaly_scores(estimator, X), anomaly_scores(estimator, box)
     levels, counts = np.unique(rows, return_counts=True)
     mass = np.cumsum(counts) / len(rows)
     volume = np.searchsorted(np.sort(points), levels, side="right") / _N_UNIFORM
-    if volume[mass >= _MASS][0] == 0:
+    if (inside := volume[mass >= _MASS][0] * _N_UNIFORM) < _N_INSIDE:
         warnings.warn(
             f"{name} cannot measure a volume: of {_N_UNIFORM} points drawn from the box around X "
-            f"none is as normal as {_MASS:.0%} of the rows, as is usual beyond some 8 features "
-            f"(there are {X.shape[1]}). It gives NaN.",
+            f"only {inside:.0f} are as normal as {_MASS:.0%} of the rows, as is usual with many "
+            f"features (here {values.shape[1]}). It gives NaN.",
             UndefinedMetricWarning,
             stacklevel=3,
         )
@@ -309,8 +323,9 @@ def excess_mass_scorer(estimator, X, y=None):
 
     A diagnostic, not a judge: it rewards scores that follow the density of the data, which is not
     what makes a row an anomaly to its owner, and the candidates it prefers have been found no
-    better than ones taken at random (Ma et al., 2023). Volumes are measured with points drawn at
-    random, which does not work beyond some 8 features.
+    better than ones taken at random (Ma et al., 2023). Volumes are measured in the space of X with
+    10,000 points drawn at random, of which some have to lie among the rows; with many features, ten
+    or twenty, none do.
 
     Parameters
     ----------
@@ -322,7 +337,7 @@ def excess_mass_scorer(estimator, X, y=None):
     Returns
     -------
     float
-        NaN, with an ``UndefinedMetricWarning``, where the volume is too small to be measured.
+        NaN, with an ``UndefinedMetricWarning``, where fewer than 100 points lie in a level set.
 
     References
     ----------

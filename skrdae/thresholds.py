@@ -219,7 +219,8 @@ def tune_threshold(detector, X_val, y_val=None, rule="max_f1", *, value=None):
     -------
     object
         The copy: ``threshold_`` is the new one, ``labels_`` are those of the training data under
-        it, and ``predict`` flags the rows that score above it.
+        it, and ``predict`` flags the rows that score above it. (So does ``contamination`` of
+        PyOD's own detectors become the share flagged.) Another ``fit``, or a clone, forgets it.
 
     Raises
     ------
@@ -265,8 +266,12 @@ def tune_threshold(detector, X_val, y_val=None, rule="max_f1", *, value=None):
         value = check_scalar(value, "value", Real, min_val=limits[0], max_val=limits[1])
         if not np.isfinite(value):
             raise ValueError(f"value must be finite; got {value!r}.")
-    if needs_labels and y_val is None:
-        raise ValueError(f"rule={rule!r} compares with labels: pass y_val, 1 for anomalies.")
+    if isinstance(y_val, str) or (needs_labels and y_val is None):
+        raise ValueError(
+            f"rule={rule!r} compares with labels: pass y_val, 1 for anomalies."
+            if y_val is None
+            else f"y_val has to hold labels; got {y_val!r}. The rule comes after it."
+        )
     scores = anomaly_scores(detector, X_val)
     if y_val is not None:
         y_val = check_labels(y_val)
@@ -287,9 +292,11 @@ def _move_threshold(detector, threshold):
     detector.labels_ = (np.asarray(detector.decision_scores_) > threshold).astype(int)
     if hasattr(detector, "_flag_above_threshold"):
         detector._flag_above_threshold()
-    elif not isinstance(detector.contamination, Real):
-        # PyOD compares with its threshold only where the contamination is a number.
-        detector.contamination = float(detector.labels_.mean())
+    else:
+        # PyOD compares with its threshold only where the contamination is a number, and takes
+        # that number for the share flagged in its confidence. It has to be one that PyOD allows.
+        share, least = detector.labels_.mean(), 1 / len(detector.labels_)
+        detector.contamination = float(np.clip(share, min(least, 0.5), 0.5))
 
 
 def thresholder_threshold(thresholder, scores):

@@ -1,12 +1,15 @@
 import pickle
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from pyod.models.iforest import IForest
 from pyod.utils.utility import precision_n_scores
 from scipy.integrate import trapezoid
 from sklearn.base import clone
 from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import IsolationForest, RandomForestClassifier
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.frozen import FrozenEstimator
@@ -53,7 +56,7 @@ def blob():
 class Fixed:
     """Gives the scores that it is made with."""
 
-    def __init__(self, scores, low=0.0):
+    def __init__(self, scores):
         self.scores = np.asarray(scores, float)
         self.decision_scores_ = None  # the mark of PyOD's polarity
 
@@ -100,6 +103,10 @@ def test_what_gives_no_scores_is_named(wrong, blob):
     X, y = blob
     with pytest.raises(TypeError, match=type(wrong).__name__):
         roc_auc_scorer(wrong.fit(X), X, y)
+    with pytest.raises(TypeError, match=type(wrong).__name__):
+        f1_scorer(wrong, X, y)
+    with pytest.raises(TypeError, match="is a class"):
+        roc_auc_scorer(type(wrong), X, y)
 
 
 # ---------------------------------------------------------------------------- with labels
@@ -247,6 +254,25 @@ def test_criteria_work_in_a_search_and_leave_random_state_alone(scorer, blob):
     search = GridSearchCV(forest, {"max_samples": [8, 64]}, scoring=scorer, cv=2).fit(X)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert np.array_equal(before, np.random.get_state()[1])
+
+
+@pytest.mark.parametrize("scorer", [excess_mass_scorer, mass_volume_scorer])
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_criteria_take_frames(scorer, frame, blob):
+    X, _ = blob
+    table = frame(dict(zip("abc", X.T, strict=True)))
+    columns = ColumnTransformer([("some", StandardScaler(), ["a", "c"])])
+    detector = make_pipeline(columns, RobustDeepAutoencoder(n_estimators=1, random_state=0))
+    value = scorer(detector.fit(table), table)
+    assert np.isfinite(value)
+    assert value == pytest.approx(
+        scorer(
+            clone(detector)
+            .set_params(columntransformer__transformers=[("some", StandardScaler(), [0, 2])])
+            .fit(X),
+            X,
+        )
+    )
 
 
 @pytest.mark.parametrize("scorer", [excess_mass_scorer, mass_volume_scorer])

@@ -214,7 +214,10 @@ def test_a_tuned_copy_flags_what_scores_above(detector, rule, halves):
     assert np.array_equal(tuned.decision_function(X_val), scores)
     assert np.array_equal(tuned.predict(X_val), scores > tuned.threshold_)
     assert np.array_equal(tuned.labels_, detector.decision_scores_ > tuned.threshold_)
-    assert np.isfinite(tuned.predict_confidence(X_val)).all()
+    confidence = tuned.predict(X_val, return_confidence=True)[1]
+    assert np.isfinite(confidence).all()
+    clone(tuned).fit(X)  # with what is a contamination still
+    assert (confidence > 0.5).mean() > 0.9  # of the new labels
     # The detector itself is as it was.
     assert detector.threshold_ == before[0]
     assert np.array_equal(detector.labels_, before[1])
@@ -272,6 +275,8 @@ def test_it_tunes_the_end_of_a_pipeline(halves):
         ({"y_val": np.where(np.arange(40) % 2, -1, 1)}, "y == -1"),
         ({"y_val": np.arange(40)}, "0 .normal. and 1"),
         ({"y_val": np.zeros(39)}, "inconsistent"),
+        ({"y_val": "percentile"}, "rule comes after"),
+        ({"y_val": np.arange(40) % 3 - 1}, "it holds -1, 0, 1.$"),
     ],
 )
 def test_bad_input_is_named(options, words, plane):

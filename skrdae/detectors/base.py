@@ -8,7 +8,6 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from numpy.random import RandomState
 from pyod.models.base import BaseDetector
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
@@ -151,15 +150,8 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         ValueError, TypeError
             If a parameter or X is not as it should be. The estimator is then as it was before.
         """
-        drawn_from = self.random_state if isinstance(self.random_state, RandomState) else None
-        random_before = None if drawn_from is None else drawn_from.get_state()
-        try:
-            with unchanged_on_failure(self):
-                self._fit(X, y)
-        except BaseException:
-            if drawn_from is not None:
-                drawn_from.set_state(random_before)
-            raise
+        with unchanged_on_failure(self):
+            self._fit(X, y)
         return self
 
     def _check_parameters(self):

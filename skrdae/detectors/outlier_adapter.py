@@ -5,7 +5,8 @@ from numbers import Real
 import numpy as np
 from pyod.models.base import BaseDetector
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, OutlierMixin, clone
-from sklearn.utils import check_random_state
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from skrdae._validation import check_data, unchanged_on_failure
@@ -23,9 +24,10 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
     Parameters
     ----------
     detector : object
-        A detector of this package or of PyOD; it is cloned, not fitted itself.
+        A detector of this package or of PyOD; it is cloned, not fitted itself. One that is
+        fitted already, its threshold tuned perhaps, stays as it is in a ``FrozenEstimator``.
     random_state : int, RandomState instance or None, default=None
-        Where it is not None, it is passed on to a detector that has such a parameter.
+        Where it is not None, the `random_state` of the detector, if it has such a parameter.
 
     Attributes
     ----------
@@ -64,7 +66,9 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-        y : Ignored
+        y : array-like of shape (n_samples,), optional
+            Passed on to a detector that says by its tags that it needs labels, as
+            ``RobustDeepAutoencoderCV`` does where its `scoring` compares with them.
 
         Returns
         -------
@@ -77,22 +81,36 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         ValueError, TypeError
             What the detector raises. The adapter is then as it was before.
         """
-        if not isinstance(self.detector, BaseDetector):
-            hint = ", not the class" if isinstance(self.detector, type) else ""
+        frozen = isinstance(self.detector, FrozenEstimator)
+        detector = self.detector.estimator if frozen else self.detector
+        if not isinstance(detector, BaseDetector):
+            hint = ", not the class" if isinstance(detector, type) else ""
             raise TypeError(
-                f"detector must be a detector of this package or of PyOD{hint}; got "
-                f"{self.detector!r}. scikit-learn's own have this polarity already."
+                f"detector must be a detector of this package or of PyOD{hint}; got {detector!r}. "
+                "scikit-learn's own have this polarity already; of a pipeline wrap the last step."
             )
         with unchanged_on_failure(self):
+            if self.random_state is not None:
+                check_random_state(self.random_state)  # raises if it is none
             X = check_data(self, X, reset=True)
-            detector = clone(self.detector)
-            if self.random_state is not None and "random_state" in detector.get_params():
-                seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-                detector.set_params(random_state=seed)
-            detector.fit(X)  # which for some of PyOD's returns nothing
+            if frozen:
+                check_is_fitted(detector, "decision_scores_")
+            else:
+                detector = self._fitted_clone(X, y)
             self.detector_ = detector
             self.offset_ = -_threshold_of(self.detector_)
         return self
+
+    def _fitted_clone(self, X, y):
+        detector = clone(self.detector)
+        if self.random_state is not None and "random_state" in detector.get_params():
+            detector.set_params(random_state=self.random_state)
+        # PyOD's own warn of any y. What fit returns is not used: with some of them it is None.
+        if isinstance(detector, BaseEstimator) and get_tags(detector).target_tags.required:
+            detector.fit(X, y)
+        else:
+            detector.fit(X)
+        return detector
 
     def score_samples(self, X):
         """Return the negated scores of the detector, the lower the more anomalous.
@@ -142,7 +160,9 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         These are the detector's ``labels_``. Detectors that look at a row's neighbours leave out
         the row itself when they are fitted, and so may say something else of it in ``predict``.
         """
-        return _turned(self.fit(X).detector_.labels_)
+        self.fit(X, y)
+        frozen = isinstance(self.detector, FrozenEstimator)  # fitted to other rows
+        return self.predict(X) if frozen else _turned(self.detector_.labels_)
 
 
 def _threshold_of(detector):

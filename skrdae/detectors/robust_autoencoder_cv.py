@@ -6,15 +6,17 @@ import numpy as np
 import torch
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length
 from tqdm.auto import tqdm
 
 from skrdae._random import member_generators, member_seeds
-from skrdae._validation import check_labels
+from skrdae._validation import check_labels, unchanged_on_failure
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.metrics import SCORERS, agreement
 from skrdae.penalties import PENALTIES
 from skrdae.training.alternating import PART_ROWS, alternate_path, plain_norms
+from skrdae.training.minibatch import GPU_CHUNK_ROWS
 
 # What the matrices of the members trained at once may take: enough to fill a GPU, and on a CPU a
 # bound on memory.
@@ -34,18 +36,18 @@ class RobustDeepAutoencoderCV(RobustDeepAutoencoder):
     Parameters
     ----------
     lams : int or array-like, default=20
-        The λ to try: how many, evenly on a logarithmic scale from ``lam_max_``, with which no row
-        leaves anything in S, down to the one that half of the groups exceed; or the values
-        themselves, in rising or falling order.
+        The λ to try: how many, evenly on a logarithmic scale from ``lam_max_``, which leaves S
+        empty, down to the one that half of the groups exceed; or the values themselves, in rising
+        or falling order.
     cv : int, splitter, iterable or None, default=None
         Folds. A number (``None`` is 5) means so many shuffled folds, stratified by y if `scoring`
         compares with labels, and drawn with `random_state`.
     scoring : str, callable or None, default=None
         What is best. ``"roc_auc"``, ``"average_precision"``, ``"f1"`` or ``"precision_at_n"``
-        compare with y, as does a callable ``scoring(detector, X, y)`` that does so; larger is
-        better. ``None`` needs no labels: each λ is rated by how well its ranking of the rows left
-        out agrees with the average ranking of all λ,
-        see :func:`~skrdae.metrics.agreement`.
+        compare with y; so may a callable ``scoring(detector, X, y)``, which is given arrays.
+        Larger is better; of equals the first in `lams` is taken. ``None`` needs no labels: each λ
+        is rated by how well its ranking of the rows left out agrees with the average ranking of
+        all λ, see :func:`~skrdae.metrics.agreement`; that wants three λ or more.
     penalty, hidden_layer_sizes, activation, output_activation, max_iter, n_epochs, batch_size, \
 lr, tol, n_estimators, max_samples, scaler, contamination, store_decomposition, device, \
 random_state, verbose
@@ -58,8 +60,8 @@ random_state, verbose
     lams_ : ndarray of shape (n_lams,)
         The λ tried.
     lam_max_ : float
-        The smallest λ for which S is empty after plain training on all data; with an int for
-        `lams`.
+        The λ from which on S stays empty all through the training on all data, which is then plain;
+        with an int for `lams`.
     scores_path_ : ndarray of shape (n_lams, n_folds)
         The score of each λ on each fold.
     n_iter_, decision_scores_, threshold_, labels_, … : as in :class:`RobustDeepAutoencoder`
@@ -68,10 +70,11 @@ random_state, verbose
     -----
     Labels serve to choose λ and for nothing else: no network sees them.
 
-    The training of a member takes ``4 * (3 * m * d + 2 * min(m, 1024) * (u + d))`` bytes: m is the
-    rows it is trained on, d `n_features_in_`, u the units of all layers, output included. As many λ
-    are trained at once as keep their members under 256 MiB, one λ at least. Beside them stand X,
-    its fold in float32, and the `n_estimators` members of the first iteration.
+    A member takes ``4 * (3 * m * d + 2 * r * (u + d) + 8 * p + 4 * n)`` bytes: m is the rows it is
+    trained on, n those of the fold, d `n_features_in_`, p its weights, u the units of all layers,
+    output included, r the rows in work, ``min(m, 1024)``, on a GPU 4096. As many λ are trained at
+    once as keep their members under 256 MiB, one λ at least. Beside them stand X, the rows of the
+    fold, and the `n_estimators` members of the first iteration.
 
     References
     ----------
@@ -167,7 +170,14 @@ random_state, verbose
             If a parameter, X or y is not as it should be, or a fold has rows of one class only.
             The estimator is then as it was before.
         """
-        return super().fit(X, y)
+        with unchanged_on_failure(self):
+            self._fit(X, y)
+        return self
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = SCORERS.get(self.scoring, self.scoring) in SCORERS.values()
+        return tags
 
     # ------------------------------------------------------------------------------ the path
 
@@ -183,15 +193,16 @@ random_state, verbose
                 raise ValueError(f"lams must be at least 1; got {lams!r}.")
             return None
         try:
-            values = np.asarray(lams, dtype=np.float64)
-        except (TypeError, ValueError):
+            values = np.asarray(lams)
+        except ValueError:  # rows of several lengths
             values = np.empty(0)
-        if isinstance(lams, str | bool | Real) or values.ndim != 1 or not len(values):
+        if values.ndim != 1 or not len(values) or values.dtype.kind not in "iuf":
             raise ValueError(
                 f"lams must be a number of λ to try, or a list of at least one; got {lams!r}."
             )
         if np.isnan(values).any() or values.min() < 0:
             raise ValueError(f"lams must hold λ ≥ 0; got {lams!r}.")
+        values = values.astype(np.float64)
         steps = values[1:] > values[:-1], values[1:] < values[:-1]
         if not any(step.all() for step in steps):
             raise ValueError(
@@ -239,25 +250,41 @@ random_state, verbose
     def _folds(self, X, y, scoring, seeds):
         """Return pairs of training and test places."""
         cv = 5 if self.cv is None else self.cv
+        if isinstance(cv, type):
+            raise TypeError(f"cv must be an object, not the class: write {cv.__name__}().")
         if isinstance(cv, Integral):
             seed = self.random_state
             seed = int(seed) if isinstance(seed, Integral) else int(seeds[0])
-            two = scoring is not None and y is not None and len(np.unique(y)) == 2
+            two = scoring is not None and y is not None and type_of_target(y) == "binary"
+            y = y if two else None
             cv = (StratifiedKFold if two else KFold)(cv, shuffle=True, random_state=seed)
-        return list(check_cv(cv).split(X, y))
+        places = np.arange(len(X))
+        try:
+            folds = [(places[train], places[test]) for train, test in check_cv(cv).split(X, y)]
+        except (TypeError, ValueError, IndexError) as error:
+            raise ValueError(
+                f"cv={self.cv!r} could not split X: {error} (One that stratifies needs y.)"
+            ) from error
+        if not folds or not all(len(train) and len(test) for train, test in folds):
+            raise ValueError(
+                "cv gives no folds, or an empty one. (A generator can be used once only: pass "
+                "list(splitter.split(X, y)).)"
+            )
+        return folds
 
+    @torch.no_grad()
     def _grid(self, X, seeds):
         """Return λ from the one that keeps S empty down to the one that half the groups exceed."""
-        with torch.no_grad():
-            stem, network, rows, generators = self._begun(X, seeds)
-            schedule = stem._schedule(rows.shape[1])
-            del schedule["tol"]  # made in full
-            penalty = PENALTIES[self.penalty]
-            norms = plain_norms(network, rows, penalty, generators=generators, **schedule)
-        self.lam_max_ = float(norms.max())
+        stem, network, rows, generators = self._begun(X, seeds)
+        schedule = stem._schedule(rows.shape[1])
+        del schedule["tol"]  # made in full
+        penalty = PENALTIES[self.penalty]
+        largest, median = plain_norms(network, rows, penalty, generators=generators, **schedule)
+        # A little more, because scoring rounds differently from training.
+        self.lam_max_ = largest * (1 + 1e-6)
         # Where the network explains half of the groups, or all, to the last digit, any scale does.
         top = self.lam_max_ or 1.0
-        least = min(max(float(norms.median()), 1e-3 * top), 0.99 * top)
+        least = min(max(median, 1e-3 * top), 0.99 * top)
         return np.geomspace(top, least, self.lams)
 
     def _path(self, X, y, folds, seeds, scoring):
@@ -266,13 +293,16 @@ random_state, verbose
         total = scores.size
         with tqdm(total=total, desc="λ path", unit="fit", disable=not self.verbose) as bar:
             for fold, (train, test) in enumerate(folds):
-                rankings = []
+                rows, rankings = X[test], []
+                labels = () if y is None else (np.asarray(y)[test],)
                 for place, detector in enumerate(self._fitted_path(X[train], seeds)):
                     if scoring is None:
-                        rankings.append(detector._score(X[test]))
+                        rankings.append(detector._score(rows))
                     else:
-                        labels = () if y is None else (np.asarray(y)[test],)
-                        scores[place, fold] = scoring(detector, X[test], *labels)
+                        score = scoring(detector, rows, *labels)
+                        if not isinstance(score, Real):
+                            raise TypeError(f"scoring must return a number; it returned {score!r}.")
+                        scores[place, fold] = score
                     bar.update()
                 if scoring is None:
                     scores[:, fold] = agreement(rankings)
@@ -287,37 +317,37 @@ random_state, verbose
         network = stem._new_network(X.shape[1], generators)
         return stem, network, stem._member_rows(stem._to_device(X), generators), generators
 
+    @torch.no_grad()  # within the generator only, not where it is used
     def _fitted_path(self, X, seeds):
         """Yield a fitted RobustDeepAutoencoder for each λ."""
         n_members = len(seeds)
-        with torch.no_grad():
-            stem, network, rows, generators = self._begun(X, seeds)
-            path = alternate_path(
-                network,
-                rows,
-                PENALTIES[self.penalty],
-                lams=self.lams_.tolist(),
-                generators=generators,
-                n_at_once=max(1, _STACK_BYTES // (_member_bytes(network, rows) * n_members)),
-                **stem._schedule(rows.shape[1]),
-            )
-            for places, networks, norms in path:
-                lams = torch.tensor(self.lams_[places], dtype=torch.float32, device="cpu")
-                lam = lams.repeat_interleave(n_members).to(stem.device_)
-                stem._freeze(networks, lam, norms)
-                scores = stem._map(stem._member_scores, X)
-                for i, value in enumerate(lams.tolist()):
-                    mine = torch.arange(i * n_members, (i + 1) * n_members, device="cpu")
-                    detector = _with_lam(self, value)
-                    vars(detector).update({k: v for k, v in vars(stem).items() if k in _LEARNT})
-                    detector._freeze(
-                        networks.select(mine.to(stem.device_)),
-                        lam[mine],
-                        None if norms is None else norms[mine],
-                    )
-                    detector._weigh(scores[mine.numpy()])
-                    detector._set_threshold(X)
-                    yield detector
+        stem, network, rows, generators = self._begun(X, seeds)
+        path = alternate_path(
+            network,
+            rows,
+            PENALTIES[self.penalty],
+            lams=self.lams_.tolist(),
+            generators=generators,
+            n_at_once=max(1, _STACK_BYTES // (_member_bytes(network, rows, len(X)) * n_members)),
+            **stem._schedule(rows.shape[1]),
+        )
+        for places, networks, norms in path:
+            lams = torch.tensor(self.lams_[places], dtype=torch.float32, device="cpu")
+            lam = lams.repeat_interleave(n_members).to(stem.device_)
+            stem._freeze(networks, lam, norms)
+            scores = stem._map(stem._member_scores, X)
+            for i, value in enumerate(lams.tolist()):
+                mine = torch.arange(i * n_members, (i + 1) * n_members, device="cpu")
+                detector = _with_lam(self, value)
+                vars(detector).update({k: v for k, v in vars(stem).items() if k in _LEARNT})
+                detector._freeze(
+                    networks.select(mine.to(stem.device_)),
+                    lam[mine],
+                    None if norms is None else norms[mine],
+                )
+                detector._weigh(scores[mine.numpy()])
+                detector._set_threshold(X)
+                yield detector
 
 
 #: What fits on the same rows have in common.
@@ -332,13 +362,14 @@ def _with_lam(cv, lam):
     return RobustDeepAutoencoder(lam, **parameters | {"verbose": 0})
 
 
-def _member_bytes(network, rows):
-    """Return how much memory the training of one member takes."""
+def _member_bytes(network, rows, n_scored):
+    """Return how much memory one more member takes; the formula of the class's notes."""
     n_rows, n_features = rows.shape[1:]
     units = sum(bias.shape[2] for bias in network.biases)
-    # Three matrices of the size of the rows, and what a pass over them has in work, gradients
-    # included.
-    return 4 * (3 * n_rows * n_features + 2 * min(n_rows, PART_ROWS) * (units + n_features))
+    n_weights = sum(p[0].numel() for p in network.parameters())
+    at_once = min(n_rows, PART_ROWS) if rows.device.type == "cpu" else GPU_CHUNK_ROWS
+    matrices, work = 3 * n_rows * n_features, 2 * at_once * (units + n_features)
+    return 4 * (matrices + work + 8 * n_weights + 4 * n_scored)
 
 
 def _check_folds(folds, y):

@@ -22,24 +22,24 @@ def member_matmul(a, b, out=None):
     """Multiply matrices member by member: (K, m, k) @ (K, k, n) → (K, m, n).
 
     On a CPU each slice is equal, to the last bit, to the same product made alone, and each row to
-    the same row in another place. Shapes that a BLAS would treat otherwise are filled up with
-    zeros. Products with a long inner dimension, which it may split in a single call, and large
-    ones, which gain nothing from batching, are made one after another.
+    the same row in another place, if the operands start at multiples of 16 bytes and not both are
+    transposed. Shapes that a BLAS would treat otherwise are filled up with zeros. Products with a
+    long inner dimension, which it may split in a single call, and large ones, which gain nothing
+    from batching, are made one after another.
     """
     if a.device.type != "cpu":
         return torch.bmm(a, b, out=out)
     n_members, rows, inner = a.shape
     columns = b.shape[2]
     batches, more_rows, more_columns, turns = _plan(n_members, rows, inner, columns)
-    turns = turns and b.stride(2) != 1
-    if not (more_rows or more_columns or turns):
+    if turns and not more_columns:
+        b = b.contiguous()
+    if not (more_rows or more_columns):
         return _multiply(a, b, out, batches)
     if more_rows:
         a = pad(a, (0, 0, 0, more_rows))
     if more_columns:
         b = pad(b, (0, more_columns))
-    elif turns:
-        b = b.contiguous()
     if out is None:
         out = a.new_empty(n_members, rows, columns)
     return out.copy_(_multiply(a, b, None, batches)[:, :rows, :columns])

@@ -149,21 +149,24 @@ def alternate_path(
 
 
 def plain_norms(network, data, penalty, *, bound, max_iter, n_epochs, batch_size, lr, generators):
-    """Train plain autoencoders and return the norms of the groups of their residuals.
+    """Train plain autoencoders; return how large the norms of their residuals' groups are.
 
-    Of these the largest is the smallest λ that leaves S empty. Parameters are those of
-    :func:`alternate`.
+    Parameters are those of :func:`alternate`.
 
     Returns
     -------
-    Tensor
-        As :meth:`GroupPenalty.norms` returns them.
+    largest : float
+        Of all groups, members and iterations: from this λ on no prox ever leaves anything.
+    median : float
+        Of the groups and members when the training is over.
     """
     stack = _Stack(network, data, penalty, None, None, bound, lr, generators)
+    largest = 0.0
     for _ in range(max_iter):
         stack.train(n_epochs, batch_size)
-    stack.find_residual()
-    return stack.norms
+        stack.find_residual()
+        largest = max(largest, stack.norms.amax().item())
+    return largest, stack.norms.median().item()
 
 
 def _go_on(
@@ -181,14 +184,14 @@ def _go_on(
             stack.train(n_epochs, batch_size)
             if iteration < max_iter or shrink_last:
                 stack.find_residual()
-        done = torch.zeros_like(stack.members, dtype=torch.bool)
+        done = torch.zeros(len(stack.generators), dtype=torch.bool, device="cpu")
         if iteration < max_iter or shrink_last:
             record, criteria = stack.shrink(iteration)
             history.append(record)
             if on_iteration is not None:
                 on_iteration(record)
             if tol is not None:
-                done = (criteria < tol).to(done.device)
+                done = criteria < tol
         leaving = done if iteration < max_iter else torch.ones_like(done)
         if bool(leaving.any()):
             places = stack.members[leaving]

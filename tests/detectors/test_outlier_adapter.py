@@ -14,11 +14,21 @@ from pythresh.thresholds.iqr import IQR
 from sklearn.base import clone, is_outlier_detector
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
-from skrdae import AnoGANDetector, OutlierAdapter, RobustDeepAutoencoder, VAEDetector
+from skrdae import (
+    AnoGANDetector,
+    OutlierAdapter,
+    RobustDeepAutoencoder,
+    RobustDeepAutoencoderCV,
+    VAEDetector,
+)
 from skrdae.metrics import roc_auc_scorer
+from skrdae.thresholds import tune_threshold
 
 DETECTORS = [
     RobustDeepAutoencoder(random_state=0),
@@ -108,21 +118,59 @@ def test_it_takes_the_place_of_an_isolation_forest(cancer):
 
 
 def test_a_seed_is_passed_on(plane):
-    first, second, other = (
-        OutlierAdapter(IForest(), random_state=seed).fit(plane).score_samples(plane)
-        for seed in (0, 0, 1)
-    )
-    assert np.array_equal(first, second)
-    assert not np.array_equal(first, other)
+    scores = IForest(random_state=3).fit(plane).decision_function(plane)
+    for adapter in (
+        OutlierAdapter(IForest(), random_state=3),
+        OutlierAdapter(IForest(random_state=3)),
+    ):
+        assert np.array_equal(adapter.fit(plane).score_samples(plane), -scores)
+    state = np.random.RandomState(3)
+    OutlierAdapter(IForest(), random_state=state).fit(plane)
+    assert not np.array_equal(state.get_state()[1], np.random.RandomState(3).get_state()[1])
     OutlierAdapter(ECOD(), random_state=0).fit(plane)  # which has no seed
-    fixed = OutlierAdapter(IForest(random_state=3)).fit(plane)
-    assert np.array_equal(
-        fixed.score_samples(plane), -IForest(random_state=3).fit(plane).decision_function(plane)
-    )
+    with pytest.raises(ValueError, match="seed"):
+        OutlierAdapter(ECOD(), random_state="seed").fit(plane)
+
+
+def test_a_failed_fit_draws_nothing(plane):
+    state = np.random.RandomState(0)
+    adapter = OutlierAdapter(RobustDeepAutoencoder(lr=1e38), random_state=state)
+    before = state.get_state()[1].copy()
+    with pytest.raises(ValueError, match="lr"), np.errstate(all="ignore"):
+        adapter.fit(plane)
+    assert np.array_equal(before, state.get_state()[1])
+
+
+def test_a_frozen_detector_keeps_its_tuned_threshold(cancer):
+    X, y = cancer
+    tuned = tune_threshold(RobustDeepAutoencoder(random_state=0).fit(X), X, y)
+    adapter = OutlierAdapter(FrozenEstimator(tuned)).fit(X[:100])
+    assert adapter.offset_ == -tuned.threshold_
+    assert np.array_equal(adapter.predict(X), 1 - 2 * tuned.predict(X))
+    assert np.array_equal(adapter.fit_predict(X[:50]), adapter.predict(X[:50]))
+    with pytest.raises(NotFittedError):
+        OutlierAdapter(FrozenEstimator(RobustDeepAutoencoder())).fit(X)
+
+
+def test_labels_reach_a_detector_that_chooses_by_them(cancer):
+    X, y = cancer
+    path = RobustDeepAutoencoderCV(2, cv=2, scoring="roc_auc", n_estimators=1, random_state=0)
+    adapter = OutlierAdapter(path).fit(X, y)
+    assert np.array_equal(adapter.score_samples(X), -clone(path).fit(X, y).decision_function(X))
+    assert np.array_equal(adapter.fit_predict(X, y), adapter.predict(X))
 
 
 @pytest.mark.parametrize(
-    "wrong", [IsolationForest(), IForest, RobustDeepAutoencoder, None, "IForest"]
+    "wrong",
+    [
+        IsolationForest(),
+        IForest,
+        RobustDeepAutoencoder,
+        None,
+        "IForest",
+        FrozenEstimator(IsolationForest()),
+        make_pipeline(StandardScaler(), IForest()),
+    ],
 )
 def test_what_is_no_detector_is_refused(wrong, plane):
     with pytest.raises(TypeError, match="detector must be a detector"):

@@ -3,10 +3,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from detector_contract import DetectorContract
 from sklearn.base import clone
 from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, StratifiedKFold
 
 import skrdae.detectors.robust_autoencoder_cv as module
 from skrdae import RobustDeepAutoencoder, RobustDeepAutoencoderCV
@@ -98,6 +99,24 @@ def test_it_equals_a_grid_search(options, cancer):
     assert path.history_ == best.history_
 
 
+def test_every_number_of_every_fit_is_that_of_a_grid_search(cancer):
+    X, y = cancer
+
+    def digest(detector, X, y):
+        assert torch.is_grad_enabled()
+        numbers = detector.decision_function(X).sum(), detector.transform(X).sum()
+        stored = detector.threshold_, detector.decision_scores_.sum(), detector.labels_.sum()
+        return float(sum(numbers) + sum(stored) + detector.decompose(X)[1].sum())
+
+    for options in ({"tol": 0.3, "max_iter": 9}, {"penalty": "l21_features"}, {"penalty": "l1"}):
+        options |= {"n_estimators": 3, "contamination": "auto", "random_state": 0}
+        grid = GridSearchCV(
+            RobustDeepAutoencoder(**options), {"lam": LAMS}, scoring=digest, cv=FOLDS
+        ).fit(X, y)
+        path = RobustDeepAutoencoderCV(LAMS, cv=FOLDS, scoring=digest, **options).fit(X, y)
+        assert np.array_equal(path.scores_path_, _grid_scores(grid))
+
+
 @pytest.mark.parametrize("bytes_", [1, 2**20, 2**24])
 def test_how_many_are_trained_at_once_changes_nothing(bytes_, cancer, monkeypatch):
     X, y = cancer
@@ -151,15 +170,27 @@ def test_the_grid_starts_where_s_is_empty(penalty, plane):
     assert len(path.lams_) == 6
     np.testing.assert_allclose(path.lams_[1:] / path.lams_[:-1], path.lams_[1] / path.lams_[0])
     assert path.lams_[0] == pytest.approx(path.lam_max_)
-    # At lam_max plain training is never disturbed by the last prox, a little under it is.
-    plain = RobustDeepAutoencoder(np.inf, penalty=penalty, n_estimators=2, random_state=0)
-    residual = plain.fit(plane)._map(lambda rows, space: plain._residual(rows, rows, space), plane)
+    for k in (1, 2):
+        options = {"penalty": penalty, "n_estimators": k, "random_state": 0}
+        options["contamination"] = "auto"
+        if k == 1:
+            path = RobustDeepAutoencoderCV(2, cv=2, **options).fit(plane)
+        plain = RobustDeepAutoencoder(np.inf, **options).fit(plane)
+        at_top = RobustDeepAutoencoder(path.lam_max_, **options).fit(plane)
+        under = RobustDeepAutoencoder(0.999 * path.lam_max_, **options).fit(plane)
+        assert not any(row["sparse_share"] for row in at_top.history_)
+        assert any(row["sparse_share"] for row in under.history_)
+        assert np.array_equal(at_top.decision_scores_, plain.decision_scores_)
+        assert not at_top.labels_.any()
+        if k == 1:
+            path = RobustDeepAutoencoderCV(
+                6, cv=2, penalty=penalty, n_estimators=2, random_state=0
+            ).fit(plane)
+    # At the other end, half of the groups of the plain network's residual are larger.
+    residual = plain._map(lambda rows, space: plain._residual(rows, rows, space), plane)
     axis = {"l21": 2, "l1": None, "l21_features": 1}[penalty]
     norms = np.abs(residual) if axis is None else np.linalg.norm(residual, axis=axis)
-    assert path.lam_max_ == pytest.approx(norms.max(), rel=1e-5)
     assert (norms >= path.lams_[-1] * (1 - 1e-5)).mean() == pytest.approx(0.5, abs=0.1)
-    one = RobustDeepAutoencoderCV(1, cv=2, penalty=penalty, n_estimators=2, random_state=0)
-    assert one.fit(plane).lam_ == pytest.approx(path.lam_max_)
 
 
 def test_rising_and_falling_grids_agree(cancer):
@@ -177,8 +208,8 @@ def test_rising_and_falling_grids_agree(cancer):
 
 def test_without_labels_it_takes_what_agrees_with_the_others(cancer):
     X, y = cancer
-    path = RobustDeepAutoencoderCV(LAMS, cv=FOLDS.split(X, y), n_estimators=2, random_state=0)
-    path.set_params(cv=list(FOLDS.split(X, y))).fit(X, y)
+    folds = list(FOLDS.split(X, y))
+    path = RobustDeepAutoencoderCV(LAMS, cv=folds, n_estimators=2, random_state=0).fit(X, y)
     expected = []
     for train, test in FOLDS.split(X, y):
         fits = [
@@ -229,6 +260,54 @@ def test_folds_without_anomalies_are_named_before_anything_is_trained(plane, mon
         detector.fit(plane, y)
 
 
+@pytest.mark.parametrize(
+    ("cv", "words"),
+    [
+        ([], "no folds"),
+        ([([], [1, 2])], "empty one"),
+        ([([1, 2], [])], "empty one"),
+        ([([1, 2], [999])], "could not split"),
+        ([1, 2], "could not split"),
+        (KFold, "not the class"),
+        (StratifiedKFold(2), "needs y"),
+        (GroupKFold(2), "groups"),
+    ],
+)
+def test_folds_that_are_none_are_named(cv, words, plane):
+    with pytest.raises((ValueError, TypeError), match=words):
+        RobustDeepAutoencoderCV(LAMS, cv=cv, n_estimators=1).fit(plane)
+
+
+def test_folds_are_places_or_masks_and_a_generator_is_used_once(plane):
+    options = {"n_estimators": 1, "random_state": 0}
+    places = [(np.arange(150), np.arange(150, 300)), (np.arange(150, 300), np.arange(150))]
+    expected = RobustDeepAutoencoderCV(LAMS, cv=places, **options).fit(plane).scores_path_
+    first = np.arange(300) < 150
+    masks = [(first, ~first), (~first, first)]
+    given = RobustDeepAutoencoderCV(LAMS, cv=masks, **options).fit(plane)
+    assert np.array_equal(given.scores_path_, expected)
+    generator = RobustDeepAutoencoderCV(LAMS, cv=(fold for fold in places), **options)
+    assert np.array_equal(generator.fit(plane).scores_path_, expected)
+    with pytest.raises(ValueError, match="once only"):
+        generator.fit(plane)
+
+
+def test_a_scoring_that_is_no_number(plane):
+    detector = RobustDeepAutoencoderCV(LAMS, cv=2, scoring=lambda d, X: "good", n_estimators=1)
+    with pytest.raises(TypeError, match="must return a number"):
+        detector.fit(plane)
+
+
+def test_warnings_point_to_the_call(plane):
+    detector = RobustDeepAutoencoderCV(
+        LAMS, cv=2, n_estimators=1, max_samples=10_000, output_activation="sigmoid", tol=1e-9
+    )
+    with pytest.warns() as found:
+        detector.fit(plane)
+    assert len(found) >= 3
+    assert {warning.filename for warning in found} == {__file__}
+
+
 def test_a_scoring_that_is_always_nan(plane):
     wide = np.random.default_rng(0).normal(size=(60, 300))
     detector = RobustDeepAutoencoderCV(
@@ -255,23 +334,32 @@ def memory(key):
     line = next(x for x in Path("/proc/self/status").read_text().splitlines() if key in x)
     return 1024 * int(line.split()[1])
 
-X = np.random.default_rng(0).normal(size=(6000, 40)).astype(np.float32)
+options = eval(sys.argv[2])
+X = np.random.default_rng(0).normal(size=options.pop("size")).astype(np.float32)
 detector = RobustDeepAutoencoderCV([9.0, 8.0], cv=2, n_estimators=2, random_state=0).fit(X[:500])
 module._STACK_BYTES = int(sys.argv[1])
 before = memory("VmRSS")
 Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-detector.set_params(lams=np.geomspace(9, 3, 16), n_estimators=4).fit(X)
+detector.set_params(lams=np.geomspace(9, 3, 16), **options).fit(X)
 print(memory("VmHWM") - before)
 """
+
+
+def _peak(limit, **options):
+    command = [sys.executable, "-c", _PEAK, str(limit), repr(options)]
+    return int(subprocess.run(command, capture_output=True, check=True).stdout)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
 def test_memory_is_bounded():
     # Of 64 members, 3,000 × 40 rows each, the matrices take 92 MB.
-    peaks = [
-        int(subprocess.run([sys.executable, "-c", _PEAK, str(n)], capture_output=True).stdout)
-        for n in (2**24, 2**28)
-    ]
-    print(peaks)
-    assert peaks[0] < 50e6
-    assert 92e6 < peaks[1] < 2**28
+    rows = {"size": (6000, 40), "n_estimators": 4}
+    assert _peak(2**24, **rows) < 50e6
+    assert 92e6 < _peak(2**28, **rows) < 2**28
+    # Of 64 members with 41,000 weights the optimiser and its copies take 84 MB, or
+    wide = {"size": (60, 80), "n_estimators": 4, "hidden_layer_sizes": (256, 16)}
+    assert _peak(2**24, **wide) < 60e6
+    assert 60e6 < _peak(2**28, **wide) < 2**28
+    # the scores of 64 members trained on 64 rows each, but scoring 30,000, 31 MB.
+    few = {"size": (60_000, 5), "n_estimators": 4, "max_samples": 64}
+    assert _peak(2**24, **few) < 50e6

@@ -29,8 +29,13 @@ def test_a_slice_is_the_same_product_made_alone_and_a_row_the_same_anywhere(seed
             assert torch.equal(moved, together[:, order]), (rows, inner, columns)
 
 
-def test_out_is_written():
-    a, b = torch.randn(3, 20, 300), torch.randn(3, 300, 5)
-    out = torch.empty(3, 20, 5)
-    assert member_matmul(a, b, out=out) is out
-    assert torch.equal(out, member_matmul(a, b))
+@pytest.mark.parametrize("columns", [1, 4, 5, 30])
+@pytest.mark.parametrize("inner", [3, 30, 300])
+def test_out_and_expanded_operands_change_nothing(columns, inner):
+    a, b = torch.randn(1, 20, inner).expand(3, -1, -1), torch.randn(3, columns, inner)
+    for right in (b.mT, b.mT.contiguous()):
+        expected, out = member_matmul(a.contiguous(), right), torch.empty(3, 20, columns)
+        assert member_matmul(a, right, out=out) is out
+        assert torch.equal(out, expected)
+        assert torch.equal(member_matmul(a, right), expected)
+        torch.testing.assert_close(expected, torch.bmm(a, right), rtol=1e-4, atol=1e-3)
