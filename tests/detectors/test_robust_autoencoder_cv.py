@@ -1,3 +1,4 @@
+import copy
 import subprocess
 import sys
 
@@ -363,3 +364,29 @@ def test_memory_is_bounded():
     # the scores of 64 members trained on 64 rows each, but scoring 30,000, 31 MB.
     few = {"size": (60_000, 5), "n_estimators": 4, "max_samples": 64}
     assert _peak(2**24, **few) < 50e6
+
+
+# ------------------------------------------------------------------------------------- devices
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("penalty", ["l21", "l1", "l21_features"])
+def test_gpu_agrees_with_cpu(penalty, cancer):
+    X, y = cancer
+    for options in ({}, {"tol": 0.3, "max_iter": 9}):  # with members that leave
+        paths = [
+            RobustDeepAutoencoderCV(
+                4,
+                cv=FOLDS,
+                scoring="roc_auc",
+                penalty=penalty,
+                contamination="auto",
+                device=device,
+                random_state=0,
+                **options,
+            ).fit(X, y)
+            for device in ("cuda", "cpu")
+        ]
+        np.testing.assert_allclose(paths[0].lams_, paths[1].lams_, rtol=1e-2)
+        np.testing.assert_allclose(paths[0].scores_path_, paths[1].scores_path_, atol=0.02)
+        assert copy.deepcopy(paths[0]).device_.type == "cuda"
