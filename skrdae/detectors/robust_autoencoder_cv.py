@@ -157,8 +157,8 @@ random_state, verbose
         X : array-like of shape (n_samples, n_features)
             Training data, which may hold anomalies.
         y : array-like of shape (n_samples,), optional
-            1 for anomalies, 0 for normal rows, where `scoring` compares with labels; ignored with
-            ``scoring=None``.
+            1 for anomalies, 0 for normal rows, where `scoring` compares with labels. With
+            ``scoring=None`` only a splitter given as `cv` looks at it.
 
         Returns
         -------
@@ -176,8 +176,15 @@ random_state, verbose
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.target_tags.required = SCORERS.get(self.scoring, self.scoring) in SCORERS.values()
+        tags.target_tags.required = self._scorer()[1]
         return tags
+
+    def _scorer(self):
+        """Return the scorer, and whether it is one that compares with labels for certain."""
+        scorer = self.scoring
+        if isinstance(scorer, str):
+            scorer = SCORERS.get(scorer)
+        return scorer, any(scorer is known for known in SCORERS.values())
 
     # ------------------------------------------------------------------------------ the path
 
@@ -212,8 +219,7 @@ random_state, verbose
 
     def _fit(self, X, y):
         X = self._start(X)
-        scoring = SCORERS.get(self.scoring, self.scoring)
-        compares = scoring in SCORERS.values()
+        scoring, compares = self._scorer()
         if compares:
             y = self._checked_labels(X, y)
         seeds = member_seeds(self.random_state, self.n_estimators)
@@ -294,7 +300,7 @@ random_state, verbose
         with tqdm(total=total, desc="λ path", unit="fit", disable=not self.verbose) as bar:
             for fold, (train, test) in enumerate(folds):
                 rows, rankings = X[test], []
-                labels = () if y is None else (np.asarray(y)[test],)
+                labels = () if y is None or scoring is None else (np.asarray(y)[test],)
                 for place, detector in enumerate(self._fitted_path(X[train], seeds)):
                     if scoring is None:
                         rankings.append(detector._score(rows))

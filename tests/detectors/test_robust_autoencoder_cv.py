@@ -221,6 +221,7 @@ def test_without_labels_it_takes_what_agrees_with_the_others(cancer):
     # y is not looked at, whatever it holds.
     for other in (None, np.arange(len(X)), np.array(["a"] * len(X))):
         assert np.array_equal(clone(path).fit(X, other).scores_path_, path.scores_path_)
+    clone(path).set_params(cv=2).fit(X, np.zeros(3))
 
 
 def test_label_free_scorers_work(plane):
