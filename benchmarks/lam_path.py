@@ -45,7 +45,7 @@ def draw(rows, chosen, location):
     ticks = np.round(np.geomspace(min(lam), max(lam), 5), 1)
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.minorticks_off()
-    axis.legend(fontsize=8, frameon=False, loc="center right")
+    axis.legend(fontsize=8, frameon=False, loc="center left")
     axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(location, dpi=120)
 
