@@ -197,6 +197,7 @@ def _engine(**options):
 
 
 def _needs(what):
+    # The engine came, and grew, after the oldest version supported; the newest has both.
     module = pytest.importorskip("pyod.utils.ad_engine")
     there = {
         "seed": "random_state" in inspect.signature(module.ADEngine).parameters,

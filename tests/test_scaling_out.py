@@ -17,9 +17,8 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
 from skrdae import AnoGANDetector, RobustDeepAutoencoder, VAEDetector
 
-pytest.importorskip("distributed")
+distributed = pytest.importorskip("distributed")
 da = pytest.importorskip("dask.array")
-from dask.distributed import Client, LocalCluster  # noqa: E402
 
 SECONDS = 180  # a search that takes longer hangs
 
@@ -49,7 +48,7 @@ def cluster(one_thread, tmp_path_factory):
         "local_directory": str(tmp_path_factory.mktemp("dask")),
         "silence_logs": logging.CRITICAL,  # a killed worker is an error to the scheduler
     }
-    with LocalCluster(**options) as cluster, Client(cluster) as client:
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
         client.amm.stop()  # or it would remove the copies that `scatter` makes
         yield client
 
