@@ -1,6 +1,7 @@
 """Deep, robust anomaly detectors for scikit-learn and PyOD."""
 
 from skrdae.detectors.anogan import AnoGANDetector
+from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
 from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
@@ -8,6 +9,7 @@ from skrdae.detectors.vae import VAEDetector
 
 __all__ = [
     "AnoGANDetector",
+    "LSTMRobustAutoencoder",
     "OutlierAdapter",
     "RobustDeepAutoencoder",
     "RobustDeepAutoencoderCV",

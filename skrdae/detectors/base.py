@@ -178,7 +178,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         self._check_parameters()
         for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
             delattr(self, name)  # what an earlier fit found
-        X = check_data(self, X, reset=True)
+        X = self._check_data(X, reset=True)
         self._learn_scale(X)
         return X
 
@@ -251,7 +251,11 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
 
     def _validated(self, X):
         check_is_fitted(self)
-        return check_data(self, X, reset=False)
+        return self._check_data(X, reset=False)
+
+    def _check_data(self, X, *, reset):
+        """Return X as rows of floats; see :func:`~skrdae._validation.check_data`."""
+        return check_data(self, X, reset=reset)
 
     def _map(self, function, X):
         """Apply a function of scaled rows and a workspace to validated X; give NumPy float64.

@@ -4,8 +4,8 @@ import math
 from itertools import pairwise
 
 import torch
-from torch import nn
 
+from skrdae.networks.member import MemberModule
 from skrdae.networks.products import member_matmul
 
 _aten = torch.ops.aten
@@ -45,7 +45,7 @@ OUTPUT_RANGES = {
 }
 
 
-class MemberMLP(nn.Module):
+class MemberMLP(MemberModule):
     """K multilayer perceptrons of the same shape side by side.
 
     Parameters
@@ -71,13 +71,9 @@ class MemberMLP(nn.Module):
                 ]
             ).to(device)
             weight.mul_(2).sub_(1).mul_(bound)
-            self._add(weight, weight.new_zeros(len(generators), 1, fan_out))
-
-    def _add(self, weight, bias):
-        layer = len(self._parameters) // 2
-        # The gradients are worked out by hand in `backward_from`.
-        self.register_parameter(f"weight_{layer}", nn.Parameter(weight, requires_grad=False))
-        self.register_parameter(f"bias_{layer}", nn.Parameter(bias, requires_grad=False))
+            layer = len(self._parameters) // 2
+            self.add(f"weight_{layer}", weight)
+            self.add(f"bias_{layer}", weight.new_zeros(len(generators), 1, fan_out))
 
     # From the dictionary, because a ParameterList takes longer to give an entry than a small
     # product takes.
@@ -90,11 +86,6 @@ class MemberMLP(nn.Module):
     def biases(self):
         """A (K, 1, out) parameter a layer."""
         return list(self._parameters.values())[1::2]
-
-    @property
-    def n_members(self):
-        """K."""
-        return self.weights[0].shape[0]
 
     def forward(self, x, workspace=None):
         """Return the last layer's value: (K, n, in) → (K, n, out)."""
@@ -149,28 +140,6 @@ class MemberMLP(nn.Module):
                 grad = member_matmul(grad, weights[layer].transpose(1, 2), out=out)
         return grad if to_input else None
 
-    def select(self, members):
-        """Return a network of some of the members, whose weights are copies.
-
-        Parameters
-        ----------
-        members : LongTensor
-            Their places along the member axis.
-        """
-        other = self.__class__.__new__(self.__class__)
-        nn.Module.__init__(other)
-        for name, value in vars(self).items():
-            if not name.startswith("_") and name != "training":
-                setattr(other, name, value)
-        for weight, bias in zip(self.weights, self.biases, strict=True):
-            other._add(weight[members], bias[members])
-        return other
-
-    def assign(self, members, other):
-        """Copy the weights of `other`, a network of as many members, into `members`."""
-        for mine, theirs in zip(self.parameters(), other.parameters(), strict=True):
-            mine[members] = theirs.to(mine.device)
-
 
 class MemberAutoencoder(MemberMLP):
     """K autoencoders of the same shape side by side.
@@ -198,6 +167,11 @@ class MemberAutoencoder(MemberMLP):
         super().__init__(sizes, activations, generators, device)
         self.n_encoder_layers = len(hidden_layer_sizes)
 
+    @property
+    def code_size(self):
+        """Units of the bottleneck."""
+        return self.weights[self.n_encoder_layers - 1].shape[2]
+
     def encode(self, x, workspace=None):
         """Return the bottleneck's codes: (K, n, d) → (K, n, units)."""
         return self._layers(x, 0, self.n_encoder_layers, workspace)[-1]
@@ -205,3 +179,19 @@ class MemberAutoencoder(MemberMLP):
     def decode(self, code, workspace=None):
         """Return the data that codes stand for: (K, n, units) → (K, n, d)."""
         return self._layers(code, self.n_encoder_layers, len(self.activations), workspace)[-1]
+
+    def error_gradient(self, x, grads, workspace):
+        """Write the gradient of a row's squared error, averaged over the rows.
+
+        Parameters
+        ----------
+        x : Tensor of shape (K, n, d)
+            What to reconstruct.
+        grads : tuple of two lists of Tensor
+            As in :meth:`backward_from`.
+        workspace : Workspace
+        """
+        values = self.values(x, workspace)
+        grad = torch.sub(values[-1], x, out=workspace.take("grad", *x.shape))
+        grad.mul_(2 / x.shape[1])
+        self.backward_from(values, grad, grads, workspace)

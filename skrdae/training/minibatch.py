@@ -109,9 +109,5 @@ def train_epochs(network, optimiser, data, *, bound, n_epochs, batch_size, gener
             x = gather(data, batch, out=workspace.take("batch", *shape))
             if clips:
                 x.clamp_(-bound, bound)
-            values = network.values(x, workspace)
-            grad = torch.sub(values[-1], x, out=workspace.take("grad", *shape))
-            # Gradient of the squared error of a row, averaged over the rows.
-            grad.mul_(2 / shape[1])
-            network.backward_from(values, grad, grads, workspace)
+            network.error_gradient(x, grads, workspace)
             optimiser.step()

@@ -1,0 +1,208 @@
+"""What the robust autoencoders share: X = L + S, whatever the network."""
+
+import warnings
+from abc import abstractmethod
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
+
+from skrdae._random import member_generators
+from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.encoding import EncoderMixin
+from skrdae.penalties import PENALTIES
+from skrdae.training.alternating import alternate
+
+# Alternations between prox and network in `decompose`. S settles geometrically; ten leave
+# changes far below the noise of any training.
+_DECOMPOSE_ITER = 10
+
+
+class BaseRobustAutoencoder(EncoderMixin, BaseTorchDetector):
+    """Base class of the detectors that split X = L + S with an autoencoder for L.
+
+    A subclass supplies the network, by :meth:`_new_network`, and the constructor. A network encodes
+    and decodes stacked rows, writes the gradient of their errors (``error_gradient``), and has the
+    parameters of its members first along an axis.
+    """
+
+    _parameter_constraints = {
+        **BaseTorchDetector._parameter_constraints,
+        "contamination": [
+            *BaseTorchDetector._parameter_constraints["contamination"],
+            StrOptions({"auto"}),
+        ],
+        "lam": [Interval(Real, 0, None, closed="both"), StrOptions({"auto"})],
+        "penalty": [StrOptions(set(PENALTIES))],
+        "hidden_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_epochs": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left"), None],
+        "max_samples": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(RealNotInt, 0, 1, closed="right"),
+            StrOptions({"auto"}),
+        ],
+        "store_decomposition": ["boolean"],
+    }
+    _boolean_parameters = (*BaseTorchDetector._boolean_parameters, "store_decomposition")
+
+    @abstractmethod
+    def _new_network(self, n_features, generators):
+        """Return a network with a member for each generator, not trained."""
+
+    @property
+    def _n_rounds(self):
+        return self.max_iter
+
+    def _train(self, data, seeds, on_iteration):
+        self._warn_of_reach(data)
+        n_samples = len(data)
+        if isinstance(self.max_samples, Integral) and self.max_samples > n_samples:
+            warnings.warn(
+                f"max_samples ({self.max_samples}) is greater than the number of samples "
+                f"({n_samples}); every member is trained on all of them.",
+                UserWarning,
+                stacklevel=5,
+            )
+        generators = member_generators(seeds)
+        self.network_ = self._new_network(data.shape[1], generators)
+        rows = self._member_rows(data, generators)
+        lam, quantile = self._thresholds()
+        result = alternate(
+            self.network_,
+            rows,
+            PENALTIES[self.penalty],
+            lam=lam,
+            quantile=quantile,
+            generators=generators,
+            on_iteration=on_iteration,
+            **self._schedule(rows.shape[1]),
+        )
+        if not result.converged:
+            warnings.warn(
+                f"{self.max_iter} iterations did not bring the members below tol={self.tol!r}: "
+                "raise max_iter, n_epochs or tol. history_ shows how far they came.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+        self._freeze(self.network_, result.lam, result.norms)
+        self.n_iter_, self.history_ = result.n_iter, result.history
+
+    def _schedule(self, n_rows):
+        """How members are trained on so many rows each."""
+        return {
+            "bound": self.scaler_.bound_,
+            "max_iter": self.max_iter,
+            "n_epochs": self.n_epochs,
+            "batch_size": self._rows_a_batch(n_rows),
+            "lr": self.lr,
+            "tol": self.tol,
+        }
+
+    def _freeze(self, network, lam, norms):
+        """Keep what scoring needs: the networks, their λ and the norms of groups over rows."""
+        self.network_, self._lam, self._norms = network, lam, norms
+        self.lam_ = lam.item() if len(lam) == 1 else lam.cpu().numpy()
+        self._penalty = PENALTIES[self.penalty]
+
+    def _thresholds(self):
+        """Return each member's λ and None, or None and each member's quantile."""
+        k = self.n_estimators
+        if self.lam != "auto":
+            return [float(self.lam)] * k, None
+        share = float(self.contamination) if isinstance(self.contamination, Real) else 0.1
+        shares = [share] if k == 1 else share * np.geomspace(0.5, 2, k)
+        return None, [1 - min(float(s), 0.5) for s in shares]
+
+    def _member_rows(self, data, generators):
+        """Return the rows each member is trained on: (n, d) → (K, m, d)."""
+        n_samples = len(data)
+        if self.max_samples == "auto":
+            n_rows = min(256, n_samples)
+        elif isinstance(self.max_samples, Integral):
+            n_rows = int(self.max_samples)
+        else:
+            n_rows = max(1, int(self.max_samples * n_samples))
+        if n_rows >= n_samples:
+            return data.expand(len(generators), -1, -1)
+        rows = [torch.randperm(n_samples, generator=g, device="cpu")[:n_rows] for g in generators]
+        return data[torch.stack(rows).to(data.device)]
+
+    def _conclude(self, X):
+        if self.store_decomposition:
+            self.low_rank_, self.sparse_ = self.decompose(X)
+
+    # ------------------------------------------------------------------------------- scoring
+
+    def _residual(self, rows, low_rank, workspace):
+        """X − D(E(L)) of every member: (n, d), and (K, n, d) or (n, d) → (K, n, d)."""
+        shown = self._clip(low_rank).expand(self.network_.n_members, *rows.shape)
+        out = workspace.take("residual", *shown.shape)
+        return torch.sub(rows, self.network_(shown, workspace), out=out)
+
+    def _member_scores(self, rows, workspace):
+        return self._penalty.row_values(self._residual(rows, rows, workspace))
+
+    def _member_shares(self, rows, workspace):
+        return self._penalty.row_shares(self._residual(rows, rows, workspace))
+
+    def _prox(self, residual):
+        lam = self._lam.to(residual.device)
+        norms = None if self._norms is None else self._norms.to(residual.device)
+        return self._penalty.prox(residual, lam, norms)
+
+    def _member_votes(self, rows, workspace):
+        sparse = self._prox(self._residual(rows, rows, workspace))
+        return (sparse != 0).any(dim=-1).to(rows.dtype)
+
+    def _vote_threshold(self):
+        # One member's ℓ2,1 prox compares the score itself with λ.
+        if self.penalty == "l21" and self.n_estimators == 1:
+            return self.lam_
+        return super()._vote_threshold()
+
+    def _member_sparse(self, rows, workspace):
+        """S of every member with the network as it is: (n, d) → (K, n, d)."""
+        sparse = self._prox(self._residual(rows, rows, workspace))
+        for _ in range(_DECOMPOSE_ITER - 1):
+            again = self._prox(self._residual(rows, rows - sparse, workspace))
+            # A row whose cleaned version the network explains within λ would go back to S = 0
+            # and from there to where it was, for ever: it keeps the S it has.
+            vanished = (again == 0).all(dim=-1, keepdim=True)
+            sparse = torch.where(vanished, sparse, again)
+        return sparse
+
+    def decompose(self, X):
+        """Split data into what the network explains and what is sparse, X = L + S.
+
+        With the network frozen, S starts at zero and is replaced by the prox of X − D(E(X − S))
+        until it settles. For ``penalty="l21_features"`` columns are shrunk as in training.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        low_rank : ndarray of shape (n_samples, n_features)
+            L, in X's own units; the members' mean.
+        sparse : ndarray of shape (n_samples, n_features)
+            S = X − L, exactly zero where no member's prox leaves anything.
+        """
+        X = self._validated(X)
+        sparse = self._map(self._member_sparse, X).mean(axis=0) * self.scaler_.scale_
+        return X - sparse, sparse
+
+    def _member_codes(self, rows, workspace):
+        cleaned = self._clip(rows - self._member_sparse(rows, workspace))
+        return self.network_.encode(cleaned, workspace)
+
+    def _member_decode(self, codes):
+        return self.network_.decode(codes)
+
+    @property
+    def _code_size(self):
+        return self.network_.code_size

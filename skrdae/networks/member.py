@@ -1,0 +1,42 @@
+"""What all stacked networks share: parameters with the member axis first, told apart by it."""
+
+from torch import nn
+
+
+class MemberModule(nn.Module):
+    """A network of K members: of every parameter, the first axis tells whose it is.
+
+    What a subclass sets beside parameters must hold for any number of members.
+    """
+
+    @property
+    def n_members(self):
+        """K."""
+        return next(iter(self._parameters.values())).shape[0]
+
+    def select(self, members):
+        """Return a network of some of the members, whose weights are copies.
+
+        Parameters
+        ----------
+        members : LongTensor
+            Their places along the member axis.
+        """
+        other = self.__class__.__new__(self.__class__)
+        nn.Module.__init__(other)
+        for name, value in vars(self).items():
+            if not name.startswith("_") and name != "training":
+                setattr(other, name, value)
+        for name, value in self._parameters.items():
+            other.add(name, value[members])
+        return other
+
+    def assign(self, members, other):
+        """Copy the weights of `other`, a network of as many members, into `members`."""
+        for mine, theirs in zip(self.parameters(), other.parameters(), strict=True):
+            mine[members] = theirs.to(mine.device)
+
+    def add(self, name, value):
+        """Add a parameter, of shape (K, …)."""
+        # The gradients are written to buffers of the optimiser's, not to the parameters.
+        self.register_parameter(name, nn.Parameter(value, requires_grad=False))

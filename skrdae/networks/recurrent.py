@@ -1,0 +1,204 @@
+"""Stacked recurrent autoencoders: LSTM or GRU, a fused kernel for all steps of a layer."""
+
+import math
+
+import torch
+
+from skrdae.networks.member import MemberModule
+from skrdae.networks.products import member_matmul
+
+#: name → gates of a unit.
+CELLS = {"lstm": 4, "gru": 3}
+
+# Windows whose gradient is worked out at once on a CPU: what the steps of so many leave behind for
+# the way back stays in the cache, and is memory that the system need not be asked for anew.
+_TURN_ROWS = 64
+# Parameters of a member start at multiples of this many numbers, because products depend, in their
+# last bits, on how their operands are aligned.
+_ALIGNMENT = 16
+
+
+class MemberRecurrentAutoencoder(MemberModule):
+    """K recurrent encoder-decoders of the same shape side by side.
+
+    The encoder reads a window step by step; the state its last layer ends in is the code. The
+    decoder reads the code once for each step, and a linear layer makes of its states the window.
+
+    Parameters
+    ----------
+    n_features : int
+        Values of a window, step by step, the channels of a step side by side.
+    n_channels : int
+        It divides `n_features`.
+    hidden_layer_sizes : tuple of int
+        Units of the encoder's layers, the last of which is the size of the code. The decoder mirrors
+        them.
+    cell : {"lstm", "gru"}
+    generators : list of K torch.Generator
+        One a member; the initial weights are drawn from them (Glorot uniform; the forget gates of
+        an LSTM start open, with a bias of 1).
+    device : torch.device
+    """
+
+    def __init__(self, n_features, n_channels, hidden_layer_sizes, cell, generators, device):
+        super().__init__()
+        self.cell, self.n_channels = cell, n_channels
+        self.n_steps = n_features // n_channels
+        sizes = list(hidden_layer_sizes)
+        encoder = list(zip([n_channels, *sizes[:-1]], sizes, strict=True))
+        decoder = list(zip([sizes[-1], *sizes[:0:-1]], sizes[::-1], strict=True))
+        self.n_encoder_layers = len(sizes)
+        self.shapes = encoder + decoder  # (inputs, units) of each layer
+        for layer, shape in enumerate(self.shapes):
+            self.add(f"layer_{layer}", _initial(*shape, cell, generators).to(device))
+        readout = [_glorot(g, 1, sizes[0], n_channels) for g in generators]
+        weight = torch.cat(readout).to(device)
+        self.add("readout_weight", weight)
+        self.add("readout_bias", weight.new_zeros(len(generators), 1, n_channels))
+
+    @property
+    def weights(self):
+        """Every parameter, the member axis first."""
+        return list(self._parameters.values())
+
+    # The biases lie with the weights, as cuDNN wants them.
+    biases = ()
+
+    @property
+    def code_size(self):
+        """Units of the code."""
+        return self.shapes[self.n_encoder_layers - 1][1]
+
+    def _layer_weights(self, member, values=None):
+        """Return the weights of each layer of a member, views of its parameters or of `values`."""
+        values = self.weights if values is None else values
+        return [
+            _parts(flat[member], *shape, self.cell)
+            for flat, shape in zip(values, self.shapes, strict=False)
+        ]
+
+    def _run(self, sequence, weights):
+        """Run one layer: (T, n, in) → (T, n, units), and the last state, (n, units)."""
+        units = weights[1].shape[1]
+        start = sequence.new_zeros(1, sequence.shape[1], units)
+        options = True, 1, 0.0, torch.is_grad_enabled(), False, False
+        if self.cell == "lstm":
+            out, last, _ = torch.lstm(sequence, (start, start), weights, *options)
+        else:
+            out, last = torch.gru(sequence, start, weights, *options)
+        return out, last[0]
+
+    def _encode(self, sequence, layers):
+        for weights in layers[: self.n_encoder_layers]:
+            sequence, code = self._run(sequence, weights)
+        return code
+
+    def _decode(self, code, layers):
+        sequence = code.expand(self.n_steps, *code.shape)
+        for weights in layers[self.n_encoder_layers :]:
+            sequence, _ = self._run(sequence, weights)
+        return sequence
+
+    def _sequence(self, rows):
+        """Turn windows, (n, T·c), to a sequence, (T, n, c)."""
+        return rows.unflatten(1, (self.n_steps, self.n_channels)).transpose(0, 1).contiguous()
+
+    def _read_out(self, states, member):
+        """Make values of the decoder's states: (T, n, units) → (T, n, c)."""
+        weight, bias = self.readout_weight[member, None], self.readout_bias[member]
+        flat = states.reshape(1, -1, states.shape[2])
+        return member_matmul(flat, weight)[0].add_(bias).view(*states.shape[:2], -1)
+
+    def forward(self, x, workspace=None):
+        """Return what the members make of windows: (K, n, T·c) → (K, n, T·c)."""
+        return self.decode(self.encode(x))
+
+    def encode(self, x, workspace=None):
+        """Return the codes: (K, n, T·c) → (K, n, units)."""
+        codes = [
+            self._encode(self._sequence(rows), self._layer_weights(k)) for k, rows in enumerate(x)
+        ]
+        return torch.stack(codes)
+
+    def decode(self, code, workspace=None):
+        """Return the windows that codes stand for: (K, n, units) → (K, n, T·c)."""
+        windows = [
+            self._read_out(self._decode(rows, self._layer_weights(k)), k)
+            for k, rows in enumerate(code)
+        ]
+        return torch.stack(windows).transpose(1, 2).flatten(2)
+
+    def error_gradient(self, x, grads, workspace):
+        """Write the gradient of a window's squared error, averaged over the windows.
+
+        Parameters
+        ----------
+        x : Tensor of shape (K, n, T·c)
+            What to reconstruct.
+        grads : tuple of a list of Tensor and an empty one
+            Where the gradients of `weights` are written.
+        workspace : Workspace
+        """
+        for grad in grads[0]:
+            grad.zero_()
+        n_rows = x.shape[1]
+        n_at_once = _TURN_ROWS if x.device.type == "cpu" else n_rows
+        for k in range(self.n_members):
+            layers = self._layer_weights(k)
+            for weights, sums in zip(layers, self._layer_weights(k, grads[0]), strict=True):
+                for i, total in enumerate(sums):
+                    weights[i] = weights[i].detach().requires_grad_()
+                    weights[i].grad = total  # to which backward adds
+            for rows in x[k].split(n_at_once):
+                self._add_gradient(k, rows, layers, grads[0][-2:], 2 / n_rows)
+
+    def _add_gradient(self, member, rows, layers, readout_grads, scale):
+        sequence = self._sequence(rows)
+        with torch.enable_grad():
+            states = self._decode(self._encode(sequence, layers), layers)
+        # The linear layer by hand: its product with few columns is slow both ways.
+        grad = self._read_out(states.detach(), member).sub_(sequence).mul_(scale)
+        flat = grad.view(-1, self.n_channels)
+        readout_grads[0][member].addmm_(states.detach().flatten(0, 1).T, flat)
+        readout_grads[1][member].add_(flat.sum(dim=0))
+        back = flat @ self.readout_weight[member].T
+        torch.autograd.backward(
+            states, back.view_as(states), inputs=[w for weights in layers for w in weights]
+        )
+
+
+def _sizes(n_inputs, units, cell):
+    gates = CELLS[cell] * units
+    return (gates, n_inputs), (gates, units), (gates,), (gates,)
+
+
+def _parts(flat, n_inputs, units, cell):
+    """Return views of one member's layer: weights of inputs and states, and two biases."""
+    parts, start = [], 0
+    for shape in _sizes(n_inputs, units, cell):
+        size = math.prod(shape)
+        parts.append(flat[start : start + size].view(shape))
+        start += size
+    return parts
+
+
+def _initial(n_inputs, units, cell, generators):
+    """Draw the weights of a layer, one after another as cuDNN wants them: (K, numbers)."""
+    n_numbers = sum(math.prod(shape) for shape in _sizes(n_inputs, units, cell))
+    flat = torch.zeros(
+        len(generators), n_numbers + -n_numbers % _ALIGNMENT, dtype=torch.float32, device="cpu"
+    )
+    for row, generator in zip(flat, generators, strict=True):
+        inputs, states, bias, _ = _parts(row, n_inputs, units, cell)
+        inputs.copy_(_glorot(generator, CELLS[cell], units, n_inputs).flatten(0, 1))
+        states.copy_(_glorot(generator, CELLS[cell], units, units).flatten(0, 1))
+        if cell == "lstm":
+            bias[units : 2 * units] = 1.0  # the second of the gates
+    return flat
+
+
+def _glorot(generator, n, a, b):
+    """Draw n matrices of shape (a, b)."""
+    bound = math.sqrt(6 / (a + b))
+    drawn = torch.rand(n, a, b, generator=generator, dtype=torch.float32, device="cpu")
+    return drawn.mul_(2).sub_(1).mul_(bound)
