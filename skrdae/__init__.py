@@ -6,6 +6,7 @@ from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
 from skrdae.detectors.vae import VAEDetector
+from skrdae.detectors.windowed import WindowedDetector
 
 __all__ = [
     "AnoGANDetector",
@@ -14,5 +15,6 @@ __all__ = [
     "RobustDeepAutoencoder",
     "RobustDeepAutoencoderCV",
     "VAEDetector",
+    "WindowedDetector",
 ]
 __version__ = "0.1.0.dev0"

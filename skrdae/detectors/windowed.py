@@ -1,0 +1,377 @@
+"""WindowedDetector: a series in, a score for each time step out."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from pyod.models.base import BaseDetector
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.metrics import roc_auc_score
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from skrdae._validation import check_labels, check_parameters, unchanged_on_failure
+from skrdae.detectors.probability import ProbabilityMixin
+from skrdae.detectors.series import check_series, check_window_size
+from skrdae.preprocessing import Windows, dominant_period, spread_places
+from skrdae.thresholds import labels_threshold, quantile_threshold, thresholder_threshold
+
+
+class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
+    """Find anomalies in time series with any detector, by way of sliding windows.
+
+    The windows of a series are the rows that the detector is fitted to. A step's score is made of
+    those of all windows that cover it. A step is flagged if *every* window that covers it is: one
+    normal window clears all of its steps, so that a single strange step does not have its neighbours
+    flagged for sitting in the same windows.
+
+    Parameters
+    ----------
+    detector : object
+        A detector of this package or of PyOD, for rows of window_size · n_channels values (step by
+        step, the channels of a step side by side). It is cloned. Its `contamination` is the share
+        of the windows that are flagged.
+    window_size : int or "auto", default=144
+        Steps of a window. ``"auto"`` is the dominant period of the series; a series without
+        one is an error.
+    stride : int, default=1
+        Steps from one window to the next. The last one always ends with the series.
+    aggregate : {"mean", "max", "median"}, default="mean"
+        How a step's score is made of those of the windows that cover it.
+    max_windows : int or None, default=512
+        Windows that the detector is fitted to at most, spread evenly over the series; windows that
+        overlap tell little that is new, and a detector that sees every anomaly in a hundred of
+        them learns it. ``None`` takes all. All are scored.
+    trim : float, default=0.05
+        Share of the steps, those that score highest after a first fit, whose windows are left out
+        of the second fit, which is the one that counts (at most half of the windows are left out,
+        though). 0 fits once.
+    on_gap : {"raise", "split"}, default="raise"
+        What to do if the index of a DataFrame leaves out steps. ``"split"`` lets no window reach
+        over a gap; steps between gaps closer than a window are then covered by none.
+
+    Attributes
+    ----------
+    detector_ : object
+        The fitted clone.
+    window_size_ : int
+    decision_scores_ : ndarray of shape (n_timesteps,)
+        Scores of the training series (of a list of series, one after another), the higher the more
+        anomalous; NaN for steps that no window covers.
+    labels_ : ndarray of shape (n_timesteps,)
+        1 for the steps that are flagged, 0 for the others.
+    window_scores_ : ndarray of shape (n_windows,)
+        The detector's scores of the windows.
+    window_threshold_ : float or None
+        Windows that score above are flagged. None where the detector lets members vote
+        (``contamination="auto"``).
+    threshold_ : float
+        The threshold for ``decision_scores_`` that comes closest to the labels.
+    classes_ : ndarray of shape (2,)
+        0 and 1, what the columns of ``predict_proba`` stand for.
+    n_features_in_ : int
+        Channels.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X has names that are all strings.
+
+    Notes
+    -----
+    Windows are views of the series; a few thousand at a time are copied while they are scored. So
+    memory does not grow with the window.
+
+    Two million steps take no other code than two thousand; only ``max_windows=None`` hands the
+    detector all windows at once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrdae import RobustDeepAutoencoder, WindowedDetector
+    >>> rng = np.random.default_rng(0)
+    >>> series = np.sin(np.arange(1000) / 4) + 0.1 * rng.normal(size=1000)
+    >>> series[600] += 4  # a spike
+    >>> detector = WindowedDetector(RobustDeepAutoencoder(random_state=0), window_size="auto")
+    >>> detector.fit(series).window_size_
+    25
+    >>> int(detector.decision_scores_.argmax())
+    600
+    """
+
+    _parameter_constraints = {
+        "detector": [BaseDetector],
+        "window_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "stride": [Interval(Integral, 1, None, closed="left")],
+        "aggregate": [StrOptions({"mean", "max", "median"})],
+        "max_windows": [Interval(Integral, 1, None, closed="left"), None],
+        "trim": [Interval(Real, 0, 0.5, closed="both")],
+        "on_gap": [StrOptions({"raise", "split"})],
+    }
+    _boolean_parameters = ()
+
+    # PyOD's base class overrides these with versions that fail scikit-learn's checks.
+    get_params = BaseEstimator.get_params
+    set_params = BaseEstimator.set_params
+    __repr__ = BaseEstimator.__repr__
+    _get_param_names = classmethod(BaseEstimator._get_param_names.__func__)
+
+    def __init__(
+        self,
+        detector,
+        *,
+        window_size=144,
+        stride=1,
+        aggregate="mean",
+        max_windows=512,
+        trim=0.05,
+        on_gap="raise",
+    ):
+        self.detector = detector
+        self.window_size = window_size
+        self.stride = stride
+        self.aggregate = aggregate
+        self.max_windows = max_windows
+        self.trim = trim
+        self.on_gap = on_gap
+
+    @property
+    def contamination(self):
+        """The detector's: the share of the windows that are flagged."""
+        return self.detector.contamination
+
+    # ------------------------------------------------------------------------------ fitting
+
+    def fit(self, X, y=None):
+        """Fit a clone of the detector to the windows of a series.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
+            A list of arrays or frames is one of several series; no window holds steps of two. The
+            steps of a frame with time stamps have to follow each other at even distances, see
+            `on_gap`.
+        y : Ignored
+            Not used; present by scikit-learn's convention.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or X is not as it should be. The estimator is then as it was before.
+        """
+        with unchanged_on_failure(self):
+            self._fit(X)
+        return self
+
+    def _fit(self, X):
+        check_parameters(self)
+        for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
+            delattr(self, name)  # what an earlier fit found
+        series, lengths = check_series(self, X, reset=True, on_gap=self.on_gap)
+        self._check_channels()
+        self.window_size_ = self._find_window_size(series, lengths)
+        windows = Windows(series, lengths, self.window_size_, self.stride)
+        self._classes = 2  # PyOD's number of predict_proba's columns
+        self.classes_ = np.array([0, 1])
+        self._aggregate, self._by_windows = self.aggregate, True
+
+        everything = np.arange(len(windows))
+        scores = self._fit_detector(windows, everything)
+        if self.trim > 0:
+            steps = windows.combine(scores, self.aggregate)
+            high = steps > np.nanquantile(steps, 1 - self.trim)
+            held = windows.count(high)
+            kept = np.flatnonzero(held <= np.median(held))
+            if len(kept) < len(windows):
+                scores = self._fit_detector(windows, kept)
+        self.window_scores_ = scores
+        self.decision_scores_ = windows.combine(scores, self.aggregate)
+        self._set_threshold(windows)
+        n_uncovered = int(np.isnan(self.decision_scores_).sum())
+        if n_uncovered:
+            warnings.warn(
+                f"No window covers {n_uncovered} of {len(self.decision_scores_)} steps; their "
+                "score is NaN and their label 0. (A stride above window_size leaves steps out, and "
+                "so do gaps that lie closer to each other than a window.)",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _check_channels(self):
+        expected = getattr(self.detector, "n_channels", None)
+        if expected is not None and expected != self.n_features_in_:
+            raise ValueError(
+                f"X has {self.n_features_in_} channels, but the detector's n_channels is "
+                f"{expected!r}: set n_channels={self.n_features_in_}."
+            )
+
+    def _find_window_size(self, series, lengths):
+        size = self.window_size
+        if isinstance(size, str):
+            longest = int(np.argmax(lengths))
+            first = sum(lengths[:longest])
+            size = dominant_period(series[first : first + lengths[longest]])
+            if size is None:
+                raise ValueError(
+                    "window_size='auto' found no period in X: pass a number of steps, as many as an "
+                    "anomaly needs to show."
+                )
+        check_window_size(size, lengths)
+        return int(size)
+
+    def _fit_detector(self, windows, places):
+        """Fit a clone to some windows; return the scores of all."""
+        n_wanted = len(places) if self.max_windows is None else self.max_windows
+        chosen = places[spread_places(len(places), n_wanted)]
+        self.detector_ = clone(self.detector)
+        # What fit returns is not used: with some of PyOD's it is None.
+        self.detector_.fit(windows.rows(chosen))
+        if len(chosen) == len(windows):
+            # Not the same with detectors that leave a row out when they look at its neighbours.
+            return np.asarray(self.detector_.decision_scores_, np.float64).ravel()
+        return self._window_scores(windows)
+
+    def _window_scores(self, windows):
+        scores = np.empty(len(windows))
+        for block in windows.blocks():
+            scores[block] = np.ravel(self.detector_.decision_function(windows.rows(block)))
+        if not np.isfinite(scores).all():
+            raise ValueError(f"{self.detector!r} gave scores that are not finite.")
+        return scores
+
+    def _set_threshold(self, windows):
+        scores, contamination = self.window_scores_, self.detector.contamination
+        self.window_threshold_ = None
+        if isinstance(contamination, Real):
+            self.window_threshold_ = quantile_threshold(scores, contamination)
+        elif not isinstance(contamination, str):
+            self.thresholder_, self.window_threshold_ = thresholder_threshold(contamination, scores)
+        windows.scores = scores
+        self.labels_ = self._window_labels(windows)
+        covered = ~np.isnan(self.decision_scores_)
+        found = self.decision_scores_[covered]
+        self.threshold_ = labels_threshold(found, self.labels_[covered])
+        self._mu, self._sigma = float(found.mean()), float(found.std())
+        self._share = float(self.labels_.mean())
+
+    # ------------------------------------------------------------------------------ scoring
+
+    def _validated(self, X):
+        check_is_fitted(self)
+        series, lengths = check_series(self, X, reset=False, on_gap=self.on_gap)
+        check_window_size(self.window_size_, lengths)
+        return Windows(series, lengths, self.window_size_, self.stride)
+
+    def _score(self, windows):
+        windows.scores = self._window_scores(windows)
+        return windows.combine(windows.scores, self._aggregate)
+
+    def _labels_of(self, windows, scores):
+        if not self._by_windows:  # the threshold was set from outside
+            return (scores > self.threshold_).astype(int)
+        return self._window_labels(windows)
+
+    def _window_labels(self, windows):
+        """Flag the steps of which every window is flagged."""
+        if self.window_threshold_ is not None:
+            flagged = windows.scores > self.window_threshold_
+        else:
+            votes = [self.detector_.predict(windows.rows(block)) for block in windows.blocks()]
+            flagged = np.concatenate(votes) == 1
+        normal = windows.combine(~flagged, "max")  # NaN where there is no window, so not flagged
+        return (normal == 0).astype(int)
+
+    def _flag_above_threshold(self):
+        """Let ``threshold_``, set from outside, decide from now on."""
+        self._by_windows = False
+        vars(self).pop("thresholder_", None)
+        self._share = float(self.labels_.mean())
+
+    def decision_function(self, X):
+        """Return the anomaly score of each step, the higher the more anomalous.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
+            At least as long as a window.
+
+        Returns
+        -------
+        ndarray of shape (n_timesteps,), float64
+            Of several series, one after another. NaN for steps that no window covers.
+        """
+        return self._score(self._validated(X))
+
+    def score_new(self, X):
+        """Return the score of the newest step alone.
+
+        For data that arrive step by step: it looks at the last window only, and costs no more than
+        scoring one row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,)
+            The series so far, or its end: at least the last `window_size_` steps, oldest first.
+
+        Returns
+        -------
+        float
+            What ``decision_function`` gives for the last step of X, to the last bit if the
+            detector's scores do not depend on the rows scored together. When more steps have
+            come, the windows that hold them count as well, and the score of this step changes.
+        """
+        check_is_fitted(self)
+        newest = X if isinstance(X, list | tuple) else X[-self.window_size_ :]
+        series, lengths = check_series(self, newest, reset=False, on_gap=self.on_gap)
+        check_window_size(self.window_size_, lengths[-1:])
+        windows = Windows(series[-self.window_size_ :], [self.window_size_], self.window_size_)
+        return float(self._window_scores(windows)[0])
+
+    def predict(self, X, return_confidence=False):
+        """Return 1 for the steps found anomalous and 0 for the others.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
+        return_confidence : bool, default=False
+            Also return :meth:`predict_confidence`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_timesteps,), int
+        confidence : ndarray of shape (n_timesteps,)
+            Only with ``return_confidence=True``.
+        """
+        windows = self._validated(X)
+        scores = self._score(windows)
+        labels = self._labels_of(windows, scores)
+        return (labels, self._confidence(scores, labels)) if return_confidence else labels
+
+    def fit_predict(self, X, y=None):
+        """Fit, and return the labels of the training series (``labels_``)."""
+        return self.fit(X, y).labels_
+
+    def score(self, X, y):
+        """Return the area under the ROC curve of the scores, over the steps that have one.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
+        y : array-like of shape (n_timesteps,)
+            1 for anomalous steps, 0 for the others.
+
+        Returns
+        -------
+        float
+        """
+        scores, y = self.decision_function(X), check_labels(y)
+        check_consistent_length(scores, y)
+        covered = ~np.isnan(scores)
+        return float(roc_auc_score(y[covered], scores[covered]))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        # PyOD's labels 0 and 1 are not the −1 and +1 of scikit-learn's outlier detectors.
+        tags.estimator_type = None
+        return tags
