@@ -5,12 +5,132 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skrdae._validation import check_layer_sizes
+from skrdae._validation import check_data, check_layer_sizes
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.networks.recurrent import CELLS, MemberRecurrentAutoencoder
 
 
 class LSTMRobustAutoencoder(BaseRobustAutoencoder):
+    """Robust recurrent autoencoder for windows of time series: X = L + S.
+
+    An encoder of LSTM or GRU layers reads a window step by step; the state it ends in is the code. A
+    decoder reads the code at every step, and a linear layer makes of its states the window. It is
+    trained as :class:`RobustDeepAutoencoder` is: on L = X − S, by turns with the prox of
+    X − D(E(L)). What the network cannot explain by more than λ moves to S, and so stops teaching
+    it. A *larger* λ finds *fewer* anomalies; ``lam=inf`` is the plain LSTM autoencoder.
+
+    Rows are windows. For a series, with a score for each time step, wrap it in
+    :class:`WindowedDetector`.
+
+    Parameters
+    ----------
+    lam : float or "auto", default="auto"
+        λ ≥ 0, the threshold of the prox, in units of the scaled data. ``"auto"`` sets it anew in
+        each iteration so that a share `contamination` of the groups of `penalty` has a non-zero
+        S; the value reached is ``lam_``. With several members their shares lie between half and
+        twice that.
+    cell : {"lstm", "gru"}, default="lstm"
+        On a CPU the LSTM is trained several times as fast.
+    n_channels : int, default=1
+        Values of a time step. A row holds them step by step, the channels of a step side by side,
+        so that it divides the length of a row.
+    penalty : {"l21", "l1", "l21_features"}, default="l21"
+        Ω. ``"l21"`` sums the norms of rows (whole windows are anomalous), ``"l1"`` absolute values
+        (single readings), ``"l21_features"`` the norms of columns. A column is one channel at one
+        place in the window, over all windows: it suits windows cut at fixed times, a day each say,
+        where a column is an hour of the day; in sliding windows every reading passes through all
+        of them.
+    hidden_layer_sizes : sequence of int, default=(32, 16)
+        Units of the encoder's layers; the last is the size of the code. The decoder mirrors them.
+    max_iter : int, default=10
+        Outer iterations, each `n_epochs` of training and a prox.
+    n_epochs : int, default=1
+        Passes over the data within an outer iteration.
+    batch_size : int or "auto", default="auto"
+        Windows a gradient step, at most: they are dealt out evenly. ``"auto"`` is a 24th of the
+        windows a member is trained on, but from 32 to 256.
+    lr : float, default=3e-3
+        Learning rate of Adam.
+    tol : float or None, default=None
+        Stop when, relative to ‖X‖_F, what neither L nor S explains, or the change of
+        D(E(L)) + S in an iteration, is below `tol`; a ``ConvergenceWarning`` says when `max_iter`
+        came first. ``None`` makes `max_iter` iterations.
+    n_estimators : int, default=1
+        Members of the ensemble; they differ in seed, rows and λ. Scores are brought to one scale
+        and averaged. Training takes as many times as long.
+    max_samples : int, float or "auto", default=1.0
+        Windows each member is trained on, drawn without replacement: a number, a share, or
+        ``"auto"`` for min(256, n_samples).
+    scaler : {"robust", "standard", "minmax"} or None, default="robust"
+        Scaling of the columns inside the detector, see
+        :class:`~skrdae.preprocessing.ColumnScaler`.
+    contamination : float, "auto" or pythresh object, default=0.1
+        What the threshold is made from, as in :class:`RobustDeepAutoencoder`: a share in (0, 0.5]
+        of the training windows; ``"auto"``, whatever the prox leaves non-zero; or an object of
+        pythresh, of which a copy is fitted.
+    store_decomposition : bool, default=False
+        Keep the decomposition of the training data in ``low_rank_`` and ``sparse_``.
+    device : str or torch.device, default="auto"
+        ``"auto"`` is CUDA, then MPS, then the CPU, whichever is there first.
+    random_state : int, RandomState instance or None, default=None
+        Initial weights, order of the windows and the members' samples. Global random state is
+        neither read nor changed; ``None`` takes fresh entropy.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    decision_scores_ : ndarray of shape (n_samples,)
+        Scores of the training windows, in units of a residual of the scaled data.
+    threshold_ : float
+        Windows that score above are flagged.
+    labels_ : ndarray of shape (n_samples,)
+        1 for the training windows that are flagged, 0 for the others.
+    lam_ : float, or ndarray of shape (n_estimators,) with several members
+        λ at the last iteration.
+    n_iter_ : int
+        Outer iterations made.
+    history_ : list of dict
+        An outer iteration each; see :class:`~skrdae.training.history.IterationRecord`.
+    network_ : MemberRecurrentAutoencoder
+        The trained networks; their weights have the member axis first.
+    scaler_ : ColumnScaler
+    device_ : torch.device
+    thresholder_ : object
+        The fitted copy, where `contamination` is a pythresh object.
+    low_rank_, sparse_ : ndarray
+        ``decompose`` of the training data, with ``store_decomposition=True``.
+    classes_ : ndarray of shape (2,)
+        0 and 1, what the columns of ``predict_proba`` stand for.
+    n_features_in_ : int
+        Values of a window: steps × channels.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X has names that are all strings.
+
+    Notes
+    -----
+    Every method takes windows as rows, (n_samples, n_steps · n_channels), or as an array of shape
+    (n_samples, n_steps, n_channels).
+
+    References
+    ----------
+    P. Malhotra et al., LSTM-based Encoder-Decoder for Multi-sensor Anomaly Detection, 2016 (the
+    network); C. Zhou and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD
+    2017 (the decomposition).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrdae import LSTMRobustAutoencoder
+    >>> rng = np.random.default_rng(0)
+    >>> phase = rng.uniform(0, 2 * np.pi, size=(200, 1))
+    >>> X = np.sin(phase + np.arange(20) / 3) + 0.05 * rng.normal(size=(200, 20))
+    >>> X[7] = rng.permutation(X[7])  # the same values in another order
+    >>> detector = LSTMRobustAutoencoder(random_state=0).fit(X)
+    >>> int(detector.decision_scores_.argmax())
+    7
+    """
+
     _parameter_constraints = {
         **BaseRobustAutoencoder._parameter_constraints,
         "cell": [StrOptions(set(CELLS))],
@@ -25,10 +145,10 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         n_channels=1,
         penalty="l21",
         hidden_layer_sizes=(32, 16),
-        max_iter=4,
+        max_iter=10,
         n_epochs=1,
         batch_size="auto",
-        lr=1e-3,
+        lr=3e-3,
         tol=None,
         n_estimators=1,
         max_samples=1.0,
@@ -70,3 +190,67 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         return MemberRecurrentAutoencoder(
             n_features, int(self.n_channels), sizes, self.cell, generators, self.device_
         )
+
+    def _check_data(self, X, *, reset):
+        n_channels = int(self.n_channels) if reset else self.network_.n_channels
+        if _ndim(X) == 3:
+            X = np.asarray(X)
+            if X.shape[2] != n_channels:
+                raise ValueError(
+                    f"X has {X.shape[2]} channels, its last axis, but n_channels is {n_channels}."
+                )
+            X = X.reshape(len(X), -1)
+        X = check_data(self, X, reset=reset)
+        if X.shape[1] % n_channels:
+            raise ValueError(
+                f"X has {X.shape[1]} values a row, which n_channels={n_channels} does not divide. "
+                "A row holds all channels of a window, step by step."
+            )
+        return X
+
+    def decompose(self, X):
+        """Split windows into what the network explains and what is sparse, X = L + S.
+
+        As :meth:`RobustDeepAutoencoder.decompose`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_steps · n_channels) or (n_samples, n_steps, n_channels)
+
+        Returns
+        -------
+        low_rank : ndarray of the shape of X
+            L, in X's own units; the members' mean.
+        sparse : ndarray of the shape of X
+            S = X − L, exactly zero where no member's prox leaves anything.
+        """
+        parts = super().decompose(X)
+        return tuple(map(self._by_step, parts)) if _ndim(X) == 3 else parts
+
+    def explain(self, X):
+        """Return the share of each reading in each window's score.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_steps · n_channels) or (n_samples, n_steps, n_channels)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_steps, n_channels), float64
+            Not negative. The shares of a window add up to its ``decision_function``, within the
+            rounding of single precision.
+        """
+        return self._by_step(super().explain(X))
+
+    def _by_step(self, rows):
+        return rows.reshape(len(rows), -1, self.network_.n_channels)
+
+
+def _ndim(X):
+    """Return how many axes X has, whether an array or nested lists."""
+    if hasattr(X, "ndim"):
+        return X.ndim
+    depth = 0
+    while isinstance(X, list | tuple) and len(X):
+        depth, X = depth + 1, X[0]
+    return depth + getattr(X, "ndim", 0)

@@ -10,9 +10,9 @@ from skrdae.networks.products import member_matmul
 #: name → gates of a unit.
 CELLS = {"lstm": 4, "gru": 3}
 
-# Windows whose gradient is worked out at once on a CPU: what the steps of so many leave behind for
-# the way back stays in the cache, and is memory that the system need not be asked for anew.
-_TURN_ROWS = 64
+# Windows whose gradient is worked out at once on a CPU. What the steps of an LSTM leave behind for the
+# way back then stays in the cache; a GRU's kernel takes so long to be called that many are better.
+_TURN_ROWS = {"lstm": 64, "gru": 256}
 # Parameters of a member start at multiples of this many numbers, because products depend, in their
 # last bits, on how their operands are aligned.
 _ALIGNMENT = 16
@@ -142,7 +142,7 @@ class MemberRecurrentAutoencoder(MemberModule):
         for grad in grads[0]:
             grad.zero_()
         n_rows = x.shape[1]
-        n_at_once = _TURN_ROWS if x.device.type == "cpu" else n_rows
+        n_at_once = _TURN_ROWS[self.cell] if x.device.type == "cpu" else n_rows
         for k in range(self.n_members):
             layers = self._layer_weights(k)
             for weights, sums in zip(layers, self._layer_weights(k, grads[0]), strict=True):
