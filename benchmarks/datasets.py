@@ -1,9 +1,11 @@
 """Data for the benchmarks: from a folder, or fetched from where they are published."""
 
+import json
 import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from sklearn.datasets import fetch_openml
 from sklearn.preprocessing import StandardScaler
 
@@ -114,3 +116,37 @@ def _stratified(X, y, n_rows):
     )
     rng.shuffle(rows)
     return X[rows], y[rows]
+
+
+def load_nab(data_dir):
+    """Yield the series of the Numenta Anomaly Benchmark, without time stamps that come twice.
+
+    Parameters
+    ----------
+    data_dir : path
+        Holds ``nab/``: some of the CSV files of the folder ``data`` of
+        https://github.com/numenta/NAB, and ``windows.json``, of ``labels/combined_windows.json``
+        the entries of those files.
+
+    Yields
+    ------
+    name : str
+    series : DataFrame of shape (n_timesteps, 1)
+        Indexed by time.
+    y : ndarray of shape (n_timesteps,)
+        1 for the steps within a labelled window.
+    """
+    if data_dir is None:
+        raise SystemExit(
+            "NAB has to be fetched by hand: copy CSV files of data/ and, as windows.json, "
+            "labels/combined_windows.json from https://github.com/numenta/NAB to DIR/nab and pass "
+            "--data-dir DIR."
+        )
+    folder = Path(data_dir) / "nab"
+    for file, windows in json.loads((folder / "windows.json").read_text()).items():
+        path = folder / Path(file).name
+        if path.exists():
+            series = pd.read_csv(path, parse_dates=["timestamp"], index_col="timestamp")
+            series = series[~series.index.duplicated()]
+            labelled = [(series.index >= a) & (series.index <= b) for a, b in windows]
+            yield path.stem, series, np.any(labelled, axis=0).astype(int)

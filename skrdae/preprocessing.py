@@ -168,7 +168,7 @@ class Windows:
     """
 
     def __init__(self, series, lengths, size, stride=1):
-        self.series, self.size = series, size
+        self.series, self.size, self.stride = series, size, stride
         self.n_steps, n_channels = series.shape
         starts, first = [], 0
         for length in lengths:
@@ -224,7 +224,9 @@ class Windows:
         steps = np.arange(self.n_steps)
         first = np.searchsorted(self.starts, steps - self.size, side="right")
         counts = np.searchsorted(self.starts, steps, side="right") - first
-        most = max(1, int(counts.max(initial=0)))
+        # Not the most there are here, so that sums do not depend on the rest of the series. One
+        # more for the window that ends a stretch.
+        most = -(-self.size // self.stride) + 1
         places = np.arange(most)
         combined = np.full(self.n_steps, np.nan)
         rows = max(1, _PIECE // most)
@@ -256,8 +258,8 @@ class Windows:
 def spread_places(n, n_wanted):
     """Return places among n, in order, spread evenly at any scale but never at a constant step.
 
-    A constant step could fall in with the period of a series, and then see one phase of it only. The
-    multiples of the golden section, modulo one, keep clear of every period.
+    A constant step could fall in with the period of a series, and then see one phase of it only.
+    The multiples of the golden section, modulo one, keep clear of every period.
 
     Parameters
     ----------

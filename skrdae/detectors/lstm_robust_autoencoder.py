@@ -13,8 +13,8 @@ from skrdae.networks.recurrent import CELLS, MemberRecurrentAutoencoder
 class LSTMRobustAutoencoder(BaseRobustAutoencoder):
     """Robust recurrent autoencoder for windows of time series: X = L + S.
 
-    An encoder of LSTM or GRU layers reads a window step by step; the state it ends in is the code. A
-    decoder reads the code at every step, and a linear layer makes of its states the window. It is
+    An encoder of LSTM or GRU layers reads a window step by step; the state it ends in is the code.
+    A decoder reads the code at every step, and a linear layer makes of its states the window. It is
     trained as :class:`RobustDeepAutoencoder` is: on L = X − S, by turns with the prox of
     X − D(E(L)). What the network cannot explain by more than λ moves to S, and so stops teaching
     it. A *larger* λ finds *fewer* anomalies; ``lam=inf`` is the plain LSTM autoencoder.
@@ -215,7 +215,8 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_steps · n_channels) or (n_samples, n_steps, n_channels)
+        X : array-like of shape (n_samples, n_steps · n_channels)
+            Or (n_samples, n_steps, n_channels).
 
         Returns
         -------
@@ -232,7 +233,8 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_steps · n_channels) or (n_samples, n_steps, n_channels)
+        X : array-like of shape (n_samples, n_steps · n_channels)
+            Or (n_samples, n_steps, n_channels).
 
         Returns
         -------

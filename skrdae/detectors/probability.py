@@ -13,7 +13,7 @@ class ProbabilityMixin:
     """PyOD's methods upon scores, without its loops and divisions by zero.
 
     The detector supplies ``_validated``, ``_score``, ``_labels_of`` and, once fitted,
-    ``decision_scores_``, ``_mu``, ``_sigma`` and ``_share``.
+    ``decision_scores_``, ``_mu``, ``_sigma`` and ``_share``. What has no score, NaN, gets NaN.
     """
 
     def predict_proba(self, X, method="linear", return_confidence=False):
@@ -40,15 +40,15 @@ class ProbabilityMixin:
         X = self._validated(X)
         scores = self._score(X)
         if method == "linear":
-            origin = self.decision_scores_.min()
-            width = self.decision_scores_.max() - origin
+            origin = np.nanmin(self.decision_scores_)
+            width = np.nanmax(self.decision_scores_) - origin
         else:
             origin, width = self._mu, self._sigma * np.sqrt(2)
         if width > 0:
             anomalous = (scores - origin) / width
             anomalous = (erf(anomalous) if method == "unify" else anomalous).clip(0, 1)
         else:  # all training scores are equal: whatever exceeds them is new
-            anomalous = (scores > origin).astype(float)
+            anomalous = np.where(np.isnan(scores), np.nan, scores > origin)
         probabilities = np.column_stack([1 - anomalous, anomalous])
         if return_confidence:
             return probabilities, self._confidence(scores, self._labels_of(X, scores))
@@ -76,13 +76,15 @@ class ProbabilityMixin:
         return self._confidence(scores, self._labels_of(X, scores))
 
     def _confidence(self, scores, labels):
-        n = len(self.decision_scores_)
-        below = np.searchsorted(np.sort(self.decision_scores_), scores, side="right")
+        known = np.sort(self.decision_scores_[~np.isnan(self.decision_scores_)])
+        n = len(known)
+        below = np.searchsorted(known, scores, side="right")
         posterior = (1 + below) / (2 + n)
         # Rounded down as PyOD does it, but not below a whole number of flagged rows.
         n_expected = int(n * self._share + 1e-9)
         flagged = 1 - binom.cdf(n - n_expected, n, posterior)
-        return np.where(labels == 1, flagged, 1 - flagged)
+        confidence = np.where(labels == 1, flagged, 1 - flagged)
+        return np.where(np.isnan(scores), np.nan, confidence)
 
     def predict_with_rejection(
         self, X, T=32, return_stats=False, delta=0.1, c_fp=1, c_fn=1, c_r=None

@@ -22,8 +22,8 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
 
     The windows of a series are the rows that the detector is fitted to. A step's score is made of
     those of all windows that cover it. A step is flagged if *every* window that covers it is: one
-    normal window clears all of its steps, so that a single strange step does not have its neighbours
-    flagged for sitting in the same windows.
+    normal window clears all of its steps, so that a single strange step does not have its
+    neighbours flagged for sitting in the same windows.
 
     Parameters
     ----------
@@ -174,7 +174,9 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         windows = Windows(series, lengths, self.window_size_, self.stride)
         self._classes = 2  # PyOD's number of predict_proba's columns
         self.classes_ = np.array([0, 1])
-        self._aggregate, self._by_windows = self.aggregate, True
+        # What scoring needs, as it was in this fit.
+        self._stride, self._aggregate, self._on_gap = self.stride, self.aggregate, self.on_gap
+        self._by_windows = True
 
         everything = np.arange(len(windows))
         scores = self._fit_detector(windows, everything)
@@ -214,8 +216,8 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
             size = dominant_period(series[first : first + lengths[longest]])
             if size is None:
                 raise ValueError(
-                    "window_size='auto' found no period in X: pass a number of steps, as many as an "
-                    "anomaly needs to show."
+                    "window_size='auto' found no period in X: pass a number of steps, as many as "
+                    "an anomaly needs to show."
                 )
         check_window_size(size, lengths)
         return int(size)
@@ -259,9 +261,9 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
 
     def _validated(self, X):
         check_is_fitted(self)
-        series, lengths = check_series(self, X, reset=False, on_gap=self.on_gap)
+        series, lengths = check_series(self, X, reset=False, on_gap=self._on_gap)
         check_window_size(self.window_size_, lengths)
-        return Windows(series, lengths, self.window_size_, self.stride)
+        return Windows(series, lengths, self.window_size_, self._stride)
 
     def _score(self, windows):
         windows.scores = self._window_scores(windows)
@@ -323,7 +325,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         """
         check_is_fitted(self)
         newest = X if isinstance(X, list | tuple) else X[-self.window_size_ :]
-        series, lengths = check_series(self, newest, reset=False, on_gap=self.on_gap)
+        series, lengths = check_series(self, newest, reset=False, on_gap=self._on_gap)
         check_window_size(self.window_size_, lengths[-1:])
         windows = Windows(series[-self.window_size_ :], [self.window_size_], self.window_size_)
         return float(self._window_scores(windows)[0])

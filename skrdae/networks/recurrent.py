@@ -10,8 +10,8 @@ from skrdae.networks.products import member_matmul
 #: name → gates of a unit.
 CELLS = {"lstm": 4, "gru": 3}
 
-# Windows whose gradient is worked out at once on a CPU. What the steps of an LSTM leave behind for the
-# way back then stays in the cache; a GRU's kernel takes so long to be called that many are better.
+# Windows whose gradient is worked out at once on a CPU. What the steps of an LSTM leave behind for
+# the way back then stays in the cache; a GRU's kernel takes so long to call that many are better.
 _TURN_ROWS = {"lstm": 64, "gru": 256}
 # Parameters of a member start at multiples of this many numbers, because products depend, in their
 # last bits, on how their operands are aligned.
@@ -31,8 +31,8 @@ class MemberRecurrentAutoencoder(MemberModule):
     n_channels : int
         It divides `n_features`.
     hidden_layer_sizes : tuple of int
-        Units of the encoder's layers, the last of which is the size of the code. The decoder mirrors
-        them.
+        Units of the encoder's layers, the last of which is the size of the code. The decoder
+        mirrors them.
     cell : {"lstm", "gru"}
     generators : list of K torch.Generator
         One a member; the initial weights are drawn from them (Glorot uniform; the forget gates of

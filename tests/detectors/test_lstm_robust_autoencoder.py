@@ -1,6 +1,3 @@
-import numpy as np
-import pytest
-import torch
 from detector_contract import DetectorContract
 
 from skrdae import LSTMRobustAutoencoder
