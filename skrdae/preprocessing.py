@@ -221,6 +221,9 @@ class Windows:
         ndarray of shape (n_timesteps,)
             NaN where no window covers a step.
         """
+        combined = np.full(self.n_steps, np.nan)
+        if not len(self):
+            return combined
         steps = np.arange(self.n_steps)
         first = np.searchsorted(self.starts, steps - self.size, side="right")
         counts = np.searchsorted(self.starts, steps, side="right") - first
@@ -228,7 +231,6 @@ class Windows:
         # more for the window that ends a stretch.
         most = -(-self.size // self.stride) + 1
         places = np.arange(most)
-        combined = np.full(self.n_steps, np.nan)
         rows = max(1, _PIECE // most)
         for start in range(0, self.n_steps, rows):
             part = slice(start, start + rows)
@@ -241,7 +243,7 @@ class Windows:
             elif how == "max":
                 made = np.where(covers, found, -np.inf).max(axis=1)
             else:
-                found = np.sort(np.where(covers, found, np.inf), axis=1)
+                found = np.sort(np.where(covers | (count == 0), found, np.inf), axis=1)
                 middle = np.maximum(count - 1, 0)
                 lower = np.take_along_axis(found, middle // 2, axis=1)[:, 0]
                 upper = np.take_along_axis(found, (middle + 1) // 2, axis=1)[:, 0]
@@ -256,10 +258,10 @@ class Windows:
 
 
 def spread_places(n, n_wanted):
-    """Return places among n, in order, spread evenly at any scale but never at a constant step.
+    """Return places among n, in order, spread evenly but not at a constant step.
 
     A constant step could fall in with the period of a series, and then see one phase of it only.
-    The multiples of the golden section, modulo one, keep clear of every period.
+    Here each of as many equal parts of the range gives one place at random, but always the same.
 
     Parameters
     ----------
@@ -274,12 +276,12 @@ def spread_places(n, n_wanted):
     --------
     >>> from skrdae.preprocessing import spread_places
     >>> spread_places(100, 5).tolist()
-    [0, 23, 47, 61, 85]
+    [12, 25, 40, 60, 96]
     """
     if n_wanted >= n:
         return np.arange(n)
-    golden = (np.sqrt(5) - 1) / 2
-    return np.unique((np.arange(n_wanted) * golden % 1 * n).astype(np.intp))
+    places = np.arange(n_wanted) + np.random.default_rng(0).random(n_wanted)
+    return np.unique((places * (n / n_wanted)).astype(np.intp))
 
 
 def dominant_period(series):

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
-from skrdae.preprocessing import SCALERS, ColumnScaler
+from skrdae.preprocessing import (
+    SCALERS,
+    ColumnScaler,
+    Windows,
+    dominant_period,
+    spread_places,
+)
 
 
 @pytest.mark.parametrize(
@@ -68,3 +74,89 @@ def test_unscaled_data_that_a_network_cannot_take_are_refused():
     with pytest.raises(ValueError, match="scaler"):
         ColumnScaler(None).fit(np.array([[1e7], [0.0]]))
     assert ColumnScaler(None).fit(np.array([[500.0]])).bound_ == 5000
+
+
+# ------------------------------------------------------------------------------- windows
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+@pytest.mark.parametrize("stride", [1, 2, 5, 13])
+def test_windows_are_those_of_the_stretches(n_channels, stride):
+    series = np.arange(60.0 * n_channels).reshape(60, n_channels)
+    lengths = [25, 4, 9, 22]
+    windows = Windows(series, lengths, 9, stride)
+    expected, first = [], 0
+    for length in lengths:
+        last = length - 9
+        if last >= 0:
+            starts = sorted({*range(0, last + 1, stride), last})
+            expected += [series[first + s : first + s + 9].ravel() for s in starts]
+        first += length
+    assert len(windows) == len(expected)
+    assert np.array_equal(windows.rows(slice(None)), expected)
+    assert np.array_equal(windows.rows(np.array([3, 0])), np.array(expected)[[3, 0]])
+    assert sum(len(windows.rows(block)) for block in windows.blocks()) == len(expected)
+    marked = np.arange(60) % 7 == 0
+    held = [marked[s : s + 9].sum() for s in windows.starts]
+    assert np.array_equal(windows.count(marked), held)
+
+
+def test_evenly_spaced_windows_are_views_that_cannot_be_written_to():
+    series = np.arange(1000.0)[:, None]
+    for stride in (1, 5):
+        rows = Windows(series, [1000], 20, stride).rows(slice(None))
+        assert np.shares_memory(rows, series)
+        with pytest.raises(ValueError, match="read-only"):
+            rows[0, 0] = 1
+
+
+@pytest.mark.parametrize("how", ["mean", "max", "median"])
+@pytest.mark.parametrize("seed", range(30))
+def test_combine_is_over_the_windows_that_cover_a_step(how, seed):
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, 30, rng.integers(1, 4)).tolist()
+    size, stride = int(rng.integers(1, 9)), int(rng.integers(1, 13))
+    n = sum(lengths)
+    windows = Windows(np.zeros((n, 1)), lengths, size, stride)
+    values = rng.normal(size=len(windows))
+    found = windows.combine(values, how)
+    for step in range(n):
+        mine = values[(windows.starts <= step) & (step < windows.starts + size)]
+        if len(mine):
+            assert found[step] == pytest.approx(getattr(np, how)(mine), abs=1e-12)
+            if len(mine) == 1:
+                assert found[step] == mine[0]  # to the last bit
+        else:
+            assert np.isnan(found[step])
+
+
+def test_spread_places_see_every_phase_of_every_period():
+    for n, n_wanted in ((1000, 64), (20_000, 512), (100, 60)):
+        places = spread_places(n, n_wanted)
+        assert 0.8 * n_wanted <= len(places) <= n_wanted
+        assert (np.diff(places) > 0).all()
+        assert np.diff(places).max() < 4 * n / n_wanted
+    places = spread_places(20_000, 512)
+    for period in range(2, 60):
+        share = np.bincount(places % period, minlength=period) / len(places)
+        assert share.max() < 2.5 / period + 0.01
+        assert share.min() > 0
+    assert np.array_equal(spread_places(5, 5), np.arange(5))
+
+
+@pytest.mark.parametrize("period", [5, 12, 60, 144])
+def test_dominant_period(period):
+    rng = np.random.default_rng(0)
+    steps = np.arange(12 * period)
+    for shape in (np.sin, lambda phase: np.sign(np.sin(phase)), lambda phase: np.sin(phase) > 0.8):
+        series = shape(2 * np.pi * steps / period) + 0.2 * rng.normal(size=len(steps))
+        assert abs(dominant_period(series[:, None]) - period) <= max(1, period // 30)
+        pair = np.c_[series * 1e6, np.full(len(steps), 3.0)]  # a constant channel says nothing
+        assert dominant_period(pair) == dominant_period(series[:, None])
+
+
+def test_no_dominant_period():
+    rng = np.random.default_rng(0)
+    for series in (rng.normal(size=2000), rng.normal(size=2000).cumsum(), np.arange(99.0), [1.0]):
+        assert dominant_period(np.asarray(series)[:, None]) is None
+    assert dominant_period(np.zeros((50, 2))) is None

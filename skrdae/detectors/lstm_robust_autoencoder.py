@@ -98,7 +98,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
     device_ : torch.device
     thresholder_ : object
         The fitted copy, where `contamination` is a pythresh object.
-    low_rank_, sparse_ : ndarray
+    low_rank_, sparse_ : ndarray of shape (n_samples, n_steps · n_channels)
         ``decompose`` of the training data, with ``store_decomposition=True``.
     classes_ : ndarray of shape (2,)
         0 and 1, what the columns of ``predict_proba`` stand for.
