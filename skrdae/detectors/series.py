@@ -87,12 +87,13 @@ def _stretches(x, length, name, on_gap):
         return [length]
     after = np.flatnonzero(uneven) + 1
     if on_gap == "raise":
-        step = index[1:][spacing == usual][:1] - index[:-1][spacing == usual][:1]
-        step = f" of {step[0]}" if len(step) else ""
+        like = int(np.abs(spacing - usual).argmin())
+        step = index[like + 1] - index[like]
+        rule = f"'{step.total_seconds():g}s'" if hasattr(step, "total_seconds") else "step"
         raise ValueError(
             f"The index of {name} has {len(after)} gap(s), the first between {index[after[0] - 1]} "
-            f"and {index[after[0]]}; its steps are otherwise{step}. Resample it, say by "
-            f"{name}.resample(step).mean().interpolate(), or set on_gap='split', which lets no "
+            f"and {index[after[0]]}; its usual step is {step}. Resample it, say by "
+            f"{name}.resample({rule}).mean().interpolate(), or set on_gap='split', which lets no "
             "window reach over a gap."
         )
     return np.diff([0, *after, length]).tolist()
