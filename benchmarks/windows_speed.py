@@ -4,10 +4,10 @@
     python benchmarks/windows_speed.py memory    # two million steps in windows of 144
 
 ``lstm``: a sine with noise, the same window, hidden size, epochs and batch size. PyOD's LSTMAD has
-two LSTM layers by default and predicts the next step; an autoencoder of one hidden layer is two LSTM
-layers, encoder and decoder. The fits of a case take turns, and a ratio is the median of those of the
-turns: of all windows, and of WindowedDetector as it comes, which trains twice on 512 of them.
-``memory``: each fit in a process of its own; the peak is that of the whole process, libraries
+two LSTM layers by default and predicts the next step; an autoencoder of one hidden layer is two
+LSTM layers, encoder and decoder. The fits of a case take turns, and a ratio is the median of those
+of the turns: of all windows, and of WindowedDetector as it comes, which trains twice on 512 of
+them. ``memory``: each fit in a process of its own; the peak is that of the whole process, libraries
 included.
 """
 
