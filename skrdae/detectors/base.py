@@ -298,30 +298,6 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         """
         return self._score(self._validated(X))
 
-    def predict(self, X, return_confidence=False):
-        """Return 1 for the rows found anomalous and 0 for the others.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        return_confidence : bool, default=False
-            Also return :meth:`predict_confidence`.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), int
-        confidence : ndarray of shape (n_samples,)
-            Only with ``return_confidence=True``.
-        """
-        X = self._validated(X)
-        scores = self._score(X)
-        labels = self._labels_of(X, scores)
-        return (labels, self._confidence(scores, labels)) if return_confidence else labels
-
-    def fit_predict(self, X, y=None):
-        """Fit, and return the labels of the training data (``labels_``)."""
-        return self.fit(X, y).labels_
-
     def score(self, X, y):
         """Return the area under the ROC curve of the scores.
 

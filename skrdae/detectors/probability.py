@@ -1,4 +1,4 @@
-"""Probabilities, confidence and rejection: what PyOD derives from scores, for any detector here."""
+"""Labels, probabilities, confidence and rejection: what follows from scores, for any detector."""
 
 from numbers import Real
 
@@ -15,6 +15,31 @@ class ProbabilityMixin:
     The detector supplies ``_validated``, ``_score``, ``_labels_of`` and, once fitted,
     ``decision_scores_``, ``_mu``, ``_sigma`` and ``_share``. What has no score, NaN, gets NaN.
     """
+
+    def predict(self, X, return_confidence=False):
+        """Return 1 for what is found anomalous and 0 for the rest.
+
+        Parameters
+        ----------
+        X : array-like
+            Data as :meth:`decision_function` takes them.
+        return_confidence : bool, default=False
+            Also return :meth:`predict_confidence`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int
+        confidence : ndarray of shape (n_samples,)
+            Only with ``return_confidence=True``.
+        """
+        X = self._validated(X)
+        scores = self._score(X)
+        labels = self._labels_of(X, scores)
+        return (labels, self._confidence(scores, labels)) if return_confidence else labels
+
+    def fit_predict(self, X, y=None):
+        """Fit, and return the labels of the training data (``labels_``)."""
+        return self.fit(X, y).labels_
 
     def predict_proba(self, X, method="linear", return_confidence=False):
         """Return the probabilities of being normal and of being anomalous.

@@ -330,30 +330,6 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         windows = Windows(series[-self.window_size_ :], [self.window_size_], self.window_size_)
         return float(self._window_scores(windows)[0])
 
-    def predict(self, X, return_confidence=False):
-        """Return 1 for the steps found anomalous and 0 for the others.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
-        return_confidence : bool, default=False
-            Also return :meth:`predict_confidence`.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_timesteps,), int
-        confidence : ndarray of shape (n_timesteps,)
-            Only with ``return_confidence=True``.
-        """
-        windows = self._validated(X)
-        scores = self._score(windows)
-        labels = self._labels_of(windows, scores)
-        return (labels, self._confidence(scores, labels)) if return_confidence else labels
-
-    def fit_predict(self, X, y=None):
-        """Fit, and return the labels of the training series (``labels_``)."""
-        return self.fit(X, y).labels_
-
     def score(self, X, y):
         """Return the area under the ROC curve of the scores, over the steps that have one.
 
