@@ -5,14 +5,19 @@ import math
 import torch
 
 from skrdae.networks.member import MemberModule
+from skrdae.networks.parallel import in_parallel
 from skrdae.networks.products import member_matmul
 
 #: name → gates of a unit.
 CELLS = {"lstm": 4, "gru": 3}
 
-# Windows whose gradient is worked out at once on a CPU. What the steps of an LSTM leave behind for
-# the way back then stays in the cache; a GRU's kernel takes so long to call that many are better.
-_TURN_ROWS = {"lstm": 64, "gru": 256}
+# Windows that a piece of work holds on a CPU, scored and trained on. What the steps of an LSTM leave
+# behind for the way back then stays in the cache; the GRU has no fused kernel there but a loop of
+# small calls, for which larger pieces are better.
+_SCORED_ROWS = {"lstm": 32, "gru": 64}
+_TRAINED_ROWS = {"lstm": 64, "gru": 256}
+# Batches of an LSTM that are at least twice as large are split, whatever the threads there are.
+_WORTH_A_THREAD = 16
 # Parameters of a member start at multiples of this many numbers, because products depend, in their
 # last bits, on how their operands are aligned.
 _ALIGNMENT = 16
@@ -69,12 +74,11 @@ class MemberRecurrentAutoencoder(MemberModule):
         """Units of the code."""
         return self.shapes[self.n_encoder_layers - 1][1]
 
-    def _layer_weights(self, member, values=None):
-        """Return the weights of each layer of a member, views of its parameters or of `values`."""
-        values = self.weights if values is None else values
+    def _layer_weights(self, member):
+        """Return the weights of each layer of a member, views of its parameters."""
         return [
             _parts(flat[member], *shape, self.cell)
-            for flat, shape in zip(values, self.shapes, strict=False)
+            for flat, shape in zip(self.weights, self.shapes, strict=False)
         ]
 
     def _run(self, sequence, weights):
@@ -115,18 +119,37 @@ class MemberRecurrentAutoencoder(MemberModule):
 
     def encode(self, x, workspace=None):
         """Return the codes: (K, n, T·c) → (K, n, units)."""
-        codes = [
-            self._encode(self._sequence(rows), self._layer_weights(k)) for k, rows in enumerate(x)
-        ]
-        return torch.stack(codes)
+        return self._map(
+            lambda k, rows: self._encode(self._sequence(rows), self._layer_weights(k)), x
+        )
 
     def decode(self, code, workspace=None):
         """Return the windows that codes stand for: (K, n, units) → (K, n, T·c)."""
-        windows = [
-            self._read_out(self._decode(rows, self._layer_weights(k)), k)
-            for k, rows in enumerate(code)
-        ]
-        return torch.stack(windows).transpose(1, 2).flatten(2)
+
+        def windows(k, rows):
+            made = self._read_out(self._decode(rows, self._layer_weights(k)), k)
+            return made.transpose(0, 1).flatten(1)
+
+        return self._map(windows, code)
+
+    def _map(self, function, x):
+        """Apply a function of a member's place and rows: (K, n, …) → (K, n, …)."""
+        made = self._in_pieces(function, x, -(-x.shape[1] // _SCORED_ROWS[self.cell]))
+        return torch.cat(made).unflatten(0, x.shape[:2])
+
+    def _in_pieces(self, function, x, n_pieces):
+        """Apply a function of a member's place and rows to parts of the rows; return a list."""
+        if x.device.type != "cpu":
+            n_pieces = 1
+        pieces = [(k, part) for k, rows in enumerate(x) for part in rows.tensor_split(n_pieces)]
+
+        def work(piece):  # whether gradients are traced is a thread's own affair
+            with torch.no_grad():
+                return function(*piece)
+
+        # The products that a GRU's kernel calls have threads of their own.
+        apart = x.device.type == "cpu" and self.cell == "lstm"
+        return in_parallel(work, pieces) if apart else list(map(work, pieces))
 
     def error_gradient(self, x, grads, workspace):
         """Write the gradient of a window's squared error, averaged over the windows.
@@ -139,32 +162,38 @@ class MemberRecurrentAutoencoder(MemberModule):
             Where the gradients of `weights` are written.
         workspace : Workspace
         """
-        for grad in grads[0]:
-            grad.zero_()
         n_rows = x.shape[1]
-        n_at_once = _TURN_ROWS[self.cell] if x.device.type == "cpu" else n_rows
-        for k in range(self.n_members):
-            layers = self._layer_weights(k)
-            for weights, sums in zip(layers, self._layer_weights(k, grads[0]), strict=True):
-                for i, total in enumerate(sums):
-                    weights[i] = weights[i].detach().requires_grad_()
-                    weights[i].grad = total  # to which backward adds
-            for rows in x[k].split(n_at_once):
-                self._add_gradient(k, rows, layers, grads[0][-2:], 2 / n_rows)
+        n_pieces = -(-n_rows // _TRAINED_ROWS[self.cell])
+        if self.cell == "lstm" and n_rows >= 2 * _WORTH_A_THREAD:
+            n_pieces = max(n_pieces, 2)
+        found = self._in_pieces(lambda k, rows: self._gradient(k, rows, 2 / n_rows), x, n_pieces)
+        for total in grads[0]:
+            total.zero_()
+        per_member = len(found) // len(x)
+        for place, parts in enumerate(found):
+            for total, part in zip(grads[0], parts, strict=True):
+                total[place // per_member].add_(part)
 
-    def _add_gradient(self, member, rows, layers, readout_grads, scale):
+    def _gradient(self, member, rows, scale):
+        """Return the gradient of `scale` times half the squared errors, a tensor a parameter."""
+        found = [torch.zeros_like(value[member]) for value in self.weights]
+        layers, leaves = self._layer_weights(member), []
+        for weights, flat, shape in zip(layers, found, self.shapes, strict=False):
+            for i, total in enumerate(_parts(flat, *shape, self.cell)):
+                weights[i] = weights[i].detach().requires_grad_()
+                weights[i].grad = total  # to which backward adds
+            leaves += weights
         sequence = self._sequence(rows)
         with torch.enable_grad():
             states = self._decode(self._encode(sequence, layers), layers)
         # The linear layer by hand: its product with few columns is slow both ways.
         grad = self._read_out(states.detach(), member).sub_(sequence).mul_(scale)
         flat = grad.view(-1, self.n_channels)
-        readout_grads[0][member].addmm_(states.detach().flatten(0, 1).T, flat)
-        readout_grads[1][member].add_(flat.sum(dim=0))
+        found[-2].addmm_(states.detach().flatten(0, 1).T, flat)
+        found[-1].copy_(flat.sum(dim=0, keepdim=True))
         back = flat @ self.readout_weight[member].T
-        torch.autograd.backward(
-            states, back.view_as(states), inputs=[w for weights in layers for w in weights]
-        )
+        torch.autograd.backward(states, back.view_as(states), inputs=leaves)
+        return found
 
 
 def _sizes(n_inputs, units, cell):

@@ -152,3 +152,16 @@ def test_on_a_gpu_the_same_without_a_warning(cell):
     gpu.error_gradient(x.cuda(), optimiser.grads_of(gpu), Workspace(torch.device("cuda")))
     for found, expected in zip(optimiser.grads_of(gpu)[0], _gradients(cpu, x), strict=True):
         torch.testing.assert_close(found.cpu(), expected, rtol=1e-2, atol=1e-4)
+
+
+def test_the_number_of_threads_does_not_matter_to_an_lstm():
+    network = _network((0, 1), "lstm", (13, 6))
+    x = torch.randn(2, 200, 22, generator=torch.Generator().manual_seed(0))
+    before, found = torch.get_num_threads(), []
+    for n_threads in (1, 2, 3):
+        torch.set_num_threads(n_threads)
+        with torch.no_grad():
+            found.append([network(x), *(g.clone() for g in _gradients(network, x))])
+    torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
