@@ -11,7 +11,7 @@ from skrdae.networks.products import member_matmul
 #: name → gates of a unit.
 CELLS = {"lstm": 4, "gru": 3}
 
-# Windows that a piece of work holds on a CPU, scored and trained on. What the steps of an LSTM leave
+# Windows that a piece of work holds on a CPU, scored and trained on. What an LSTM's steps leave
 # behind for the way back then stays in the cache; the GRU has no fused kernel there but a loop of
 # small calls, for which larger pieces are better.
 _SCORED_ROWS = {"lstm": 32, "gru": 64}
