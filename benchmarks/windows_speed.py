@@ -26,7 +26,7 @@ from report import write_csv
 
 from skrdae import LSTMRobustAutoencoder, RobustDeepAutoencoder, WindowedDetector
 
-N_STEPS, N_EPOCHS, N_TURNS = 5000, 5, 5
+N_STEPS, N_EPOCHS, N_TURNS = 5000, 3, 3
 #: window, hidden size, batch size, layers of LSTMAD
 CASES = (
     (50, 64, 32, 2),

@@ -82,6 +82,8 @@ def anomaly_scores(estimator, X):
     Returns
     -------
     ndarray of shape (n_samples,), float64
+        Steps that a ``WindowedDetector`` gives no score, and the label 0, have the lowest score of
+        the others.
 
     Examples
     --------
@@ -105,6 +107,8 @@ def anomaly_scores(estimator, X):
                 "anomaly detector has to tell two."
             )
         scores = probabilities[:, 1]
+    if getattr(deciding_step(estimator), "_leaves_steps_out", False):
+        scores = np.nan_to_num(scores, nan=np.nanmin(scores))
     scores = check_array(scores, ensure_2d=False, allow_nd=True, input_name="scores")
     scores = column_or_1d(scores.reshape(len(scores), -1)).astype(np.float64)
     return -scores if _high_is_normal(estimator) else scores

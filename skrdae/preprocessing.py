@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from scipy.fft import irfft, next_fast_len, rfft
+from scipy.signal import detrend
 
 #: What a ``scaler`` parameter may name; ``None`` leaves the data as they are.
 SCALERS = ("robust", "standard", "minmax", None)
@@ -224,9 +225,7 @@ class Windows:
         combined = np.full(self.n_steps, np.nan)
         if not len(self):
             return combined
-        steps = np.arange(self.n_steps)
-        first = np.searchsorted(self.starts, steps - self.size, side="right")
-        counts = np.searchsorted(self.starts, steps, side="right") - first
+        first, counts = self._covering()
         # Not the most there are here, so that sums do not depend on the rest of the series. One
         # more for the window that ends a stretch.
         most = -(-self.size // self.stride) + 1
@@ -250,6 +249,28 @@ class Windows:
                 made = lower + (upper - lower) / 2
             combined[part][covered] = made[covered]
         return combined
+
+    def all_of(self, marked):
+        """Return for each step whether all windows that cover it are marked.
+
+        Parameters
+        ----------
+        marked : ndarray of shape (n_windows,), bool
+
+        Returns
+        -------
+        ndarray of shape (n_timesteps,), bool
+            False where no window covers a step.
+        """
+        first, counts = self._covering()
+        before = np.concatenate([[0], np.cumsum(~marked)])
+        return (counts > 0) & (before[first + counts] == before[first])
+
+    def _covering(self):
+        """Return for each step the first window that covers it, and how many do."""
+        steps = np.arange(self.n_steps)
+        first = np.searchsorted(self.starts, steps - self.size, side="right")
+        return first, np.searchsorted(self.starts, steps, side="right") - first
 
     def count(self, marked):
         """Return how many marked steps each window holds; `marked` is boolean, one a step."""
@@ -287,9 +308,9 @@ def spread_places(n, n_wanted):
 def dominant_period(series):
     """Return the period of a series in steps, or None if it has none.
 
-    That is the highest peak of the autocorrelation, the mean over the channels, beyond the lag at
-    which it first falls below zero and up to a third of the length; or an earlier peak if that is
-    nearly as high.
+    That is the highest peak of the autocorrelation, the mean over the channels, less their linear
+    trends, beyond the lag at which it first falls below zero and up to a third of the length; or an
+    earlier peak if that is nearly as high.
 
     Parameters
     ----------
@@ -312,9 +333,10 @@ def dominant_period(series):
     n = len(series)
     n_fast, total, n_used = next_fast_len(2 * n, real=True), 0.0, 0
     for channel in series.T:
-        channel = channel - channel.mean()
+        rounding = 1e-9 * np.abs(channel).max()
+        channel = detrend(channel)
         size = np.abs(channel).max()
-        if size > 0:
+        if size > rounding:
             power = np.abs(rfft(channel / size, n_fast)) ** 2
             shifted = irfft(power, n_fast)[: n // 3 + 2]
             total, n_used = total + shifted / shifted[0], n_used + 1

@@ -146,7 +146,8 @@ class ProbabilityMixin:
         labels, confidence = self.predict(X, return_confidence=True)
         # Confidence in "anomalous", whichever the label.
         flagged = np.where(labels == 1, confidence, 1 - confidence)
-        labels[2 * np.abs(flagged - 0.5) <= 1 - 2 * np.exp(-T)] = -2
+        confident = 2 * np.abs(flagged - 0.5) > 1 - 2 * np.exp(-T)  # never where it is NaN
+        labels[~confident] = -2
         if not return_stats:
             return labels
         c_r = -1 if c_r is None else c_r
@@ -155,7 +156,9 @@ class ProbabilityMixin:
     def compute_rejection_stats(self, T=32, delta=0.1, c_fp=1, c_fn=1, c_r=-1, verbose=False):
         """Return the three figures of :meth:`predict_with_rejection`; see PyOD."""
         check_is_fitted(self)
-        stand_in = _Scored(self._share, self.decision_scores_)
+        scores = self.decision_scores_[~np.isnan(self.decision_scores_)]
+        # PyOD's equation has no root where nothing is flagged.
+        stand_in = _Scored(max(self._share, 1 / len(scores)), scores)
         return stand_in.compute_rejection_stats(T, delta, c_fp, c_fn, c_r, verbose)
 
 

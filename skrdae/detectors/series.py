@@ -1,12 +1,15 @@
 """Series as users have them: arrays, frames with time stamps, lists of either."""
 
-from numbers import Integral
-
 import numpy as np
 from sklearn.utils.validation import validate_data
 
+# Of an index in units of time, how long one is in nanoseconds.
+_UNITS = {"s": 1e9, "ms": 1e6, "us": 1e3, "ns": 1.0}
+# Two steps are a gap if their distance is off the usual by more than this share of it.
+_TOLERANCE = 0.5
 
-def check_series(estimator, X, *, reset, on_gap):
+
+def check_series(estimator, X, *, reset, on_gap, spacing=None):
     """Return series as one array, with the lengths of the stretches that windows may not leave.
 
     Parameters
@@ -19,27 +22,33 @@ def check_series(estimator, X, *, reset, on_gap):
     reset : bool
     on_gap : {"raise", "split"}
         What to do where the index of a frame leaves out steps.
+    spacing : float, optional
+        The usual distance of steps, where it is known; else it is the median.
 
     Returns
     -------
     series : ndarray of shape (n_timesteps, n_channels), float64, C order
     lengths : list of int
         They add up to n_timesteps.
+    spacing : float or None
+        The distance that was taken for the usual one; None without an index.
 
     Raises
     ------
     ValueError
-        For missing or infinite values, several numbers of channels, and time stamps that are
-        missing, unsorted, twice there, or, with ``on_gap="raise"``, unevenly spaced.
+        For missing or infinite values, several numbers of channels, and an index that has missing
+        entries, is not sorted, holds one twice, or, with ``on_gap="raise"``, is uneven.
     """
-    several = isinstance(X, list | tuple) and len(X) and all(hasattr(x, "shape") for x in X)
+    several = isinstance(X, list | tuple) and len(X) and all(getattr(x, "ndim", 0) for x in X)
     arrays, lengths = [], []
     for number, x in enumerate(X if several else [X]):
         name = f"X[{number}]" if several else "X"
         array = _values(estimator, x, reset and number == 0, name)
+        pieces, spacing = _stretches(x, len(array), name, on_gap, spacing)
         arrays.append(array)
-        lengths.extend(_stretches(x, len(array), name, on_gap))
-    return np.ascontiguousarray(np.concatenate(arrays) if several else arrays[0]), lengths
+        lengths.extend(pieces)
+    series = np.concatenate(arrays) if several else arrays[0]
+    return np.ascontiguousarray(series), lengths, spacing
 
 
 def _values(estimator, x, reset, name):
@@ -53,26 +62,25 @@ def _values(estimator, x, reset, name):
         raise ValueError(
             f"{name} contains NaN, first at step {int(missing.argmax())} ({int(missing.sum())} "
             "steps in all). Fill them in, say by X.interpolate() of a frame or by scikit-learn's "
-            "SimpleImputer, or leave these steps out and set on_gap='split'."
+            "SimpleImputer; or drop these steps from a frame whose index tells the time, and set "
+            "on_gap='split'."
         )
     return array
 
 
-def _stretches(x, length, name, on_gap):
+def _stretches(x, length, name, on_gap, usual):
     """Return the lengths of what is left of a series when it is split at its gaps."""
-    stamps = getattr(getattr(x, "index", None), "asi8", None)
-    if stamps is None:  # no frame, or one whose rows are merely numbered
-        return [length]
-    index = x.index
+    index = getattr(x, "index", None)
+    stamps = _stamps(index)
+    if stamps is None:
+        return [length], usual
     if index.hasnans:
-        raise ValueError(f"The index of {name} has missing time stamps (NaT): drop those rows.")
+        raise ValueError(f"The index of {name} has missing entries (NaT or NaN): drop those rows.")
     spacing = np.diff(stamps)
-    if len(spacing) == 0:
-        return [length]
     if (spacing < 0).any():
         at = index[int((spacing < 0).argmax()) + 1]
         raise ValueError(
-            f"The index of {name} is not sorted: {at} comes after a later time stamp. Pass "
+            f"The index of {name} is not sorted: {at} comes after something later. Pass "
             f"{name}.sort_index()."
         )
     if (spacing == 0).any():
@@ -81,38 +89,46 @@ def _stretches(x, length, name, on_gap):
             f"The index of {name} holds {at} twice. Keep one of the two, say by "
             f"{name}[~{name}.index.duplicated()], or average them."
         )
-    usual = np.median(spacing)
-    uneven = np.abs(spacing / usual - 1) > 0.5
-    if not uneven.any():
-        return [length]
+    if len(spacing) == 0:
+        return [length], usual
+    if usual is None:
+        usual = float(np.median(spacing))
+    uneven = np.abs(spacing / usual - 1) > _TOLERANCE
     after = np.flatnonzero(uneven) + 1
-    if on_gap == "raise":
-        like = int(np.abs(spacing - usual).argmin())
-        step = index[like + 1] - index[like]
-        rule = f"'{step.total_seconds():g}s'" if hasattr(step, "total_seconds") else "step"
+    if len(after) and on_gap == "raise":
+        of_time = hasattr(index[-1] - index[0], "total_seconds")
+        step = f"{usual / 1e9:g} seconds" if of_time else f"{usual:g}"
+        even = f"{name}.resample('{usual / 1e9:.0f}s').mean()" if of_time else "reindexing it"
         raise ValueError(
             f"The index of {name} has {len(after)} gap(s), the first between {index[after[0] - 1]} "
-            f"and {index[after[0]]}; its usual step is {step}. Resample it, say by "
-            f"{name}.resample({rule}).mean().interpolate(), or set on_gap='split', which lets no "
-            "window reach over a gap."
+            f"and {index[after[0]]}; the usual step is {step}. Put it at even steps, say by "
+            f"{even}, and fill in what is missing, say by interpolate(); or set on_gap='split', "
+            "which lets no window reach over a gap."
         )
-    return np.diff([0, *after, length]).tolist()
+    return np.diff([0, *after, length]).tolist(), usual
+
+
+def _stamps(index):
+    """Return what an index says of time as numbers, or None if it says nothing."""
+    numbers = getattr(index, "asi8", None)  # dates, periods, durations
+    if numbers is not None:
+        return numbers * _UNITS.get(getattr(index, "unit", None), 1.0)
+    if getattr(getattr(index, "dtype", None), "kind", None) in ("i", "u", "f"):
+        return np.asarray(index, np.float64)
+    return None
 
 
 def check_window_size(size, lengths):
-    """Raise if `size` is no number of steps, or no series is as long as a window.
+    """Raise if no series is as long as a window.
 
     Parameters
     ----------
     size : int
     lengths : list of int
     """
-    if not isinstance(size, Integral) or isinstance(size, bool):
-        raise TypeError(f"window_size must be a number of steps or 'auto'; got {size!r}.")
-    if size < 1:
-        raise ValueError(f"window_size must be at least 1; got {size!r}.")
-    if max(lengths, default=0) < size:
+    if max(lengths) < size:
         raise ValueError(
             f"X is shorter than the window: window_size is {size}, and the longest series has "
-            f"{max(lengths, default=0)} steps between its gaps. Choose a smaller window_size."
+            f"{max(lengths)} steps between its gaps. Choose a smaller window_size. (A list of flat "
+            "arrays is one of several series.)"
         )

@@ -76,11 +76,13 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
 
     Notes
     -----
-    Windows are views of the series; a few thousand at a time are copied while they are scored. So
-    memory does not grow with the window.
+    Windows are views of the series. `max_windows` of them are copied to be fitted to, and a few
+    megabytes (but at least 64 windows) at a time to be scored. ``max_windows=None`` hands the
+    detector all windows at once, as a view that cannot be written to.
 
-    Two million steps take no other code than two thousand; only ``max_windows=None`` hands the
-    detector all windows at once.
+    The newest step of a series is in one window only, so that ``predict`` flags it as often as
+    windows are flagged, by the share `contamination`. For alarms on single new steps compare
+    :meth:`score_new` with a high quantile of ``window_scores_``.
 
     Examples
     --------
@@ -106,6 +108,8 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         "on_gap": [StrOptions({"raise", "split"})],
     }
     _boolean_parameters = ()
+    #: Steps that no window covers have the score NaN, and by right.
+    _leaves_steps_out = True
 
     # PyOD's base class overrides these with versions that fail scikit-learn's checks.
     get_params = BaseEstimator.get_params
@@ -168,7 +172,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         check_parameters(self)
         for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
             delattr(self, name)  # what an earlier fit found
-        series, lengths = check_series(self, X, reset=True, on_gap=self.on_gap)
+        series, lengths, self._spacing = check_series(self, X, reset=True, on_gap=self.on_gap)
         self._check_channels()
         self.window_size_ = self._find_window_size(series, lengths)
         windows = Windows(series, lengths, self.window_size_, self.stride)
@@ -195,7 +199,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
             warnings.warn(
                 f"No window covers {n_uncovered} of {len(self.decision_scores_)} steps; their "
                 "score is NaN and their label 0. (A stride above window_size leaves steps out, and "
-                "so do gaps that lie closer to each other than a window.)",
+                "so do series, or stretches between gaps, that are shorter than a window.)",
                 UserWarning,
                 stacklevel=3,
             )
@@ -216,8 +220,8 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
             size = dominant_period(series[first : first + lengths[longest]])
             if size is None:
                 raise ValueError(
-                    "window_size='auto' found no period in X: pass a number of steps, as many as "
-                    "an anomaly needs to show."
+                    "window_size='auto' found no period in X, up to a third of its length: pass a "
+                    "number of steps, as many as an anomaly needs to show."
                 )
         check_window_size(size, lengths)
         return int(size)
@@ -229,17 +233,24 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         self.detector_ = clone(self.detector)
         # What fit returns is not used: with some of PyOD's it is None.
         self.detector_.fit(windows.rows(chosen))
-        if len(chosen) == len(windows):
-            # Not the same with detectors that leave a row out when they look at its neighbours.
-            return np.asarray(self.detector_.decision_scores_, np.float64).ravel()
-        return self._window_scores(windows)
+        scores = np.empty(len(windows))
+        if len(chosen) < len(windows):
+            scores[:] = self._window_scores(windows)
+        # What a detector says of the rows it was fitted to is not always what it would say of them
+        # as new ones: one that looks at neighbours leaves out the row itself.
+        scores[chosen] = self._finite(self.detector_.decision_scores_)
+        return scores
 
     def _window_scores(self, windows):
         scores = np.empty(len(windows))
         for block in windows.blocks():
             scores[block] = np.ravel(self.detector_.decision_function(windows.rows(block)))
+        return self._finite(scores)
+
+    def _finite(self, scores):
+        scores = np.asarray(scores, np.float64).ravel()
         if not np.isfinite(scores).all():
-            raise ValueError(f"{self.detector!r} gave scores that are not finite.")
+            raise ValueError(f"{self.detector!r} gives windows scores that are not finite.")
         return scores
 
     def _set_threshold(self, windows):
@@ -255,15 +266,18 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         found = self.decision_scores_[covered]
         self.threshold_ = labels_threshold(found, self.labels_[covered])
         self._mu, self._sigma = float(found.mean()), float(found.std())
-        self._share = float(self.labels_.mean())
+        self._share = float(self.labels_[covered].mean())
 
     # ------------------------------------------------------------------------------ scoring
 
     def _validated(self, X):
         check_is_fitted(self)
-        series, lengths = check_series(self, X, reset=False, on_gap=self._on_gap)
+        series, lengths = self._series(X)
         check_window_size(self.window_size_, lengths)
         return Windows(series, lengths, self.window_size_, self._stride)
+
+    def _series(self, X):
+        return check_series(self, X, reset=False, on_gap=self._on_gap, spacing=self._spacing)[:2]
 
     def _score(self, windows):
         windows.scores = self._window_scores(windows)
@@ -281,14 +295,13 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         else:
             votes = [self.detector_.predict(windows.rows(block)) for block in windows.blocks()]
             flagged = np.concatenate(votes) == 1
-        normal = windows.combine(~flagged, "max")  # NaN where there is no window, so not flagged
-        return (normal == 0).astype(int)
+        return windows.all_of(flagged).astype(int)
 
     def _flag_above_threshold(self):
         """Let ``threshold_``, set from outside, decide from now on."""
         self._by_windows = False
         vars(self).pop("thresholder_", None)
-        self._share = float(self.labels_.mean())
+        self._share = float(self.labels_[~np.isnan(self.decision_scores_)].mean())
 
     def decision_function(self, X):
         """Return the anomaly score of each step, the higher the more anomalous.
@@ -315,23 +328,29 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         ----------
         X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,)
             The series so far, or its end: at least the last `window_size_` steps, oldest first.
+            One series: a list of flat arrays is one of steps here.
 
         Returns
         -------
         float
             What ``decision_function`` gives for the last step of X, to the last bit if the
-            detector's scores do not depend on the rows scored together. When more steps have
-            come, the windows that hold them count as well, and the score of this step changes.
+            detector's scores do not depend on the rows scored together; NaN where a gap is less
+            than a window ago (``on_gap="split"``). When more steps have come, the windows that
+            hold them count as well, and the score of this step changes.
         """
         check_is_fitted(self)
-        newest = X if isinstance(X, list | tuple) else X[-self.window_size_ :]
-        series, lengths = check_series(self, newest, reset=False, on_gap=self._on_gap)
-        check_window_size(self.window_size_, lengths[-1:])
-        windows = Windows(series[-self.window_size_ :], [self.window_size_], self.window_size_)
-        return float(self._window_scores(windows)[0])
+        size = self.window_size_
+        newest = X[-size:] if hasattr(X, "shape") else np.asarray(list(X)[-size:])
+        series, lengths = self._series(newest)
+        check_window_size(size, [len(series)])
+        if lengths[-1] < size:
+            return np.nan
+        return float(self._window_scores(Windows(series, lengths, size))[0])
 
     def score(self, X, y):
-        """Return the area under the ROC curve of the scores, over the steps that have one.
+        """Return the area under the ROC curve of the scores.
+
+        A step without a score counts as the least anomalous, as it has the label 0.
 
         Parameters
         ----------
@@ -345,8 +364,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         """
         scores, y = self.decision_function(X), check_labels(y)
         check_consistent_length(scores, y)
-        covered = ~np.isnan(scores)
-        return float(roc_auc_score(y[covered], scores[covered]))
+        return float(roc_auc_score(y, np.nan_to_num(scores, nan=np.nanmin(scores))))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

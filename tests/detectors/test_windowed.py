@@ -389,3 +389,96 @@ def test_no_period_is_an_error():
     noise = np.random.default_rng(0).normal(size=500)
     with pytest.raises(ValueError, match="no period"):
         _detector(window_size="auto").fit(noise)
+
+
+# ------------------------------------------------------------------- what was overlooked once
+
+
+def test_steps_without_a_score_are_the_least_anomalous_to_scorers():
+    from skrdae.metrics import anomaly_scores, average_precision_scorer, roc_auc_scorer
+
+    frame = _frame(300).drop(_frame(300).index[100:110]).drop(_frame(300).index[120:125])
+    y = np.arange(len(frame)) % 50 == 7
+    with pytest.warns(UserWarning, match="No window covers 10"):
+        detector = _detector(on_gap="split").fit(frame)
+    bare = np.isnan(detector.decision_scores_)
+    scores = anomaly_scores(detector, frame)
+    assert np.array_equal(scores[~bare], detector.decision_scores_[~bare])
+    assert (scores[bare] == scores.min()).all()
+    assert roc_auc_scorer(detector, frame, y) == detector.score(frame, y)
+    assert 0 < average_precision_scorer(detector, frame, y) < 1
+    tuned = tune_threshold(detector, frame, rule="percentile", value=95)
+    assert not tuned.predict(frame)[bare].any()
+    labels = detector.predict_with_rejection(frame)
+    assert (labels[bare] == -2).all()
+    assert detector._share * (~bare).sum() == pytest.approx(detector.labels_.sum())
+
+
+def test_rejection_where_nothing_is_flagged():
+    series = np.sin(np.arange(300) / 4)
+    detector = _detector().fit(series)
+    assert not detector.labels_[30:-30].any()
+    labels, stats = detector.predict_with_rejection(series, return_stats=True)
+    assert set(labels) <= {-2, 0, 1}
+    assert np.isfinite(stats).all()
+
+
+def test_a_buffer_of_numbers_or_steps_is_one_series():
+    from collections import deque
+
+    series = _planted("spike")
+    detector = _detector().fit(list(series))
+    assert np.array_equal(detector.decision_scores_, _detector().fit(series).decision_scores_)
+    newest = detector.score_new(series[-30:])
+    assert detector.score_new(deque(series, maxlen=40)) == newest
+    two = np.c_[series, series[::-1]]
+    detector = _detector().fit(two)
+    assert detector.score_new(deque(two)) == detector.score_new(two)  # a deque of flat arrays
+    # A list of flat arrays is one of several series.
+    with pytest.raises(ValueError, match="flat arrays is one of several series"):
+        _detector().fit(list(two))
+
+
+def test_an_index_of_numbers_is_time():
+    frame = _frame().reset_index(drop=True)
+    expected = _detector().fit(frame).decision_scores_
+    halves = _detector().fit(frame.set_index(frame.index * 0.5))
+    assert np.array_equal(halves.decision_scores_, expected)
+    holed = frame.drop(range(80, 90))
+    with pytest.raises(ValueError, match=r"1 gap\(s\), the first between 79 and 90; the usual"):
+        _detector().fit(holed)
+    split = _detector(on_gap="split").fit(holed).decision_scores_
+    apart = _detector().fit([frame[:80].to_numpy(), frame[90:].to_numpy()]).decision_scores_
+    assert np.array_equal(split, apart)
+    with pytest.raises(ValueError, match="not sorted"):
+        _detector().fit(frame[::-1])
+    named = frame.set_index(frame.index.astype(str))  # says nothing of time
+    assert np.array_equal(_detector().fit(named).decision_scores_, expected)
+
+
+def test_the_usual_step_is_that_of_the_training_series():
+    frame = _frame(300)
+    detector = _detector(window_size=5).fit(frame)
+    with pytest.raises(ValueError, match="the usual step is 300 seconds"):
+        detector.predict(frame[::12])  # hourly
+    pair = _frame(300).iloc[[0, 1, 2, 3, 60]]
+    with pytest.raises(ValueError, match="gap"):
+        detector.score_new(pair)
+    split = _detector(window_size=5, on_gap="split").fit(frame)
+    assert np.isnan(split.score_new(pair))
+    assert np.isnan(split.decision_function(frame.iloc[[*range(20), 60]])[-1])
+
+
+def test_scores_that_are_not_finite_are_refused():
+    class Broken(_Mean):
+        def decision_function(self, X):
+            return np.full(len(X), np.inf)
+
+    for max_windows in (None, 20):
+        with pytest.raises(ValueError, match="not finite"):
+            WindowedDetector(Broken(), window_size=30, max_windows=max_windows).fit(_sine(200))
+
+
+def test_a_trend_hides_no_period():
+    series = _sine(900) + np.arange(900) * 0.1
+    assert _detector(window_size="auto").fit(series).window_size_ in (29, 30, 31)
