@@ -16,7 +16,7 @@ _LEAST_AGREEMENT, _NEARLY_BEST = 0.3, 0.9
 
 # In multiples of the scale, or of the largest training value where the data are left as they
 # are: what a network is shown at most. One wild cell must not steer the weights.
-_BOUND = 10.0
+_BOUND = 3.0
 #: Values are kept under this size, so that sums of their squares stay finite in single precision.
 LARGEST = 1e15
 

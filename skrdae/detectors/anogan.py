@@ -63,7 +63,7 @@ class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
         Passes over the data for the encoder.
     batch_size : int or "auto", default=256
         Rows a gradient step, at most: they are dealt out evenly. ``"auto"`` is a 24th of the
-        rows, but from 32 to 256.
+        rows, but from 32 to 128.
     lr : float, default=2e-3
         Learning rate of Adam.
     n_estimators : int, default=8

@@ -110,7 +110,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
     def _rows_a_batch(self, n_rows):
         """Return the batch size for members trained on so many rows."""
         if self.batch_size == "auto":
-            return min(max(n_rows // 24, 32), 256)
+            return min(max(n_rows // 24, 32), 128)
         return self.batch_size
 
     def _warn_of_reach(self, data):

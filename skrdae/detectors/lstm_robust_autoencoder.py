@@ -48,7 +48,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         Passes over the data within an outer iteration.
     batch_size : int or "auto", default="auto"
         Windows a gradient step, at most: they are dealt out evenly. ``"auto"`` is a 24th of the
-        windows a member is trained on, but from 32 to 256.
+        windows a member is trained on, but from 32 to 128.
     lr : float, default=3e-3
         Learning rate of Adam.
     tol : float or None, default=None

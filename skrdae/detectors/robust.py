@@ -12,8 +12,11 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from skrdae._random import member_generators
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import EncoderMixin
+from skrdae.detectors.residual_scale import log_terms, residual_scale, rows_to_measure
 from skrdae.penalties import PENALTIES
+from skrdae.networks.workspace import Workspace
 from skrdae.training.alternating import alternate
+from skrdae.training.minibatch import map_chunks
 
 # Alternations between prox and network in `decompose`. S settles geometrically; ten leave
 # changes far below the noise of any training.
@@ -48,6 +51,9 @@ class BaseRobustAutoencoder(EncoderMixin, BaseTorchDetector):
         "store_decomposition": ["boolean"],
     }
     _boolean_parameters = (*BaseTorchDetector._boolean_parameters, "store_decomposition")
+
+    #: Whether the score is Ω of a row's residual, not the sum of its logarithmic terms.
+    _scores_by_norm = True
 
     @abstractmethod
     def _new_network(self, n_features, generators):
@@ -89,6 +95,7 @@ class BaseRobustAutoencoder(EncoderMixin, BaseTorchDetector):
                 stacklevel=5,
             )
         self._freeze(self.network_, result.lam, result.norms)
+        self._residual_scale = self._measure(data)
         self.n_iter_, self.history_ = result.n_iter, result.history
 
     def _schedule(self, n_rows):
@@ -107,6 +114,16 @@ class BaseRobustAutoencoder(EncoderMixin, BaseTorchDetector):
         self.network_, self._lam, self._norms = network, lam, norms
         self.lam_ = lam.item() if len(lam) == 1 else lam.cpu().numpy()
         self._penalty = PENALTIES[self.penalty]
+
+    def _measure(self, data):
+        """Return each member's scale of each feature's residuals, if scores need it."""
+        if self._scores_by_norm:
+            return None
+        workspace = Workspace(data.device)
+        places = rows_to_measure(*data.shape).to(data.device)
+        return residual_scale(
+            map_chunks(lambda rows: self._residual(rows, rows, workspace), data[places])
+        )
 
     def _thresholds(self):
         """Return each member's λ and None, or None and each member's quantile."""
@@ -144,10 +161,16 @@ class BaseRobustAutoencoder(EncoderMixin, BaseTorchDetector):
         return torch.sub(rows, self.network_(shown, workspace), out=out)
 
     def _member_scores(self, rows, workspace):
-        return self._penalty.row_values(self._residual(rows, rows, workspace))
+        residual = self._residual(rows, rows, workspace)
+        if self._residual_scale is None:
+            return self._penalty.row_values(residual)
+        return log_terms(residual, self._residual_scale.to(residual.device)).sum(dim=-1)
 
     def _member_shares(self, rows, workspace):
-        return self._penalty.row_shares(self._residual(rows, rows, workspace))
+        residual = self._residual(rows, rows, workspace)
+        if self._residual_scale is None:
+            return self._penalty.row_shares(residual)
+        return log_terms(residual, self._residual_scale.to(residual.device))
 
     def _prox(self, residual):
         lam = self._lam.to(residual.device)
@@ -159,8 +182,8 @@ class BaseRobustAutoencoder(EncoderMixin, BaseTorchDetector):
         return (sparse != 0).any(dim=-1).to(rows.dtype)
 
     def _vote_threshold(self):
-        # One member's ℓ2,1 prox compares the score itself with λ.
-        if self.penalty == "l21" and self.n_estimators == 1:
+        # One member's ℓ2,1 prox compares the norm, where that is the score, with λ.
+        if self.penalty == "l21" and self._residual_scale is None and self.n_estimators == 1:
             return self.lam_
         return super()._vote_threshold()
 

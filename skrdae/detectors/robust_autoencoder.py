@@ -3,7 +3,6 @@
 from sklearn.utils._param_validation import StrOptions
 
 from skrdae._validation import check_layer_sizes
-from skrdae.detectors.encoding import code_size
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
 
@@ -35,20 +34,21 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         Ω. ``"l21"`` sums the norms of rows (whole samples are anomalous), ``"l1"`` absolute values
         (single entries), ``"l21_features"`` the norms of columns (whole features).
     hidden_layer_sizes : sequence of int or "auto", default="auto"
-        Units of the encoder's layers, bottleneck last; the decoder mirrors them. ``"auto"`` is
-        (64, √n_features), the bottleneck rounded and at least 2.
+        Units of the encoder's layers, bottleneck last; the decoder mirrors them. ``"auto"`` is 64
+        and a bottleneck of half the features, but no more than 12, or √n_features where that is
+        more, and at least 2.
     activation : {"tanh", "relu", "sigmoid", "identity"}, default="tanh"
         Of the hidden layers.
     output_activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
         Of the last layer; ``"sigmoid"`` suits data in [0, 1].
-    max_iter : int, default=4
+    max_iter : int, default=5
         Outer iterations, each `n_epochs` of training and a prox. Few, by default: a network
         trained for long on contaminated data learns the anomalies too.
     n_epochs : int, default=1
         Passes over the data within an outer iteration.
     batch_size : int or "auto", default="auto"
         Rows a gradient step, at most: they are dealt out evenly. ``"auto"`` is a 24th of the rows
-        a member is trained on, but from 32 to 256.
+        a member is trained on, but from 32 to 128.
     lr : float, default=1e-3
         Learning rate of Adam.
     tol : float or None, default=None
@@ -65,6 +65,13 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
     scaler : {"robust", "standard", "minmax"} or None, default="robust"
         Scaling of the columns inside the detector, see
         :class:`~skrdae.preprocessing.ColumnScaler`.
+    score_function : {"auto", "log", "norm"}, default="auto"
+        How a row's residual x − D(E(x)) becomes its score. ``"log"`` adds up
+        log(1 + (residual / scale)²) over the features, the scale of each being that of its
+        ordinary residuals: no feature, and no single wild value, rules the score. ``"norm"`` is
+        Ω of the residual, as published: right where all features have one unit, as pixels
+        do. ``"auto"`` is ``"norm"`` with ``scaler=None``, which says that they have, and ``"log"``
+        with a scaler.
     contamination : float, "auto" or pythresh object, default=0.1
         What the threshold is made from. A share in (0, 0.5] of the training rows; or ``"auto"``:
         a row is flagged exactly where the prox leaves a part of its S non-zero (in more than
@@ -117,8 +124,11 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
 
     ``transform`` encodes the cleaned rows: the codes are those of L, not of X.
 
-    The score of a row is Ω of its residual alone: the norm ‖x − D(E(x))‖ for ``"l21"``, the sum
-    of absolute values for the other two.
+    ``"log"`` is the negative logarithm of a Cauchy density, but for a constant. The scale of a
+    feature is the 0.9 quantile of the member's absolute residuals over the training rows (or some
+    thousands of them), divided by 1.645, and at least a tenth of the median feature's. Ω of a row
+    alone, for ``"norm"``, is ‖x − D(E(x))‖ for ``"l21"``, and the sum of absolute values for the
+    other two.
 
     References
     ----------
@@ -140,6 +150,7 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         **BaseRobustAutoencoder._parameter_constraints,
         "activation": [StrOptions(set(ACTIVATIONS))],
         "output_activation": [StrOptions(set(ACTIVATIONS))],
+        "score_function": [StrOptions({"log", "norm", "auto"})],
     }
 
     def __init__(
@@ -150,7 +161,7 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         hidden_layer_sizes="auto",
         activation="tanh",
         output_activation="identity",
-        max_iter=4,
+        max_iter=5,
         n_epochs=1,
         batch_size="auto",
         lr=1e-3,
@@ -158,6 +169,7 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         n_estimators=8,
         max_samples=1.0,
         scaler="robust",
+        score_function="auto",
         contamination=0.1,
         store_decomposition=False,
         device="auto",
@@ -177,11 +189,18 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         self.n_estimators = n_estimators
         self.max_samples = max_samples
         self.scaler = scaler
+        self.score_function = score_function
         self.contamination = contamination
         self.store_decomposition = store_decomposition
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+
+    @property
+    def _scores_by_norm(self):
+        if self.score_function == "auto":
+            return self.scaler is None
+        return self.score_function == "norm"
 
     def _new_network(self, n_features, generators):
         return MemberAutoencoder(
@@ -203,5 +222,5 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
 
     def _layer_sizes(self, n_features):
         if self._automatic_sizes():
-            return 64, code_size(n_features)
+            return 64, max(2, round(min(n_features / 2, max(12, n_features**0.5))))
         return check_layer_sizes(self.hidden_layer_sizes)

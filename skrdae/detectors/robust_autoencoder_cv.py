@@ -111,7 +111,7 @@ random_state, verbose
         hidden_layer_sizes="auto",
         activation="tanh",
         output_activation="identity",
-        max_iter=4,
+        max_iter=5,
         n_epochs=1,
         batch_size="auto",
         lr=1e-3,
@@ -119,6 +119,7 @@ random_state, verbose
         n_estimators=8,
         max_samples=1.0,
         scaler="robust",
+        score_function="auto",
         contamination=0.1,
         store_decomposition=False,
         device="auto",
@@ -138,6 +139,7 @@ random_state, verbose
             n_estimators=n_estimators,
             max_samples=max_samples,
             scaler=scaler,
+            score_function=score_function,
             contamination=contamination,
             store_decomposition=store_decomposition,
             device=device,
@@ -281,7 +283,7 @@ random_state, verbose
     @torch.no_grad()
     def _grid(self, X, seeds):
         """Return λ from the one that keeps S empty down to the one that half the groups exceed."""
-        stem, network, rows, generators = self._begun(X, seeds)
+        stem, network, _, rows, generators = self._begun(X, seeds)
         schedule = stem._schedule(rows.shape[1])
         del schedule["tol"]  # made in full
         penalty = PENALTIES[self.penalty]
@@ -315,19 +317,20 @@ random_state, verbose
         return scores
 
     def _begun(self, X, seeds):
-        """Return a detector that knows its scale, and its networks, rows and generators."""
+        """Return a detector that knows its scale; its networks, data, rows and generators."""
         stem = _with_lam(self, np.inf)
         stem.n_features_in_ = X.shape[1]
         stem._learn_scale(X)
         generators = member_generators(seeds)
         network = stem._new_network(X.shape[1], generators)
-        return stem, network, stem._member_rows(stem._to_device(X), generators), generators
+        data = stem._to_device(X)
+        return stem, network, data, stem._member_rows(data, generators), generators
 
     @torch.no_grad()  # within the generator only, not where it is used
     def _fitted_path(self, X, seeds):
         """Yield a fitted RobustDeepAutoencoder for each λ."""
         n_members = len(seeds)
-        stem, network, rows, generators = self._begun(X, seeds)
+        stem, network, data, rows, generators = self._begun(X, seeds)
         path = alternate_path(
             network,
             rows,
@@ -341,6 +344,8 @@ random_state, verbose
             lams = torch.tensor(self.lams_[places], dtype=torch.float32, device="cpu")
             lam = lams.repeat_interleave(n_members).to(stem.device_)
             stem._freeze(networks, lam, norms)
+            scale = stem._measure(data)
+            stem._residual_scale = scale
             scores = stem._map(stem._member_scores, X)
             for i, value in enumerate(lams.tolist()):
                 mine = torch.arange(i * n_members, (i + 1) * n_members, device="cpu")
@@ -351,6 +356,7 @@ random_state, verbose
                     lam[mine],
                     None if norms is None else norms[mine],
                 )
+                detector._residual_scale = None if scale is None else scale[mine]
                 detector._weigh(scores[mine.numpy()])
                 detector._set_threshold(X)
                 yield detector

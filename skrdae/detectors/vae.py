@@ -60,7 +60,7 @@ class VAEDetector(GenerativeMixin, BaseTorchDetector):
         data squeezed into [0, 1], which leave small gradients, want more.
     batch_size : int or "auto", default="auto"
         Rows a gradient step, at most: they are dealt out evenly. ``"auto"`` is a 24th of the
-        rows, but from 32 to 256.
+        rows, but from 32 to 128.
     lr : float, default=1e-3
         Learning rate of Adam.
     n_estimators : int, default=8

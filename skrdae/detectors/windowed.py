@@ -30,7 +30,8 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     detector : object
         A detector of this package or of PyOD, for rows of window_size · n_channels values (step by
         step, the channels of a step side by side). It is cloned. Its `contamination` is the share
-        of the windows that are flagged.
+        of the windows that are flagged. In the clone ``score_function="auto"`` becomes "norm",
+        because all steps of a window have one unit.
     window_size : int or "auto", default=144
         Steps of a window. ``"auto"`` is the dominant period of the series; a series without
         one is an error.
@@ -38,7 +39,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         Steps from one window to the next. The last one always ends with the series.
     aggregate : {"mean", "max", "median"}, default="mean"
         How a step's score is made of those of the windows that cover it.
-    max_windows : int or None, default=512
+    max_windows : int or None, default=400
         Windows that the detector is fitted to at most, spread evenly over the series; windows that
         overlap tell little that is new, and a detector that sees every anomaly in a hundred of
         them learns it. ``None`` takes all. All are scored.
@@ -124,7 +125,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         window_size=144,
         stride=1,
         aggregate="mean",
-        max_windows=512,
+        max_windows=400,
         trim=0.05,
         on_gap="raise",
     ):
@@ -231,6 +232,8 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         n_wanted = len(places) if self.max_windows is None else self.max_windows
         chosen = places[spread_places(len(places), n_wanted)]
         self.detector_ = clone(self.detector)
+        automatic = [k for k, v in self.detector_.get_params().items() if _is_auto_score(k, v)]
+        self.detector_.set_params(**dict.fromkeys(automatic, "norm"))
         # What fit returns is not used: with some of PyOD's it is None.
         self.detector_.fit(windows.rows(chosen))
         scores = np.empty(len(windows))
@@ -371,3 +374,8 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         # PyOD's labels 0 and 1 are not the −1 and +1 of scikit-learn's outlier detectors.
         tags.estimator_type = None
         return tags
+
+
+def _is_auto_score(name, value):
+    """Whether a parameter, maybe of a step of a pipeline, is a score_function left open."""
+    return name.split("__")[-1] == "score_function" and isinstance(value, str) and value == "auto"

@@ -1,0 +1,48 @@
+"""How residuals become a score that a few wild values do not rule: each on its feature's scale."""
+
+import torch
+
+# The share of the residuals of a feature that are taken for ordinary, and where it ends for normal
+# ones, in standard deviations.
+_ORDINARY, _NORMAL_END = 0.9, 1.645
+# A feature that the network explains far better than the others, say a constant one, is not
+# measured by what little is left of it: in multiples of the median feature's scale.
+_LEAST_SHARE = 0.1
+# Beyond these a square is no longer a number in single precision, or a scale no longer one.
+_LARGEST_RATIO, _LEAST_SCALE = 1e18, 1e-12
+# Values looked at, and rows at least: beyond that a quantile's error is of no account.
+_VALUES, _LEAST_ROWS = 2**20, 4096
+
+
+def rows_to_measure(n_rows, n_features):
+    """Return the places of the rows that :func:`residual_scale` is told from.
+
+    They are all rows or a random part, always the same for the same size.
+    """
+    n_measured = max(_VALUES // n_features, _LEAST_ROWS)
+    if n_rows <= n_measured:
+        return torch.arange(n_rows, device="cpu")
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    return torch.randperm(n_rows, generator=generator, device="cpu")[:n_measured]
+
+
+def residual_scale(residual):
+    """Return the scale of each feature's ordinary residuals: (K, n, d) → (K, 1, d).
+
+    It is where the smaller nine tenths of the absolute residuals end, in units that make it the
+    standard deviation for normal ones. Up to a tenth of the rows may be anything.
+    """
+    rank = max(1, round(_ORDINARY * residual.shape[1]))
+    ends = residual.abs().kthvalue(rank, dim=1, keepdim=True).values
+    scale = ends / _NORMAL_END
+    least = _LEAST_SHARE * scale.median(dim=2, keepdim=True).values
+    return torch.maximum(scale, least).clamp_(min=_LEAST_SCALE)
+
+
+def log_terms(residual, scale):
+    """Return log(1 + (r / scale)²) in the place of each residual r.
+
+    That is the negative logarithm of a Cauchy density but for a constant.
+    """
+    ratio = residual.div_(scale).abs_().clamp_(max=_LARGEST_RATIO)
+    return ratio.square_().log1p_()
