@@ -5,6 +5,7 @@ from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
 from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
+from skrdae.detectors.robust_pca import RobustPCA
 from skrdae.detectors.vae import VAEDetector
 from skrdae.detectors.windowed import WindowedDetector
 
@@ -14,6 +15,7 @@ __all__ = [
     "OutlierAdapter",
     "RobustDeepAutoencoder",
     "RobustDeepAutoencoderCV",
+    "RobustPCA",
     "VAEDetector",
     "WindowedDetector",
 ]

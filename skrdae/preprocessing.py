@@ -14,9 +14,6 @@ _PIECE = 2**20
 # (autocorrelation), and preferred to its multiples if they agree hardly better.
 _LEAST_AGREEMENT, _NEARLY_BEST = 0.3, 0.9
 
-# In multiples of the scale, or of the largest training value where the data are left as they
-# are: what a network is shown at most. One wild cell must not steer the weights.
-_BOUND = 3.0
 #: Values are kept under this size, so that sums of their squares stay finite in single precision.
 LARGEST = 1e15
 
@@ -31,6 +28,10 @@ class ColumnScaler:
         data is the standard deviation; a column whose quartiles coincide takes its standard
         deviation. ``"standard"`` takes mean and standard deviation, ``"minmax"`` minimum and
         range, ``None`` 0 and 1. A constant column has scale 1.
+    bound : float, default=10.0
+        Where values are clipped before a network sees them, in multiples of the scale, or of the
+        largest training value where the data are left as they are: one wild cell must not steer
+        the weights.
 
     Attributes
     ----------
@@ -48,8 +49,9 @@ class ColumnScaler:
     [[0.0, 0.0], [0.5, 0.0], [1.0, 0.0]]
     """
 
-    def __init__(self, method):
+    def __init__(self, method, bound=10.0):
         self.method = method
+        self.bound = bound
 
     def fit(self, X):
         """Find centre and scale of each column.
@@ -69,7 +71,7 @@ class ColumnScaler:
             value is too large for a network.
         """
         n_features = X.shape[1]
-        self.bound_ = _BOUND
+        self.bound_ = self.bound
         if self.method is None:
             largest = float(np.abs(X).max())
             if largest > 1e6:
@@ -77,7 +79,7 @@ class ColumnScaler:
                     f"X holds values up to {largest:.3g}, too large to train on as they are: set "
                     "scaler='robust', 'standard' or 'minmax', or scale X yourself."
                 )
-            self.bound_ = max(_BOUND * largest, _BOUND)
+            self.bound_ = self.bound * max(largest, 1.0)
             self.center_, self.scale_ = np.zeros(n_features), np.ones(n_features)
             return self
         with np.errstate(over="ignore", invalid="ignore"):

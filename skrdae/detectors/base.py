@@ -62,6 +62,8 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         "verbose": [Interval(Integral, 0, None, closed="left"), "boolean"],
     }
     _boolean_parameters = ("verbose",)
+    #: The ``bound`` of the ColumnScaler.
+    _bound = 10.0
 
     # PyOD's base class overrides these with versions that fail scikit-learn's checks.
     get_params = BaseEstimator.get_params
@@ -184,7 +186,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
 
     def _learn_scale(self, X):
         self.device_ = resolve_device(self.device)
-        self.scaler_ = ColumnScaler(self._scaling).fit(X)
+        self.scaler_ = ColumnScaler(self._scaling, self._bound).fit(X)
         self._classes = 2  # PyOD's number of predict_proba's columns
         self.classes_ = np.array([0, 1])
 

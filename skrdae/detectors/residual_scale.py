@@ -8,10 +8,12 @@ _ORDINARY, _NORMAL_END = 0.9, 1.645
 # A feature that the network explains far better than the others, say a constant one, is not
 # measured by what little is left of it: in multiples of the median feature's scale.
 _LEAST_SHARE = 0.1
+# Of a residual's ratio to its scale, how much is added to the logarithm.
+_FAR = 0.01
 # Beyond these a square is no longer a number in single precision, or a scale no longer one.
 _LARGEST_RATIO, _LEAST_SCALE = 1e18, 1e-12
 # Values looked at, and rows at least: beyond that a quantile's error is of no account.
-_VALUES, _LEAST_ROWS = 2**20, 4096
+_VALUES, _LEAST_ROWS = 2**17, 1024
 
 
 def rows_to_measure(n_rows, n_features):
@@ -40,9 +42,11 @@ def residual_scale(residual):
 
 
 def log_terms(residual, scale):
-    """Return log(1 + (r / scale)²) in the place of each residual r.
+    """Return log(1 + a²) + a / 100, where a = |r| / scale, in the place of each residual r.
 
-    That is the negative logarithm of a Cauchy density but for a constant.
+    The logarithm is that of a Cauchy density, negative and but for a constant. The other term is
+    of no account within a dozen scales, but lets no number of small oddities outvote a value that
+    is far beyond them all.
     """
     ratio = residual.div_(scale).abs_().clamp_(max=_LARGEST_RATIO)
-    return ratio.square_().log1p_()
+    return ratio.square().log1p_().add_(ratio, alpha=_FAR)

@@ -13,8 +13,8 @@ from skrdae._random import member_generators
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import EncoderMixin
 from skrdae.detectors.residual_scale import log_terms, residual_scale, rows_to_measure
-from skrdae.penalties import PENALTIES
 from skrdae.networks.workspace import Workspace
+from skrdae.penalties import PENALTIES
 from skrdae.training.alternating import alternate
 from skrdae.training.minibatch import map_chunks
 
@@ -52,8 +52,15 @@ class BaseRobustAutoencoder(EncoderMixin, BaseTorchDetector):
     }
     _boolean_parameters = (*BaseTorchDetector._boolean_parameters, "store_decomposition")
 
-    #: Whether the score is Ω of a row's residual, not the sum of its logarithmic terms.
-    _scores_by_norm = True
+    #: How residuals become a score, for those without such a parameter.
+    score_function = "norm"
+
+    @property
+    def _scores_by_norm(self):
+        """Whether the score is Ω of a row's residual, not the sum of its logarithmic terms."""
+        if self.score_function == "auto":
+            return self.scaler is None or isinstance(self.contamination, str)
+        return self.score_function == "norm"
 
     @abstractmethod
     def _new_network(self, n_features, generators):

@@ -67,11 +67,11 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         :class:`~skrdae.preprocessing.ColumnScaler`.
     score_function : {"auto", "log", "norm"}, default="auto"
         How a row's residual x − D(E(x)) becomes its score. ``"log"`` adds up
-        log(1 + (residual / scale)²) over the features, the scale of each being that of its
-        ordinary residuals: no feature, and no single wild value, rules the score. ``"norm"`` is
+        log(1 + a²) + a / 100 over the features, a being the absolute residual in units of the
+        ordinary ones of that feature: no feature, and hardly a wild value, rules the score. ``"norm"`` is
         Ω of the residual, as published: right where all features have one unit, as pixels
-        do. ``"auto"`` is ``"norm"`` with ``scaler=None``, which says that they have, and ``"log"``
-        with a scaler.
+        do. ``"auto"`` is ``"log"``, but ``"norm"`` with ``scaler=None``, which says that they have,
+        and with ``contamination="auto"``, whose flags compare norms.
     contamination : float, "auto" or pythresh object, default=0.1
         What the threshold is made from. A share in (0, 0.5] of the training rows; or ``"auto"``:
         a row is flagged exactly where the prox leaves a part of its S non-zero (in more than
@@ -124,8 +124,9 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
 
     ``transform`` encodes the cleaned rows: the codes are those of L, not of X.
 
-    ``"log"`` is the negative logarithm of a Cauchy density, but for a constant. The scale of a
-    feature is the 0.9 quantile of the member's absolute residuals over the training rows (or some
+    In ``score_function="log"`` log(1 + a²) is the negative logarithm of a Cauchy density, but for a
+    constant, and a / 100 puts a value far beyond all others on top. The ordinary residual
+    of a feature is the 0.9 quantile of the member's absolute ones over the training rows (or some
     thousands of them), divided by 1.645, and at least a tenth of the median feature's. Ω of a row
     alone, for ``"norm"``, is ‖x − D(E(x))‖ for ``"l21"``, and the sum of absolute values for the
     other two.
@@ -152,6 +153,8 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         "output_activation": [StrOptions(set(ACTIVATIONS))],
         "score_function": [StrOptions({"log", "norm", "auto"})],
     }
+
+    _bound = 3.0
 
     def __init__(
         self,
@@ -195,12 +198,6 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
-
-    @property
-    def _scores_by_norm(self):
-        if self.score_function == "auto":
-            return self.scaler is None
-        return self.score_function == "norm"
 
     def _new_network(self, n_features, generators):
         return MemberAutoencoder(

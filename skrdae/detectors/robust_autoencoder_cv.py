@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from skrdae._random import member_generators, member_seeds
 from skrdae._validation import check_labels, unchanged_on_failure
+from skrdae.detectors.residual_scale import rows_to_measure
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.metrics import SCORERS, agreement
 from skrdae.penalties import PENALTIES
@@ -70,9 +71,10 @@ random_state, verbose
     -----
     Labels serve to choose λ and for nothing else: no network sees them.
 
-    A member takes ``4 * (3 * m * d + 2 * r * (u + d) + 8 * p + 4 * n)`` bytes: m is the rows it is
-    trained on, n those of the fold, d `n_features_in_`, p its weights, u the units of all layers,
-    output included, r the rows in work, ``min(m, 1024)``, on a GPU 4096. As many λ are trained at
+    A member takes ``4 * (3 * m * d + 2 * r * (u + d) + 8 * p + 4 * n + 4 * q * d)`` bytes: m is the
+    rows it is trained on, n those of the fold, d `n_features_in_`, p its weights, u the units of
+    all layers, output included, r the rows in work, ``min(m, 1024)``, on a GPU 4096, q the rows
+    that residuals are measured on, at most ``max(2**17 / d, 1024)``. As many λ are trained at
     once as keep their members under 256 MiB, one λ at least. Beside them stand X, the rows of the
     fold, and the `n_estimators` members of the first iteration.
 
@@ -381,7 +383,8 @@ def _member_bytes(network, rows, n_scored):
     n_weights = sum(p[0].numel() for p in network.parameters())
     at_once = min(n_rows, PART_ROWS) if rows.device.type == "cpu" else GPU_CHUNK_ROWS
     matrices, work = 3 * n_rows * n_features, 2 * at_once * (units + n_features)
-    return 4 * (matrices + work + 8 * n_weights + 4 * n_scored)
+    n_measured = len(rows_to_measure(n_scored, n_features)) * n_features
+    return 4 * (matrices + work + 8 * n_weights + 4 * n_scored + 4 * n_measured)
 
 
 def _check_folds(folds, y):

@@ -1,0 +1,201 @@
+"""RobustPCA: X = L + S with L of low rank, the linear ancestor of the robust autoencoder."""
+
+import warnings
+from numbers import Integral, Real
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.robust import BaseRobustAutoencoder
+from skrdae.networks.mlp import MemberAutoencoder
+from skrdae.training.principal_components import pursue
+
+
+class RobustPCA(BaseRobustAutoencoder):
+    r"""Robust principal component analysis: X = L + S, low rank plus sparse.
+
+    Solves
+
+    .. math:: \min_{L, S} \|L\|_* + \lambda \|S\|_1 \quad\text{subject to}\quad X = L + S,
+
+    the linear ancestor of :class:`RobustDeepAutoencoder`. It is convex: there is one solution, no
+    seed and no learning rate. The directions that L lies in are the encoder and
+    the decoder of new rows. Use it where linear structure is enough, and to see what a network
+    adds.
+
+    Parameters
+    ----------
+    lam : float or "auto", default="auto"
+        λ > 0, the price of an entry of S in units of singular values of L. ``"auto"`` is the
+        1 / √max(n_samples, n_features) under which the reference proves exact recovery. A larger λ
+        makes S sparser and the rank of L higher.
+    max_iter : int, default=1000
+        Iterations, at most.
+    tol : float, default=1e-4
+        Stop when, relative to the norms of X and of the multiplier, the constraint is met, and S
+        settled, to within `tol`; a ``ConvergenceWarning`` says when `max_iter` came first.
+    scaler : {"robust", "standard", "minmax"} or None, default="robust"
+        Scaling of the columns inside the detector, see
+        :class:`~skrdae.preprocessing.ColumnScaler`. ``None`` solves the problem for X as it is.
+    score_function : {"auto", "log", "norm"}, default="auto"
+        As in :class:`RobustDeepAutoencoder`; ``"norm"`` is the sum of absolute residuals.
+    contamination : float or pythresh object, default=0.1
+        What the threshold is made from: a share in (0, 0.5] of the training rows; or an object of
+        pythresh, of which a copy is fitted.
+    store_decomposition : bool, default=False
+        Keep L and S of the training data.
+    device : str or torch.device, default="auto"
+        ``"auto"`` takes a GPU if there is one.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    decision_scores_ : ndarray of shape (n_samples,)
+        Scores of the training data, the higher the more anomalous.
+    threshold_ : float
+        Rows that score above are flagged.
+    labels_ : ndarray of shape (n_samples,)
+        1 for the flagged training rows, else 0.
+    lam_ : float
+        λ.
+    rank_ : int
+        The rank of L.
+    low_rank_, sparse_ : ndarray of shape (n_samples, n_features)
+        L and S, the solution itself, in X's own units, with ``store_decomposition=True``.
+    n_iter_ : int
+    history_ : list of dict
+        A row an iteration: ``objective``, ``rank``, ``sparse_share`` (of the entries),
+        ``constraint``, ``change``.
+    network_ : MemberAutoencoder
+        The directions of L as a linear autoencoder; one of zeros where the rank is 0.
+    scaler_ : ColumnScaler
+    device_ : torch.device
+    thresholder_ : object
+        The fitted copy, where `contamination` is a pythresh object.
+    classes_ : ndarray of shape (2,)
+        0 and 1, what the columns of ``predict_proba`` stand for.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X has names that are all strings.
+
+    See Also
+    --------
+    RobustDeepAutoencoder : The same decomposition with a deep network for L.
+
+    Notes
+    -----
+    Each iteration costs an eigenvalue decomposition of a square matrix of the smaller side of X
+    and two products with X, in double precision.
+
+    ``decompose``, ``transform`` and ``decision_function`` treat all rows, training rows too, with
+    the directions of L frozen: ``decompose`` alternates S ← shrink(x − P(x − S)) with P the projection
+    on those directions (of values within three scales) and the threshold of the solver's own step.
+    ``low_rank_`` and ``sparse_`` are the solution of the problem above.
+
+    References
+    ----------
+    E. J. Candès, X. Li, Y. Ma and J. Wright, Robust Principal Component Analysis?, Journal of the
+    ACM 58(3), 2011.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrdae import RobustPCA
+    >>> rng = np.random.default_rng(0)
+    >>> low_rank = rng.normal(size=(200, 2)) @ rng.normal(size=(2, 50))
+    >>> sparse = 5 * rng.choice([-1, 0, 1], size=(200, 50), p=[0.02, 0.96, 0.02])
+    >>> detector = RobustPCA(scaler=None, store_decomposition=True).fit(low_rank + sparse)
+    >>> detector.rank_
+    2
+    >>> bool(np.allclose(detector.sparse_, sparse, atol=0.01))
+    True
+    """
+
+    _parameter_constraints = {
+        **{
+            name: BaseTorchDetector._parameter_constraints[name]
+            for name in ("scaler", "contamination", "device", "verbose")
+        },
+        "lam": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "score_function": [StrOptions({"log", "norm", "auto"})],
+        "store_decomposition": ["boolean"],
+    }
+
+    _bound = 3.0
+    # What an ensemble of networks has for parameters is settled here.
+    n_estimators, random_state, penalty = 1, None, "l1"
+    #: The prox of so small a λ leaves a part of nearly every row.
+    _member_votes = None
+
+    def __init__(
+        self,
+        lam="auto",
+        *,
+        max_iter=1000,
+        tol=1e-4,
+        scaler="robust",
+        score_function="auto",
+        contamination=0.1,
+        store_decomposition=False,
+        device="auto",
+        verbose=0,
+    ):
+        self.lam = lam
+        self.max_iter = max_iter
+        self.tol = tol
+        self.scaler = scaler
+        self.score_function = score_function
+        self.contamination = contamination
+        self.store_decomposition = store_decomposition
+        self.device = device
+        self.verbose = verbose
+
+    def _new_network(self, n_features, generators):
+        raise NotImplementedError  # _train makes it from the solution
+
+    def _train(self, data, seeds, on_iteration):
+        lam = max(data.shape) ** -0.5 if self.lam == "auto" else float(self.lam)
+        # MPS has no double precision.
+        exact = data if data.device.type == "mps" else data.double()
+        result = pursue(
+            exact, lam=lam, max_iter=self.max_iter, tol=self.tol, on_iteration=on_iteration
+        )
+        if not result.converged:
+            warnings.warn(
+                f"{self.max_iter} iterations did not reach tol={self.tol!r}: raise max_iter or "
+                "tol. history_ shows how far they came.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+        self.rank_ = result.components.shape[1]
+        self._sparse = result.sparse.cpu().numpy() if self.store_decomposition else None
+        threshold = data.new_full((1,), lam / result.step)
+        self._freeze(_linear_autoencoder(result.components.to(data.dtype)), threshold, None)
+        self.lam_ = lam
+        self._residual_scale = self._measure(data)
+        self.n_iter_, self.history_ = result.n_iter, result.history
+
+    def _conclude(self, X):
+        if self.store_decomposition:
+            self.sparse_ = self._sparse * self.scaler_.scale_
+            self.low_rank_ = X - self.sparse_
+        del self._sparse
+
+
+def _linear_autoencoder(components):
+    """Return the projection on orthonormal columns, (d, rank), as an autoencoder."""
+    if not components.shape[1]:
+        components = components.new_zeros(len(components), 1)
+    n_features, rank = components.shape
+    generators = [torch.Generator(device="cpu")]
+    network = MemberAutoencoder(
+        n_features, (rank,), "identity", "identity", generators, components.device
+    )
+    encoder, decoder = network.weights
+    encoder[0], decoder[0] = components, components.T
+    return network
