@@ -34,11 +34,12 @@ from scipy.stats import rankdata, studentized_range
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tqdm import tqdm
 
-from skrdae import AnoGANDetector, RobustDeepAutoencoder, VAEDetector
+from skrdae import AnoGANDetector, RobustDeepAutoencoder, RobustPCA, VAEDetector
 
 #: name → a function of the seed.
 DETECTORS = {
     "RobustDeepAutoencoder": lambda seed: RobustDeepAutoencoder(random_state=seed),
+    "RobustPCA": lambda seed: RobustPCA(),
     "VAEDetector": lambda seed: VAEDetector(random_state=seed),
     "AnoGANDetector": lambda seed: AnoGANDetector(random_state=seed),
     "AnoGANDetector search": lambda seed: AnoGANDetector(inference="search", random_state=seed),

@@ -1,8 +1,12 @@
 """The published ℓ2,1 experiment: find the 5 % foreign digits among the images of one digit.
 
     python benchmarks/mnist_l21.py
+    python benchmarks/mnist_l21.py --setting smoothed
 
-The network is the published one, 784-200-10 and its mirror, batches of 256, sigmoid output. For
+The network is the published one, 784-200-10 and its mirror, batches of 256, sigmoid output; or
+one with 28 units in the middle, three members and shorter training, on images that are blurred a
+little, so that a stroke beside another is not two errors, and divided by a power of their norm,
+because a thick stroke leaves more error than a thin one. For
 each draw of the others λ is swept around the label-free choice, and the labels pick the λ with
 the best F1, on the data the detector was fitted to, as published; IsolationForest is given the
 best of its contamination sweep in the same way. ``auto`` is the detector without any label.
@@ -16,6 +20,7 @@ import torch
 from datasets import add_data_argument, load_mnist, one_class
 from matplotlib.figure import Figure
 from report import PICTURES, write_csv
+from scipy.ndimage import gaussian_filter
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import (
     accuracy_score,
@@ -37,19 +42,44 @@ PUBLISHED_LAMS = (4.0, 5.468, 8.0)
 CONTAMINATIONS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1)
 
 
-def robust(seed, **options):
+#: What the two settings differ in.
+SETTINGS = {
+    "published": {
+        "hidden_layer_sizes": (200, 10),
+        "max_iter": 12,
+        "n_epochs": 10,
+        "n_estimators": 1,
+    },
+    "smoothed": {
+        "hidden_layer_sizes": (200, 28),
+        "max_iter": 5,
+        "n_epochs": 6,
+        "n_estimators": 3,
+    },
+}
+BLUR, POWER = 0.7, 0.75
+
+
+def prepared(X, setting):
+    """Return the images as a setting takes them."""
+    if setting == "published":
+        return X
+    blurred = gaussian_filter(X.reshape(-1, 28, 28), (0, BLUR, BLUR)).reshape(len(X), -1)
+    norms = np.linalg.norm(blurred, axis=1, keepdims=True)
+    return blurred * (norms.mean() / norms) ** POWER
+
+
+def robust(setting, seed, **options):
     """Return the detector of the experiment."""
     return RobustDeepAutoencoder(
-        hidden_layer_sizes=(200, 10),
         activation="relu",
         output_activation="sigmoid",
         scaler=None,
+        score_function="norm",
         batch_size=256,
-        max_iter=12,
-        n_epochs=10,
         lr=5e-4,
-        n_estimators=1,
         random_state=seed,
+        **SETTINGS[setting],
         **options,
     )
 
@@ -66,9 +96,10 @@ def figures(y, labels, scores):
     }
 
 
-def run_draw(X, y, digit, seed):
+def run_draw(X, y, digit, seed, setting):
     """Return the rows of one digit and one draw."""
     X, y = one_class(X, y, digit, seed, SHARE)
+    X = prepared(X, setting)
     rows = []
 
     def add(detector, parameter, value, fit):
@@ -84,14 +115,15 @@ def run_draw(X, y, digit, seed):
 
     def fit_robust(**options):
         def fit():
-            d = robust(seed, **options).fit(X)
-            return d.labels_, d.decision_scores_, d.lam_
+            d = robust(setting, seed, **options).fit(X)
+            return d.labels_, d.decision_scores_, np.mean(d.lam_)
 
         return fit
 
     auto = add("RobustDeepAutoencoder", "auto", 0, fit_robust(contamination=SHARE))
     lams = [round(auto["value"] * factor, 3) for factor in (FINE if digit == 4 else SHORT)]
-    for lam in (*lams, *(PUBLISHED_LAMS if digit == 4 else ())):
+    published = PUBLISHED_LAMS if (digit, setting) == (4, "published") else ()
+    for lam in (*lams, *published):
         add("RobustDeepAutoencoder", "lam", lam, fit_robust(lam=lam, contamination="auto"))
     plain = fit_robust(lam=np.inf, contamination=SHARE)
     add("autoencoder (lam=inf)", "contamination", SHARE, lambda: (*plain()[:2], None))
@@ -186,18 +218,21 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--draws", type=int, default=5, help="of the digit 4 (default: 5)")
     parser.add_argument("--other-draws", type=int, default=1, help="of the others (default: 1)")
+    parser.add_argument("--setting", choices=SETTINGS, default="published")
     arguments = parser.parse_args()
+    name = "mnist_l21" if arguments.setting == "published" else f"mnist_l21_{arguments.setting}"
     torch.set_num_threads(arguments.threads)
     X, y = load_mnist(arguments.data_dir)
     tasks = [(4, seed) for seed in range(arguments.draws)]
     tasks += [(d, s) for d in range(10) if d != 4 for s in range(arguments.other_draws)]
     rows = []
     for digit, seed in tqdm(tasks, unit="draw"):
-        rows += run_draw(X, y, digit, seed)
-        write_csv("mnist_l21", rows)
+        rows += run_draw(X, y, digit, seed, arguments.setting)
+        write_csv(name, rows)
         summary = summarise(rows)
-        write_csv("mnist_l21_summary", summary)
-    draw_sweep(rows, 4, PICTURES / "mnist_l21.png")
+        write_csv(f"{name}_summary", summary)
+    if arguments.setting == "published":
+        draw_sweep(rows, 4, PICTURES / "mnist_l21.png")
     for row in summary:
         print(
             "  ".join(

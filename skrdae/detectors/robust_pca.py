@@ -91,8 +91,9 @@ class RobustPCA(BaseRobustAutoencoder):
     and two products with X, in double precision.
 
     ``decompose``, ``transform`` and ``decision_function`` treat all rows, training rows too, with
-    the directions of L frozen: ``decompose`` alternates S ← shrink(x − P(x − S)) with P the projection
-    on those directions (of values within three scales) and the threshold of the solver's own step.
+    the directions of L frozen: ``decompose`` alternates S ← shrink(x − P(x − S)) with P the
+    projection on those directions (of values within three scales) and the threshold of the
+    solver's own step.
     ``low_rank_`` and ``sparse_`` are the solution of the problem above.
 
     References
