@@ -71,7 +71,7 @@ def run(dataset, X, y, detector, seed, threads):
                 raise
             scores = np.full(len(X), np.nan)
         seconds = time.perf_counter() - start
-    failed = not np.isfinite(scores).all()
+    failed = not np.isfinite(scores).all() or np.ptp(scores) == 0
     scores = np.nan_to_num(scores)
     return {
         "dataset": dataset,
@@ -82,7 +82,7 @@ def run(dataset, X, y, detector, seed, threads):
         "roc_auc": float(roc_auc_score(y, scores)),
         "average_precision": float(average_precision_score(y, scores)),
         "seconds": seconds,
-        "failed": failed,  # an error, or scores that are not finite, which then count as 0
+        "failed": failed,  # an error, a constant score, or scores that are not finite, counted as 0
     }
 
 

@@ -66,7 +66,7 @@ def prepared(X, setting):
         return X
     blurred = gaussian_filter(X.reshape(-1, 28, 28), (0, BLUR, BLUR)).reshape(len(X), -1)
     norms = np.linalg.norm(blurred, axis=1, keepdims=True)
-    return blurred * (norms.mean() / norms) ** POWER
+    return np.minimum(blurred * (norms.mean() / norms) ** POWER, 1)
 
 
 def robust(setting, seed, **options):

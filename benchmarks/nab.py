@@ -22,7 +22,7 @@ from pyod.models.iforest import IForest
 from pyod.models.pca import PCA
 from pyod.models.ts_lstm import LSTMAD
 from pyod.models.ts_matrix_profile import MatrixProfile
-from report import PICTURES, write_csv
+from report import PICTURES, read_csv, write_csv
 from sklearn.base import clone
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.preprocessing import RobustScaler
@@ -78,7 +78,8 @@ SETTINGS = {
     "trim=0": {"trim": 0.0},
     "trim=0.02": {"trim": 0.02},
     "trim=0.1": {"trim": 0.1},
-    "max_windows=256": {"max_windows": 256},
+    "max_windows=200": {"max_windows": 200},
+    "max_windows=600": {"max_windows": 600},
     "max_windows=1024": {"max_windows": 1024},
     "max_windows=4096": {"max_windows": 4096},
     "max_windows=None": {"max_windows": None},
@@ -121,7 +122,8 @@ def measure(y, detector):
 
 
 def scores(data, n_seeds, only):
-    rows = []
+    # What was measured of the others stays.
+    rows = [r for r in read_csv("nab_scores") if only and only not in r["detector"]]
     for name, series, y in data:
         values = series.to_numpy()
         for detector_name, make in DETECTORS.items():

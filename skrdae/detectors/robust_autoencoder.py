@@ -61,7 +61,7 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
     max_samples : int, float or "auto", default=1.0
         Rows each member is trained on, drawn without replacement: a number, a share, or
         ``"auto"`` for min(256, n_samples), as in ``IsolationForest``. ``n_estimators=1`` with 1.0
-        is the published method.
+        and ``score_function="norm"`` is the published method.
     scaler : {"robust", "standard", "minmax"} or None, default="robust"
         Scaling of the columns inside the detector, see
         :class:`~skrdae.preprocessing.ColumnScaler`.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from skrdae import RobustDeepAutoencoder
+from skrdae import RobustDeepAutoencoder, WindowedDetector
 from skrdae.detectors.residual_scale import log_terms, residual_scale, rows_to_measure
 
 
@@ -74,6 +74,26 @@ def test_auto_goes_by_the_scaler(digits):
     assert np.array_equal(scores(scaler=None), scores(scaler=None, score_function="norm"))
     assert np.array_equal(scores(), scores(score_function="log"))
     assert not np.array_equal(scores(), scores(score_function="norm"))
+    # Flags by λ compare norms, and so does the score.
+    assert np.array_equal(
+        scores(contamination="auto"), scores(contamination="auto", score_function="norm")
+    )
+
+
+def test_windows_are_scored_by_the_norm_unless_told_otherwise():
+    series = np.sin(np.arange(300) / 5)
+
+    def fitted(detector):
+        return WindowedDetector(detector, window_size=20).fit(series)
+
+    auto = fitted(RobustDeepAutoencoder(random_state=0))
+    assert auto.detector.score_function == "auto"  # what was given is left alone
+    assert auto.detector_.score_function == "norm"
+    norm = fitted(RobustDeepAutoencoder(score_function="norm", random_state=0))
+    assert np.array_equal(auto.decision_scores_, norm.decision_scores_)
+    log = fitted(RobustDeepAutoencoder(score_function="log", random_state=0))
+    assert log.detector_.score_function == "log"
+    assert not np.array_equal(log.decision_scores_, norm.decision_scores_)
 
 
 def test_one_heavy_tailed_feature_does_not_rule_the_score():
