@@ -70,8 +70,8 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         log(1 + a²) + a / 100 over the features, a being the absolute residual in units of the
         ordinary ones of that feature: no feature, and hardly a wild value, rules the score.
         ``"norm"`` is Ω of the residual, as published: right where all features have one unit, as
-        pixels do. ``"auto"`` is ``"log"``, but ``"norm"`` with ``scaler=None``, which says that they have,
-        and with ``contamination="auto"``, whose flags compare norms.
+        pixels do. ``"auto"`` is ``"log"``, but ``"norm"`` with ``scaler=None``, which says that
+        they have, and with ``contamination="auto"``, whose flags compare norms.
     contamination : float, "auto" or pythresh object, default=0.1
         What the threshold is made from. A share in (0, 0.5] of the training rows; or ``"auto"``:
         a row is flagged exactly where the prox leaves a part of its S non-zero (in more than
