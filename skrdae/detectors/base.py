@@ -62,6 +62,10 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         "verbose": [Interval(Integral, 0, None, closed="left"), "boolean"],
     }
     _boolean_parameters = ("verbose",)
+    _advice_on_collapse = (
+        "The training collapsed: change lr, train for longer or shorter, or try another "
+        "random_state."
+    )
     #: The ``bound`` of the ColumnScaler.
     _bound = 10.0
 
@@ -202,8 +206,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         if (np.ptp(scores, axis=1) == 0).all() and self._n_different(X) > 2:
             warnings.warn(
                 f"{type(self).__name__} gives every training row the same score, so it tells "
-                "nothing apart: the training collapsed. Change lr, train for longer or shorter, "
-                "or try another random_state.",
+                f"nothing apart. {self._advice_on_collapse}",
                 ConvergenceWarning,
                 stacklevel=4,
             )
@@ -218,10 +221,11 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         if not np.isfinite(scores).all():
             raise ValueError(
                 f"The training of {type(self).__name__} diverged and gives scores that are not "
-                f"finite. Lower lr (now {self.lr!r}), or scale X (scaler is {self.scaler!r})."
+                f"finite. Lower lr (now {getattr(self, 'lr', None)!r}), or scale X (scaler is "
+                f"{self.scaler!r})."
             )
         # Each member's scores are divided by their median, which a far outlier does not move,
-        # and the average is put back in units of a residual.
+        # and the average is put back in the members' units.
         medians = np.median(scores, axis=1)
         medians[medians == 0] = 1.0
         self._weights = medians.mean() / medians / len(medians)

@@ -126,11 +126,11 @@ class BaseRobustAutoencoder(EncoderMixin, BaseTorchDetector):
         """Return each member's scale of each feature's residuals, if scores need it."""
         if self._scores_by_norm:
             return None
+        rows = data[rows_to_measure(*data.shape).to(data.device)]
         workspace = Workspace(data.device)
-        places = rows_to_measure(*data.shape).to(data.device)
-        return residual_scale(
-            map_chunks(lambda rows: self._residual(rows, rows, workspace), data[places])
-        )
+        residual = map_chunks(lambda chunk: self._residual(chunk, chunk, workspace), rows)
+        # On the CPU, because kthvalue is not everywhere.
+        return residual_scale(residual.cpu(), self._clip(rows).cpu())
 
     def _thresholds(self):
         """Return each member's λ and None, or None and each member's quantile."""

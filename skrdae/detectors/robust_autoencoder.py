@@ -67,11 +67,13 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         :class:`~skrdae.preprocessing.ColumnScaler`.
     score_function : {"auto", "log", "norm"}, default="auto"
         How a row's residual x − D(E(x)) becomes its score. ``"log"`` adds up
-        log(1 + a²) + a / 100 over the features, a being the absolute residual in units of the
-        ordinary ones of that feature: no feature, and hardly a wild value, rules the score.
+        log(1 + a²) + a √n_features / 100 over the features, a being the absolute residual in
+        units of the ordinary ones of that feature: no feature, and hardly a wild value, rules
+        the score.
         ``"norm"`` is Ω of the residual, as published: right where all features have one unit, as
         pixels do. ``"auto"`` is ``"log"``, but ``"norm"`` with ``scaler=None``, which says that
-        they have, and with ``contamination="auto"``, whose flags compare norms.
+        they have, and with ``contamination="auto"``, whose flags compare norms (and do not follow
+        the order of ``"log"``).
     contamination : float, "auto" or pythresh object, default=0.1
         What the threshold is made from. A share in (0, 0.5] of the training rows; or ``"auto"``:
         a row is flagged exactly where the prox leaves a part of its S non-zero (in more than
@@ -125,9 +127,11 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
     ``transform`` encodes the cleaned rows: the codes are those of L, not of X.
 
     In ``score_function="log"`` log(1 + a²) is the negative logarithm of a Cauchy density, but for a
-    constant, and a / 100 puts a value far beyond all others on top. The ordinary residual
-    of a feature is the 0.9 quantile of the member's absolute ones over the training rows (or some
-    thousands of them), divided by 1.645, and at least a tenth of the median feature's. Ω of a row
+    constant; the other term puts a value some thousand scales away on top, which one of
+    a hundred scales, alone in a wide row, does not reach: where that is what an anomaly looks
+    like, take ``"norm"``. The ordinary residual of a feature is the 0.9 quantile of the member's
+    absolute ones over the training rows (or some thousands of them), divided by 1.645, and at least
+    a tenth of the median feature's. Ω of a row
     alone, for ``"norm"``, is ‖x − D(E(x))‖ for ``"l21"``, and the sum of absolute values for the
     other two.
 

@@ -8,8 +8,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.residual_scale import rows_to_measure
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.networks.mlp import MemberAutoencoder
+from skrdae.penalties import PENALTIES
 from skrdae.training.principal_components import pursue
 
 
@@ -29,8 +31,9 @@ class RobustPCA(BaseRobustAutoencoder):
     ----------
     lam : float or "auto", default="auto"
         λ > 0, the price of an entry of S in units of singular values of L. ``"auto"`` is the
-        1 / √max(n_samples, n_features) under which the reference proves exact recovery. A larger λ
-        makes S sparser and the rank of L higher.
+        1 / √max(n_samples, n_features) under which the reference proves exact recovery from data
+        without noise. Noise goes to S, which then is not sparse. A larger λ makes S sparser and the
+        rank of L higher.
     max_iter : int, default=1000
         Iterations, at most.
     tol : float, default=1e-4
@@ -64,7 +67,8 @@ class RobustPCA(BaseRobustAutoencoder):
     rank_ : int
         The rank of L.
     low_rank_, sparse_ : ndarray of shape (n_samples, n_features)
-        L and S, the solution itself, in X's own units, with ``store_decomposition=True``.
+        S, as the problem's solution has it, in X's own units, and L = X − S, which is of rank
+        ``rank_`` to within `tol`, about the scaler's centre; with ``store_decomposition=True``.
     n_iter_ : int
     history_ : list of dict
         A row an iteration: ``objective``, ``rank``, ``sparse_share`` (of the entries),
@@ -90,11 +94,15 @@ class RobustPCA(BaseRobustAutoencoder):
     Each iteration costs an eigenvalue decomposition of a square matrix of the smaller side of X
     and two products with X, in double precision.
 
-    ``decompose``, ``transform`` and ``decision_function`` treat all rows, training rows too, with
-    the directions of L frozen: ``decompose`` alternates S ← shrink(x − P(x − S)) with P the
-    projection on those directions (of values within three scales) and the threshold of the
-    solver's own step.
-    ``low_rank_`` and ``sparse_`` are the solution of the problem above.
+    ``decision_function``, ``transform`` and ``decompose`` treat all rows, training rows too, with
+    the directions of L frozen, so that ``decompose(X)`` is not ``low_rank_`` and ``sparse_``. The
+    score comes from x − P(x), where P projects on those directions; where they are as many as the
+    features, the weakest is left out, because nothing else would be left to score by.
+    ``decompose`` alternates S ← shrink(x − P(x − S)); it shrinks by the size that a share
+    `contamination` (0.1 for an object) of the entries of x − P(x) exceeds in training.
+
+    Values are clipped to ten scales before they are projected, here and in the problem above; what
+    lies beyond belongs to S.
 
     References
     ----------
@@ -127,7 +135,7 @@ class RobustPCA(BaseRobustAutoencoder):
         "store_decomposition": ["boolean"],
     }
 
-    _bound = 3.0
+    _advice_on_collapse = "Lower lam, or look whether X varies at all."
     # What an ensemble of networks has for parameters is settled here.
     n_estimators, random_state, penalty = 1, None, "l1"
     #: The prox of so small a λ leaves a part of nearly every row.
@@ -161,8 +169,10 @@ class RobustPCA(BaseRobustAutoencoder):
 
     def _train(self, data, seeds, on_iteration):
         lam = max(data.shape) ** -0.5 if self.lam == "auto" else float(self.lam)
-        # MPS has no double precision.
-        exact = data if data.device.type == "mps" else data.double()
+        # Clipped, as new rows are: one wild cell would make all else too small for tol to see. On
+        # MPS there is no double precision.
+        shown = self._clip(data)
+        exact = (shown.cpu() if data.device.type == "mps" else shown).double()
         result = pursue(
             exact, lam=lam, max_iter=self.max_iter, tol=self.tol, on_iteration=on_iteration
         )
@@ -174,12 +184,23 @@ class RobustPCA(BaseRobustAutoencoder):
                 stacklevel=5,
             )
         self.rank_ = result.components.shape[1]
-        self._sparse = result.sparse.cpu().numpy() if self.store_decomposition else None
-        threshold = data.new_full((1,), lam / result.step)
-        self._freeze(_linear_autoencoder(result.components.to(data.dtype)), threshold, None)
+        self._sparse = None
+        if self.store_decomposition:
+            self._sparse = (result.sparse.to(data.device) + (data - shown)).cpu().numpy()
+        # Of as many directions as there are features nothing would be left to score by.
+        components = result.components[:, : data.shape[1] - 1].to(data.device, data.dtype)
+        self._freeze(_linear_autoencoder(components), self._entry_threshold(data, components), None)
         self.lam_ = lam
         self._residual_scale = self._measure(data)
         self.n_iter_, self.history_ = result.n_iter, result.history
+
+    def _entry_threshold(self, data, components):
+        """Return the residual's size that a share `contamination` of its entries exceeds."""
+        share = float(self.contamination) if isinstance(self.contamination, Real) else 0.1
+        rows = data[rows_to_measure(*data.shape).to(data.device)]
+        shown = self._clip(rows)
+        residual = rows - shown @ components @ components.T
+        return PENALTIES["l1"].lam_quantile(residual.abs()[None], [1 - share])
 
     def _conclude(self, X):
         if self.store_decomposition:

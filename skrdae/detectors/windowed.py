@@ -377,5 +377,5 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
 
 
 def _is_auto_score(name, value):
-    """Whether a parameter, maybe of a step of a pipeline, is a score_function left open."""
+    """Whether a parameter, maybe of a nested estimator, is a score_function left open."""
     return name.split("__")[-1] == "score_function" and isinstance(value, str) and value == "auto"

@@ -24,6 +24,7 @@ def _single(X, **options):
 
 class TestContract(DetectorContract):
     detector = RobustDeepAutoencoder
+    found = 5  # the sixth has no value that is far off by itself
     variants = (
         {},
         {"penalty": "l1"},

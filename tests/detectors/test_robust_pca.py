@@ -72,6 +72,68 @@ def test_new_rows_are_encoded_by_the_directions_of_the_low_rank_part():
     assert np.allclose(detector.explain(row).sum(), detector.decision_function(row), rtol=1e-5)
 
 
+@pytest.mark.parametrize("far", [1e4, 1e8, 1e15])
+def test_one_wild_cell_does_not_hide_the_rest(far, plane):
+    X = plane.copy()
+    X[100, 3] = far
+    clean, wild = RobustPCA().fit(plane), RobustPCA(store_decomposition=True).fit(X)
+    assert wild.rank_ == clean.rank_
+    assert wild.decision_scores_.argmax() == 100
+    kept = np.arange(300) != 100
+    assert wild.score(X[kept], np.arange(299) < 6) > 0.999
+    assert wild.sparse_[100, 3] == pytest.approx(far, rel=0.01)
+
+
+def test_far_rows_of_the_right_kind_are_not_anomalous():
+    rng = np.random.default_rng(0)
+    X = rng.standard_t(3, size=(500, 2)) @ rng.normal(size=(2, 10)) + 0.05 * rng.normal(
+        size=(500, 10)
+    )
+    y = np.arange(500) < 20
+    X[y] = 2 * rng.normal(size=(20, 10))
+    assert RobustPCA().fit(X).score(X, y) > 0.99
+
+
+def test_a_low_rank_part_of_full_rank_still_leaves_something_to_score_by(plane):
+    detector = RobustPCA(lam=5.0).fit(plane)
+    assert detector.rank_ == 8
+    assert detector.transform(plane).shape == (300, 7)
+    assert detector.score(plane, np.arange(300) < 6) > 0.9
+    column = RobustPCA().fit(plane[:, :1])
+    far = column.decision_scores_.argsort()[-10:]
+    distance = np.abs(plane[:, 0] - np.median(plane[:, 0]))
+    assert set(far) == set(distance.argsort()[-10:])
+
+
+def test_decompose_leaves_the_share_of_entries_that_contamination_says(cancer):
+    X = cancer[0]
+    for share in (0.02, 0.2):
+        detectors = [RobustPCA(contamination=share, tol=tol).fit(X) for tol in (1e-4, 1e-5)]
+        parts = [d.decompose(X) for d in detectors]
+        for low_rank, sparse in parts:
+            assert np.allclose(low_rank + sparse, X)
+            assert share / 2 < (sparse != 0).mean() < 2 * share
+        # It belongs to the problem, not to how far the solver went.
+        assert np.abs(parts[0][1] - parts[1][1]).mean() < 0.1 * np.abs(parts[0][1]).mean()
+
+
+def test_parameters_set_after_a_fit_wait_for_the_next(plane):
+    detector = RobustPCA().fit(plane)
+    scores, parts = detector.decision_function(plane), detector.decompose(plane)
+    detector.set_params(scaler=None, score_function="norm", contamination=0.4, lam=9.0)
+    assert np.array_equal(detector.decision_function(plane), scores)
+    assert np.array_equal(detector.decompose(plane)[1], parts[1])
+
+
+def test_more_features_than_rows():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 2)) @ rng.normal(size=(2, 120)) + 0.05 * rng.normal(size=(40, 120))
+    X[3, ::3] += 5
+    detector = RobustPCA().fit(X)
+    assert detector.decision_scores_.argmax() == 3
+    assert detector.rank_ < 40
+
+
 def test_where_all_is_sparse_nothing_is_explained(cancer):
     X = cancer[0]
     detector = RobustPCA(lam=1e-4, scaler="standard", score_function="norm").fit(X)
