@@ -143,11 +143,8 @@ SETTINGS = {
     ),
     "AnoGANDetector": options(
         AnoGANDetector,
-        scaler_standard={"scaler": "standard"},
         latent_dim_2={"latent_dim": 2},
         n_estimators_1={"n_estimators": 1},
-        lam_0={"lam": 0.0},
-        lam_05={"lam": 0.5},
         half_the_epochs={"n_epochs": max(1, AnoGANDetector().n_epochs // 2)},
         twice_the_epochs={"n_epochs": 2 * AnoGANDetector().n_epochs},
     ),
