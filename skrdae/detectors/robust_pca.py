@@ -8,14 +8,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.decomposition import BaseDecomposition
 from skrdae.detectors.residual_scale import rows_to_measure
-from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.penalties import PENALTIES
 from skrdae.training.principal_components import pursue
 
 
-class RobustPCA(BaseRobustAutoencoder):
+class RobustPCA(BaseDecomposition):
     r"""Robust principal component analysis: X = L + S, low rank plus sparse.
 
     Solves
@@ -138,8 +138,6 @@ class RobustPCA(BaseRobustAutoencoder):
     _advice_on_collapse = "Lower lam, or look whether X varies at all."
     # What an ensemble of networks has for parameters is settled here.
     n_estimators, random_state, penalty = 1, None, "l1"
-    #: The prox of so small a λ leaves a part of nearly every row.
-    _member_votes = None
 
     def __init__(
         self,
@@ -164,8 +162,9 @@ class RobustPCA(BaseRobustAutoencoder):
         self.device = device
         self.verbose = verbose
 
-    def _new_network(self, n_features, generators):
-        raise NotImplementedError  # _train makes it from the solution
+    @property
+    def _n_rounds(self):
+        return self.max_iter
 
     def _train(self, data, seeds, on_iteration):
         lam = max(data.shape) ** -0.5 if self.lam == "auto" else float(self.lam)

@@ -1,0 +1,122 @@
+"""What detectors that split X = L + S have in common once they know how L is encoded."""
+
+import torch
+
+from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.encoding import EncoderMixin
+from skrdae.detectors.residual_scale import log_terms, residual_scale, rows_to_measure
+from skrdae.networks.workspace import Workspace
+from skrdae.penalties import PENALTIES
+from skrdae.training.minibatch import map_chunks
+
+# Alternations between prox and network in `decompose`. S settles geometrically; ten leave
+# changes far below the noise of any training.
+_DECOMPOSE_ITER = 10
+
+
+class BaseDecomposition(EncoderMixin, BaseTorchDetector):
+    """Base class of the detectors that split X = L + S, however the network for L was found.
+
+    A subclass's training hands its network to :meth:`_freeze`, with the λ that new rows are shrunk
+    by, and sets ``_residual_scale`` to what :meth:`_measure` returns. It has the parameter
+    ``store_decomposition``, and ``penalty`` at least as an attribute.
+    """
+
+    _boolean_parameters = (*BaseTorchDetector._boolean_parameters, "store_decomposition")
+    #: How residuals become a score, for those without such a parameter.
+    score_function = "norm"
+
+    @property
+    def _scores_by_norm(self):
+        """Whether the score is Ω of a row's residual, not the sum of its logarithmic terms."""
+        if self.score_function == "auto":
+            return self.scaler is None or isinstance(self.contamination, str)
+        return self.score_function == "norm"
+
+    def _freeze(self, network, lam, norms):
+        """Keep what scoring needs: the networks, their λ and the norms of groups over rows."""
+        self.network_, self._lam, self._norms = network, lam, norms
+        self.lam_ = lam.item() if len(lam) == 1 else lam.cpu().numpy()
+        self._penalty = PENALTIES[self.penalty]
+
+    def _measure(self, data):
+        """Return each member's scale of each feature's residuals, if scores need it."""
+        if self._scores_by_norm:
+            return None
+        rows = data[rows_to_measure(*data.shape).to(data.device)]
+        workspace = Workspace(data.device)
+        residual = map_chunks(lambda chunk: self._residual(chunk, chunk, workspace), rows)
+        # On the CPU, because kthvalue is not everywhere.
+        return residual_scale(residual.cpu(), self._clip(rows).cpu())
+
+    def _conclude(self, X):
+        if self.store_decomposition:
+            self.low_rank_, self.sparse_ = self.decompose(X)
+
+    # ------------------------------------------------------------------------------- scoring
+
+    def _residual(self, rows, low_rank, workspace):
+        """X − D(E(L)) of every member: (n, d), and (K, n, d) or (n, d) → (K, n, d)."""
+        shown = self._clip(low_rank).expand(self.network_.n_members, *rows.shape)
+        out = workspace.take("residual", *shown.shape)
+        return torch.sub(rows, self.network_(shown, workspace), out=out)
+
+    def _member_scores(self, rows, workspace):
+        residual = self._residual(rows, rows, workspace)
+        if self._residual_scale is None:
+            return self._penalty.row_values(residual)
+        return log_terms(residual, self._residual_scale.to(residual.device)).sum(dim=-1)
+
+    def _member_shares(self, rows, workspace):
+        residual = self._residual(rows, rows, workspace)
+        if self._residual_scale is None:
+            return self._penalty.row_shares(residual)
+        return log_terms(residual, self._residual_scale.to(residual.device))
+
+    def _prox(self, residual):
+        lam = self._lam.to(residual.device)
+        norms = None if self._norms is None else self._norms.to(residual.device)
+        return self._penalty.prox(residual, lam, norms)
+
+    def _member_sparse(self, rows, workspace):
+        """S of every member with the network as it is: (n, d) → (K, n, d)."""
+        sparse = self._prox(self._residual(rows, rows, workspace))
+        for _ in range(_DECOMPOSE_ITER - 1):
+            again = self._prox(self._residual(rows, rows - sparse, workspace))
+            # A row whose cleaned version the network explains within λ would go back to S = 0
+            # and from there to where it was, for ever: it keeps the S it has.
+            vanished = (again == 0).all(dim=-1, keepdim=True)
+            sparse = torch.where(vanished, sparse, again)
+        return sparse
+
+    def decompose(self, X):
+        """Split data into what the network explains and what is sparse, X = L + S.
+
+        With the network frozen, S starts at zero and is replaced by the prox of X − D(E(X − S))
+        until it settles. For ``penalty="l21_features"`` columns are shrunk as in training.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        low_rank : ndarray of shape (n_samples, n_features)
+            L, in X's own units; the members' mean.
+        sparse : ndarray of shape (n_samples, n_features)
+            S = X − L, exactly zero where no member's prox leaves anything.
+        """
+        X = self._validated(X)
+        sparse = self._map(self._member_sparse, X).mean(axis=0) * self.scaler_.scale_
+        return X - sparse, sparse
+
+    def _member_codes(self, rows, workspace):
+        cleaned = self._clip(rows - self._member_sparse(rows, workspace))
+        return self.network_.encode(cleaned, workspace)
+
+    def _member_decode(self, codes):
+        return self.network_.decode(codes)
+
+    @property
+    def _code_size(self):
+        return self.network_.code_size
