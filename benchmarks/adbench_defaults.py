@@ -132,7 +132,6 @@ SETTINGS = {
     "VAEDetector": options(
         VAEDetector,
         n_epochs_5={"n_epochs": 5},
-        n_epochs_20={"n_epochs": 20},
         n_epochs_40={"n_epochs": 40},
         beta_01={"beta": 0.1},
         beta_3={"beta": 3.0},
