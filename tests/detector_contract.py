@@ -32,6 +32,7 @@ class DetectorContract:
     after_fit = ()  # pairs of keyword arguments: fitted with, then set
     fewest_rows = 1  # that can be fitted
     found = 6  # of the six rows planted in `plane`, at least
+    far = 1e3  # where one value alone puts a new row above all others
 
     common_wrong = (
         ({"contamination": 0.0}, "contamination"),
@@ -388,7 +389,7 @@ class DetectorContract:
     def test_a_far_new_row_scores_highest(self, plane):
         detector = self.make().fit(plane)
         far = np.zeros((4, plane.shape[1]))
-        far[np.arange(4), np.arange(4)] = [3e3, 1e5, 1e8, 1e30]
+        far[np.arange(4), np.arange(4)] = [self.far, 1e5, 1e8, 1e30]
         scores = detector.decision_function(far)
         assert np.isfinite(scores).all()
         assert scores.min() > detector.decision_scores_.max()
