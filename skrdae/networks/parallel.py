@@ -7,6 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from threadpoolctl import threadpool_limits
 
+from skrdae._compiled import blas_threads
+
+# Multiplications in a layer's product from which on a BLAS with several threads is faster than one.
+_LARGE = 2**23
+
 
 def in_parallel(function, pieces):
     """Apply a function to pieces of work, each on one thread, as many at once as torch has threads.
@@ -20,7 +25,7 @@ def in_parallel(function, pieces):
     ----------
     function : callable
         Takes a piece. It must not call this function.
-    pieces : list
+    pieces : sequence
 
     Returns
     -------
@@ -28,9 +33,33 @@ def in_parallel(function, pieces):
         The results, in the order of the pieces.
     """
     n_threads = torch.get_num_threads()
-    if n_threads == 1:
+    if n_threads == 1 or len(pieces) == 1:
         return [function(piece) for piece in pieces]
     return list(_pool(os.getpid(), n_threads).map(function, pieces))
+
+
+def members_in_parallel(function, n_members, largest_product):
+    """Call a compiled function for each member, with all the threads that torch has between them.
+
+    Small networks are trained side by side, one thread each, large ones one after another, with
+    the threads of the BLAS. Which it is does not depend on the number of members: the last bits of
+    a product depend on the number of its threads.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the number of a member.
+    n_members : int
+    largest_product : int
+        Multiplications in the largest matrix product of a step.
+    """
+    if largest_product < _LARGE:
+        with blas_threads(1):
+            in_parallel(function, range(n_members))
+        return
+    with blas_threads(torch.get_num_threads()):
+        for k in range(n_members):
+            function(k)
 
 
 # For each process, because a fork leaves the threads behind.

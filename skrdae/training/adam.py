@@ -1,6 +1,9 @@
 """Adam on one flat buffer for all members of a stacked network."""
 
+import numpy as np
 import torch
+
+from skrdae.networks.compiled import KINDS, Adam, Layers
 
 # The fused kernel treats what does not fill a vector register at the end of a tensor with other
 # instructions, which round differently. Up to this multiple it has no such remainder. Every
@@ -64,6 +67,33 @@ class MemberAdam:
         """Return the gradient buffers of a network's weights and of its biases."""
         weights = [self.grads[id(p)] for p in network.weights]
         return weights, [self.grads[id(p)] for p in network.biases]
+
+    def compiled(self, network):
+        """Return for each member of a network what the compiled loops work on.
+
+        Parameters
+        ----------
+        network : MemberMLP
+            All or a part of the optimiser's.
+
+        Returns
+        -------
+        list of (Adam, Layers)
+            Views of the buffers. Who has made steps says so to :meth:`count`.
+        """
+        flat = (self._values, self._grads, self._mean, self._square)
+        adam = Adam(*(t.numpy() for t in flat), self.lr, *self.betas, self.eps, self.n_steps)
+        sizes = [network.weights[0].shape[1], *(w.shape[2] for w in network.weights)]
+        kinds = [KINDS[name] for name in network.activations]
+        layers = Layers(np.array(sizes), np.array(kinds), None)
+        # The values lie at the beginning of the storage.
+        starts = [[p[k].storage_offset() for p in network.parameters()] for k in range(network.n_members)]
+        return [(adam, layers._replace(starts=np.array(own))) for own in starts]
+
+    def count(self, n_steps):
+        """Take note of steps made by others."""
+        self.n_steps += n_steps
+        self._step.add_(n_steps)
 
     def step(self):
         """Move the parameters by the gradients found in the buffers."""

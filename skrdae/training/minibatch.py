@@ -1,6 +1,11 @@
 """Passes over rows: shuffled minibatches for training, chunks of one size for everything else."""
 
+import numpy as np
 import torch
+
+from skrdae.networks.compiled import train_autoencoder
+from skrdae.networks.mlp import MemberMLP
+from skrdae.networks.parallel import members_in_parallel
 
 #: Rows a scoring chunk holds on a CPU. Every forward pass of a fitted network sees this shape and
 #: no other, because a matrix product's last bits depend on its shape: this is what makes a row's
@@ -101,6 +106,9 @@ def train_epochs(network, optimiser, data, *, bound, n_epochs, batch_size, gener
         Give each member's order of rows.
     workspace : Workspace
     """
+    if data.device.type == "cpu" and isinstance(network, MemberMLP):
+        _train_compiled(network, optimiser, data, bound, n_epochs, batch_size, generators)
+        return
     grads = optimiser.grads_of(network)
     clips = bool(data.amax() > bound) or bool(data.amin() < -bound)
     for _ in range(n_epochs):
@@ -111,3 +119,21 @@ def train_epochs(network, optimiser, data, *, bound, n_epochs, batch_size, gener
                 x.clamp_(-bound, bound)
             network.error_gradient(x, grads, workspace)
             optimiser.step()
+
+
+def _train_compiled(network, optimiser, data, bound, n_epochs, batch_size, generators):
+    n_rows = data.shape[1]
+    n_batches = -(-n_rows // batch_size)
+    members = optimiser.compiled(network)
+
+    def train(k):
+        adam, layers = members[k]
+        for epoch in range(n_epochs):
+            order = torch.randperm(n_rows, generator=generators[k], device="cpu").numpy()
+            state = adam._replace(n_done=adam.n_done + epoch * n_batches)
+            train_autoencoder(state, layers, rows[k], order, n_batches, np.float32(bound))
+
+    rows = data.numpy()
+    widest = max(weight[0].numel() for weight in network.weights)
+    members_in_parallel(train, len(generators), -(-n_rows // n_batches) * widest)
+    optimiser.count(n_epochs * n_batches)

@@ -1,0 +1,263 @@
+"""Training of dense networks on a CPU as compiled loops, one member at a time.
+
+A step of a small network is some thirty operations of a microsecond each; called one by one from
+Python they take several times as long. Here whole epochs are one call, the matrix products are the
+BLAS's and everything between them is a pass or two over memory that is in the cache.
+
+All functions take a network as a :class:`Layers`, and its parameters, their gradients and Adam's
+averages as flat arrays. They are in one file because the compiler does not notice that a function
+from another file has changed.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from skrdae._compiled import compiled
+
+_IDENTITY, _RELU, _TANH, _SIGMOID = range(4)
+#: Activations by name.
+KINDS = {"identity": _IDENTITY, "relu": _RELU, "tanh": _TANH, "sigmoid": _SIGMOID}
+
+_ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
+# Where averages of gradients are cut off before they become denormal numbers, which are slow.
+_TINY = np.float32(1e-30)
+
+
+class Layers(NamedTuple):
+    """Where a member's parameters lie in flat arrays.
+
+    Attributes
+    ----------
+    sizes : ndarray of int64, shape (n_layers + 1,)
+        Units, input first.
+    kinds : ndarray of int64, shape (n_layers,)
+        Activations; values of :data:`KINDS`.
+    starts : ndarray of int64, shape (2 * n_layers,)
+        Where weight and bias of each layer begin.
+    """
+
+    sizes: np.ndarray
+    kinds: np.ndarray
+    starts: np.ndarray
+
+
+class Adam(NamedTuple):
+    """A member's parameters and the state of their optimiser.
+
+    Attributes
+    ----------
+    values, grads, mean, square : ndarray of float32
+        Flat, of all members.
+    lr, beta1, beta2, eps : float
+    n_done : int
+        Steps made before.
+    """
+
+    values: np.ndarray
+    grads: np.ndarray
+    mean: np.ndarray
+    square: np.ndarray
+    lr: float
+    beta1: float
+    beta2: float
+    eps: float
+    n_done: int
+
+
+# The numerator's and the denominator's coefficients of a rational function, in x².
+_P = tuple(
+    np.float32(c)
+    for c in (
+        -2.76076847742355e-16,
+        2.00018790482477e-13,
+        -8.60467152213735e-11,
+        5.12229709037114e-08,
+        1.48572235717979e-05,
+        6.37261928875436e-04,
+        4.89352455891786e-03,
+    )
+)
+_Q = tuple(
+    np.float32(c)
+    for c in (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
+)
+_TANH_END = np.float32(7.90531110763549805)  # beyond it, tanh is 1 in single precision
+
+
+@compiled
+def _tanh(x):
+    # Unlike a call of the mathematical library, this is arithmetic that a loop does on a whole
+    # register at once. Within 3e-7 of the function.
+    x = min(max(x, -_TANH_END), _TANH_END)
+    s = x * x
+    p = _P[0]
+    p = p * s + _P[1]
+    p = p * s + _P[2]
+    p = p * s + _P[3]
+    p = p * s + _P[4]
+    p = p * s + _P[5]
+    p = p * s + _P[6]
+    q = _Q[0]
+    q = q * s + _Q[1]
+    q = q * s + _Q[2]
+    q = q * s + _Q[3]
+    return x * p / q
+
+
+@compiled
+def _block(flat, start, rows, columns):
+    return flat[start : start + rows * columns].reshape(rows, columns)
+
+
+@compiled
+def _places(layers, rows):
+    """Return where each layer's value begins in a space for so many rows, and the space's size."""
+    places = np.zeros(len(layers.sizes) + 1, np.int64)
+    for layer in range(len(layers.sizes)):
+        places[layer + 1] = places[layer] + (rows * layers.sizes[layer] + 15) // 16 * 16
+    return places
+
+
+@compiled
+def _forward(values, layers, space, places, rows):
+    """Fill in every layer's value from the first one's."""
+    for layer in range(len(layers.kinds)):
+        fan_in, fan_out = layers.sizes[layer], layers.sizes[layer + 1]
+        z = _block(space, places[layer + 1], rows, fan_out)
+        weight = _block(values, layers.starts[2 * layer], fan_in, fan_out)
+        start = layers.starts[2 * layer + 1]
+        bias = values[start : start + fan_out]
+        np.dot(_block(space, places[layer], rows, fan_in), weight, z)
+        kind = layers.kinds[layer]
+        if kind == _TANH:
+            for i in range(rows):
+                for j in range(fan_out):
+                    z[i, j] = _tanh(z[i, j] + bias[j])
+        elif kind == _RELU:
+            for i in range(rows):
+                for j in range(fan_out):
+                    z[i, j] = max(z[i, j] + bias[j], _ZERO)
+        elif kind == _SIGMOID:
+            for i in range(rows):
+                for j in range(fan_out):
+                    z[i, j] = _HALF * _tanh(_HALF * (z[i, j] + bias[j])) + _HALF
+        else:
+            for i in range(rows):
+                for j in range(fan_out):
+                    z[i, j] += bias[j]
+
+
+@compiled
+def _backward(values, grads, layers, space, slopes, places, rows, to_input):
+    """Fill in the gradients of the parameters, and of every layer's value but the first one's.
+
+    `slopes` holds the gradient of the last one; with `to_input` the first one's is filled in too.
+    """
+    for layer in range(len(layers.kinds) - 1, -1, -1):
+        fan_in, fan_out = layers.sizes[layer], layers.sizes[layer + 1]
+        value = _block(space, places[layer + 1], rows, fan_out)
+        slope = _block(slopes, places[layer + 1], rows, fan_out)
+        start = layers.starts[2 * layer + 1]
+        bias = grads[start : start + fan_out]
+        bias[:] = _ZERO
+        kind = layers.kinds[layer]
+        if kind == _TANH:
+            for i in range(rows):
+                for j in range(fan_out):
+                    s = slope[i, j] * (_ONE - value[i, j] * value[i, j])
+                    slope[i, j] = s
+                    bias[j] += s
+        elif kind == _RELU:
+            for i in range(rows):
+                for j in range(fan_out):
+                    s = slope[i, j] if value[i, j] > _ZERO else _ZERO
+                    slope[i, j] = s
+                    bias[j] += s
+        elif kind == _SIGMOID:
+            for i in range(rows):
+                for j in range(fan_out):
+                    s = slope[i, j] * (value[i, j] * (_ONE - value[i, j]))
+                    slope[i, j] = s
+                    bias[j] += s
+        else:
+            for i in range(rows):
+                for j in range(fan_out):
+                    bias[j] += slope[i, j]
+        below = _block(space, places[layer], rows, fan_in)
+        start = layers.starts[2 * layer]
+        np.dot(below.T, slope, _block(grads, start, fan_in, fan_out))
+        if layer > 0 or to_input:
+            weight = _block(values, start, fan_in, fan_out)
+            np.dot(slope, weight.T, _block(slopes, places[layer], rows, fan_in))
+
+
+@compiled
+def _adam(adam, layers, step):
+    """Move a network's parameters by their gradients; `step` counts from 1."""
+    step_size = np.float32(adam.lr / (1.0 - adam.beta1**step))
+    root = np.float32(np.sqrt(1.0 - adam.beta2**step))
+    of_mean, of_square = np.float32(1.0 - adam.beta1), np.float32(1.0 - adam.beta2)
+    keep, eps = np.float32(adam.beta2), np.float32(adam.eps)
+    for layer in range(len(layers.kinds)):
+        fan_in, fan_out = layers.sizes[layer], layers.sizes[layer + 1]
+        for part in range(2):
+            start = layers.starts[2 * layer + part]
+            end = start + (fan_out if part else fan_in * fan_out)
+            values, grads = adam.values[start:end], adam.grads[start:end]
+            means, squares = adam.mean[start:end], adam.square[start:end]
+            for i in range(end - start):
+                g = grads[i]
+                mean = means[i] + of_mean * (g - means[i])
+                square = keep * squares[i] + of_square * (g * g)
+                mean = mean if abs(mean) > _TINY else _ZERO
+                square = max(square, _TINY)
+                means[i], squares[i] = mean, square
+                values[i] -= step_size * mean / (np.sqrt(square) / root + eps)
+
+
+@compiled
+def _gather(data, order, bound, out):
+    for i in range(len(order)):
+        row = data[order[i]]
+        for j in range(len(row)):
+            out[i, j] = min(max(row[j], -bound), bound)
+
+
+@compiled
+def _most_rows(n_rows, n_batches):
+    return n_rows // n_batches + (1 if n_rows % n_batches else 0)
+
+
+@compiled
+def train_autoencoder(adam, layers, data, order, n_batches, bound):
+    """Train a member for an epoch to reconstruct its rows by least squares.
+
+    Parameters
+    ----------
+    adam : Adam
+        Changed in place.
+    layers : Layers
+    data : ndarray of shape (n, d), float32
+    order : ndarray of shape (n,), int64
+        In which the rows are shown, dealt out evenly to the batches.
+    n_batches : int
+    bound : float32
+        Values beyond ±bound are clipped, as input and as target.
+    """
+    n_rows, n_features = len(order), data.shape[1]
+    places = _places(layers, _most_rows(n_rows, n_batches))
+    space, slopes = np.empty(places[-1], np.float32), np.empty(places[-1], np.float32)
+    last = places[len(layers.kinds)]
+    start = 0
+    for batch in range(n_batches):
+        rows = n_rows // n_batches + (1 if batch < n_rows % n_batches else 0)
+        _gather(data, order[start : start + rows], bound, _block(space, 0, rows, n_features))
+        start += rows
+        _forward(adam.values, layers, space, places, rows)
+        x, fit, slope = space[: rows * n_features], space[last:], slopes[last:]
+        weight = _TWO / np.float32(rows)
+        for i in range(rows * n_features):
+            slope[i] = (fit[i] - x[i]) * weight
+        _backward(adam.values, adam.grads, layers, space, slopes, places, rows, False)
+        _adam(adam, layers, adam.n_done + batch + 1)
