@@ -20,6 +20,11 @@ def compiled(function):
         return numba.njit(**_OPTIONS)(function)
 
 
+def inlined(function):
+    """Compile a function into each one that calls it, so that it costs them no call."""
+    return numba.njit(inline="always", **_OPTIONS)(function)
+
+
 class _BlasLimit:
     """The limit on the threads of every BLAS in the process, while somebody wants one.
 
@@ -37,7 +42,7 @@ class _BlasLimit:
         with self._lock:
             self._n_users += 1
             if self._n_users == 1:
-                self._limiter = _controller().limit(limits=n_threads, user_api="blas")
+                self._limiter = _controller("blas").limit(limits=n_threads)
         try:
             yield
         finally:
@@ -47,10 +52,15 @@ class _BlasLimit:
                     self._limiter.restore_original_limits()
 
 
-@functools.lru_cache(maxsize=1)
-def _controller():
+def one_openmp_thread():
+    """Return a context in which OpenMP uses one thread for what this thread asks for."""
+    return _controller("openmp").limit(limits=1)
+
+
+@functools.lru_cache
+def _controller(user_api):
     # Looking for the libraries takes milliseconds; those meant here are loaded by now.
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api=user_api)
 
 
 #: A context in which every BLAS of the process uses so many threads at most.

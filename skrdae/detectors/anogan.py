@@ -149,6 +149,9 @@ class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
         "n_encoder_epochs": [Interval(Integral, 1, None, closed="left")],
     }
 
+    # The search's products, made by a BLAS, would be others with more rows at once.
+    _rows_apart = False
+
     def __init__(
         self,
         lam=0.1,
@@ -315,5 +318,5 @@ class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
             return self._found(rows, workspace)[1]
         return self._encode(self._shown(rows), workspace)
 
-    def _member_decode(self, codes):
+    def _member_decode(self, codes, workspace):
         return self.network_.generator(codes).mul_(self._level)

@@ -27,7 +27,6 @@ from skrdae._validation import check_data, check_parameters, unchanged_on_failur
 from skrdae.detectors.labelling import LabelMixin
 from skrdae.detectors.probability import ProbabilityMixin
 from skrdae.networks.mlp import OUTPUT_RANGES
-from skrdae.networks.workspace import Workspace
 from skrdae.preprocessing import SCALERS, ColumnScaler
 from skrdae.training.minibatch import map_chunks
 
@@ -66,6 +65,8 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         "The training collapsed: change lr, train for longer or shorter, or try another "
         "random_state."
     )
+    #: Whether chunks of rows may be scored side by side; see ``map_chunks``.
+    _rows_apart = True
     #: The ``bound`` of the ColumnScaler.
     _bound = 10.0
 
@@ -269,13 +270,10 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         Otherwise `function` is as in :func:`~skrdae.training.minibatch.map_chunks`.
         """
         pieces = []
-        # One a call, because several threads may score at once.
-        workspace = Workspace(self.device_)
-        with torch.no_grad():
-            for start in range(0, len(X), _BLOCK_ROWS):
-                block = self.scaler_.transform(X[start : start + _BLOCK_ROWS])
-                rows = torch.from_numpy(block).to(self.device_)
-                pieces.append(map_chunks(lambda chunk: function(chunk, workspace), rows).cpu())
+        for start in range(0, len(X), _BLOCK_ROWS):
+            block = self.scaler_.transform(X[start : start + _BLOCK_ROWS])
+            rows = torch.from_numpy(block).to(self.device_)
+            pieces.append(map_chunks(function, rows, apart=self._rows_apart).cpu())
         return torch.cat(pieces, dim=1).numpy().astype(np.float64)
 
     def _weighted(self, values):

@@ -5,7 +5,6 @@ import torch
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import EncoderMixin
 from skrdae.detectors.residual_scale import log_terms, residual_scale, rows_to_measure
-from skrdae.networks.workspace import Workspace
 from skrdae.penalties import PENALTIES
 from skrdae.training.minibatch import map_chunks
 
@@ -44,8 +43,11 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
         if self._scores_by_norm:
             return None
         rows = data[rows_to_measure(*data.shape).to(data.device)]
-        workspace = Workspace(data.device)
-        residual = map_chunks(lambda chunk: self._residual(chunk, chunk, workspace), rows)
+        residual = map_chunks(
+            lambda chunk, workspace: self._residual(chunk, chunk, workspace),
+            rows,
+            apart=self._rows_apart,
+        )
         # On the CPU, because kthvalue is not everywhere.
         return residual_scale(residual.cpu(), self._clip(rows).cpu())
 
@@ -114,8 +116,8 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
         cleaned = self._clip(rows - self._member_sparse(rows, workspace))
         return self.network_.encode(cleaned, workspace)
 
-    def _member_decode(self, codes):
-        return self.network_.decode(codes)
+    def _member_decode(self, codes, workspace):
+        return self.network_.decode(codes, workspace)
 
     @property
     def _code_size(self):

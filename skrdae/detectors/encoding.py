@@ -23,7 +23,7 @@ class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Codes of the members side by side, and the way back.
 
     A detector supplies ``_member_codes(rows, workspace)``, (n, d) → (K, n, units), and
-    ``_member_decode(codes)``, (K, n, units) → (K, n, d) in scaled units, and the number
+    ``_member_decode(codes, workspace)``, (K, n, units) → (K, n, d) in scaled units, and the number
     ``_code_size`` of units a member.
     """
 
@@ -71,7 +71,8 @@ class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Decode each member's codes: (K, n, units) → (K, n, d), NumPy in and out."""
         with torch.no_grad():
             codes = torch.tensor(codes, dtype=torch.float32, device=self.device_)
-            return map_chunks(self._member_decode, codes).cpu().numpy()
+            decoded = map_chunks(self._member_decode, codes, apart=self._rows_apart)
+            return decoded.cpu().numpy()
 
     @property
     def _n_features_out(self):

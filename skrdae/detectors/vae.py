@@ -309,6 +309,6 @@ class VAEDetector(GenerativeMixin, BaseTorchDetector):
     def _member_codes(self, rows, workspace):
         return self.network_.encode(self._shown(rows), workspace)[0]
 
-    def _member_decode(self, codes):
-        decoded = self.network_.decode(codes)
+    def _member_decode(self, codes, workspace):
+        decoded = self.network_.decode(codes, workspace)
         return sigmoid_(decoded) if self._likelihood == "bernoulli" else decoded * self._level

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import torch
 
+from skrdae.networks.compiled import KINDS, dense
 from skrdae.networks.member import MemberModule
 from skrdae.networks.products import member_matmul
 
@@ -101,13 +102,22 @@ class MemberMLP(MemberModule):
 
     def _layers(self, x, start, stop, workspace):
         values, weights, biases = [x], self.weights, self.biases
-        n_members, n_rows = x.shape[:2]
+        n_rows = x.shape[1]
         for layer in range(start, stop):
-            weight, out = weights[layer], None
-            if workspace is not None:
-                out = workspace.take(("value", layer), n_members, n_rows, weight.shape[2])
-            z = member_matmul(values[-1], weight, out=out).add_(biases[layer])
-            values.append(ACTIVATIONS[self.activations[layer]][0](z))
+            weight, bias, kind = weights[layer], biases[layer], self.activations[layer]
+            shape = (len(weight), n_rows, weight.shape[2])
+            if workspace is None:
+                out = x.new_empty(shape)
+            else:
+                out = workspace.take(("value", layer), *shape)
+            if x.device.type == "cpu" and x.dtype == torch.float32:
+                one = x[:1] if x.stride(0) == 0 else x
+                x = one.contiguous().numpy()
+                dense(x, weight.numpy(), bias.numpy(), KINDS[kind], out.numpy())
+            else:
+                ACTIVATIONS[kind][0](member_matmul(x, weight, out=out).add_(bias))
+            values.append(out)
+            x = out
         return values
 
     def backward_from(self, values, grad, grads, workspace, *, to_input=False):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from threadpoolctl import threadpool_limits
 
-from skrdae._compiled import blas_threads
+from skrdae._compiled import blas_threads, one_openmp_thread
 
 # Multiplications in a layer's product from which on a BLAS with several threads is faster than one.
 _LARGE = 2**23
@@ -33,8 +33,11 @@ def in_parallel(function, pieces):
         The results, in the order of the pieces.
     """
     n_threads = torch.get_num_threads()
-    if n_threads == 1 or len(pieces) == 1:
+    if n_threads == 1:
         return [function(piece) for piece in pieces]
+    if len(pieces) == 1:
+        with one_openmp_thread():
+            return [function(pieces[0])]
     return list(_pool(os.getpid(), n_threads).map(function, pieces))
 
 

@@ -5,41 +5,65 @@ import torch
 
 from skrdae.networks.compiled import train_autoencoder
 from skrdae.networks.mlp import MemberMLP
-from skrdae.networks.parallel import members_in_parallel
+from skrdae.networks.parallel import in_parallel, members_in_parallel
+from skrdae.networks.workspace import Workspace
 
-#: Rows a scoring chunk holds on a CPU. Every forward pass of a fitted network sees this shape and
-#: no other, because a matrix product's last bits depend on its shape: this is what makes a row's
-#: score independent of the rows scored with it. Small, so that a single row stays cheap.
+#: Rows that the last chunk of a pass is filled up to. A matrix product's last bits, and those of
+#: functions that are vectorised, depend on shapes; that forward passes see few of them is what makes
+#: a row's score independent of the rows scored with it. Small, so that a single row stays cheap.
 CHUNK_ROWS = 64
+#: Rows of a chunk, where there are enough and a row's result is the same in a larger one.
+LARGE_CHUNK_ROWS = 256
 #: The same on a GPU, where a chunk costs a round of kernel launches, whatever its size.
 GPU_CHUNK_ROWS = 4096
 
 
-def map_chunks(function, data):
+def map_chunks(function, data, *, apart=False):
     """Apply a row-wise function to data in chunks of one size.
 
     Parameters
     ----------
     function : callable
-        Takes the data of a chunk and returns a tensor with the rows on axis 1. Rows must not
-        influence each other.
+        Takes the data of a chunk and a :class:`~skrdae.networks.workspace.Workspace`, and returns a
+        tensor with the rows on axis 1. Rows must not influence each other.
     data : Tensor of shape (…, n, d)
         The last chunk is filled up with zeros, whose results are cut off.
+    apart : bool, default=False
+        On a CPU, whether chunks are larger where there are enough rows, and worked on by all of
+        torch's threads, each on chunks of its own. The function must not need more threads than
+        that, and not care whether a chunk holds 64 or 256 rows.
 
     Returns
     -------
     Tensor of shape (K, n, …)
         The results for all rows.
     """
-    size = CHUNK_ROWS if data.device.type == "cpu" else GPU_CHUNK_ROWS
-    pieces = []
-    for chunk in data.split(size, dim=-2):
-        n_real = chunk.shape[-2]
-        if n_real < size:
-            filling = chunk.new_zeros(*chunk.shape[:-2], size - n_real, chunk.shape[-1])
-            chunk = torch.cat([chunk, filling], dim=-2)
-        # Copied, because the function may write its next result to the same place.
-        pieces.append(function(chunk)[:, :n_real].clone())
+    n_rows = data.shape[-2]
+    if data.device.type != "cpu" or not apart:
+        size = CHUNK_ROWS if data.device.type == "cpu" else GPU_CHUNK_ROWS
+        return _map_part(function, data, size)
+    # Never on this thread, if there are others, because it would share what it does with them.
+    n_parts = min(torch.get_num_threads(), -(-n_rows // LARGE_CHUNK_ROWS))
+    rows = -(-n_rows // (n_parts * LARGE_CHUNK_ROWS)) * LARGE_CHUNK_ROWS
+    parts = list(data.split(rows, dim=-2))
+    return torch.cat(in_parallel(lambda part: _map_part(function, part), parts), dim=1)
+
+
+def _map_part(function, data, size=None):
+    workspace = Workspace(data.device)
+    n_rows, start, pieces = data.shape[-2], 0, []
+    with torch.no_grad():  # a thread's own affair
+        while start < n_rows:
+            left = n_rows - start
+            size_here = size or (LARGE_CHUNK_ROWS if left >= LARGE_CHUNK_ROWS else CHUNK_ROWS)
+            chunk = data[..., start : start + size_here, :]
+            n_real = chunk.shape[-2]
+            if n_real < size_here:
+                shape = (*chunk.shape[:-2], size_here - n_real, chunk.shape[-1])
+                chunk = torch.cat([chunk, chunk.new_zeros(shape)], dim=-2)
+            # Copied, because the function may write its next result to the same place.
+            pieces.append(function(chunk, workspace)[:, :n_real].clone())
+            start += n_real
     return torch.cat(pieces, dim=1)
 
 

@@ -102,7 +102,7 @@ def test_a_window_does_not_depend_on_its_neighbours(cell, sizes, n_channels):
 
     def made(rows):
         with torch.no_grad():
-            return map_chunks(lambda part: network(part.expand(2, -1, -1)), rows)
+            return map_chunks(lambda part, _: network(part.expand(2, -1, -1)), rows)
 
     everything = made(rows)
     order = torch.randperm(150, generator=generator)

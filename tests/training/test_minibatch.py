@@ -37,7 +37,7 @@ def test_gather_takes_each_members_own_rows(n_members):
 def test_map_chunks_shows_one_shape_and_gives_every_row(n_rows):
     shapes = set()
 
-    def function(rows):
+    def function(rows, workspace):
         shapes.add(tuple(rows.shape))
         return torch.stack([rows, 2 * rows], out=place)  # the same place each time
 
@@ -46,4 +46,4 @@ def test_map_chunks_shows_one_shape_and_gives_every_row(n_rows):
     assert torch.equal(map_chunks(function, data), torch.stack([data, 2 * data]))
     assert shapes == {(CHUNK_ROWS, 3)}
     members = torch.randn(4, n_rows, 3)
-    assert torch.equal(map_chunks(lambda rows: rows.sum(dim=-1), members), members.sum(dim=-1))
+    assert torch.equal(map_chunks(lambda rows, _: rows.sum(dim=-1), members), members.sum(dim=-1))
