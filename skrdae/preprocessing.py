@@ -121,11 +121,14 @@ class ColumnScaler:
         ndarray of shape (n_samples, n_features), float32
         """
         scaled = np.empty(X.shape, np.float32)
-        rows = max(1, 2**20 // X.shape[1])  # keeps the double-precision copies small
+        rows = max(1, 2**16 // X.shape[1])  # double-precision copies that stay in the cache
         with np.errstate(over="ignore"):
             for start in range(0, len(X), rows):
-                part = (X[start : start + rows] - self.center_) / self.scale_
-                scaled[start : start + rows] = part.clip(-LARGEST, LARGEST)
+                part = X[start : start + rows]
+                if self.method is not None:
+                    part = np.subtract(part, self.center_, dtype=np.float64)
+                    np.divide(part, self.scale_, out=part)
+                scaled[start : start + rows] = np.clip(part, -LARGEST, LARGEST)
         return scaled
 
     def inverse_transform(self, Z):

@@ -191,24 +191,25 @@ def dense(x, weight, bias, kind, out):
         A value of :data:`KINDS`.
     out : ndarray of shape (K, n, out), float32
     """
-    n_rows = x.shape[1]
+    n_rows, n_out = x.shape[1], weight.shape[2]
     for k in range(len(weight)):
-        rows, w = x[k if len(x) > 1 else 0], weight[k]
+        rows, w, z = x[k if len(x) > 1 else 0], weight[k], out[k]
         for start in range(0, n_rows, _ROWS):
             end = min(start + _ROWS, n_rows)
             for i in range(start, end):
-                out[k, i, :] = bias[k, 0]
+                for j in range(n_out):
+                    z[i, j] = bias[k, 0, j]
             for first in range(0, len(w), _PANEL):
                 last = min(first + _PANEL, len(w))
                 i = start
                 while i + 4 <= end:
-                    _add_four_products(rows, i, w, first, last, out[k])
+                    _add_four_products(rows, i, w, first, last, z)
                     i += 4
                 while i < end:
-                    _add_product(rows, i, w, first, last, out[k])
+                    _add_product(rows, i, w, first, last, z)
                     i += 1
             for i in range(start, end):
-                _activate(out[k, i], kind)
+                _activate(z[i], kind)
 
 
 @inlined

@@ -8,11 +8,11 @@ from skrdae.networks.mlp import MemberMLP
 from skrdae.networks.parallel import in_parallel, members_in_parallel
 from skrdae.networks.workspace import Workspace
 
-#: Rows that the last chunk of a pass is filled up to. A matrix product's last bits, and those of
-#: functions that are vectorised, depend on shapes; that forward passes see few of them is what makes
-#: a row's score independent of the rows scored with it. Small, so that a single row stays cheap.
+#: The rows of a chunk are a multiple of this, the last one filled up. A matrix product's last bits, and those of
+#: functions that are vectorised, depend on shapes; that forward passes see one of them only is what
+#: makes a row's score independent of the rows scored with it. Small, so that a single row is cheap.
 CHUNK_ROWS = 64
-#: Rows of a chunk, where there are enough and a row's result is the same in a larger one.
+#: The most rows of a chunk, where products do not depend on shapes.
 LARGE_CHUNK_ROWS = 256
 #: The same on a GPU, where a chunk costs a round of kernel launches, whatever its size.
 GPU_CHUNK_ROWS = 4096
@@ -30,8 +30,8 @@ def map_chunks(function, data, *, apart=False):
         The last chunk is filled up with zeros, whose results are cut off.
     apart : bool, default=False
         On a CPU, whether chunks are larger where there are enough rows, and worked on by all of
-        torch's threads, each on chunks of its own. The function must not need more threads than
-        that, and not care whether a chunk holds 64 or 256 rows.
+        torch's threads, each on chunks of its own. For functions whose products do not depend on
+        the number of rows.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def _map_part(function, data, size=None):
     with torch.no_grad():  # a thread's own affair
         while start < n_rows:
             left = n_rows - start
-            size_here = size or (LARGE_CHUNK_ROWS if left >= LARGE_CHUNK_ROWS else CHUNK_ROWS)
+            size_here = size or min(-(-left // CHUNK_ROWS) * CHUNK_ROWS, LARGE_CHUNK_ROWS)
             chunk = data[..., start : start + size_here, :]
             n_real = chunk.shape[-2]
             if n_real < size_here:
