@@ -149,9 +149,6 @@ class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
         "n_encoder_epochs": [Interval(Integral, 1, None, closed="left")],
     }
 
-    # The search's products, made by a BLAS, would be others with more rows at once.
-    _rows_apart = False
-
     def __init__(
         self,
         lam=0.1,

@@ -65,8 +65,6 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         "The training collapsed: change lr, train for longer or shorter, or try another "
         "random_state."
     )
-    #: Whether chunks of rows may be scored side by side; see ``map_chunks``.
-    _rows_apart = True
     #: The ``bound`` of the ColumnScaler.
     _bound = 10.0
 
@@ -273,7 +271,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         for start in range(0, len(X), _BLOCK_ROWS):
             block = self.scaler_.transform(X[start : start + _BLOCK_ROWS])
             rows = torch.from_numpy(block).to(self.device_)
-            pieces.append(map_chunks(function, rows, apart=self._rows_apart).cpu())
+            pieces.append(map_chunks(function, rows, apart=self.network_.rows_apart).cpu())
         return torch.cat(pieces, dim=1).numpy().astype(np.float64)
 
     def _weighted(self, values):

@@ -46,7 +46,7 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
         residual = map_chunks(
             lambda chunk, workspace: self._residual(chunk, chunk, workspace),
             rows,
-            apart=self._rows_apart,
+            apart=self.network_.rows_apart,
         )
         # On the CPU, because kthvalue is not everywhere.
         return residual_scale(residual.cpu(), self._clip(rows).cpu())

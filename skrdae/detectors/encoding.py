@@ -71,7 +71,7 @@ class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Decode each member's codes: (K, n, units) → (K, n, d), NumPy in and out."""
         with torch.no_grad():
             codes = torch.tensor(codes, dtype=torch.float32, device=self.device_)
-            decoded = map_chunks(self._member_decode, codes, apart=self._rows_apart)
+            decoded = map_chunks(self._member_decode, codes, apart=self.network_.rows_apart)
             return decoded.cpu().numpy()
 
     @property

@@ -137,9 +137,6 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         "n_channels": [Interval(Integral, 1, None, closed="left")],
     }
 
-    # The members are worked on side by side, and the products are a library's.
-    _rows_apart = False
-
     def __init__(
         self,
         lam="auto",

@@ -382,7 +382,7 @@ def _member_bytes(network, rows, n_scored):
     units = sum(bias.shape[2] for bias in network.biases)
     n_weights = sum(p[0].numel() for p in network.parameters())
     at_once = min(n_rows, PART_ROWS) if rows.device.type == "cpu" else GPU_CHUNK_ROWS
-    matrices, work = 3 * n_rows * n_features, 2 * at_once * (units + n_features)
+    matrices, work = 2 * n_rows * n_features, 2 * at_once * (units + n_features)
     n_measured = len(rows_to_measure(n_scored, n_features)) * n_features
     return 4 * (matrices + work + 8 * n_weights + 4 * n_scored + 4 * n_measured)
 

@@ -81,7 +81,12 @@ _P = tuple(
 )
 _Q = tuple(
     np.float32(c)
-    for c in (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
+    for c in (
+        1.19825839466702e-06,
+        1.18534705686654e-04,
+        2.26843463243900e-03,
+        4.89352518554385e-03,
+    )
 )
 _TANH_END = np.float32(7.90531110763549805)  # beyond it, tanh is 1 in single precision
 
@@ -355,3 +360,140 @@ def train_autoencoder(adam, layers, data, order, n_batches, bound):
             slope[i] = (fit[i] - x[i]) * weight
         _backward(adam.values, adam.grads, layers, space, slopes, places, rows, False)
         _adam(adam, layers, adam.n_done + batch + 1)
+
+
+@compiled
+def train_variational_autoencoder(
+    adam, encoder, decoder, data, order, noise, n_batches, beta, gaussian, variance, follow, floor
+):
+    """Train a member for an epoch to maximise its evidence lower bound.
+
+    Parameters
+    ----------
+    adam : Adam
+        Of both networks, changed in place.
+    encoder, decoder : Layers
+    data : ndarray of shape (n, d), float32
+    order : ndarray of shape (n,), int64
+    noise : ndarray of shape (n, latent_dim), float32
+        Standard normal, of each row of the epoch.
+    n_batches : int
+    beta : float32
+    gaussian : bool
+        The likelihood; Bernoulli otherwise.
+    variance : ndarray of shape (d,), float32
+        Of a Gaussian likelihood, changed in place: a share `follow` of the way to each batch's mean
+        square errors, but not below `floor`.
+    follow, floor : float32
+
+    Returns
+    -------
+    error, kl : float
+        Added up over the rows.
+    """
+    n_rows, n_features = len(order), data.shape[1]
+    latent_dim = noise.shape[1]
+    most = _most_rows(n_rows, n_batches)
+    places, out_places = _places(encoder, most), _places(decoder, most)
+    space, slopes = np.empty(places[-1], np.float32), np.empty(places[-1], np.float32)
+    out_space = np.empty(out_places[-1], np.float32)
+    out_slopes = np.empty(out_places[-1], np.float32)
+    last, out_last = places[len(encoder.kinds)], out_places[len(decoder.kinds)]
+    everything = np.float32(np.inf)
+    weights = np.empty(n_features, np.float32)
+    error, kl, start = 0.0, 0.0, 0
+    for batch in range(n_batches):
+        rows = n_rows // n_batches + (1 if batch < n_rows % n_batches else 0)
+        x = _block(space, 0, rows, n_features)
+        _gather(data, order[start : start + rows], everything, x)
+        drawn = noise[start : start + rows]
+        start += rows
+        _forward(adam.values, encoder, space, places, rows)
+        code = _block(space, last, rows, 2 * latent_dim)
+        z = _block(out_space, 0, rows, latent_dim)
+        for i in range(rows):
+            for j in range(latent_dim):
+                z[i, j] = code[i, j] + np.exp(_HALF * code[i, latent_dim + j]) * drawn[i, j]
+        _forward(adam.values, decoder, out_space, out_places, rows)
+        fit = _block(out_space, out_last, rows, n_features)
+        slope = _block(out_slopes, out_last, rows, n_features)
+        share = _ONE / np.float32(rows)
+        if gaussian:
+            found, level = _gaussian_slopes(x, fit, slope, weights, variance, follow, floor)
+            weight = _TWO * beta * level * share
+        else:
+            found = _bernoulli_slopes(x, fit, slope, weights)
+            weight = beta * share
+        error += found
+        _backward(adam.values, adam.grads, decoder, out_space, out_slopes, out_places, rows, True)
+        of_z = _block(out_slopes, 0, rows, latent_dim)
+        of_code = _block(slopes, last, rows, 2 * latent_dim)
+        for i in range(rows):
+            for j in range(latent_dim):
+                mean, log_variance = code[i, j], code[i, latent_dim + j]
+                spread = np.exp(_HALF * log_variance)
+                excess = spread * spread - _ONE
+                kl += 0.5 * (mean * mean + (excess - log_variance))
+                of_code[i, j] = of_z[i, j] + mean * weight
+                by_noise = of_z[i, j] * drawn[i, j] * spread * _HALF
+                of_code[i, latent_dim + j] = by_noise + excess * (weight * _HALF)
+        _backward(adam.values, adam.grads, encoder, space, slopes, places, rows, False)
+        step = adam.n_done + batch + 1
+        _adam(adam, encoder, step)
+        _adam(adam, decoder, step)
+    return error, kl
+
+
+@compiled
+def _gaussian_slopes(x, fit, slope, weights, variance, follow, floor):
+    """Follow the errors with the variance; write the gradient of the weighted errors.
+
+    Returns the squared errors added up, and the variance's mean.
+    """
+    n_rows, n_features = x.shape
+    share = _ONE / np.float32(n_rows)
+    weights[:] = _ZERO
+    for i in range(n_rows):
+        for j in range(n_features):
+            s = fit[i, j] - x[i, j]
+            slope[i, j] = s
+            weights[j] += s * s
+    error, level = 0.0, 0.0
+    for j in range(n_features):
+        error += weights[j]
+        variance[j] += follow * (max(weights[j] * share, floor) - variance[j])
+        level += variance[j]
+    mean = np.float32(level / n_features)
+    for j in range(n_features):
+        weights[j] = mean / variance[j] * (_TWO * share)
+    for i in range(n_rows):
+        for j in range(n_features):
+            slope[i, j] *= weights[j]
+    return error, mean
+
+
+@compiled
+def _bernoulli_slopes(x, logit, slope, products):
+    """Write the gradient of the cross-entropies; return them added up.
+
+    They are max(z, 0) − z x − log p, p the logistic function of |z|. Of p, between a half and one,
+    products are taken, because logarithms cost more than all the rest.
+    """
+    n_rows, n_features = x.shape
+    share = _ONE / np.float32(n_rows)
+    sums = np.zeros(n_features, np.float32)
+    error = 0.0
+    products[:] = _ONE
+    for i in range(n_rows):
+        for j in range(n_features):
+            z = logit[i, j]
+            half = _HALF * _tanh(_HALF * abs(z))
+            sums[j] += max(z, _ZERO) - z * x[i, j]
+            products[j] *= _HALF + half
+            slope[i, j] = (_HALF + (half if z > _ZERO else -half) - x[i, j]) * share
+        if i % 64 == 63 or i == n_rows - 1:
+            for j in range(n_features):
+                error += sums[j] - np.log(products[j])
+            sums[:] = _ZERO
+            products[:] = _ONE
+    return error

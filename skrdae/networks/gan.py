@@ -32,6 +32,9 @@ class MemberGAN(nn.Module):
     device : torch.device
     """
 
+    # Searches go back through the networks, by products whose rows depend on their number.
+    rows_apart = False
+
     def __init__(
         self,
         n_features,

@@ -9,6 +9,10 @@ class MemberModule(nn.Module):
     What a subclass sets beside parameters must hold for any number of members.
     """
 
+    #: Whether parts of the rows may be worked on side by side, and be of any size: on a CPU a row's
+    #: value then depends on nothing else, and no part needs more than one thread.
+    rows_apart = False
+
     @property
     def n_members(self):
         """K."""

@@ -60,6 +60,8 @@ class MemberMLP(MemberModule):
     device : torch.device
     """
 
+    rows_apart = True
+
     def __init__(self, sizes, activations, generators, device):
         super().__init__()
         self.activations = list(activations)

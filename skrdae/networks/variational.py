@@ -25,6 +25,8 @@ class MemberVAE(nn.Module):
     device : torch.device
     """
 
+    rows_apart = True
+
     def __init__(self, n_features, hidden_layer_sizes, latent_dim, activation, generators, device):
         super().__init__()
         self.latent_dim = latent_dim

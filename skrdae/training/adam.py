@@ -87,7 +87,9 @@ class MemberAdam:
         kinds = [KINDS[name] for name in network.activations]
         layers = Layers(np.array(sizes), np.array(kinds), None)
         # The values lie at the beginning of the storage.
-        starts = [[p[k].storage_offset() for p in network.parameters()] for k in range(network.n_members)]
+        starts = [
+            [p[k].storage_offset() for p in network.parameters()] for k in range(network.n_members)
+        ]
         return [(adam, layers._replace(starts=np.array(own))) for own in starts]
 
     def count(self, n_steps):

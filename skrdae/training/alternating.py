@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from skrdae.networks.parallel import in_parallel
 from skrdae.networks.workspace import Workspace
 from skrdae.training.adam import MemberAdam
 from skrdae.training.history import IterationRecord
@@ -12,6 +13,9 @@ from skrdae.training.minibatch import train_epochs
 
 #: Rows a pass over all of them works on at once: few enough to stay in the cache.
 PART_ROWS = 1024
+
+# Values whose change from one iteration to the next is watched, and rows at least.
+_WATCHED, _LEAST_WATCHED = 2**23, 1024
 
 
 @dataclass
@@ -163,6 +167,7 @@ def plain_norms(network, data, penalty, *, bound, max_iter, n_epochs, batch_size
     stack = _Stack(network, data, penalty, None, None, bound, lr, generators)
     largest = 0.0
     for _ in range(max_iter):
+        stack.start_again()
         stack.train(n_epochs, batch_size)
         stack.find_residual()
         largest = max(largest, stack.norms.amax().item())
@@ -211,8 +216,8 @@ def _go_on(
 class _Stack:
     """The members still training and their state.
 
-    Beside the data it holds three matrices for each member: L, the residual of this iteration and
-    what was left of the last one. Everything else is made for a few rows at a time.
+    Beside the data it holds one matrix for each member, which is L while the network is trained and
+    the residual from then until the prox. Everything else is made for a few rows at a time.
     """
 
     def __init__(self, network, data, penalty, lam, quantile, bound, lr, generators):
@@ -223,25 +228,63 @@ class _Stack:
         self.generators = list(generators)
         self.workspace = Workspace(data.device)
         self.data = data
-        self.low_rank = data.clone(memory_format=torch.contiguous_format)  # L
-        self.residual = torch.empty_like(self.low_rank)  # X − D(E(L))
-        self.rest = None  # X − D(E(L)) − S of the iteration before
+        self.matrix = data.clone(memory_format=torch.contiguous_format)  # L or X − D(E(L))
+        self.watched = _watched_rows(*data.shape[1:])
+        self.rest = None  # X − D(E(L)) − S of the iteration before, in the rows watched
         self.norms = None  # of the groups of the residual
         self.error = None  # ‖L − D(E(L))‖²
         self.lam = None if lam is None else torch.tensor(lam, dtype=data.dtype, device=data.device)
         self.penalty_value = 0.0  # Ω(S)
-        self.total = sum(_squares(self.data[:, rows]) for rows in self._parts()).sqrt()
+        self.total, self.total_watched = self._over_parts(self._sizes, (2, len(data)))
 
-    def _parts(self):
-        """Slices of rows, the same for any number of members: so are sums over them."""
+    def _over_parts(self, function, shape):
+        """Add up what a function of a few rows and a workspace gives, as many at once as may be.
+
+        The parts are the same for any number of members and threads, and so are sums over them.
+        """
         n_samples = self.data.shape[1]
-        return [slice(start, start + PART_ROWS) for start in range(0, n_samples, PART_ROWS)]
+        parts = [slice(start, start + PART_ROWS) for start in range(0, n_samples, PART_ROWS)]
+        apart = self.data.device.type == "cpu" and self.network.rows_apart
+        n_groups = min(torch.get_num_threads(), len(parts)) if apart else 1
+        size = -(-len(parts) // n_groups)
+
+        def work(group):
+            workspace = self.workspace.part(group)
+            with torch.no_grad():  # a thread's own affair
+                mine = parts[group * size : (group + 1) * size]
+                return [function(rows, workspace) for rows in mine]
+
+        groups = list(range(n_groups))
+        found = in_parallel(work, groups) if apart else [work(0)]
+        sums = torch.zeros(shape, dtype=torch.float64, device="cpu")
+        for group in found:
+            for values in group:
+                sums += values
+        return sums
+
+    def _watched(self, rows):
+        """Return which of a part's rows are watched, and where they lie among those watched."""
+        if self.watched is None:
+            return slice(None), rows
+        first, last = torch.searchsorted(
+            self.watched, torch.tensor([rows.start, rows.stop], device="cpu")
+        )
+        return (self.watched[first:last] - rows.start).to(self.data.device), slice(first, last)
+
+    def _sizes(self, rows, workspace):
+        """‖X‖² of a part, and of the rows watched."""
+        data = self.data[:, rows]
+        whole = _squares(data)
+        if self.watched is None:
+            return torch.stack([whole, whole])
+        return torch.stack([whole, _squares(data[:, self._watched(rows)[0]])])
 
     def train(self, n_epochs, batch_size):
+        """Train the network on L."""
         train_epochs(
             self.network,
             self.optimiser,
-            self.low_rank,
+            self.matrix,
             bound=self.bound,
             n_epochs=n_epochs,
             batch_size=batch_size,
@@ -249,10 +292,32 @@ class _Stack:
             workspace=self.workspace,
         )
 
+    def start_again(self):
+        """Set L = X."""
+        self.matrix.copy_(self.data)
+
+    def find_residual(self):
+        """Replace L by the residual; find its norms and the error, with the network as it is."""
+        self.error = self._over_parts(self._find_part, (len(self.generators),))
+        if self.penalty.across_rows:
+            self.norms = self.penalty.norms(self.matrix)
+        else:
+            parts = self.matrix.split(PART_ROWS, dim=1)
+            self.norms = torch.cat([self.penalty.norms(part) for part in parts], dim=1)
+
+    def _find_part(self, rows, workspace):
+        low_rank, data = self.matrix[:, rows], self.data[:, rows]
+        shown = workspace.take("batch", *low_rank.shape)
+        torch.clamp(low_rank, -self.bound, self.bound, out=shown)
+        fit = self.network(shown, workspace)
+        error = _squares(torch.sub(low_rank, fit, out=shown))
+        torch.sub(data, fit, out=low_rank)
+        return error
+
     def shrink(self, iteration):
         """Take the prox of the residual; return the history row and each member's criterion.
 
-        Only after :meth:`find_residual`.
+        Only after :meth:`find_residual`. The matrix is L again.
         """
         # With λ = ∞ or at the start, S and its penalty are zero.
         charge = 0.0
@@ -261,13 +326,24 @@ class _Stack:
         if self.quantile is not None:
             self.lam = self.penalty.lam_quantile(self.norms, self.quantile)
         self.penalty_value = self.penalty.value_after_prox(self.norms, self.lam)
-        sparse, rest, change = self._split_residual()
-        scale = torch.where(self.total > 0, self.total, torch.ones_like(self.total))
-        constraint, change = rest.sqrt() / scale, change.sqrt() / scale
+        first = self.rest is None
+        if first:
+            n_watched = self.data.shape[1] if self.watched is None else len(self.watched)
+            self.rest = self.data.new_empty(len(self.generators), n_watched, self.data.shape[2])
+        sums = self._over_parts(
+            lambda rows, workspace: self._shrink_part(rows, workspace, first),
+            (3, len(self.generators)),
+        )
+        total, total_watched = (
+            torch.where(t > 0, t, torch.ones_like(t)).sqrt()
+            for t in (self.total, self.total_watched)
+        )
+        sparse, constraint = sums[:2].sqrt() / total
+        change = sums[2].sqrt() / total_watched
         record = IterationRecord(
             iteration=iteration,
             objective=(self.error + charge).mean().item(),
-            sparse_share=(sparse.sqrt() / scale).mean().item(),
+            sparse_share=sparse.mean().item(),
             constraint=constraint.mean().item(),
             change=change.mean().item(),
             lam=self.lam.mean().item(),
@@ -275,42 +351,22 @@ class _Stack:
         )
         return record.row(), torch.minimum(constraint, change)
 
-    def find_residual(self):
-        """Fill in the residual, its norms and the error, with the network as it is."""
-        self.error = 0.0
-        for rows in self._parts():
-            low_rank, data = self.low_rank[:, rows], self.data[:, rows]
-            shown = self.workspace.take("batch", *low_rank.shape)
-            torch.clamp(low_rank, -self.bound, self.bound, out=shown)
-            fit = self.network(shown, self.workspace)
-            torch.sub(data, fit, out=self.residual[:, rows])
-            self.error = self.error + _squares(torch.sub(low_rank, fit, out=shown))
-        if self.penalty.across_rows:
-            self.norms = self.penalty.norms(self.residual)
-        else:
-            norms = [self.penalty.norms(self.residual[:, rows]) for rows in self._parts()]
-            self.norms = torch.cat(norms, dim=1)
-
-    def _split_residual(self):
-        """Set L = X − S and the rest; return ‖S‖², ‖rest‖² and ‖change of the rest‖²."""
-        first = self.rest is None
-        if first:
-            self.rest = torch.empty_like(self.residual)
-        sums = torch.zeros(3, len(self.generators), dtype=torch.float64, device="cpu")
-        for rows in self._parts():
-            data, residual, before = self.data[:, rows], self.residual[:, rows], self.rest[:, rows]
-            norms = self.norms if self.penalty.across_rows else self.norms[:, rows]
-            sparse = self.workspace.take("batch", *residual.shape)
-            self.penalty.prox(residual, self.lam, norms, out=sparse)
-            torch.sub(data, sparse, out=self.low_rank[:, rows])
-            residual.sub_(sparse)
-            sums[0] += _squares(sparse)
-            sums[1] += _squares(residual)
-            # D(E(L)) + S is X − rest, so that their changes are the same. Before the first
-            # iteration it is zero.
-            sums[2] += _squares(torch.sub(data if first else before, residual, out=before))
-        self.residual, self.rest = self.rest, self.residual
-        return sums
+    def _shrink_part(self, rows, workspace, first):
+        """Replace the residual by L = X − S; return ‖S‖², ‖rest‖² and ‖change of the rest‖²."""
+        data, residual = self.data[:, rows], self.matrix[:, rows]
+        norms = self.norms if self.penalty.across_rows else self.norms[:, rows]
+        sparse = workspace.take("batch", *residual.shape)
+        self.penalty.prox(residual, self.lam, norms, out=sparse)
+        rest = residual.sub_(sparse)
+        sums = [_squares(sparse), _squares(rest)]
+        # D(E(L)) + S is X − rest, so that their changes are the same. Before the first iteration
+        # it is zero.
+        here, there = self._watched(rows)
+        rest, before = rest[:, here], self.rest[:, there]
+        sums.append(_squares(torch.sub(data[:, here] if first else before, rest)))
+        before.copy_(rest)
+        torch.sub(data, sparse, out=self.matrix[:, rows])
+        return torch.stack(sums)
 
     def branch(self, lams):
         """Return a stack of all members for each λ, which goes on from the first residual."""
@@ -324,9 +380,9 @@ class _Stack:
         other.lam = self.data.new_tensor(lams).repeat_interleave(n_members)
         shared = n_members == 1 or self.data.stride(0) == 0
         other.data = self.data[:1].expand(len(places), -1, -1) if shared else self.data[places]
-        other.residual, other.norms = self.residual[places], self.norms[places]
-        other.low_rank = torch.empty_like(other.residual)
-        other.error, other.total = self.error[places.cpu()], self.total[places.cpu()]
+        other.matrix, other.norms = self.matrix[places], self.norms[places]
+        for name in ("error", "total", "total_watched"):
+            setattr(other, name, getattr(self, name)[places.cpu()])
         return other
 
     def keep(self, mask):
@@ -335,15 +391,28 @@ class _Stack:
         self.optimiser = self.optimiser.select(network, mask)
         self.network = network
         kept = mask.nonzero().flatten().tolist()
-        for name in ("members", "lam", "penalty_value", "norms", "total"):
+        for name in ("members", "lam", "penalty_value", "norms", "matrix", "rest"):
             setattr(self, name, getattr(self, name)[mask])
-        for name in ("low_rank", "residual", "rest"):
-            setattr(self, name, getattr(self, name)[mask])
+        for name in ("total", "total_watched"):
+            setattr(self, name, getattr(self, name)[mask.cpu()])
         # One matrix that all members see stays one.
         self.data = self.data[: len(kept)] if self.data.stride(0) == 0 else self.data[mask]
         self.generators = [self.generators[k] for k in kept]
         if self.quantile is not None:
             self.quantile = [self.quantile[k] for k in kept]
+
+
+def _watched_rows(n_rows, n_features):
+    """Return the places of the rows whose change is watched, rising, or None for all.
+
+    A matrix of what was left in the iteration before is needed for nothing else. Of thousands of
+    rows the change is known within a percent.
+    """
+    n_watched = max(_WATCHED // n_features, _LEAST_WATCHED)
+    if n_rows <= n_watched:
+        return None
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    return torch.randperm(n_rows, generator=generator, device="cpu")[:n_watched].sort().values
 
 
 def _same(generator):

@@ -8,9 +8,10 @@ from skrdae.networks.mlp import MemberMLP
 from skrdae.networks.parallel import in_parallel, members_in_parallel
 from skrdae.networks.workspace import Workspace
 
-#: The rows of a chunk are a multiple of this, the last one filled up. A matrix product's last bits, and those of
-#: functions that are vectorised, depend on shapes; that forward passes see one of them only is what
-#: makes a row's score independent of the rows scored with it. Small, so that a single row is cheap.
+#: The rows of a chunk are a multiple of this, the last one filled up. A matrix product's last bits,
+#: and those of functions that are vectorised, depend on shapes; that forward passes see one of them
+#: only is what makes a row's score independent of the rows scored with it. Small, so that a single
+#: row is cheap.
 CHUNK_ROWS = 64
 #: The most rows of a chunk, where products do not depend on shapes.
 LARGE_CHUNK_ROWS = 256
@@ -130,9 +131,12 @@ def train_epochs(network, optimiser, data, *, bound, n_epochs, batch_size, gener
         Give each member's order of rows.
     workspace : Workspace
     """
-    if data.device.type == "cpu" and isinstance(network, MemberMLP):
-        _train_compiled(network, optimiser, data, bound, n_epochs, batch_size, generators)
-        return
+    compiled = data.device.type == "cpu" and isinstance(network, MemberMLP)
+    train = _train_compiled if compiled else _train_stacked
+    train(network, optimiser, data, bound, n_epochs, batch_size, generators, workspace)
+
+
+def _train_stacked(network, optimiser, data, bound, n_epochs, batch_size, generators, workspace):
     grads = optimiser.grads_of(network)
     clips = bool(data.amax() > bound) or bool(data.amin() < -bound)
     for _ in range(n_epochs):
@@ -145,7 +149,7 @@ def train_epochs(network, optimiser, data, *, bound, n_epochs, batch_size, gener
             optimiser.step()
 
 
-def _train_compiled(network, optimiser, data, bound, n_epochs, batch_size, generators):
+def _train_compiled(network, optimiser, data, bound, n_epochs, batch_size, generators, workspace):
     n_rows = data.shape[1]
     n_batches = -(-n_rows // batch_size)
     members = optimiser.compiled(network)

@@ -1,9 +1,12 @@
 """Training of the stacked variational autoencoder."""
 
+import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from skrdae.networks.compiled import train_variational_autoencoder
 from skrdae.networks.mlp import sigmoid_
+from skrdae.networks.parallel import members_in_parallel
 from skrdae.networks.variational import gaussian_kl
 from skrdae.networks.workspace import Workspace
 from skrdae.training.adam import MemberAdam
@@ -69,68 +72,124 @@ def train_variational(
     D. P. Kingma and M. Welling, Auto-Encoding Variational Bayes, ICLR 2014. O. Rybkin et al.,
     Simple and Effective VAE Training with Calibrated Decoders, ICML 2021 (the variance).
     """
-    n_members, latent_dim = len(generators), network.latent_dim
     optimiser = MemberAdam(network, lr)
-    encoder_grads = optimiser.grads_of(network.encoder)
-    decoder_grads = optimiser.grads_of(network.decoder)
     workspace = Workspace(data.device)
-    encoder_space, decoder_space = workspace.part("encoder"), workspace.part("decoder")
-    gaussian = likelihood == "gaussian"
-    rows = data.expand(n_members, -1, -1)
-    variance = data.new_ones(n_members, 1, data.shape[1])
+    rows = data.expand(len(generators), -1, -1)
+    variance = data.new_ones(len(generators), 1, data.shape[1])
+    run = _run_compiled if data.device.type == "cpu" else _run
     history = []
     for epoch in range(1, n_epochs + 1):
-        losses = data.new_zeros(2, n_members)
-        for batch in shuffled_batches(len(data), batch_size, generators, data.device):
-            n_rows = batch.shape[1]
-            x = gather(rows, batch, out=workspace.take("batch", *batch.shape, data.shape[1]))
-            noise = workspace.take("noise", n_members, n_rows, latent_dim)
-            normal(generators, noise)
-            encoded = network.encoder.values(x, encoder_space)
-            mean, log_variance = encoded[-1].split(latent_dim, dim=-1)
-            spread = torch.exp(0.5 * log_variance)
-            decoded = network.decoder.values(torch.addcmul(mean, spread, noise), decoder_space)
-            out = decoded[-1]
-            # Gradients are those of the negative ELBO averaged over the rows, for a Gaussian times
-            # twice the mean variance: squared errors and their gradients then keep the scale that
-            # Adam's ε is made for.
-            grad = workspace.take("grad", *out.shape)
-            if gaussian:
-                torch.sub(out, x, out=grad)
-                square = grad.square().mean(dim=1, keepdim=True)
-                variance.lerp_(_variance(square), _FOLLOW)
-                level = variance.mean(dim=2, keepdim=True)
-                losses[0] += square.sum(dim=(1, 2)) * n_rows
-                weight = 2 * beta * level
-                grad.mul_(level / variance).mul_(2 / n_rows)
-            else:
-                sigmoid_(grad.copy_(out))
-                losses[0] += binary_cross_entropy_with_logits(out, x, reduction="none").sum(
-                    dim=(1, 2)
-                )
-                weight = beta
-                grad.sub_(x).mul_(1 / n_rows)
-            losses[1] += gaussian_kl(mean, log_variance).sum(dim=(1, 2))
-            from_z = network.decoder.backward_from(
-                decoded, grad, decoder_grads, decoder_space, to_input=True
-            )
-            weight = weight / n_rows
-            grad = workspace.take("grad of code", *encoded[-1].shape)
-            torch.add(from_z, mean * weight, out=grad[..., :latent_dim])
-            by_noise = (from_z * noise).mul_(spread).mul_(0.5)
-            by_kl = spread.square().sub_(1).mul_(weight * 0.5)
-            torch.add(by_noise, by_kl, out=grad[..., latent_dim:])
-            network.encoder.backward_from(encoded, grad, encoder_grads, encoder_space)
-            optimiser.step()
+        losses = run(
+            network,
+            optimiser,
+            rows,
+            variance,
+            gaussian=likelihood == "gaussian",
+            beta=beta,
+            batch_size=batch_size,
+            generators=generators,
+            workspace=workspace,
+        )
         error, kl = (losses / len(data)).mean(dim=1).tolist()
         record = VariationalRecord(epoch, error, kl, variance.mean().item())
         history.append(record.row())
         if on_iteration is not None:
             on_iteration(history[-1])
     optimiser.release()
-    if gaussian and not noise_of_samples:
+    if likelihood == "gaussian" and not noise_of_samples:
         variance = _noise_variance(network, rows, workspace)
     return history, variance
+
+
+def _run(network, optimiser, rows, variance, *, gaussian, beta, batch_size, generators, workspace):
+    """Train for an epoch; return the errors and divergences of each member, added up, (2, K)."""
+    n_members, n_samples, n_features = rows.shape
+    latent_dim = network.latent_dim
+    encoder_grads = optimiser.grads_of(network.encoder)
+    decoder_grads = optimiser.grads_of(network.decoder)
+    encoder_space, decoder_space = workspace.part("encoder"), workspace.part("decoder")
+    losses = rows.new_zeros(2, n_members)
+    for batch in shuffled_batches(n_samples, batch_size, generators, rows.device):
+        n_rows = batch.shape[1]
+        x = gather(rows, batch, out=workspace.take("batch", *batch.shape, n_features))
+        noise = workspace.take("noise", n_members, n_rows, latent_dim)
+        normal(generators, noise)
+        encoded = network.encoder.values(x, encoder_space)
+        mean, log_variance = encoded[-1].split(latent_dim, dim=-1)
+        spread = torch.exp(0.5 * log_variance)
+        decoded = network.decoder.values(torch.addcmul(mean, spread, noise), decoder_space)
+        out = decoded[-1]
+        # Gradients are those of the negative ELBO averaged over the rows, for a Gaussian times
+        # twice the mean variance: squared errors and their gradients then keep the scale that
+        # Adam's ε is made for.
+        grad = workspace.take("grad", *out.shape)
+        if gaussian:
+            torch.sub(out, x, out=grad)
+            square = grad.square().mean(dim=1, keepdim=True)
+            variance.lerp_(_variance(square), _FOLLOW)
+            level = variance.mean(dim=2, keepdim=True)
+            losses[0] += square.sum(dim=(1, 2)) * n_rows
+            weight = 2 * beta * level
+            grad.mul_(level / variance).mul_(2 / n_rows)
+        else:
+            sigmoid_(grad.copy_(out))
+            losses[0] += binary_cross_entropy_with_logits(out, x, reduction="none").sum(dim=(1, 2))
+            weight = beta
+            grad.sub_(x).mul_(1 / n_rows)
+        losses[1] += gaussian_kl(mean, log_variance).sum(dim=(1, 2))
+        from_z = network.decoder.backward_from(
+            decoded, grad, decoder_grads, decoder_space, to_input=True
+        )
+        weight = weight / n_rows
+        grad = workspace.take("grad of code", *encoded[-1].shape)
+        torch.add(from_z, mean * weight, out=grad[..., :latent_dim])
+        by_noise = (from_z * noise).mul_(spread).mul_(0.5)
+        by_kl = spread.square().sub_(1).mul_(weight * 0.5)
+        torch.add(by_noise, by_kl, out=grad[..., latent_dim:])
+        network.encoder.backward_from(encoded, grad, encoder_grads, encoder_space)
+        optimiser.step()
+    return losses
+
+
+def _run_compiled(
+    network, optimiser, rows, variance, *, gaussian, beta, batch_size, generators, workspace
+):
+    """Do the same on a CPU."""
+    n_members, n_samples, _ = rows.shape
+    n_batches = -(-n_samples // batch_size)
+    encoders = optimiser.compiled(network.encoder)
+    decoders = optimiser.compiled(network.decoder)
+    losses = rows.new_zeros(2, n_members, dtype=torch.float64)
+    data = rows[0].numpy()
+
+    def train(k):
+        generator = generators[k]
+        order = torch.randperm(n_samples, generator=generator, device="cpu").numpy()
+        noise = torch.empty(1, n_samples, network.latent_dim, device="cpu")
+        for batch in noise.tensor_split(n_batches, dim=1):  # as they are drawn elsewhere
+            normal([generator], batch)
+        (adam, encoder), (_, decoder) = encoders[k], decoders[k]
+        losses[:, k] = torch.tensor(
+            train_variational_autoencoder(
+                adam,
+                encoder,
+                decoder,
+                data,
+                order,
+                noise[0].numpy(),
+                n_batches,
+                np.float32(beta),
+                gaussian,
+                variance[k, 0].numpy(),
+                np.float32(_FOLLOW),
+                np.float32(_VARIANCE_FLOOR),
+            )
+        )
+
+    widest = max(w[0].numel() for w in (*network.encoder.weights, *network.decoder.weights))
+    members_in_parallel(train, n_members, -(-n_samples // n_batches) * widest)
+    optimiser.count(n_batches)
+    return losses
 
 
 def _variance(mean_square):

@@ -3,9 +3,11 @@ import pytest
 import torch
 
 from skrdae._random import member_generators
-from skrdae.networks.mlp import MemberAutoencoder
+from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
 from skrdae.penalties import PENALTIES
+from skrdae.training import alternating
 from skrdae.training.alternating import alternate
+from skrdae.training.minibatch import gather, shuffled_batches
 
 SEEDS = [5, 6, 7, 8]
 
@@ -16,8 +18,11 @@ def data(plane):
 
 
 def _fit(data, seeds, *, penalty="l21", lam=None, quantile=None, sizes=(16, 2), **options):
+    activation = options.pop("activation", "tanh")
     generators = member_generators(seeds)
-    network = MemberAutoencoder(data.shape[-1], sizes, "tanh", "identity", generators, data.device)
+    network = MemberAutoencoder(
+        data.shape[-1], sizes, activation, "identity", generators, data.device
+    )
     if data.dim() == 2:
         data = data.expand(len(seeds), -1, -1)
     settings = {
@@ -57,6 +62,48 @@ def test_a_member_equals_the_same_member_fitted_alone(data, penalty):
     for k, seed in enumerate(SEEDS):
         alone = _fit(data, [seed], penalty=penalty, quantile=[quantile[k]])
         _assert_member(whole, k, alone)
+
+
+def _train_by_autograd(network, optimiser, data, *, bound, n_epochs, batch_size, generators, **_):
+    """Do what train_epochs does, with the gradients of autograd."""
+    plain = {
+        "identity": lambda z: z,
+        "relu": torch.relu,
+        "tanh": torch.tanh,
+        "sigmoid": torch.sigmoid,
+    }
+    parameters = list(network.parameters())
+    for _ in range(n_epochs):
+        for batch in shuffled_batches(data.shape[1], batch_size, generators, data.device):
+            x = gather(data, batch).clamp(-bound, bound)
+            for parameter in parameters:
+                parameter.requires_grad_()
+            with torch.enable_grad():
+                h = x
+                for w, b, name in zip(
+                    network.weights, network.biases, network.activations, strict=True
+                ):
+                    h = plain[name](h @ w + b)
+                loss = (h - x).square().sum() / x.shape[1]
+            grads = torch.autograd.grad(loss, parameters)
+            for parameter, grad in zip(parameters, grads, strict=True):
+                parameter.requires_grad_(False)
+                optimiser.grads[id(parameter)].copy_(grad)
+            optimiser.step()
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("n_members", [1, 4])
+def test_the_fit_is_that_of_autograd(data, penalty, activation, n_members, monkeypatch):
+    options = {"penalty": penalty, "quantile": [0.8, 0.9, 0.95, 0.99][:n_members]}
+    options |= {"activation": activation, "lr": 1e-3}
+    found, result = _fit(data, SEEDS[:n_members], **options)
+    monkeypatch.setattr(alternating, "train_epochs", _train_by_autograd)
+    expected, right = _fit(data, SEEDS[:n_members], **options)
+    for a, b in zip(found.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5)
+    torch.testing.assert_close(result.lam, right.lam, rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("sizes", [(64, 10), (200, 10), (1,), (33, 17, 5)])

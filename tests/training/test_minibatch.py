@@ -2,6 +2,10 @@ import pytest
 import torch
 
 from skrdae._random import member_generators
+from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
+from skrdae.networks.workspace import Workspace
+from skrdae.training import minibatch
+from skrdae.training.adam import MemberAdam
 from skrdae.training.minibatch import CHUNK_ROWS, gather, map_chunks, shuffled_batches
 
 
@@ -47,3 +51,39 @@ def test_map_chunks_shows_one_shape_and_gives_every_row(n_rows):
     assert shapes == {(CHUNK_ROWS, 3)}
     members = torch.randn(4, n_rows, 3)
     assert torch.equal(map_chunks(lambda rows, _: rows.sum(dim=-1), members), members.sum(dim=-1))
+
+
+@pytest.mark.parametrize("n_rows", [1, 63, 64, 65, 257, 1500])
+def test_chunks_side_by_side_give_the_same(n_rows):
+    shapes = set()
+
+    def function(rows, workspace):
+        shapes.add(tuple(rows.shape))
+        return torch.stack([rows, 2 * rows], out=workspace.take("here", 2, *rows.shape))
+
+    data = torch.randn(n_rows, 3)
+    threads = torch.get_num_threads()
+    found = map_chunks(function, data, apart=True)
+    assert torch.equal(found, torch.stack([data, 2 * data]))
+    assert all(rows % CHUNK_ROWS == 0 for rows, _ in shapes)
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("output", ACTIVATIONS)
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_compiled_and_stacked_steps_are_the_same(activation, output, n_members):
+    generator = torch.Generator().manual_seed(0)
+    data = torch.randn(n_members, 77, 5, generator=generator) * 2  # some of it beyond the bound
+    found = []
+    for train in (minibatch._train_compiled, minibatch._train_stacked):
+        generators = member_generators(range(n_members))
+        network = MemberAutoencoder(5, (7, 3), activation, output, generators, data.device)
+        optimiser = MemberAdam(network, lr=3e-3)
+        for n_epochs in (2, 1):  # the optimiser goes on where it was
+            train(network, optimiser, data, 3.0, n_epochs, 16, generators, Workspace(data.device))
+        assert optimiser.n_steps == 15
+        optimiser.step()  # the next step of either is of the same size
+        found.append([*network.parameters(), optimiser._mean, optimiser._step])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5)

@@ -4,6 +4,7 @@ from recorded import parameters, perceptron, record_gradients
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from skrdae._random import member_generators
+from skrdae.networks.mlp import ACTIVATIONS
 from skrdae.networks.variational import MemberVAE
 from skrdae.training import variational
 from skrdae.training.variational import train_variational
@@ -13,8 +14,8 @@ OPTIONS = {"beta": 1.0, "n_epochs": 5, "batch_size": 16, "lr": 3e-3}
 
 
 def _train(data, seeds, likelihood="gaussian", sizes=(8,), latent_dim=2, **options):
-    generators = member_generators(seeds)
-    network = MemberVAE(data.shape[1], sizes, latent_dim, "tanh", generators, CPU)
+    generators, activation = member_generators(seeds), options.pop("activation", "tanh")
+    network = MemberVAE(data.shape[1], sizes, latent_dim, activation, generators, CPU)
     found = train_variational(
         network, data, likelihood=likelihood, generators=generators, **(OPTIONS | options)
     )
@@ -33,6 +34,7 @@ def test_gradients_are_those_of_the_evidence_lower_bound(likelihood, beta, monke
     data = _data() if likelihood == "gaussian" else _data().sigmoid()
     noise = torch.tensor([0.6, -1.1])
     recorded = record_gradients(monkeypatch, variational, noise)
+    monkeypatch.setattr(variational, "_run_compiled", variational._run)
     network, _, _ = _train(data, [3, 4], likelihood, beta=beta, n_epochs=1, batch_size=50)
 
     encoder, decoder = parameters(network.encoder, network.decoder)
@@ -54,6 +56,21 @@ def test_gradients_are_those_of_the_evidence_lower_bound(likelihood, beta, monke
     (found,) = recorded
     for mine, right in zip(found, expected, strict=True):
         torch.testing.assert_close(mine, right, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_compiled_and_stacked_epochs_are_the_same(likelihood, activation, monkeypatch):
+    data = _data(77) if likelihood == "gaussian" else _data(77).sigmoid()
+    options = {"likelihood": likelihood, "activation": activation, "beta": 0.7, "sizes": (8, 4)}
+    compiled = _train(data, [3, 4], **options)
+    monkeypatch.setattr(variational, "_run_compiled", variational._run)
+    stacked = _train(data, [3, 4], **options)
+    for a, b in zip(compiled[0].parameters(), stacked[0].parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5)
+    for mine, theirs in zip(compiled[1], stacked[1], strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-4)
+    torch.testing.assert_close(compiled[2], stacked[2], rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
