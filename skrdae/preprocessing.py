@@ -73,7 +73,7 @@ class ColumnScaler:
         n_features = X.shape[1]
         self.bound_ = self.bound
         if self.method is None:
-            largest = float(np.abs(X).max())
+            largest = float(max(X.max(), -X.min()))
             if largest > 1e6:
                 raise ValueError(
                     f"X holds values up to {largest:.3g}, too large to train on as they are: set "
@@ -128,7 +128,8 @@ class ColumnScaler:
                 if self.method is not None:
                     part = np.subtract(part, self.center_, dtype=np.float64)
                     np.divide(part, self.scale_, out=part)
-                scaled[start : start + rows] = np.clip(part, -LARGEST, LARGEST)
+                place = scaled[start : start + rows]
+                np.clip(part, -LARGEST, LARGEST, out=place, casting="same_kind")
         return scaled
 
     def inverse_transform(self, Z):

@@ -198,9 +198,11 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
 
     def _complete(self, X, seeds):
         """Train on checked data, score them and set the threshold."""
+        data = self._to_device(X)
         with torch.no_grad(), self._progress() as on_iteration:
-            self._train(self._to_device(X), seeds, on_iteration)
-        scores = self._map(self._member_scores, X)
+            self._train(data, seeds, on_iteration)
+        scores = self._map_tensor(self._member_scores, data)
+        del data  # before the threshold, which may need as much memory
         self._weigh(scores)
         if (np.ptp(scores, axis=1) == 0).all() and self._n_different(X) > 2:
             warnings.warn(
@@ -269,10 +271,15 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         """
         pieces = []
         for start in range(0, len(X), _BLOCK_ROWS):
-            block = self.scaler_.transform(X[start : start + _BLOCK_ROWS])
-            rows = torch.from_numpy(block).to(self.device_)
-            pieces.append(map_chunks(function, rows, apart=self.network_.rows_apart).cpu())
-        return torch.cat(pieces, dim=1).numpy().astype(np.float64)
+            block = self._to_device(X[start : start + _BLOCK_ROWS])
+            pieces.append(self._map_tensor(function, block))
+        return np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0]
+
+    def _map_tensor(self, function, data):
+        """Do the same for data that are scaled, on the device."""
+        with torch.no_grad():
+            found = map_chunks(function, data, apart=self.network_.rows_apart)
+        return found.cpu().numpy().astype(np.float64)
 
     def _weighted(self, values):
         """Average over the members, (K, …) → (…), each weighted to one scale."""

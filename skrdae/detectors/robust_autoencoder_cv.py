@@ -16,7 +16,7 @@ from skrdae.detectors.residual_scale import rows_to_measure
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.metrics import SCORERS, agreement
 from skrdae.penalties import PENALTIES
-from skrdae.training.alternating import PART_ROWS, alternate_path, plain_norms
+from skrdae.training.alternating import alternate_path, part_rows, plain_norms
 from skrdae.training.minibatch import GPU_CHUNK_ROWS
 
 # What the matrices of the members trained at once may take: enough to fill a GPU, and on a CPU a
@@ -381,7 +381,7 @@ def _member_bytes(network, rows, n_scored):
     n_rows, n_features = rows.shape[1:]
     units = sum(bias.shape[2] for bias in network.biases)
     n_weights = sum(p[0].numel() for p in network.parameters())
-    at_once = min(n_rows, PART_ROWS) if rows.device.type == "cpu" else GPU_CHUNK_ROWS
+    at_once = min(n_rows, part_rows(n_features)) if rows.device.type == "cpu" else GPU_CHUNK_ROWS
     matrices, work = 2 * n_rows * n_features, 2 * at_once * (units + n_features)
     n_measured = len(rows_to_measure(n_scored, n_features)) * n_features
     return 4 * (matrices + work + 8 * n_weights + 4 * n_scored + 4 * n_measured)

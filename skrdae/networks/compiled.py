@@ -48,8 +48,10 @@ class Adam(NamedTuple):
 
     Attributes
     ----------
-    values, grads, mean, square : ndarray of float32
+    values, mean, square : ndarray of float32, shape (size,)
         Flat, of all members.
+    grads : ndarray of float32, shape (n_pieces, size)
+        Of each piece of a batch.
     lr, beta1, beta2, eps : float
     n_done : int
         Steps made before.
@@ -232,6 +234,17 @@ def _places(layers, rows):
 
 
 @compiled
+def _space(size):
+    """Return an array that begins where a line of the cache does, its content undefined.
+
+    Otherwise every register's load may touch two lines, and a fit takes a third longer.
+    """
+    flat = np.empty(size + 16, np.float32)
+    start = -(flat.ctypes.data // 4) % 16
+    return flat[start : start + size]
+
+
+@compiled
 def _forward(values, layers, space, places, rows):
     """Fill in every layer's value from the first one's."""
     for layer in range(len(layers.kinds)):
@@ -294,25 +307,35 @@ def _backward(values, grads, layers, space, slopes, places, rows, to_input):
 @compiled
 def _adam(adam, layers, step):
     """Move a network's parameters by their gradients; `step` counts from 1."""
+    for layer in range(len(layers.kinds)):
+        fan_in, fan_out = layers.sizes[layer], layers.sizes[layer + 1]
+        start = layers.starts[2 * layer]
+        move(adam, start, start + fan_in * fan_out, step)
+        start = layers.starts[2 * layer + 1]
+        move(adam, start, start + fan_out, step)
+
+
+@compiled
+def move(adam, start, end, step):
+    """Move the parameters in a part of the flat arrays by their gradients."""
     step_size = np.float32(adam.lr / (1.0 - adam.beta1**step))
     root = np.float32(np.sqrt(1.0 - adam.beta2**step))
     of_mean, of_square = np.float32(1.0 - adam.beta1), np.float32(1.0 - adam.beta2)
     keep, eps = np.float32(adam.beta2), np.float32(adam.eps)
-    for layer in range(len(layers.kinds)):
-        fan_in, fan_out = layers.sizes[layer], layers.sizes[layer + 1]
-        for part in range(2):
-            start = layers.starts[2 * layer + part]
-            end = start + (fan_out if part else fan_in * fan_out)
-            values, grads = adam.values[start:end], adam.grads[start:end]
-            means, squares = adam.mean[start:end], adam.square[start:end]
-            for i in range(end - start):
-                g = grads[i]
-                mean = means[i] + of_mean * (g - means[i])
-                square = keep * squares[i] + of_square * (g * g)
-                mean = mean if abs(mean) > _TINY else _ZERO
-                square = max(square, _TINY)
-                means[i], squares[i] = mean, square
-                values[i] -= step_size * mean / (np.sqrt(square) / root + eps)
+    values, grads = adam.values[start:end], adam.grads[0, start:end]
+    means, squares = adam.mean[start:end], adam.square[start:end]
+    for piece in range(1, len(adam.grads)):
+        more = adam.grads[piece, start:end]
+        for i in range(end - start):
+            grads[i] += more[i]
+    for i in range(end - start):
+        g = grads[i]
+        mean = means[i] + of_mean * (g - means[i])
+        square = keep * squares[i] + of_square * (g * g)
+        mean = mean if abs(mean) > _TINY else _ZERO
+        square = max(square, _TINY)
+        means[i], squares[i] = mean, square
+        values[i] -= step_size * mean / (np.sqrt(square) / root + eps)
 
 
 @compiled
@@ -324,6 +347,14 @@ def _gather(data, order, bound, out):
 
 
 @compiled
+def _share(n, n_parts, part):
+    """Return first and last of n things, dealt out evenly, that are a part's."""
+    size, more = n // n_parts, n % n_parts
+    first = part * size + min(part, more)
+    return first, first + size + (1 if part < more else 0)
+
+
+@compiled
 def _most_rows(n_rows, n_batches):
     return n_rows // n_batches + (1 if n_rows % n_batches else 0)
 
@@ -331,6 +362,8 @@ def _most_rows(n_rows, n_batches):
 @compiled
 def train_autoencoder(adam, layers, data, order, n_batches, bound):
     """Train a member for an epoch to reconstruct its rows by least squares.
+
+    A batch is split into as many pieces as there are buffers for gradients.
 
     Parameters
     ----------
@@ -344,22 +377,37 @@ def train_autoencoder(adam, layers, data, order, n_batches, bound):
     bound : float32
         Values beyond ±bound are clipped, as input and as target.
     """
-    n_rows, n_features = len(order), data.shape[1]
-    places = _places(layers, _most_rows(n_rows, n_batches))
-    space, slopes = np.empty(places[-1], np.float32), np.empty(places[-1], np.float32)
-    last = places[len(layers.kinds)]
-    start = 0
+    n_pieces = len(adam.grads)
+    places = _places(layers, _most_rows(len(order), n_batches))
+    space, slopes = _space(places[-1]), _space(places[-1])
     for batch in range(n_batches):
-        rows = n_rows // n_batches + (1 if batch < n_rows % n_batches else 0)
-        _gather(data, order[start : start + rows], bound, _block(space, 0, rows, n_features))
-        start += rows
-        _forward(adam.values, layers, space, places, rows)
-        x, fit, slope = space[: rows * n_features], space[last:], slopes[last:]
-        weight = _TWO / np.float32(rows)
-        for i in range(rows * n_features):
-            slope[i] = (fit[i] - x[i]) * weight
-        _backward(adam.values, adam.grads, layers, space, slopes, places, rows, False)
+        first, last = _share(len(order), n_batches, batch)
+        rows = order[first:last]
+        for piece in range(n_pieces):
+            _learn(adam, layers, data, rows, piece, bound, space, slopes, places)
         _adam(adam, layers, adam.n_done + batch + 1)
+
+
+@compiled
+def learn_piece(adam, layers, data, rows, bound, piece):
+    """Write the gradients of one piece of a batch, whose rows are given."""
+    places = _places(layers, _most_rows(len(rows), len(adam.grads)))
+    space, slopes = _space(places[-1]), _space(places[-1])
+    _learn(adam, layers, data, rows, piece, bound, space, slopes, places)
+
+
+@compiled
+def _learn(adam, layers, data, batch, piece, bound, space, slopes, places):
+    first, last = _share(len(batch), len(adam.grads), piece)
+    n_rows, n_features = last - first, data.shape[1]
+    _gather(data, batch[first:last], bound, _block(space, 0, n_rows, n_features))
+    _forward(adam.values, layers, space, places, n_rows)
+    end = places[len(layers.kinds)]
+    x, fit, slope = space[: n_rows * n_features], space[end:], slopes[end:]
+    weight = _TWO / np.float32(len(batch))
+    for i in range(n_rows * n_features):
+        slope[i] = (fit[i] - x[i]) * weight
+    _backward(adam.values, adam.grads[piece], layers, space, slopes, places, n_rows, False)
 
 
 @compiled
@@ -395,19 +443,18 @@ def train_variational_autoencoder(
     latent_dim = noise.shape[1]
     most = _most_rows(n_rows, n_batches)
     places, out_places = _places(encoder, most), _places(decoder, most)
-    space, slopes = np.empty(places[-1], np.float32), np.empty(places[-1], np.float32)
-    out_space = np.empty(out_places[-1], np.float32)
-    out_slopes = np.empty(out_places[-1], np.float32)
+    space, slopes = _space(places[-1]), _space(places[-1])
+    out_space, out_slopes = _space(out_places[-1]), _space(out_places[-1])
     last, out_last = places[len(encoder.kinds)], out_places[len(decoder.kinds)]
     everything = np.float32(np.inf)
     weights = np.empty(n_features, np.float32)
-    error, kl, start = 0.0, 0.0, 0
+    error, kl, grads = 0.0, 0.0, adam.grads[0]
     for batch in range(n_batches):
-        rows = n_rows // n_batches + (1 if batch < n_rows % n_batches else 0)
+        first, end = _share(n_rows, n_batches, batch)
+        rows = end - first
         x = _block(space, 0, rows, n_features)
-        _gather(data, order[start : start + rows], everything, x)
-        drawn = noise[start : start + rows]
-        start += rows
+        _gather(data, order[first:end], everything, x)
+        drawn = noise[first:end]
         _forward(adam.values, encoder, space, places, rows)
         code = _block(space, last, rows, 2 * latent_dim)
         z = _block(out_space, 0, rows, latent_dim)
@@ -425,7 +472,7 @@ def train_variational_autoencoder(
             found = _bernoulli_slopes(x, fit, slope, weights)
             weight = beta * share
         error += found
-        _backward(adam.values, adam.grads, decoder, out_space, out_slopes, out_places, rows, True)
+        _backward(adam.values, grads, decoder, out_space, out_slopes, out_places, rows, True)
         of_z = _block(out_slopes, 0, rows, latent_dim)
         of_code = _block(slopes, last, rows, 2 * latent_dim)
         for i in range(rows):
@@ -437,7 +484,7 @@ def train_variational_autoencoder(
                 of_code[i, j] = of_z[i, j] + mean * weight
                 by_noise = of_z[i, j] * drawn[i, j] * spread * _HALF
                 of_code[i, latent_dim + j] = by_noise + excess * (weight * _HALF)
-        _backward(adam.values, adam.grads, encoder, space, slopes, places, rows, False)
+        _backward(adam.values, grads, encoder, space, slopes, places, rows, False)
         step = adam.n_done + batch + 1
         _adam(adam, encoder, step)
         _adam(adam, decoder, step)

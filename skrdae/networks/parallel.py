@@ -7,10 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from threadpoolctl import threadpool_limits
 
-from skrdae._compiled import blas_threads, one_openmp_thread
-
-# Multiplications in a layer's product from which on a BLAS with several threads is faster than one.
-_LARGE = 2**23
+from skrdae._compiled import one_openmp_thread
 
 
 def in_parallel(function, pieces):
@@ -19,7 +16,8 @@ def in_parallel(function, pieces):
     Kernels that synchronise their threads at every time step of a recurrence lose more by it than a
     second thread gains, and all the more where something else wants the processor. Whole pieces do
     not wait for each other, and what comes out does not depend on the number of threads. This holds
-    for kernels that run on OpenMP's threads; a BLAS may have others.
+    for kernels that run on OpenMP's threads; a BLAS may have others, see
+    :func:`~skrdae._compiled.blas_threads`.
 
     Parameters
     ----------
@@ -39,30 +37,6 @@ def in_parallel(function, pieces):
         with one_openmp_thread():
             return [function(pieces[0])]
     return list(_pool(os.getpid(), n_threads).map(function, pieces))
-
-
-def members_in_parallel(function, n_members, largest_product):
-    """Call a compiled function for each member, with all the threads that torch has between them.
-
-    Small networks are trained side by side, one thread each, large ones one after another, with
-    the threads of the BLAS. Which it is does not depend on the number of members: the last bits of
-    a product depend on the number of its threads.
-
-    Parameters
-    ----------
-    function : callable
-        Takes the number of a member.
-    n_members : int
-    largest_product : int
-        Multiplications in the largest matrix product of a step.
-    """
-    if largest_product < _LARGE:
-        with blas_threads(1):
-            in_parallel(function, range(n_members))
-        return
-    with blas_threads(torch.get_num_threads()):
-        for k in range(n_members):
-            function(k)
 
 
 # For each process, because a fork leaves the threads behind.

@@ -68,21 +68,27 @@ class MemberAdam:
         weights = [self.grads[id(p)] for p in network.weights]
         return weights, [self.grads[id(p)] for p in network.biases]
 
-    def compiled(self, network):
+    def compiled(self, network, n_pieces=1):
         """Return for each member of a network what the compiled loops work on.
 
         Parameters
         ----------
         network : MemberMLP
             All or a part of the optimiser's.
+        n_pieces : int, default=1
+            Of a batch, each with gradients of its own, which are added up.
 
         Returns
         -------
         list of (Adam, Layers)
             Views of the buffers. Who has made steps says so to :meth:`count`.
         """
-        flat = (self._values, self._grads, self._mean, self._square)
-        adam = Adam(*(t.numpy() for t in flat), self.lr, *self.betas, self.eps, self.n_steps)
+        values, mean, square = (t.numpy() for t in (self._values, self._mean, self._square))
+        grads = self._grads.numpy()[None]
+        if n_pieces > 1:
+            grads = np.zeros((n_pieces, grads.shape[1]), np.float32)
+        settings = (self.lr, *self.betas, self.eps, self.n_steps)
+        adam = Adam(values, grads, mean, square, *settings)
         sizes = [network.weights[0].shape[1], *(w.shape[2] for w in network.weights)]
         kinds = [KINDS[name] for name in network.activations]
         layers = Layers(np.array(sizes), np.array(kinds), None)

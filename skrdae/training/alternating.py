@@ -11,8 +11,9 @@ from skrdae.training.adam import MemberAdam
 from skrdae.training.history import IterationRecord
 from skrdae.training.minibatch import train_epochs
 
-#: Rows a pass over all of them works on at once: few enough to stay in the cache.
-PART_ROWS = 1024
+# Values a pass over all rows works on at once, few enough to stay in the cache, and the least and
+# most rows.
+_PART, _LEAST_ROWS, _MOST_ROWS = 2**17, 256, 1024
 
 # Values whose change from one iteration to the next is watched, and rows at least.
 _WATCHED, _LEAST_WATCHED = 2**23, 1024
@@ -243,15 +244,16 @@ class _Stack:
         The parts are the same for any number of members and threads, and so are sums over them.
         """
         n_samples = self.data.shape[1]
-        parts = [slice(start, start + PART_ROWS) for start in range(0, n_samples, PART_ROWS)]
+        size = part_rows(self.data.shape[2])
+        parts = [slice(start, start + size) for start in range(0, n_samples, size)]
         apart = self.data.device.type == "cpu" and self.network.rows_apart
         n_groups = min(torch.get_num_threads(), len(parts)) if apart else 1
-        size = -(-len(parts) // n_groups)
+        share = -(-len(parts) // n_groups)
 
         def work(group):
             workspace = self.workspace.part(group)
             with torch.no_grad():  # a thread's own affair
-                mine = parts[group * size : (group + 1) * size]
+                mine = parts[group * share : (group + 1) * share]
                 return [function(rows, workspace) for rows in mine]
 
         groups = list(range(n_groups))
@@ -302,7 +304,7 @@ class _Stack:
         if self.penalty.across_rows:
             self.norms = self.penalty.norms(self.matrix)
         else:
-            parts = self.matrix.split(PART_ROWS, dim=1)
+            parts = self.matrix.split(part_rows(self.data.shape[2]), dim=1)
             self.norms = torch.cat([self.penalty.norms(part) for part in parts], dim=1)
 
     def _find_part(self, rows, workspace):
@@ -400,6 +402,11 @@ class _Stack:
         self.generators = [self.generators[k] for k in kept]
         if self.quantile is not None:
             self.quantile = [self.quantile[k] for k in kept]
+
+
+def part_rows(n_features):
+    """Return how many rows a pass over all of them works on at once."""
+    return min(max(_PART // n_features, _LEAST_ROWS), _MOST_ROWS)
 
 
 def _watched_rows(n_rows, n_features):

@@ -1,11 +1,14 @@
 """Passes over rows: shuffled minibatches for training, chunks of one size for everything else."""
 
+import functools
+
 import numpy as np
 import torch
 
-from skrdae.networks.compiled import train_autoencoder
+from skrdae._compiled import blas_threads
+from skrdae.networks.compiled import learn_piece, move, train_autoencoder
 from skrdae.networks.mlp import MemberMLP
-from skrdae.networks.parallel import in_parallel, members_in_parallel
+from skrdae.networks.parallel import in_parallel
 from skrdae.networks.workspace import Workspace
 
 #: The rows of a chunk are a multiple of this, the last one filled up. A matrix product's last bits,
@@ -17,6 +20,9 @@ CHUNK_ROWS = 64
 LARGE_CHUNK_ROWS = 256
 #: The same on a GPU, where a chunk costs a round of kernel launches, whatever its size.
 GPU_CHUNK_ROWS = 4096
+
+# Multiplications in a batch's largest product from which on it is split, and rows of a piece.
+_LARGE, _PIECE_ROWS = 2**23, 128
 
 
 def map_chunks(function, data, *, apart=False):
@@ -152,16 +158,51 @@ def _train_stacked(network, optimiser, data, bound, n_epochs, batch_size, genera
 def _train_compiled(network, optimiser, data, bound, n_epochs, batch_size, generators, workspace):
     n_rows = data.shape[1]
     n_batches = -(-n_rows // batch_size)
-    members = optimiser.compiled(network)
+    rows, bound = data.numpy(), np.float32(bound)
+    widest = max(weight[0].numel() for weight in network.weights)
+    n_pieces = _pieces(-(-n_rows // n_batches), widest)
+    members = optimiser.compiled(network, n_pieces)
+    # With one member alone there is nothing else for other threads to do.
+    learn = _learn_in_pieces if n_pieces > 1 and len(members) == 1 else train_autoencoder
 
     def train(k):
         adam, layers = members[k]
+        if k and n_pieces > 1:
+            adam = adam._replace(grads=np.zeros_like(adam.grads))
         for epoch in range(n_epochs):
             order = torch.randperm(n_rows, generator=generators[k], device="cpu").numpy()
             state = adam._replace(n_done=adam.n_done + epoch * n_batches)
-            train_autoencoder(state, layers, rows[k], order, n_batches, np.float32(bound))
+            learn(state, layers, rows[k], order, n_batches, bound)
 
-    rows = data.numpy()
-    widest = max(weight[0].numel() for weight in network.weights)
-    members_in_parallel(train, len(generators), -(-n_rows // n_batches) * widest)
+    with blas_threads(1):
+        if learn is _learn_in_pieces:
+            train(0)
+        else:
+            in_parallel(train, range(len(members)))
     optimiser.count(n_epochs * n_batches)
+
+
+def _pieces(n_rows, n_weights):
+    """Return into how many pieces a batch is split.
+
+    Large ones are, so that threads can share the work on a single network. The number must not
+    depend on that of threads or members, because the sum of the gradients does on it.
+    """
+    return -(-n_rows // _PIECE_ROWS) if n_rows * n_weights >= _LARGE else 1
+
+
+def _learn_in_pieces(adam, layers, data, order, n_batches, bound):
+    """Do what train_autoencoder does for one member alone, the pieces of a batch side by side."""
+    pieces = range(len(adam.grads))
+    n_threads = torch.get_num_threads()
+    ends = np.linspace(0, len(adam.values), n_threads + 1).astype(int) // 16 * 16
+    parts = list(zip(ends[:-1], [*ends[1:-1], len(adam.values)], strict=True))
+    for batch, rows in enumerate(np.array_split(order, n_batches)):
+        learn = functools.partial(learn_piece, adam, layers, data, rows, bound)
+        in_parallel(learn, pieces)
+        step = adam.n_done + batch + 1
+        in_parallel(functools.partial(_move, adam, step), parts)
+
+
+def _move(adam, step, part):
+    move(adam, *part, step)

@@ -4,9 +4,10 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from skrdae._compiled import blas_threads
 from skrdae.networks.compiled import train_variational_autoencoder
 from skrdae.networks.mlp import sigmoid_
-from skrdae.networks.parallel import members_in_parallel
+from skrdae.networks.parallel import in_parallel
 from skrdae.networks.variational import gaussian_kl
 from skrdae.networks.workspace import Workspace
 from skrdae.training.adam import MemberAdam
@@ -186,8 +187,8 @@ def _run_compiled(
             )
         )
 
-    widest = max(w[0].numel() for w in (*network.encoder.weights, *network.decoder.weights))
-    members_in_parallel(train, n_members, -(-n_samples // n_batches) * widest)
+    with blas_threads(1):
+        in_parallel(train, range(n_members))
     optimiser.count(n_batches)
     return losses
 
