@@ -1,9 +1,10 @@
-"""Loops compiled for the CPU, and how many threads the BLAS they call may use."""
+"""How loops are compiled for the CPU."""
 
+import contextlib
 import functools
+from pathlib import Path
 
 import numba
-from threadpoolctl import ThreadpoolController
 
 # Products and sums may be one instruction; nothing may be reordered, so that a result depends
 # neither on where in memory it is made nor on what is made beside it.
@@ -13,27 +14,28 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz
 def compiled(function):
     """Compile a function when it is first called; keep the machine code on disk where one may."""
     try:
-        return numba.njit(cache=True, **_OPTIONS)(function)
+        dispatcher = numba.njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # neither the package's folder nor the user's can be written to
         return numba.njit(**_OPTIONS)(function)
+    _forget_what_is_old(dispatcher.stats.cache_path)
+    return dispatcher
+
+
+@functools.lru_cache
+def _forget_what_is_old(folder):
+    """Drop the machine code that is older than any source.
+
+    That of a function holds the functions it calls, and numba looks at its own file only.
+    """
+    package = Path(__file__).parent
+    sources = [Path(__file__), *package.glob("*/compiled.py")]
+    newest = max(source.stat().st_mtime for source in sources)
+    for index in Path(folder).glob("compiled.*.nbi"):
+        with contextlib.suppress(OSError):  # another process does the same
+            if index.stat().st_mtime < newest:
+                index.unlink()
 
 
 def inlined(function):
     """Compile a function into each one that calls it, so that it costs them no call."""
     return numba.njit(inline="always", **_OPTIONS)(function)
-
-
-def blas_threads(n_threads):
-    """Return a context in which every BLAS of the process uses so many threads at most."""
-    return _controller("blas").limit(limits=n_threads)
-
-
-def one_openmp_thread():
-    """Return a context in which OpenMP uses one thread for what this thread asks for."""
-    return _controller("openmp").limit(limits=1)
-
-
-@functools.lru_cache
-def _controller(user_api):
-    # Looking for the libraries takes milliseconds; those meant here are loaded by now.
-    return ThreadpoolController().select(user_api=user_api)

@@ -5,11 +5,15 @@ from numpy.lib.stride_tricks import as_strided
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import detrend
 
+from skrdae._parallel import in_parallel
+
 #: What a ``scaler`` parameter may name; ``None`` leaves the data as they are.
 SCALERS = ("robust", "standard", "minmax", None)
 
 # How many values a piece of work on windows holds at once: a few MB.
 _PIECE = 2**20
+# The same for work on columns: a few MB, which is a column at least.
+_COLUMNS = 2**19
 # A period is believed if the series agrees with itself, shifted by it, at least so much
 # (autocorrelation), and preferred to its multiples if they agree hardly better.
 _LEAST_AGREEMENT, _NEARLY_BEST = 0.3, 0.9
@@ -82,21 +86,11 @@ class ColumnScaler:
             self.bound_ = self.bound * max(largest, 1.0)
             self.center_, self.scale_ = np.zeros(n_features), np.ones(n_features)
             return self
-        with np.errstate(over="ignore", invalid="ignore"):
-            smallest, largest = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
-            # A spread of rounding errors alone is none: what is left of a constant column.
-            rounding = 8 * np.finfo(X.dtype).eps * np.maximum(np.abs(smallest), np.abs(largest))
-            if self.method == "robust":
-                lower, center, upper = np.percentile(X, [25, 50, 75], axis=0)
-                scale = (upper - lower) / 1.349
-                flat = scale <= rounding
-                scale[flat] = X[:, flat].std(axis=0, dtype=np.float64)
-            elif self.method == "standard":
-                center = X.mean(axis=0, dtype=np.float64)
-                scale = X.std(axis=0, dtype=np.float64)
-            else:
-                center, scale = smallest, largest - smallest
-        center, scale = np.asarray(center, np.float64), np.asarray(scale, np.float64)
+        # A few columns at a time, because each takes a copy.
+        at_once = max(1, _COLUMNS // len(X))
+        starts = range(0, n_features, at_once)
+        blocks = in_parallel(lambda start: self._measure(X[:, start : start + at_once]), starts)
+        smallest, largest, rounding, center, scale = np.concatenate(blocks, axis=1)
         unusable = ~(np.isfinite(center) & np.isfinite(scale))
         if unusable.any():
             raise ValueError(
@@ -108,6 +102,33 @@ class ColumnScaler:
         center = np.where(constant, smallest, center)
         self.center_, self.scale_ = center, np.where(constant | (scale <= 0), 1.0, scale)
         return self
+
+    def _measure(self, X):
+        """Return minimum, maximum, rounding error, centre and scale of each column."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.method == "robust":
+                # Sorted first, which is done by whole registers and so faster than selecting.
+                columns = np.array(X.T, order="C")  # a copy, even of one column
+                columns.sort(axis=1)
+                smallest, largest = columns[:, 0], columns[:, -1]
+                lower, center, upper = np.percentile(
+                    columns, [25, 50, 75], axis=1, overwrite_input=True
+                )
+            else:
+                smallest, largest = X.min(axis=0), X.max(axis=0)
+            smallest, largest = smallest.astype(np.float64), largest.astype(np.float64)
+            # A spread of rounding errors alone is none: what is left of a constant column.
+            rounding = 8 * np.finfo(X.dtype).eps * np.maximum(np.abs(smallest), np.abs(largest))
+            if self.method == "robust":
+                scale = (upper - lower) / 1.349
+                flat = scale <= rounding
+                scale[flat] = X[:, flat].std(axis=0, dtype=np.float64)
+            elif self.method == "standard":
+                center = X.mean(axis=0, dtype=np.float64)
+                scale = X.std(axis=0, dtype=np.float64)
+            else:
+                center, scale = smallest, largest - smallest
+        return np.array([smallest, largest, rounding, center, scale], np.float64)
 
     def transform(self, X):
         """Scale.

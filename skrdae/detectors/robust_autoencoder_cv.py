@@ -16,8 +16,9 @@ from skrdae.detectors.residual_scale import rows_to_measure
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.metrics import SCORERS, agreement
 from skrdae.penalties import PENALTIES
-from skrdae.training.alternating import alternate_path, part_rows, plain_norms
+from skrdae.training.alternating import alternate_path, plain_norms
 from skrdae.training.minibatch import GPU_CHUNK_ROWS
+from skrdae.training.stack import part_rows
 
 # What the matrices of the members trained at once may take: enough to fill a GPU, and on a CPU a
 # bound on memory.

@@ -1,13 +1,10 @@
-"""Dense networks on a CPU as compiled loops: a layer's value, and training by whole epochs.
+"""Dense networks on a CPU as compiled loops: a layer's value, and the way back through all.
 
 A step of a small network is some thirty operations of a microsecond each; called one by one from
 Python they take several times as long. In training the matrix products are the BLAS's, and
 everything between them is a pass or two over memory that is in the cache. A layer's value alone,
 which is what scoring needs, is made by a product of our own: a BLAS gives a row other last bits in
 another place.
-
-They are in one file because the compiler does not notice that a function from another file has
-changed.
 """
 
 from typing import NamedTuple
@@ -20,9 +17,8 @@ _IDENTITY, _RELU, _TANH, _SIGMOID = range(4)
 #: Activations by name.
 KINDS = {"identity": _IDENTITY, "relu": _RELU, "tanh": _TANH, "sigmoid": _SIGMOID}
 
-_ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
-# Where averages of gradients are cut off before they become denormal numbers, which are slow.
-_TINY = np.float32(1e-30)
+#: Plain numbers would make everything they meet double precision.
+ZERO, HALF, ONE, TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 
 
 class Layers(NamedTuple):
@@ -41,31 +37,6 @@ class Layers(NamedTuple):
     sizes: np.ndarray
     kinds: np.ndarray
     starts: np.ndarray
-
-
-class Adam(NamedTuple):
-    """A member's parameters and the state of their optimiser.
-
-    Attributes
-    ----------
-    values, mean, square : ndarray of float32, shape (size,)
-        Flat, of all members.
-    grads : ndarray of float32, shape (n_pieces, size)
-        Of each piece of a batch.
-    lr, beta1, beta2, eps : float
-    n_done : int
-        Steps made before.
-    """
-
-    values: np.ndarray
-    grads: np.ndarray
-    mean: np.ndarray
-    square: np.ndarray
-    lr: float
-    beta1: float
-    beta2: float
-    eps: float
-    n_done: int
 
 
 # The numerator's and the denominator's coefficients of a rational function, in x².
@@ -94,9 +65,10 @@ _TANH_END = np.float32(7.90531110763549805)  # beyond it, tanh is 1 in single pr
 
 
 @compiled
-def _tanh(x):
+def tanh(x):
+    """Return the hyperbolic tangent, within 3e-7."""
     # Unlike a call of the mathematical library, this is arithmetic that a loop does on a whole
-    # register at once. Within 3e-7 of the function.
+    # register at once.
     x = min(max(x, -_TANH_END), _TANH_END)
     s = x * x
     p = _P[0]
@@ -118,13 +90,13 @@ def _activate(z, kind):
     """Put the activation in the place of its argument, a row."""
     if kind == _TANH:
         for j in range(len(z)):
-            z[j] = _tanh(z[j])
+            z[j] = tanh(z[j])
     elif kind == _RELU:
         for j in range(len(z)):
-            z[j] = max(z[j], _ZERO)
+            z[j] = max(z[j], ZERO)
     elif kind == _SIGMOID:
         for j in range(len(z)):
-            z[j] = _HALF * _tanh(_HALF * z[j]) + _HALF
+            z[j] = HALF * tanh(HALF * z[j]) + HALF
 
 
 # How many rows, and how many of the weight's, are worked on before going on to others: few enough
@@ -220,12 +192,13 @@ def dense(x, weight, bias, kind, out):
 
 
 @inlined
-def _block(flat, start, rows, columns):
+def block(flat, start, rows, columns):
+    """Return a part of a flat array as a matrix."""
     return flat[start : start + rows * columns].reshape(rows, columns)
 
 
 @compiled
-def _places(layers, rows):
+def places_of(layers, rows):
     """Return where each layer's value begins in a space for so many rows, and the space's size."""
     places = np.zeros(len(layers.sizes) + 1, np.int64)
     for layer in range(len(layers.sizes)):
@@ -234,7 +207,7 @@ def _places(layers, rows):
 
 
 @compiled
-def _space(size):
+def space_for(size):
     """Return an array that begins where a line of the cache does, its content undefined.
 
     Otherwise every register's load may touch two lines, and a fit takes a third longer.
@@ -245,15 +218,15 @@ def _space(size):
 
 
 @compiled
-def _forward(values, layers, space, places, rows):
+def forward(values, layers, space, places, rows):
     """Fill in every layer's value from the first one's."""
     for layer in range(len(layers.kinds)):
         fan_in, fan_out = layers.sizes[layer], layers.sizes[layer + 1]
-        z = _block(space, places[layer + 1], rows, fan_out)
-        weight = _block(values, layers.starts[2 * layer], fan_in, fan_out)
+        z = block(space, places[layer + 1], rows, fan_out)
+        weight = block(values, layers.starts[2 * layer], fan_in, fan_out)
         start = layers.starts[2 * layer + 1]
         bias = values[start : start + fan_out]
-        np.dot(_block(space, places[layer], rows, fan_in), weight, z)
+        np.dot(block(space, places[layer], rows, fan_in), weight, z)
         for i in range(rows):
             for j in range(fan_out):
                 z[i, j] += bias[j]
@@ -261,286 +234,44 @@ def _forward(values, layers, space, places, rows):
 
 
 @compiled
-def _backward(values, grads, layers, space, slopes, places, rows, to_input):
+def backward(values, grads, layers, space, slopes, places, rows, to_input):
     """Fill in the gradients of the parameters, and of every layer's value but the first one's.
 
     `slopes` holds the gradient of the last one; with `to_input` the first one's is filled in too.
     """
     for layer in range(len(layers.kinds) - 1, -1, -1):
         fan_in, fan_out = layers.sizes[layer], layers.sizes[layer + 1]
-        value = _block(space, places[layer + 1], rows, fan_out)
-        slope = _block(slopes, places[layer + 1], rows, fan_out)
+        value = block(space, places[layer + 1], rows, fan_out)
+        slope = block(slopes, places[layer + 1], rows, fan_out)
         start = layers.starts[2 * layer + 1]
         bias = grads[start : start + fan_out]
-        bias[:] = _ZERO
+        bias[:] = ZERO
         kind = layers.kinds[layer]
         if kind == _TANH:
             for i in range(rows):
                 for j in range(fan_out):
-                    s = slope[i, j] * (_ONE - value[i, j] * value[i, j])
+                    s = slope[i, j] * (ONE - value[i, j] * value[i, j])
                     slope[i, j] = s
                     bias[j] += s
         elif kind == _RELU:
             for i in range(rows):
                 for j in range(fan_out):
-                    s = slope[i, j] if value[i, j] > _ZERO else _ZERO
+                    s = slope[i, j] if value[i, j] > ZERO else ZERO
                     slope[i, j] = s
                     bias[j] += s
         elif kind == _SIGMOID:
             for i in range(rows):
                 for j in range(fan_out):
-                    s = slope[i, j] * (value[i, j] * (_ONE - value[i, j]))
+                    s = slope[i, j] * (value[i, j] * (ONE - value[i, j]))
                     slope[i, j] = s
                     bias[j] += s
         else:
             for i in range(rows):
                 for j in range(fan_out):
                     bias[j] += slope[i, j]
-        below = _block(space, places[layer], rows, fan_in)
+        below = block(space, places[layer], rows, fan_in)
         start = layers.starts[2 * layer]
-        np.dot(below.T, slope, _block(grads, start, fan_in, fan_out))
+        np.dot(below.T, slope, block(grads, start, fan_in, fan_out))
         if layer > 0 or to_input:
-            weight = _block(values, start, fan_in, fan_out)
-            np.dot(slope, weight.T, _block(slopes, places[layer], rows, fan_in))
-
-
-@compiled
-def _adam(adam, layers, step):
-    """Move a network's parameters by their gradients; `step` counts from 1."""
-    for layer in range(len(layers.kinds)):
-        fan_in, fan_out = layers.sizes[layer], layers.sizes[layer + 1]
-        start = layers.starts[2 * layer]
-        move(adam, start, start + fan_in * fan_out, step)
-        start = layers.starts[2 * layer + 1]
-        move(adam, start, start + fan_out, step)
-
-
-@compiled
-def move(adam, start, end, step):
-    """Move the parameters in a part of the flat arrays by their gradients."""
-    step_size = np.float32(adam.lr / (1.0 - adam.beta1**step))
-    root = np.float32(np.sqrt(1.0 - adam.beta2**step))
-    of_mean, of_square = np.float32(1.0 - adam.beta1), np.float32(1.0 - adam.beta2)
-    keep, eps = np.float32(adam.beta2), np.float32(adam.eps)
-    values, grads = adam.values[start:end], adam.grads[0, start:end]
-    means, squares = adam.mean[start:end], adam.square[start:end]
-    for piece in range(1, len(adam.grads)):
-        more = adam.grads[piece, start:end]
-        for i in range(end - start):
-            grads[i] += more[i]
-    for i in range(end - start):
-        g = grads[i]
-        mean = means[i] + of_mean * (g - means[i])
-        square = keep * squares[i] + of_square * (g * g)
-        mean = mean if abs(mean) > _TINY else _ZERO
-        square = max(square, _TINY)
-        means[i], squares[i] = mean, square
-        values[i] -= step_size * mean / (np.sqrt(square) / root + eps)
-
-
-@compiled
-def _gather(data, order, bound, out):
-    for i in range(len(order)):
-        row = data[order[i]]
-        for j in range(len(row)):
-            out[i, j] = min(max(row[j], -bound), bound)
-
-
-@compiled
-def _share(n, n_parts, part):
-    """Return first and last of n things, dealt out evenly, that are a part's."""
-    size, more = n // n_parts, n % n_parts
-    first = part * size + min(part, more)
-    return first, first + size + (1 if part < more else 0)
-
-
-@compiled
-def _most_rows(n_rows, n_batches):
-    return n_rows // n_batches + (1 if n_rows % n_batches else 0)
-
-
-@compiled
-def train_autoencoder(adam, layers, data, order, n_batches, bound):
-    """Train a member for an epoch to reconstruct its rows by least squares.
-
-    A batch is split into as many pieces as there are buffers for gradients.
-
-    Parameters
-    ----------
-    adam : Adam
-        Changed in place.
-    layers : Layers
-    data : ndarray of shape (n, d), float32
-    order : ndarray of shape (n,), int64
-        In which the rows are shown, dealt out evenly to the batches.
-    n_batches : int
-    bound : float32
-        Values beyond ±bound are clipped, as input and as target.
-    """
-    n_pieces = len(adam.grads)
-    places = _places(layers, _most_rows(len(order), n_batches))
-    space, slopes = _space(places[-1]), _space(places[-1])
-    for batch in range(n_batches):
-        first, last = _share(len(order), n_batches, batch)
-        rows = order[first:last]
-        for piece in range(n_pieces):
-            _learn(adam, layers, data, rows, piece, bound, space, slopes, places)
-        _adam(adam, layers, adam.n_done + batch + 1)
-
-
-@compiled
-def learn_piece(adam, layers, data, rows, bound, piece):
-    """Write the gradients of one piece of a batch, whose rows are given."""
-    places = _places(layers, _most_rows(len(rows), len(adam.grads)))
-    space, slopes = _space(places[-1]), _space(places[-1])
-    _learn(adam, layers, data, rows, piece, bound, space, slopes, places)
-
-
-@compiled
-def _learn(adam, layers, data, batch, piece, bound, space, slopes, places):
-    first, last = _share(len(batch), len(adam.grads), piece)
-    n_rows, n_features = last - first, data.shape[1]
-    _gather(data, batch[first:last], bound, _block(space, 0, n_rows, n_features))
-    _forward(adam.values, layers, space, places, n_rows)
-    end = places[len(layers.kinds)]
-    x, fit, slope = space[: n_rows * n_features], space[end:], slopes[end:]
-    weight = _TWO / np.float32(len(batch))
-    for i in range(n_rows * n_features):
-        slope[i] = (fit[i] - x[i]) * weight
-    _backward(adam.values, adam.grads[piece], layers, space, slopes, places, n_rows, False)
-
-
-@compiled
-def train_variational_autoencoder(
-    adam, encoder, decoder, data, order, noise, n_batches, beta, gaussian, variance, follow, floor
-):
-    """Train a member for an epoch to maximise its evidence lower bound.
-
-    Parameters
-    ----------
-    adam : Adam
-        Of both networks, changed in place.
-    encoder, decoder : Layers
-    data : ndarray of shape (n, d), float32
-    order : ndarray of shape (n,), int64
-    noise : ndarray of shape (n, latent_dim), float32
-        Standard normal, of each row of the epoch.
-    n_batches : int
-    beta : float32
-    gaussian : bool
-        The likelihood; Bernoulli otherwise.
-    variance : ndarray of shape (d,), float32
-        Of a Gaussian likelihood, changed in place: a share `follow` of the way to each batch's mean
-        square errors, but not below `floor`.
-    follow, floor : float32
-
-    Returns
-    -------
-    error, kl : float
-        Added up over the rows.
-    """
-    n_rows, n_features = len(order), data.shape[1]
-    latent_dim = noise.shape[1]
-    most = _most_rows(n_rows, n_batches)
-    places, out_places = _places(encoder, most), _places(decoder, most)
-    space, slopes = _space(places[-1]), _space(places[-1])
-    out_space, out_slopes = _space(out_places[-1]), _space(out_places[-1])
-    last, out_last = places[len(encoder.kinds)], out_places[len(decoder.kinds)]
-    everything = np.float32(np.inf)
-    weights = np.empty(n_features, np.float32)
-    error, kl, grads = 0.0, 0.0, adam.grads[0]
-    for batch in range(n_batches):
-        first, end = _share(n_rows, n_batches, batch)
-        rows = end - first
-        x = _block(space, 0, rows, n_features)
-        _gather(data, order[first:end], everything, x)
-        drawn = noise[first:end]
-        _forward(adam.values, encoder, space, places, rows)
-        code = _block(space, last, rows, 2 * latent_dim)
-        z = _block(out_space, 0, rows, latent_dim)
-        for i in range(rows):
-            for j in range(latent_dim):
-                z[i, j] = code[i, j] + np.exp(_HALF * code[i, latent_dim + j]) * drawn[i, j]
-        _forward(adam.values, decoder, out_space, out_places, rows)
-        fit = _block(out_space, out_last, rows, n_features)
-        slope = _block(out_slopes, out_last, rows, n_features)
-        share = _ONE / np.float32(rows)
-        if gaussian:
-            found, level = _gaussian_slopes(x, fit, slope, weights, variance, follow, floor)
-            weight = _TWO * beta * level * share
-        else:
-            found = _bernoulli_slopes(x, fit, slope, weights)
-            weight = beta * share
-        error += found
-        _backward(adam.values, grads, decoder, out_space, out_slopes, out_places, rows, True)
-        of_z = _block(out_slopes, 0, rows, latent_dim)
-        of_code = _block(slopes, last, rows, 2 * latent_dim)
-        for i in range(rows):
-            for j in range(latent_dim):
-                mean, log_variance = code[i, j], code[i, latent_dim + j]
-                spread = np.exp(_HALF * log_variance)
-                excess = spread * spread - _ONE
-                kl += 0.5 * (mean * mean + (excess - log_variance))
-                of_code[i, j] = of_z[i, j] + mean * weight
-                by_noise = of_z[i, j] * drawn[i, j] * spread * _HALF
-                of_code[i, latent_dim + j] = by_noise + excess * (weight * _HALF)
-        _backward(adam.values, grads, encoder, space, slopes, places, rows, False)
-        step = adam.n_done + batch + 1
-        _adam(adam, encoder, step)
-        _adam(adam, decoder, step)
-    return error, kl
-
-
-@compiled
-def _gaussian_slopes(x, fit, slope, weights, variance, follow, floor):
-    """Follow the errors with the variance; write the gradient of the weighted errors.
-
-    Returns the squared errors added up, and the variance's mean.
-    """
-    n_rows, n_features = x.shape
-    share = _ONE / np.float32(n_rows)
-    weights[:] = _ZERO
-    for i in range(n_rows):
-        for j in range(n_features):
-            s = fit[i, j] - x[i, j]
-            slope[i, j] = s
-            weights[j] += s * s
-    error, level = 0.0, 0.0
-    for j in range(n_features):
-        error += weights[j]
-        variance[j] += follow * (max(weights[j] * share, floor) - variance[j])
-        level += variance[j]
-    mean = np.float32(level / n_features)
-    for j in range(n_features):
-        weights[j] = mean / variance[j] * (_TWO * share)
-    for i in range(n_rows):
-        for j in range(n_features):
-            slope[i, j] *= weights[j]
-    return error, mean
-
-
-@compiled
-def _bernoulli_slopes(x, logit, slope, products):
-    """Write the gradient of the cross-entropies; return them added up.
-
-    They are max(z, 0) − z x − log p, p the logistic function of |z|. Of p, between a half and one,
-    products are taken, because logarithms cost more than all the rest.
-    """
-    n_rows, n_features = x.shape
-    share = _ONE / np.float32(n_rows)
-    sums = np.zeros(n_features, np.float32)
-    error = 0.0
-    products[:] = _ONE
-    for i in range(n_rows):
-        for j in range(n_features):
-            z = logit[i, j]
-            half = _HALF * _tanh(_HALF * abs(z))
-            sums[j] += max(z, _ZERO) - z * x[i, j]
-            products[j] *= _HALF + half
-            slope[i, j] = (_HALF + (half if z > _ZERO else -half) - x[i, j]) * share
-        if i % 64 == 63 or i == n_rows - 1:
-            for j in range(n_features):
-                error += sums[j] - np.log(products[j])
-            sums[:] = _ZERO
-            products[:] = _ONE
-    return error
+            weight = block(values, start, fan_in, fan_out)
+            np.dot(slope, weight.T, block(slopes, places[layer], rows, fan_in))

@@ -4,8 +4,8 @@ import math
 
 import torch
 
+from skrdae._parallel import in_parallel
 from skrdae.networks.member import MemberModule
-from skrdae.networks.parallel import in_parallel
 from skrdae.networks.products import member_matmul
 
 #: name → gates of a unit.

@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from skrdae.networks.compiled import KINDS, Adam, Layers
+from skrdae.networks.compiled import KINDS, Layers
+from skrdae.training.compiled import Adam
 
 # The fused kernel treats what does not fill a vector register at the end of a tensor with other
 # instructions, which round differently. Up to this multiple it has no such remainder. Every

@@ -5,11 +5,10 @@ import functools
 import numpy as np
 import torch
 
-from skrdae._compiled import blas_threads
-from skrdae.networks.compiled import learn_piece, move, train_autoencoder
+from skrdae._parallel import blas_threads, in_parallel
 from skrdae.networks.mlp import MemberMLP
-from skrdae.networks.parallel import in_parallel
 from skrdae.networks.workspace import Workspace
+from skrdae.training.compiled import learn_piece, move, train_autoencoder
 
 #: The rows of a chunk are a multiple of this, the last one filled up. A matrix product's last bits,
 #: and those of functions that are vectorised, depend on shapes; that forward passes see one of them

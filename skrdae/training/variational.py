@@ -4,13 +4,12 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from skrdae._compiled import blas_threads
-from skrdae.networks.compiled import train_variational_autoencoder
+from skrdae._parallel import blas_threads, in_parallel
 from skrdae.networks.mlp import sigmoid_
-from skrdae.networks.parallel import in_parallel
 from skrdae.networks.variational import gaussian_kl
 from skrdae.networks.workspace import Workspace
 from skrdae.training.adam import MemberAdam
+from skrdae.training.compiled import train_variational_autoencoder
 from skrdae.training.history import VariationalRecord
 from skrdae.training.minibatch import gather, normal, shuffled_batches
 
@@ -166,25 +165,23 @@ def _run_compiled(
     def train(k):
         generator = generators[k]
         order = torch.randperm(n_samples, generator=generator, device="cpu").numpy()
-        noise = torch.empty(1, n_samples, network.latent_dim, device="cpu")
+        noise = rows.new_empty(1, n_samples, network.latent_dim)
         for batch in noise.tensor_split(n_batches, dim=1):  # as they are drawn elsewhere
             normal([generator], batch)
         (adam, encoder), (_, decoder) = encoders[k], decoders[k]
-        losses[:, k] = torch.tensor(
-            train_variational_autoencoder(
-                adam,
-                encoder,
-                decoder,
-                data,
-                order,
-                noise[0].numpy(),
-                n_batches,
-                np.float32(beta),
-                gaussian,
-                variance[k, 0].numpy(),
-                np.float32(_FOLLOW),
-                np.float32(_VARIANCE_FLOOR),
-            )
+        losses[0, k], losses[1, k] = train_variational_autoencoder(
+            adam,
+            encoder,
+            decoder,
+            data,
+            order,
+            noise[0].numpy(),
+            n_batches,
+            np.float32(beta),
+            gaussian,
+            variance[k, 0].numpy(),
+            np.float32(_FOLLOW),
+            np.float32(_VARIANCE_FLOOR),
         )
 
     with blas_threads(1):

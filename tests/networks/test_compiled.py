@@ -3,7 +3,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from skrdae._compiled import blas_threads, one_openmp_thread
+from skrdae._parallel import blas_threads, one_openmp_thread
 from skrdae.networks.compiled import KINDS, dense
 
 FUNCTIONS = {

@@ -5,7 +5,7 @@ import torch
 from skrdae._random import member_generators
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
 from skrdae.penalties import PENALTIES
-from skrdae.training import alternating
+from skrdae.training import stack
 from skrdae.training.alternating import alternate
 from skrdae.training.minibatch import gather, shuffled_batches
 
@@ -99,7 +99,7 @@ def test_the_fit_is_that_of_autograd(data, penalty, activation, n_members, monke
     options = {"penalty": penalty, "quantile": [0.8, 0.9, 0.95, 0.99][:n_members]}
     options |= {"activation": activation, "lr": 1e-3}
     found, result = _fit(data, SEEDS[:n_members], **options)
-    monkeypatch.setattr(alternating, "train_epochs", _train_by_autograd)
+    monkeypatch.setattr(stack, "train_epochs", _train_by_autograd)
     expected, right = _fit(data, SEEDS[:n_members], **options)
     for a, b in zip(found.parameters(), expected.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5)

@@ -5,9 +5,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
-from threadpoolctl import threadpool_limits
-
-from skrdae._compiled import one_openmp_thread
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 
 def in_parallel(function, pieces):
@@ -17,7 +15,7 @@ def in_parallel(function, pieces):
     second thread gains, and all the more where something else wants the processor. Whole pieces do
     not wait for each other, and what comes out does not depend on the number of threads. This holds
     for kernels that run on OpenMP's threads; a BLAS may have others, see
-    :func:`~skrdae._compiled.blas_threads`.
+    :func:`blas_threads`.
 
     Parameters
     ----------
@@ -49,3 +47,19 @@ def _limit_to_one_thread():
     torch.get_num_threads()  # lets torch set the number first, as it does once in every thread
     # Of OpenMP this limits the calling thread alone, for as long as it lives.
     threadpool_limits(1, user_api="openmp")
+
+
+def blas_threads(n_threads):
+    """Return a context in which every BLAS of the process uses so many threads at most."""
+    return _controller("blas").limit(limits=n_threads)
+
+
+def one_openmp_thread():
+    """Return a context in which OpenMP uses one thread for what this thread asks for."""
+    return _controller("openmp").limit(limits=1)
+
+
+@functools.lru_cache
+def _controller(user_api):
+    # Looking for the libraries takes milliseconds; those meant here are loaded by now.
+    return ThreadpoolController().select(user_api=user_api)

@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from skrdae.networks.parallel import in_parallel
+from skrdae._parallel import in_parallel
 
 
 @pytest.fixture
