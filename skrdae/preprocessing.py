@@ -5,6 +5,7 @@ from numpy.lib.stride_tricks import as_strided
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import detrend
 
+from skrdae._memory import is_mapped
 from skrdae._parallel import in_parallel
 
 #: What a ``scaler`` parameter may name; ``None`` leaves the data as they are.
@@ -14,6 +15,8 @@ SCALERS = ("robust", "standard", "minmax", None)
 _PIECE = 2**20
 # The same for work on columns: a few MB, which is a column at least.
 _COLUMNS = 2**19
+# Of data in a file the scales are told from some rows, this many at least.
+_LEAST_ROWS = 2**16
 # A period is believed if the series agrees with itself, shifted by it, at least so much
 # (autocorrelation), and preferred to its multiples if they agree hardly better.
 _LEAST_AGREEMENT, _NEARLY_BEST = 0.3, 0.9
@@ -86,11 +89,7 @@ class ColumnScaler:
             self.bound_ = self.bound * max(largest, 1.0)
             self.center_, self.scale_ = np.zeros(n_features), np.ones(n_features)
             return self
-        # A few columns at a time, because each takes a copy.
-        at_once = max(1, _COLUMNS // len(X))
-        starts = range(0, n_features, at_once)
-        blocks = in_parallel(lambda start: self._measure(X[:, start : start + at_once]), starts)
-        smallest, largest, rounding, center, scale = np.concatenate(blocks, axis=1)
+        smallest, largest, rounding, center, scale = self._measured(X)
         unusable = ~(np.isfinite(center) & np.isfinite(scale))
         if unusable.any():
             raise ValueError(
@@ -102,6 +101,27 @@ class ColumnScaler:
         center = np.where(constant, smallest, center)
         self.center_, self.scale_ = center, np.where(constant | (scale <= 0), 1.0, scale)
         return self
+
+    def _measured(self, X):
+        """Return what :meth:`_measure` does, for any number of columns and rows."""
+        n_wanted = max(_PIECE * 16 // X.shape[1], _LEAST_ROWS)
+        if is_mapped(X) and len(X) > n_wanted:
+            # Column by column the file would be read again and again.
+            part = X[np.sort(np.random.default_rng(0).choice(len(X), n_wanted, replace=False))]
+            found = self._measured(part)
+            rows = max(1, _PIECE // X.shape[1])
+            for start in range(0, len(X), rows):
+                block = X[start : start + rows]
+                np.minimum(found[0], block.min(axis=0), out=found[0])
+                np.maximum(found[1], block.max(axis=0), out=found[1])
+            if self.method == "minmax":
+                found[3], found[4] = found[0], found[1] - found[0]
+            return found
+        # A few columns at a time, because each takes a copy.
+        at_once = max(1, _COLUMNS // len(X))
+        starts = range(0, X.shape[1], at_once)
+        blocks = in_parallel(lambda start: self._measure(X[:, start : start + at_once]), starts)
+        return np.concatenate(blocks, axis=1)
 
     def _measure(self, X):
         """Return minimum, maximum, rounding error, centre and scale of each column."""
@@ -130,18 +150,20 @@ class ColumnScaler:
                 center, scale = smallest, largest - smallest
         return np.array([smallest, largest, rounding, center, scale], np.float64)
 
-    def transform(self, X):
+    def transform(self, X, out=None):
         """Scale.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
+        out : ndarray of shape (n_samples, n_features), float32, optional
+            Where to write the result.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features), float32
         """
-        scaled = np.empty(X.shape, np.float32)
+        scaled = np.empty(X.shape, np.float32) if out is None else out
         rows = max(1, 2**16 // X.shape[1])  # double-precision copies that stay in the cache
         with np.errstate(over="ignore"):
             for start in range(0, len(X), rows):

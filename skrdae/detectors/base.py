@@ -22,6 +22,7 @@ from sklearn.utils.validation import (
 from tqdm.auto import tqdm
 
 from skrdae._device import resolve_device
+from skrdae._memory import is_mapped, matrix
 from skrdae._random import member_seeds
 from skrdae._validation import check_data, check_parameters, unchanged_on_failure
 from skrdae.detectors.labelling import LabelMixin
@@ -30,8 +31,9 @@ from skrdae.networks.mlp import OUTPUT_RANGES
 from skrdae.preprocessing import SCALERS, ColumnScaler
 from skrdae.training.minibatch import map_chunks
 
-# Rows that are scaled and moved to the device at once when scoring.
-_BLOCK_ROWS = 2**16
+# Values that are scaled and moved to the device at once when scoring, and of how many rows the
+# number is a multiple.
+_BLOCK, _BLOCK_ROWS = 2**22, 2**12
 # Rows looked at to see whether they differ.
 _DISTINCT_ROWS = 1000
 
@@ -196,9 +198,17 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
     def _to_device(self, X):
         return torch.from_numpy(self.scaler_.transform(X)).to(self.device_)
 
+    def _training_rows(self, X):
+        """Return X scaled, on the device; in a file if X is in one."""
+        if self.device_.type != "cpu":
+            return self._to_device(X)
+        data = matrix(X.shape, mapped=is_mapped(X))
+        self.scaler_.transform(X, out=data.numpy())
+        return data
+
     def _complete(self, X, seeds):
         """Train on checked data, score them and set the threshold."""
-        data = self._to_device(X)
+        data = self._training_rows(X)
         with torch.no_grad(), self._progress() as on_iteration:
             self._train(data, seeds, on_iteration)
         scores = self._map_tensor(self._member_scores, data)
@@ -270,8 +280,9 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         Otherwise `function` is as in :func:`~skrdae.training.minibatch.map_chunks`.
         """
         pieces = []
-        for start in range(0, len(X), _BLOCK_ROWS):
-            block = self._to_device(X[start : start + _BLOCK_ROWS])
+        rows = max(1, _BLOCK // (X.shape[1] * _BLOCK_ROWS)) * _BLOCK_ROWS
+        for start in range(0, len(X), rows):
+            block = self._to_device(X[start : start + rows])
             pieces.append(self._map_tensor(function, block))
         return np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0]
 

@@ -4,6 +4,7 @@ import copy
 
 import torch
 
+from skrdae._memory import matrix_like
 from skrdae._parallel import in_parallel
 from skrdae.networks.workspace import Workspace
 from skrdae.training.adam import MemberAdam
@@ -33,7 +34,7 @@ class Stack:
         self.generators = list(generators)
         self.workspace = Workspace(data.device)
         self.data = data
-        self.matrix = data.clone(memory_format=torch.contiguous_format)  # L or X − D(E(L))
+        self.matrix = matrix_like(data, data.shape).copy_(data)  # L or X − D(E(L))
         self.watched = _watched_rows(*data.shape[1:])
         self.rest = None  # X − D(E(L)) − S of the iteration before, in the rows watched
         self.norms = None  # of the groups of the residual
