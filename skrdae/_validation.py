@@ -60,20 +60,25 @@ def check_data(estimator, X, *, reset):
 
     Feature count and names are learnt with ``reset=True`` and held against those with ``False``.
     """
-    # What scikit-learn would hand back as it is. Finding that out takes it longer than it takes to
+    # scikit-learn would hand it back as it is, but takes longer to find that out than it takes to
     # score a row.
-    if (
-        not reset
-        and type(X) is np.ndarray
+    if not reset and _is_plain(X, estimator):
+        return X
+    return validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32])
+
+
+def _is_plain(X, estimator):
+    if not (
+        type(X) is np.ndarray
         and X.dtype in (np.float64, np.float32)
         and X.ndim == 2
         and len(X) > 0
         and X.shape[1] == estimator.n_features_in_
         and not hasattr(estimator, "feature_names_in_")
-        and np.isfinite(X.sum())
     ):
-        return X
-    return validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32])
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.isfinite(X.sum())
 
 
 def check_labels(y):

@@ -165,14 +165,17 @@ class ColumnScaler:
         """
         scaled = np.empty(X.shape, np.float32) if out is None else out
         rows = max(1, 2**16 // X.shape[1])  # double-precision copies that stay in the cache
-        with np.errstate(over="ignore"):
-            for start in range(0, len(X), rows):
-                part = X[start : start + rows]
+
+        def scale(start):
+            part = X[start : start + rows]
+            with np.errstate(over="ignore"):
                 if self.method is not None:
                     part = np.subtract(part, self.center_, dtype=np.float64)
                     np.divide(part, self.scale_, out=part)
                 place = scaled[start : start + rows]
                 np.clip(part, -LARGEST, LARGEST, out=place, casting="same_kind")
+
+        in_parallel(scale, range(0, len(X), rows))
         return scaled
 
     def inverse_transform(self, Z):

@@ -132,11 +132,21 @@ def train_autoencoder(adam, layers, data, order, n_batches, bound):
 
 
 @compiled
-def learn_piece(adam, layers, data, rows, bound, piece):
-    """Write the gradients of one piece of a batch, whose rows are given."""
+def spaces_for(adam, layers, rows):
+    """Return memory for the pieces of a batch of so many rows, two spaces each."""
+    n_pieces = len(adam.grads)
+    size = places_of(layers, _most_rows(rows, n_pieces))[-1]
+    return space_for(n_pieces * 2 * size).reshape(n_pieces, 2, size)
+
+
+@compiled
+def learn_piece(adam, layers, data, rows, bound, spaces, piece):
+    """Write the gradients of one piece of a batch, whose rows are given.
+
+    `spaces` is what :func:`spaces_for` returned for the largest batch; it is overwritten.
+    """
     places = places_of(layers, _most_rows(len(rows), len(adam.grads)))
-    space, slopes = space_for(places[-1]), space_for(places[-1])
-    _learn(adam, layers, data, rows, piece, bound, space, slopes, places)
+    _learn(adam, layers, data, rows, piece, bound, spaces[piece, 0], spaces[piece, 1], places)
 
 
 @compiled

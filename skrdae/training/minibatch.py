@@ -8,7 +8,7 @@ import torch
 from skrdae._parallel import blas_threads, in_parallel
 from skrdae.networks.mlp import MemberMLP
 from skrdae.networks.workspace import Workspace
-from skrdae.training.compiled import learn_piece, move, train_autoencoder
+from skrdae.training.compiled import learn_piece, move, spaces_for, train_autoencoder
 
 #: The rows of a chunk are a multiple of this, the last one filled up. A matrix product's last bits,
 #: and those of functions that are vectorised, depend on shapes; that forward passes see one of them
@@ -192,16 +192,10 @@ def _pieces(n_rows, n_weights):
 
 def _learn_in_pieces(adam, layers, data, order, n_batches, bound):
     """Do what train_autoencoder does for one member alone, the pieces of a batch side by side."""
-    pieces = range(len(adam.grads))
-    n_threads = torch.get_num_threads()
-    ends = np.linspace(0, len(adam.values), n_threads + 1).astype(int) // 16 * 16
-    parts = list(zip(ends[:-1], [*ends[1:-1], len(adam.values)], strict=True))
-    for batch, rows in enumerate(np.array_split(order, n_batches)):
-        learn = functools.partial(learn_piece, adam, layers, data, rows, bound)
-        in_parallel(learn, pieces)
-        step = adam.n_done + batch + 1
-        in_parallel(functools.partial(_move, adam, step), parts)
-
-
-def _move(adam, step, part):
-    move(adam, *part, step)
+    batches = np.array_split(order, n_batches)
+    spaces = spaces_for(adam, layers, len(batches[0]))
+    for batch, rows in enumerate(batches):
+        learn = functools.partial(learn_piece, adam, layers, data, rows, bound, spaces)
+        in_parallel(learn, range(len(spaces)))
+        # Not by parts: it takes no longer than waiting for several threads.
+        move(adam, 0, len(adam.values), adam.n_done + batch + 1)
