@@ -1,9 +1,13 @@
 import threading
 
+import joblib
+import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
-from skrdae._parallel import in_parallel
+from skrdae import RobustDeepAutoencoder, VAEDetector
+from skrdae._parallel import blas_threads, in_parallel, one_openmp_thread
 
 
 @pytest.fixture
@@ -48,3 +52,59 @@ def test_an_error_reaches_the_caller(two_threads):
     with pytest.raises(ValueError, match="piece 0"):
         in_parallel(work, [0, 1])
     assert in_parallel(abs, [-1, -2]) == [1, 2]  # and the threads go on
+
+
+def _n_blas_threads():
+    return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+
+
+def test_the_blas_has_its_threads_back():
+    before = _n_blas_threads()
+    with blas_threads(2), blas_threads(1):
+        assert _n_blas_threads() == {1}
+    assert _n_blas_threads() == before
+
+
+def test_a_limit_on_openmp_is_a_threads_own():
+    before = torch.get_num_threads()
+    with one_openmp_thread():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+
+
+DETECTORS = {
+    "l21": RobustDeepAutoencoder(n_estimators=2, random_state=0),
+    "l1": RobustDeepAutoencoder(penalty="l1", n_estimators=3, random_state=0),
+    "l21_features": RobustDeepAutoencoder(penalty="l21_features", n_estimators=1, random_state=0),
+    "large batches": RobustDeepAutoencoder(
+        hidden_layer_sizes=(300, 10), batch_size=400, n_estimators=1, max_iter=2, random_state=0
+    ),
+    "vae": VAEDetector(n_estimators=2, n_epochs=3, random_state=0),
+}
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_fit_does_not_depend_on_the_number_of_threads(name, two_threads):
+    rng = np.random.default_rng(0)
+    d = 100 if name == "large batches" else 9
+    X = rng.normal(size=(1300, 3)) @ rng.normal(size=(3, d)) + 0.1 * rng.normal(size=(1300, d))
+    detector = DETECTORS[name]
+    on_two = detector.fit(X).decision_scores_
+    torch.set_num_threads(1)
+    assert np.array_equal(detector.fit(X).decision_scores_, on_two)
+    assert np.array_equal(detector.decision_function(X), on_two)
+
+
+def _threads_of_a_fit(seed):
+    X = np.random.default_rng(seed).normal(size=(500, 5))
+    RobustDeepAutoencoder(random_state=seed).fit(X)
+    own = sum(thread.name.startswith("skrdae") for thread in threading.enumerate())
+    return torch.get_num_threads(), own
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_worker_takes_no_more_threads_than_it_is_given(n_threads):
+    with joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=n_threads):
+        found = joblib.Parallel()(joblib.delayed(_threads_of_a_fit)(seed) for seed in range(2))
+    # With one thread the worker's own does everything; two wait for what two others do.
+    assert found == [(n_threads, 0 if n_threads == 1 else n_threads)] * 2

@@ -72,9 +72,9 @@ random_state, verbose
     -----
     Labels serve to choose λ and for nothing else: no network sees them.
 
-    A member takes ``4 * (3 * m * d + 2 * r * (u + d) + 8 * p + 4 * n + 4 * q * d)`` bytes: m is the
+    A member takes ``4 * (2 * m * d + 2 * r * (u + d) + 8 * p + 4 * n + 4 * q * d)`` bytes: m is the
     rows it is trained on, n those of the fold, d `n_features_in_`, p its weights, u the units of
-    all layers, output included, r the rows in work, ``min(m, 1024)``, on a GPU 4096, q the rows
+    all layers, output included, r the rows in work, at most 1024, on a GPU 4096, q the rows
     that residuals are measured on, at most ``max(2**17 / d, 1024)``. As many λ are trained at
     once as keep their members under 256 MiB, one λ at least. Beside them stand X, the rows of the
     fold, and the `n_estimators` members of the first iteration.

@@ -21,7 +21,7 @@ LARGE_CHUNK_ROWS = 256
 GPU_CHUNK_ROWS = 4096
 
 # Multiplications in a batch's largest product from which on it is split, and rows of a piece.
-_LARGE, _PIECE_ROWS = 2**23, 128
+_LARGE, _PIECE_ROWS = 2**21, 128
 
 
 def map_chunks(function, data, *, apart=False):

@@ -1,9 +1,6 @@
 import numpy as np
 import pytest
-import torch
-from threadpoolctl import threadpool_info
 
-from skrdae._parallel import blas_threads, one_openmp_thread
 from skrdae.networks.compiled import KINDS, dense
 
 FUNCTIONS = {
@@ -56,21 +53,3 @@ def test_a_row_is_the_same_anywhere_and_in_any_company(n_in, n_out):
         assert np.array_equal(part, whole[:, start:end])
     one = _layer(x[1:], weight[1:], bias[1:], "tanh")
     assert np.array_equal(one[0], whole[1])
-
-
-def _n_blas_threads():
-    return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
-
-
-def test_the_blas_has_its_threads_back():
-    before = _n_blas_threads()
-    with blas_threads(2), blas_threads(1):
-        assert _n_blas_threads() == {1}
-    assert _n_blas_threads() == before
-
-
-def test_a_limit_on_openmp_is_a_threads_own():
-    before = torch.get_num_threads()
-    with one_openmp_thread():
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == before
