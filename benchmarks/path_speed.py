@@ -84,15 +84,15 @@ def floor(n, d, k):
         start = time.perf_counter()
         a @ a
         rate = max(rate, 2 * 2048**3 / (time.perf_counter() - start))
-    code = max(2, round(d**0.5))
+    code = max(2, round(min(d / 2, max(12, d**0.5))))
     first, weights = d * 64, 2 * (d * 64 + 64 * code)
     n_train = n * (N_FOLDS - 1) // N_FOLDS
-    # Forward and twice backward, but not to the data; three trainings of four are each λ's own,
-    # as are two passes for the prox and one for the scores.
+    # Forward and twice backward, but not to the data; four trainings of five are each λ's own,
+    # as are three passes for the prox and one for the scores.
     training = 2 * n_train * (3 * weights - first)
-    passes = 2 * (2 * n_train * weights) + 2 * n * weights
+    passes = 3 * (2 * n_train * weights) + 2 * n * weights
     members = N_FOLDS * k
-    return members * (training + 2 * n_train * weights + N_LAMS * (3 * training + passes)) / rate
+    return members * (training + 2 * n_train * weights + N_LAMS * (4 * training + passes)) / rate
 
 
 def measure(how, case):
