@@ -17,7 +17,8 @@ def compiled(function):
         dispatcher = numba.njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # neither the package's folder nor the user's can be written to
         return numba.njit(**_OPTIONS)(function)
-    _forget_what_is_old(dispatcher.stats.cache_path)
+    if not numba.config.DISABLE_JIT:  # else it is the function itself
+        _forget_what_is_old(dispatcher.stats.cache_path)
     return dispatcher
 
 

@@ -72,3 +72,17 @@ def matrix_like(data, shape):
     if data.device.type != "cpu":
         return data.new_empty(shape)
     return matrix(shape, mapped=data.untyped_storage().filename is not None)
+
+
+def taken(data, places):
+    """Return ``data[places]``, in a file if `data` is in one.
+
+    Parameters
+    ----------
+    data : Tensor
+    places : LongTensor of shape (n,)
+        Along the first axis.
+    """
+    return torch.index_select(
+        data, 0, places, out=matrix_like(data, (len(places), *data.shape[1:]))
+    )

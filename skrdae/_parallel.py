@@ -2,6 +2,7 @@
 
 import functools
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -15,7 +16,7 @@ def in_parallel(function, pieces):
     second thread gains, and all the more where something else wants the processor. Whole pieces do
     not wait for each other, and what comes out does not depend on the number of threads. This holds
     for kernels that run on OpenMP's threads; a BLAS may have others, see
-    :func:`blas_threads`.
+    :data:`one_blas_thread`.
 
     Parameters
     ----------
@@ -49,9 +50,43 @@ def _limit_to_one_thread():
     threadpool_limits(1, user_api="openmp")
 
 
-def blas_threads(n_threads):
-    """Return a context in which every BLAS of the process uses so many threads at most."""
-    return _controller("blas").limit(limits=n_threads)
+class _OneBlasThread:
+    """A context in which every BLAS of the process uses one thread.
+
+    The number is the process's, so that several threads share one context: the first to enter sets
+    it, and the last to leave puts it back. Each putting back what it found would, in the wrong
+    order, leave the limit for ever.
+    """
+
+    def __init__(self):
+        self._lock, self._n_inside, self._before = threading.Lock(), 0, []
+
+    def __enter__(self):
+        with self._lock:
+            if self._n_inside == 0:
+                # Where the number is one it is somebody else's to put back.
+                libraries = _controller("blas").lib_controllers
+                self._before = [(b, b.num_threads) for b in libraries if b.num_threads != 1]
+                _set_threads((library, 1) for library, _ in self._before)
+            self._n_inside += 1
+
+    def __exit__(self, *error):
+        with self._lock:
+            self._n_inside -= 1
+            if self._n_inside == 0:
+                _set_threads(self._before)
+
+
+def _set_threads(numbers):
+    for library, number in numbers:
+        # threadpoolctl would let nobody else change what one thread has set.
+        clear = getattr(library, "clear_controlling_thread", lambda **_: None)
+        clear(force=True)
+        library.set_num_threads(number)
+        clear(force=True)
+
+
+one_blas_thread = _OneBlasThread()
 
 
 def one_openmp_thread():

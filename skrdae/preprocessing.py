@@ -107,21 +107,36 @@ class ColumnScaler:
         n_wanted = max(_PIECE * 16 // X.shape[1], _LEAST_ROWS)
         if is_mapped(X) and len(X) > n_wanted:
             # Column by column the file would be read again and again.
-            part = X[np.sort(np.random.default_rng(0).choice(len(X), n_wanted, replace=False))]
-            found = self._measured(part)
-            rows = max(1, _PIECE // X.shape[1])
-            for start in range(0, len(X), rows):
-                block = X[start : start + rows]
-                np.minimum(found[0], block.min(axis=0), out=found[0])
-                np.maximum(found[1], block.max(axis=0), out=found[1])
-            if self.method == "minmax":
-                found[3], found[4] = found[0], found[1] - found[0]
-            return found
+            places = np.sort(np.random.default_rng(0).choice(len(X), n_wanted, replace=False))
+            return self._corrected(self._measured(X[places]), X)
         # A few columns at a time, because each takes a copy.
         at_once = max(1, _COLUMNS // len(X))
         starts = range(0, X.shape[1], at_once)
         blocks = in_parallel(lambda start: self._measure(X[:, start : start + at_once]), starts)
         return np.concatenate(blocks, axis=1)
+
+    def _corrected(self, found, X):
+        """Replace what :meth:`_measure` told from some rows, but for quantiles, by that of all."""
+        smallest, largest, _, center, scale = found
+        shift, sums, squares = center.copy(), 0.0, 0.0
+        rows = max(1, _PIECE // X.shape[1])
+        with np.errstate(over="ignore", invalid="ignore"):
+            for start in range(0, len(X), rows):
+                block = X[start : start + rows]
+                np.minimum(smallest, block.min(axis=0), out=smallest)
+                np.maximum(largest, block.max(axis=0), out=largest)
+                block = np.subtract(block, shift, dtype=np.float64)
+                sums, squares = sums + block.sum(axis=0), squares + np.square(block).sum(axis=0)
+            mean = sums / len(X)
+            deviation = np.sqrt(np.maximum(squares / len(X) - mean**2, 0.0))
+            rounding = 8 * np.finfo(X.dtype).eps * np.maximum(np.abs(smallest), np.abs(largest))
+            if self.method == "robust":
+                scale = np.where(scale <= rounding, deviation, scale)
+            elif self.method == "standard":
+                center, scale = shift + mean, deviation
+            else:
+                center, scale = smallest, largest - smallest
+        return np.array([smallest, largest, rounding, center, scale])
 
     def _measure(self, X):
         """Return minimum, maximum, rounding error, centre and scale of each column."""

@@ -4,10 +4,10 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from skrdae import RobustDeepAutoencoder, VAEDetector
-from skrdae._parallel import blas_threads, in_parallel, one_openmp_thread
+from skrdae._parallel import in_parallel, one_blas_thread, one_openmp_thread
 
 
 @pytest.fixture
@@ -58,11 +58,31 @@ def _n_blas_threads():
     return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
 
 
-def test_the_blas_has_its_threads_back():
-    before = _n_blas_threads()
-    with blas_threads(2), blas_threads(1):
+@pytest.mark.parametrize("first_leaves_first", [True, False])
+def test_the_blas_has_its_threads_back_when_the_last_has_left(first_leaves_first):
+    inside, go_on = threading.Event(), threading.Event()
+
+    def other():
+        with one_blas_thread:
+            inside.set()
+            assert go_on.wait(20)
+
+    with threadpool_limits(2, user_api="blas"):
+        before = _n_blas_threads()
+        thread = threading.Thread(target=other)
+        if first_leaves_first:
+            with one_blas_thread:
+                thread.start()
+                assert inside.wait(20)
+        else:
+            thread.start()
+            assert inside.wait(20)
+            with one_blas_thread:
+                pass
         assert _n_blas_threads() == {1}
-    assert _n_blas_threads() == before
+        go_on.set()
+        thread.join()
+        assert _n_blas_threads() == before == {2}
 
 
 def test_a_limit_on_openmp_is_a_threads_own():

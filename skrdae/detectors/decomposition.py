@@ -48,7 +48,7 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
             rows,
             apart=self.network_.rows_apart,
         )
-        # On the CPU, because kthvalue is not everywhere.
+        # On the CPU, because NumPy sorts there.
         return residual_scale(residual.cpu(), self._clip(rows).cpu())
 
     def _conclude(self, X):

@@ -9,6 +9,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
+from skrdae._memory import taken
 from skrdae._random import member_generators
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.decomposition import BaseDecomposition
@@ -119,7 +120,8 @@ class BaseRobustAutoencoder(BaseDecomposition):
         if n_rows >= n_samples:
             return data.expand(len(generators), -1, -1)
         rows = [torch.randperm(n_samples, generator=g, device="cpu")[:n_rows] for g in generators]
-        return data[torch.stack(rows).to(data.device)]
+        rows = torch.cat(rows).to(data.device)
+        return taken(data, rows).view(len(generators), n_rows, data.shape[1])
 
     # -------------------------------------------------------------------------------- flags
 

@@ -123,8 +123,9 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
     Notes
     -----
     Training holds the scaled data in single precision and, for each member, a matrix of the size of
-    the rows that it is trained on; with ``penalty="l1"`` another one. A ``np.memmap`` of float32 or
-    float64 is not loaded: these matrices then lie in files in the folder for temporary files.
+    the rows that it is trained on; with ``penalty="l1"`` the sizes of all residuals and copies of
+    them besides. A ``np.memmap`` of float32 or float64 is not loaded: the first two then lie in
+    files in the folder for temporary files.
 
     ``transform`` encodes the cleaned rows: the codes are those of L, not of X.
 

@@ -68,6 +68,10 @@ class MemberGAN(nn.Module):
         if encodes:
             sizes = [n_features, *hidden, latent_dim]
             self.encoder = MemberMLP(sizes, [*inner, "identity"], generators, device)
+        # Networks that learn from each other end elsewhere with other last bits. Their figures were
+        # measured with these products.
+        for network in self.children():
+            network.compiled = False
 
     @property
     def n_members(self):

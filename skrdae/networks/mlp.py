@@ -61,6 +61,8 @@ class MemberMLP(MemberModule):
     """
 
     rows_apart = True
+    #: Whether compiled loops make the layers on a CPU, and not torch's products.
+    compiled = True
 
     def __init__(self, sizes, activations, generators, device):
         super().__init__()
@@ -112,7 +114,7 @@ class MemberMLP(MemberModule):
                 out = x.new_empty(shape)
             else:
                 out = workspace.take(("value", layer), *shape)
-            if x.device.type == "cpu" and x.dtype == torch.float32:
+            if self.compiled and x.device.type == "cpu" and x.dtype == torch.float32:
                 one = x[:1] if x.stride(0) == 0 else x
                 x = one.contiguous().numpy()
                 dense(x, weight.numpy(), bias.numpy(), KINDS[kind], out.numpy())

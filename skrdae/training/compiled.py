@@ -75,7 +75,7 @@ def move(adam, start, end, step):
         g = grads[i]
         mean = means[i] + of_mean * (g - means[i])
         square = keep * squares[i] + of_square * (g * g)
-        mean = mean if abs(mean) > _TINY else ZERO
+        mean = ZERO if abs(mean) <= _TINY else mean
         square = max(square, _TINY)
         means[i], squares[i] = mean, square
         values[i] -= step_size * mean / (np.sqrt(square) / root + eps)

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import torch
 
-from skrdae._parallel import blas_threads, in_parallel
+from skrdae._parallel import in_parallel, one_blas_thread
 from skrdae.networks.mlp import MemberMLP
 from skrdae.networks.workspace import Workspace
 from skrdae.training.compiled import learn_piece, move, spaces_for, train_autoencoder
@@ -20,8 +20,9 @@ LARGE_CHUNK_ROWS = 256
 #: The same on a GPU, where a chunk costs a round of kernel launches, whatever its size.
 GPU_CHUNK_ROWS = 4096
 
-# Multiplications in a batch's largest product from which on it is split, and rows of a piece.
-_LARGE, _PIECE_ROWS = 2**21, 128
+# Multiplications in a batch's largest product from which on it is split, rows of a piece, and the
+# most pieces, because each has gradients of its own.
+_LARGE, _PIECE_ROWS, _MOST_PIECES = 2**21, 128, 16
 
 
 def map_chunks(function, data, *, apart=False):
@@ -166,14 +167,12 @@ def _train_compiled(network, optimiser, data, bound, n_epochs, batch_size, gener
 
     def train(k):
         adam, layers = members[k]
-        if k and n_pieces > 1:
-            adam = adam._replace(grads=np.zeros_like(adam.grads))
         for epoch in range(n_epochs):
             order = torch.randperm(n_rows, generator=generators[k], device="cpu").numpy()
             state = adam._replace(n_done=adam.n_done + epoch * n_batches)
             learn(state, layers, rows[k], order, n_batches, bound)
 
-    with blas_threads(1):
+    with one_blas_thread:
         if learn is _learn_in_pieces:
             train(0)
         else:
@@ -187,7 +186,7 @@ def _pieces(n_rows, n_weights):
     Large ones are, so that threads can share the work on a single network. The number must not
     depend on that of threads or members, because the sum of the gradients does on it.
     """
-    return -(-n_rows // _PIECE_ROWS) if n_rows * n_weights >= _LARGE else 1
+    return min(-(-n_rows // _PIECE_ROWS), _MOST_PIECES) if n_rows * n_weights >= _LARGE else 1
 
 
 def _learn_in_pieces(adam, layers, data, order, n_batches, bound):

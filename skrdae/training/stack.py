@@ -4,7 +4,7 @@ import copy
 
 import torch
 
-from skrdae._memory import matrix_like
+from skrdae._memory import matrix_like, taken
 from skrdae._parallel import in_parallel
 from skrdae.networks.workspace import Workspace
 from skrdae.training.adam import MemberAdam
@@ -53,12 +53,12 @@ class Stack:
         parts = [slice(start, start + size) for start in range(0, n_samples, size)]
         apart = self.data.device.type == "cpu" and self.network.rows_apart
         n_groups = min(torch.get_num_threads(), len(parts)) if apart else 1
-        share = -(-len(parts) // n_groups)
+        ends = [len(parts) * group // n_groups for group in range(n_groups + 1)]
 
         def work(group):
             workspace = self.workspace.part(group)
             with torch.no_grad():  # a thread's own affair
-                mine = parts[group * share : (group + 1) * share]
+                mine = parts[ends[group] : ends[group + 1]]
                 return [function(rows, workspace) for rows in mine]
 
         groups = list(range(n_groups))
@@ -187,7 +187,7 @@ class Stack:
         other.lam = self.data.new_tensor(lams).repeat_interleave(n_members)
         shared = n_members == 1 or self.data.stride(0) == 0
         other.data = self.data[:1].expand(len(places), -1, -1) if shared else self.data[places]
-        other.matrix, other.norms = self.matrix[places], self.norms[places]
+        other.matrix, other.norms = taken(self.matrix, places), self.norms[places]
         for name in ("error", "total", "total_watched"):
             setattr(other, name, getattr(self, name)[places.cpu()])
         return other
@@ -198,12 +198,15 @@ class Stack:
         self.optimiser = self.optimiser.select(network, mask)
         self.network = network
         kept = mask.nonzero().flatten().tolist()
-        for name in ("members", "lam", "penalty_value", "norms", "matrix", "rest"):
+        for name in ("members", "lam", "penalty_value", "norms", "rest"):
             setattr(self, name, getattr(self, name)[mask])
+        places = mask.nonzero().flatten().to(self.data.device)
+        self.matrix = taken(self.matrix, places)
         for name in ("total", "total_watched"):
             setattr(self, name, getattr(self, name)[mask.cpu()])
         # One matrix that all members see stays one.
-        self.data = self.data[: len(kept)] if self.data.stride(0) == 0 else self.data[mask]
+        shared = self.data.stride(0) == 0
+        self.data = self.data[: len(kept)] if shared else taken(self.data, places)
         self.generators = [self.generators[k] for k in kept]
         if self.quantile is not None:
             self.quantile = [self.quantile[k] for k in kept]

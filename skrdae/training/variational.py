@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from skrdae._parallel import blas_threads, in_parallel
+from skrdae._parallel import in_parallel, one_blas_thread
 from skrdae.networks.mlp import sigmoid_
 from skrdae.networks.variational import gaussian_kl
 from skrdae.networks.workspace import Workspace
@@ -184,7 +184,7 @@ def _run_compiled(
             np.float32(_VARIANCE_FLOOR),
         )
 
-    with blas_threads(1):
+    with one_blas_thread:
         in_parallel(train, range(n_members))
     optimiser.count(n_batches)
     return losses

@@ -5,7 +5,7 @@ import torch
 from skrdae._random import member_generators
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
 from skrdae.penalties import PENALTIES
-from skrdae.training import stack
+from skrdae.training import minibatch, stack
 from skrdae.training.alternating import alternate
 from skrdae.training.minibatch import gather, shuffled_batches
 
@@ -115,6 +115,16 @@ def test_a_member_equals_itself_alone_in_any_architecture(sizes, n_features):
     whole = _fit(data, SEEDS[:3], lam=lam, sizes=sizes, max_iter=2)
     for k in range(3):
         alone = _fit(data, [SEEDS[k]], lam=[lam[k]], sizes=sizes, max_iter=2)
+        _assert_member(whole, k, alone)
+
+
+def test_a_member_equals_itself_alone_where_batches_are_learnt_in_pieces():
+    data = torch.randn(600, 60, generator=torch.Generator().manual_seed(0))
+    options = {"lam": [1.0, 5.0], "sizes": (200, 4), "batch_size": 300, "max_iter": 2}
+    assert minibatch._pieces(300, 60 * 200) == 3
+    whole = _fit(data, SEEDS[:2], **options)
+    for k in range(2):
+        alone = _fit(data, [SEEDS[k]], **options | {"lam": [options["lam"][k]]})
         _assert_member(whole, k, alone)
 
 
