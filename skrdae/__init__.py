@@ -8,6 +8,8 @@ from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
 from skrdae.detectors.robust_pca import RobustPCA
 from skrdae.detectors.vae import VAEDetector
 from skrdae.detectors.windowed import WindowedDetector
+from skrdae.onnx import to_onnx
+from skrdae.persistence import load, save
 
 __all__ = [
     "AnoGANDetector",
@@ -18,5 +20,8 @@ __all__ = [
     "RobustPCA",
     "VAEDetector",
     "WindowedDetector",
+    "load",
+    "save",
+    "to_onnx",
 ]
 __version__ = "0.1.0.dev0"

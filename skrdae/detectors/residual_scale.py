@@ -12,9 +12,9 @@ _ORDINARY, _NORMAL_END = 0.9, 1.645
 # data, below which there is little but rounding.
 _LEAST_SHARE, _LEAST_OF_DATA = 0.1, 1e-3
 # Of a residual's ratio to its scale, times √n_features, how much is added to the logarithm.
-_FAR = 0.01
+FAR = 0.01
 # Beyond these a square is no longer a number in single precision, or a scale no longer one.
-_LARGEST_RATIO, _LEAST_SCALE = 1e18, 1e-12
+LARGEST_RATIO, _LEAST_SCALE = 1e18, 1e-12
 # Values looked at, and rows at least: beyond that a quantile's error is of no account.
 _VALUES, _LEAST_ROWS = 2**17, 1024
 
@@ -68,5 +68,5 @@ def log_terms(residual, scale):
     small beside it within a dozen scales, but lets no number of small oddities outvote a value that
     is far beyond them all. √d is what ordinary rows grow by with the number of features.
     """
-    ratio = residual.div_(scale).abs_().clamp_(max=_LARGEST_RATIO)
-    return ratio.square().log1p_().add_(ratio, alpha=_FAR * math.sqrt(residual.shape[-1]))
+    ratio = residual.div_(scale).abs_().clamp_(max=LARGEST_RATIO)
+    return ratio.square().log1p_().add_(ratio, alpha=FAR * math.sqrt(residual.shape[-1]))

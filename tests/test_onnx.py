@@ -1,0 +1,107 @@
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+from pyod.models.iforest import IForest
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skrdae import (
+    AnoGANDetector,
+    LSTMRobustAutoencoder,
+    RobustDeepAutoencoder,
+    RobustDeepAutoencoderCV,
+    RobustPCA,
+    VAEDetector,
+    to_onnx,
+)
+
+RDA = {"n_estimators": 3, "max_iter": 2, "random_state": 0}
+GAN = {"n_estimators": 2, "n_epochs": 2, "n_encoder_epochs": 2, "random_state": 0}
+VAE = {"n_estimators": 2, "n_epochs": 3, "random_state": 0}
+DETECTORS = {
+    "log": RobustDeepAutoencoder(**RDA),
+    "norm": RobustDeepAutoencoder(score_function="norm", n_estimators=1, random_state=0),
+    "relu, as it is": RobustDeepAutoencoder(
+        scaler=None, activation="relu", output_activation="sigmoid", **RDA
+    ),
+    "min-max, sigmoid": RobustDeepAutoencoder(scaler="minmax", activation="sigmoid", **RDA),
+    "l1 by norm": RobustDeepAutoencoder(penalty="l1", score_function="norm", **RDA),
+    "votes": RobustDeepAutoencoder(contamination="auto", **RDA),
+    "votes, one": RobustDeepAutoencoder(contamination="auto", n_estimators=1, random_state=0),
+    "votes, l1": RobustDeepAutoencoder(3.0, contamination="auto", penalty="l1", **RDA),
+    "votes, columns": RobustDeepAutoencoder(contamination="auto", penalty="l21_features", **RDA),
+    "cv": RobustDeepAutoencoderCV([2.0, 4.0], cv=2, **RDA),
+    "pca": RobustPCA(),
+    "vae": VAEDetector(**VAE),
+    "vae, draws": VAEDetector(n_samples=4, hidden_layer_sizes=(8, 4), **VAE),
+    "vae, bernoulli": VAEDetector(likelihood="bernoulli", beta=0.5, **VAE),
+    "vae, min-max": VAEDetector(scaler="minmax", **VAE),
+    "gan": AnoGANDetector(**GAN),
+    "lstm": LSTMRobustAutoencoder(max_iter=2, n_estimators=2, random_state=0),
+    "gru": LSTMRobustAutoencoder(
+        cell="gru", n_channels=3, hidden_layer_sizes=(5,), max_iter=1, random_state=0
+    ),
+    "lstm, votes": LSTMRobustAutoencoder(contamination="auto", max_iter=2, random_state=0),
+}
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2)) @ rng.normal(size=(2, 12)) + 0.1 * rng.normal(size=(200, 12))
+    X[:9] += rng.normal(scale=4, size=(9, 12))
+    return X.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def positive(data):
+    return np.abs(data) / np.abs(data).max()
+
+
+def _session(detector, tmp_path):
+    to_onnx(detector, tmp_path / "model.onnx")
+    return onnxruntime.InferenceSession(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_scores_and_labels_are_those_of_the_detector(name, data, positive, tmp_path):
+    X = positive if name == "relu, as it is" else data
+    detector = DETECTORS[name].fit(X)
+    session = _session(detector, tmp_path)
+    rng = np.random.default_rng(1)
+    rows = np.concatenate([X, X[rng.integers(200, size=800)]])
+    rows[200:] *= rng.normal(1, 0.3, size=(800, 12))
+    rows[-1] = 1e6
+    for part in (rows.astype(np.float32), rows[:1].astype(np.float32)):
+        scores, labels = session.run(None, {"X": part})
+        right = detector.decision_function(part)
+        np.testing.assert_allclose(scores, right, rtol=1e-5)
+        near = np.abs(right - detector.threshold_) < 1e-5 * detector.threshold_
+        assert np.array_equal(labels[~near], detector.predict(part)[~near])
+        assert labels.dtype == np.int64
+        assert labels.shape == (len(part),)
+    assert session.run(None, {"X": np.tile(rows, (10, 1)).astype(np.float32)})[0].shape == (10_000,)
+
+
+def test_what_is_no_forward_pass_is_refused(data, tmp_path):
+    with pytest.raises(ValueError, match="inference='encoder'"):
+        to_onnx(
+            AnoGANDetector(inference="hybrid", n_search_iter=1, **GAN).fit(data), tmp_path / "m"
+        )
+    with pytest.raises(TypeError, match="not a Pipeline"):
+        to_onnx(make_pipeline(StandardScaler(), RobustPCA()).fit(data), tmp_path / "m")
+    with pytest.raises(TypeError, match="not a IForest"):
+        to_onnx(IForest(n_estimators=5).fit(data), tmp_path / "m")
+    with pytest.raises(NotFittedError):
+        to_onnx(RobustPCA(), tmp_path / "m")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_onnx_the_error_says_what_to_install(data, tmp_path, monkeypatch):
+    detector = RobustPCA().fit(data)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"skrdae\[export\]"):
+        to_onnx(detector, tmp_path / "m")

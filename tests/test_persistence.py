@@ -1,0 +1,288 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pyod.models.iforest import IForest
+from safetensors.numpy import load_file, save_file
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+import skrdae
+from skrdae import (
+    AnoGANDetector,
+    LSTMRobustAutoencoder,
+    OutlierAdapter,
+    RobustDeepAutoencoder,
+    RobustDeepAutoencoderCV,
+    RobustPCA,
+    VAEDetector,
+    WindowedDetector,
+    load,
+    save,
+)
+from skrdae.metrics import roc_auc_scorer
+
+RDA = {"n_estimators": 2, "max_iter": 2, "random_state": 0}
+GAN = {"n_estimators": 2, "n_epochs": 2, "n_encoder_epochs": 2, "random_state": 0}
+VAE = {"n_estimators": 2, "n_epochs": 2, "random_state": 0}
+DETECTORS = {
+    "rda": RobustDeepAutoencoder(**RDA),
+    "rda, one, infinite λ": RobustDeepAutoencoder(np.inf, n_estimators=1, random_state=0),
+    "rda, votes": RobustDeepAutoencoder(contamination="auto", penalty="l1", **RDA),
+    "rda, columns": RobustDeepAutoencoder(
+        contamination="auto", penalty="l21_features", store_decomposition=True, **RDA
+    ),
+    "rda, own layers": RobustDeepAutoencoder(
+        hidden_layer_sizes=(9, 4), activation="relu", scaler=None, **RDA
+    ),
+    "rda, a generator": RobustDeepAutoencoder(
+        **RDA | {"random_state": np.random.RandomState(3), "device": torch.device("cpu")}
+    ),
+    "cv": RobustDeepAutoencoderCV([2.0, 4.0], cv=StratifiedKFold(2), scoring=roc_auc_scorer, **RDA),
+    "pca": RobustPCA(),
+    "vae": VAEDetector(**VAE),
+    "vae, draws": VAEDetector(n_samples=3, **VAE),
+    "vae, bernoulli": VAEDetector(likelihood="bernoulli", **VAE),
+    "gan": AnoGANDetector(**GAN),
+    "gan, search": AnoGANDetector(inference="search", n_search_iter=3, **GAN),
+    "lstm": LSTMRobustAutoencoder(max_iter=1, random_state=0),
+    "gru": LSTMRobustAutoencoder(cell="gru", n_channels=2, max_iter=1, random_state=0),
+    "windows": WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=10),
+    "adapter": OutlierAdapter(RobustDeepAutoencoder(**RDA)),
+    "pipeline": make_pipeline(StandardScaler(), MinMaxScaler(), VAEDetector(**VAE)),
+}
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 2)) @ rng.normal(size=(2, 6)) + 0.1 * rng.normal(size=(120, 6))
+    X[:6] += rng.normal(scale=5, size=(6, 6))
+    return X, (np.arange(120) < 6).astype(int)
+
+
+@pytest.fixture(scope="module")
+def fitted(data):
+    return {name: detector.fit(*data) for name, detector in DETECTORS.items()}
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_what_is_loaded_scores_as_what_was_saved(name, data, fitted, tmp_path):
+    X, before = data[0], fitted[name]
+    save(before, tmp_path / "file")
+    after = load(tmp_path / "file")
+    assert type(after) is type(before)
+    assert np.array_equal(after.decision_function(X), before.decision_function(X))
+    assert np.array_equal(after.predict(X), before.predict(X))
+    for method in ("explain", "predict_proba", "transform", "decompose"):
+        if hasattr(before, method):
+            found, right = getattr(after, method)(X), getattr(before, method)(X)
+            assert np.array_equal(np.asarray(found), np.asarray(right))
+    found, right = ({k: str(v) for k, v in d.get_params().items()} for d in (after, before))
+    assert found == right
+    names = set(vars(before)) - {"detector", "detector_", "steps"}
+    assert set(vars(after)) >= names
+    again = tmp_path / "again"
+    save(after, again)  # nothing was lost on the way
+    assert again.read_bytes() == (tmp_path / "file").read_bytes()
+
+
+def test_what_is_loaded_can_be_fitted_again(data, fitted, tmp_path):
+    save(fitted["rda"], tmp_path / "file")
+    again = load(tmp_path / "file").fit(data[0])
+    assert np.array_equal(again.decision_scores_, fitted["rda"].decision_scores_)
+
+
+def test_a_new_process_scores_the_same(data, fitted, tmp_path):
+    np.save(tmp_path / "X.npy", data[0])
+    for name in ("rda", "vae", "gan", "lstm"):
+        save(fitted[name], tmp_path / name)
+    script = """
+import sys
+import numpy as np
+from skrdae import load
+folder = sys.argv[1]
+X = np.load(f"{folder}/X.npy")
+for name in ("rda", "vae", "gan", "lstm"):
+    np.save(f"{folder}/{name}.npy", load(f"{folder}/{name}").decision_function(X))
+"""
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+    for name in ("rda", "vae", "gan", "lstm"):
+        found = np.load(tmp_path / f"{name}.npy")
+        assert np.array_equal(found, fitted[name].decision_function(data[0]))
+
+
+def test_names_of_columns_are_kept(data, tmp_path):
+    X = pd.DataFrame(data[0], columns=list("abcdeé"))
+    save(RobustDeepAutoencoder(**RDA).fit(X), tmp_path / "file")
+    after = load(tmp_path / "file")
+    assert after.feature_names_in_.tolist() == list("abcdeé")
+    after.predict(X)
+    with pytest.raises(ValueError, match="feature names"):
+        after.predict(X[list("ébcdea")])
+
+
+def test_a_file_holds_no_pickle(fitted, tmp_path):
+    for name, detector in fitted.items():
+        save(detector, tmp_path / name)
+        content = (tmp_path / name).read_bytes()
+        assert b"pickle" not in content
+        assert not content.startswith((b"\x80", b"PK"))
+
+
+# ------------------------------------------------------------------------------------- refusals
+
+
+@pytest.fixture
+def file(fitted, tmp_path):
+    save(fitted["rda"], tmp_path / "file")
+    return tmp_path / "file"
+
+
+@pytest.mark.parametrize("kept", [0, 5, 100, 0.5, 0.99])
+def test_a_truncated_file_is_refused(file, kept):
+    content = file.read_bytes()
+    file.write_bytes(content[: kept if isinstance(kept, int) else int(kept * len(content))])
+    with pytest.raises(ValueError, match=r"damaged|not a file written by skrdae\.save"):
+        load(file)
+
+
+def test_a_single_wrong_bit_is_found(file):
+    content = bytearray(file.read_bytes())
+    for place in np.random.default_rng(0).integers(len(content), size=60):
+        content[place] ^= 4
+        file.write_bytes(bytes(content))
+        with pytest.raises(ValueError, match=r"damaged|not a file|has format"):
+            load(file)
+        content[place] ^= 4
+
+
+def _rewrite(file, change_header=None, change_tree=None):
+    from safetensors import safe_open
+
+    from skrdae.persistence import _digest
+
+    with safe_open(str(file), framework="np") as opened:
+        metadata = opened.metadata()
+    arrays = load_file(file)
+    header = json.loads(metadata["skrdae"])
+    if change_tree is not None:
+        header["tree"] = json.dumps(change_tree(json.loads(header["tree"])))
+    if change_header is not None:
+        change_header(header)
+    del header["digest"]
+    header["digest"] = _digest(header, arrays)
+    save_file(arrays, file, {"skrdae": json.dumps(header)})
+
+
+def test_a_later_format_is_refused(file):
+    _rewrite(file, change_header=lambda header: header.update(format=99))
+    with pytest.raises(ValueError, match=r"format 99.*reads format 1"):
+        load(file)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"is": "object", "class": "os.system", "state": {}},
+        {"is": "object", "class": "Popen", "state": {}},
+        {"is": "class__", "value": 1},
+        {"is": "array", "key": "../../etc/passwd"},
+        {"is": "scorer", "name": "__import__"},
+        {"is": "strings", "kind": "O", "shape": [7], "items": ["a"]},
+        {"is": "device"},
+        {"no": "kind"},
+        [1, 2],
+        None,
+        "x",
+    ],
+)
+def test_a_tree_that_names_what_is_not_known_is_refused(file, tree):
+    _rewrite(file, change_tree=lambda _: tree)
+    with pytest.raises(ValueError, match="does not describe a detector"):
+        load(file)
+
+
+def test_other_files_are_refused(tmp_path):
+    import pickle
+
+    (tmp_path / "pickle").write_bytes(pickle.dumps({"a": np.ones(3)}))
+    (tmp_path / "text").write_text("hello")
+    save_file({"a": np.ones(3)}, tmp_path / "arrays")
+    for name in ("pickle", "text", "arrays"):
+        with pytest.raises(ValueError, match=r"not a file written by skrdae\.save"):
+            load(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "nothing")
+    with pytest.raises(IsADirectoryError):
+        load(tmp_path)
+
+
+# ------------------------------------------------------------------------------------- failures
+
+
+def test_what_cannot_be_saved_is_named_and_leaves_the_old_file(data, fitted, file):
+    before = file.read_bytes()
+    foreign = WindowedDetector(IForest(n_estimators=5), window_size=10).fit(data[0])
+    with pytest.raises(TypeError, match=r"WindowedDetector\.detector is a pyod.*IForest"):
+        save(foreign, file)
+    with pytest.raises(NotFittedError):
+        save(RobustDeepAutoencoder(), file)
+    with pytest.raises(TypeError, match="cannot hold"):
+        save(IForest(n_estimators=5).fit(data[0]), file)
+    assert file.read_bytes() == before
+    assert [p.name for p in file.parent.iterdir()] == ["file"]
+
+
+def test_a_write_that_fails_leaves_the_old_file(fitted, file, monkeypatch):
+    before = file.read_bytes()
+
+    def refuse(descriptor):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="no space left"):
+        save(fitted["vae"], file)
+    assert file.read_bytes() == before
+    assert [p.name for p in file.parent.iterdir()] == ["file"]
+    with pytest.raises(FileNotFoundError):
+        save(fitted["vae"], file.parent / "missing" / "file")
+
+
+def test_without_safetensors_the_error_says_what_to_install(fitted, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(ImportError, match=r"skrdae\[export\]"):
+        save(fitted["rda"], tmp_path / "file")
+
+
+def test_another_version_of_scikit_learn_is_pointed_out(fitted, tmp_path):
+    save(fitted["pipeline"], tmp_path / "file")
+    _rewrite(
+        tmp_path / "file",
+        change_header=lambda header: header["versions"].update({"scikit-learn": "0.1"}),
+    )
+    with pytest.warns(UserWarning, match=r"scikit-learn 0\.1"):
+        load(tmp_path / "file")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_file_loads_on_any_device(data, fitted, tmp_path):
+    save(fitted["vae"], tmp_path / "file")
+    after = load(tmp_path / "file", device="cuda")
+    assert after.device_.type == "cuda"
+    np.testing.assert_allclose(
+        after.decision_function(data[0]), fitted["vae"].decision_function(data[0]), rtol=1e-4
+    )
+
+
+def test_a_device_that_is_missing_is_an_error(file):
+    with pytest.raises(ValueError, match="is not available here"):
+        load(file, device="cuda:99")
+    assert skrdae.load(file, device="cpu").device_ == torch.device("cpu")
