@@ -82,6 +82,9 @@ class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
         changed; ``None`` takes fresh entropy.
     verbose : int, default=0
         1 shows a progress bar.
+    callbacks : callable, list of callables or None, default=None
+        Called with each row of ``history_`` (a dict) as it is made. Where one returns True, the
+        training of the networks in turn (generator and discriminator, or encoder) ends there.
 
     Attributes
     ----------
@@ -170,6 +173,7 @@ class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
         device="auto",
         random_state=None,
         verbose=0,
+        callbacks=None,
     ):
         self.lam = lam
         self.latent_dim = latent_dim
@@ -189,6 +193,7 @@ class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+        self.callbacks = callbacks
 
     # ------------------------------------------------------------------------------ training
 

@@ -1,6 +1,5 @@
 """The template of every detector: fit, score, threshold, label, pickle."""
 
-import contextlib
 import copy
 import warnings
 from abc import abstractmethod
@@ -19,7 +18,6 @@ from sklearn.utils.validation import (
     check_is_fitted,
     column_or_1d,
 )
-from tqdm.auto import tqdm
 
 from skrdae._device import resolve_device
 from skrdae._memory import is_mapped, matrix
@@ -27,6 +25,7 @@ from skrdae._random import member_seeds
 from skrdae._validation import check_data, check_parameters, unchanged_on_failure
 from skrdae.detectors.labelling import LabelMixin
 from skrdae.detectors.probability import ProbabilityMixin
+from skrdae.detectors.progress import callbacks_of, watched
 from skrdae.networks.mlp import OUTPUT_RANGES
 from skrdae.preprocessing import SCALERS, ColumnScaler
 from skrdae.training.minibatch import map_chunks
@@ -61,6 +60,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         "device": [str, torch.device],
         "random_state": ["random_state"],
         "verbose": [Interval(Integral, 0, None, closed="left"), "boolean"],
+        "callbacks": "no_validation",  # by callbacks_of, which says more
     }
     _boolean_parameters = ("verbose",)
     _advice_on_collapse = (
@@ -86,8 +86,8 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         ----------
         data : Tensor of shape (n, d)
         seeds : ndarray of shape (n_estimators,)
-        on_iteration : callable or None
-            To be called with each row of the history.
+        on_iteration : callable
+            To be called with each row of the history; where it says True, the training stops.
         """
 
     @abstractmethod
@@ -170,6 +170,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
                 "RobustDeepAutoencoder, whose λ it reads.)"
             )
         check_parameters(self)
+        callbacks_of(self.callbacks)
         if isinstance(self.contamination, type):
             raise TypeError(
                 f"contamination must be an object, not the class {self.contamination.__name__}: "
@@ -209,8 +210,16 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
     def _complete(self, X, seeds):
         """Train on checked data, score them and set the threshold."""
         data = self._training_rows(X)
-        with torch.no_grad(), self._progress() as on_iteration:
-            self._train(data, seeds, on_iteration)
+        options = {"shows": self.verbose, "n_rounds": self._n_rounds, "name": type(self).__name__}
+        with torch.no_grad(), watched(self.callbacks, **options) as progress:
+            self._train(data, seeds, progress)
+        if progress.interrupted:
+            warnings.warn(
+                f"{type(self).__name__} was interrupted after {len(self.history_)} of at most "
+                f"{self._n_rounds} iterations; it is fitted as far as it came.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
         scores = self._map_tensor(self._member_scores, data)
         del data  # before the threshold, which may need as much memory
         self._weigh(scores)
@@ -248,21 +257,6 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         Two of them lie on either side of their centre, and so tie by right.
         """
         return len(np.unique(np.round(self.scaler_.transform(X[:_DISTINCT_ROWS]), 6), axis=0))
-
-    @contextlib.contextmanager
-    def _progress(self):
-        """Show a bar while fitting, if ``verbose`` says so; give what feeds it."""
-        if not self.verbose:
-            yield None
-            return
-        with tqdm(total=self._n_rounds, desc=type(self).__name__, unit="iter") as bar:
-
-            def on_iteration(row):
-                numbers = {k: f"{v:.3g}" for k, v in row.items() if isinstance(v, float)}
-                bar.set_postfix(numbers)
-                bar.update()
-
-            yield on_iteration
 
     # ------------------------------------------------------------------------------ scoring
 

@@ -77,6 +77,9 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         neither read nor changed; ``None`` takes fresh entropy.
     verbose : int, default=0
         1 shows a progress bar.
+    callbacks : callable, list of callables or None, default=None
+        Called with each row of ``history_`` (a dict) as it is made. Where one returns True, the
+        training ends there, and the detector is fitted as far as it came.
 
     Attributes
     ----------
@@ -158,6 +161,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         device="auto",
         random_state=None,
         verbose=0,
+        callbacks=None,
     ):
         self.lam = lam
         self.cell = cell
@@ -177,6 +181,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+        self.callbacks = callbacks
 
     def _check_parameters(self):
         super()._check_parameters()

@@ -90,6 +90,9 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         neither read nor changed; ``None`` takes fresh entropy.
     verbose : int, default=0
         1 shows a progress bar.
+    callbacks : callable, list of callables or None, default=None
+        Called with each row of ``history_`` (a dict) as it is made. Where one returns True, the
+        training ends there, and the detector is fitted as far as it came.
 
     Attributes
     ----------
@@ -185,6 +188,7 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         device="auto",
         random_state=None,
         verbose=0,
+        callbacks=None,
     ):
         self.lam = lam
         self.penalty = penalty
@@ -205,6 +209,7 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+        self.callbacks = callbacks
 
     def _new_network(self, n_features, generators):
         return MemberAutoencoder(

@@ -52,8 +52,8 @@ class RobustDeepAutoencoderCV(RobustDeepAutoencoder):
         all λ, see :func:`~skrdae.metrics.agreement`; that wants three λ or more.
     penalty, hidden_layer_sizes, activation, output_activation, max_iter, n_epochs, batch_size, \
 lr, tol, n_estimators, max_samples, scaler, contamination, store_decomposition, device, \
-random_state, verbose
-        Those of :class:`RobustDeepAutoencoder`. All fits share one set of member seeds.
+random_state, verbose, callbacks
+        As of :class:`RobustDeepAutoencoder`; callbacks see the last fit. All share their seeds.
 
     Attributes
     ----------
@@ -128,6 +128,7 @@ random_state, verbose
         device="auto",
         random_state=None,
         verbose=0,
+        callbacks=None,
     ):
         super().__init__(
             penalty=penalty,
@@ -148,6 +149,7 @@ random_state, verbose
             device=device,
             random_state=random_state,
             verbose=verbose,
+            callbacks=callbacks,
         )
         del self.lam  # it is what is looked for
         self.lams = lams
@@ -374,7 +376,7 @@ def _with_lam(cv, lam):
     parameters = cv.get_params(deep=False)
     for name in ("lams", "cv", "scoring"):
         del parameters[name]
-    return RobustDeepAutoencoder(lam, **parameters | {"verbose": 0})
+    return RobustDeepAutoencoder(lam, **parameters | {"verbose": 0, "callbacks": None})
 
 
 def _member_bytes(network, rows, n_scored):

@@ -53,6 +53,9 @@ class RobustPCA(BaseDecomposition):
         ``"auto"`` takes a GPU if there is one.
     verbose : int, default=0
         1 shows a progress bar.
+    callbacks : callable, list of callables or None, default=None
+        Called with each row of ``history_`` (a dict) as it is made. Where one returns True, the
+        training ends there, and the detector is fitted as far as it came.
 
     Attributes
     ----------
@@ -126,7 +129,7 @@ class RobustPCA(BaseDecomposition):
     _parameter_constraints = {
         **{
             name: BaseTorchDetector._parameter_constraints[name]
-            for name in ("scaler", "contamination", "device", "verbose")
+            for name in ("scaler", "contamination", "device", "verbose", "callbacks")
         },
         "lam": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -151,6 +154,7 @@ class RobustPCA(BaseDecomposition):
         store_decomposition=False,
         device="auto",
         verbose=0,
+        callbacks=None,
     ):
         self.lam = lam
         self.max_iter = max_iter
@@ -161,6 +165,7 @@ class RobustPCA(BaseDecomposition):
         self.store_decomposition = store_decomposition
         self.device = device
         self.verbose = verbose
+        self.callbacks = callbacks
 
     @property
     def _n_rounds(self):

@@ -80,6 +80,9 @@ class VAEDetector(GenerativeMixin, BaseTorchDetector):
         changed; ``None`` takes fresh entropy.
     verbose : int, default=0
         1 shows a progress bar.
+    callbacks : callable, list of callables or None, default=None
+        Called with each row of ``history_`` (a dict) as it is made. Where one returns True, the
+        training ends there, and the detector is fitted as far as it came.
 
     Attributes
     ----------
@@ -161,6 +164,7 @@ class VAEDetector(GenerativeMixin, BaseTorchDetector):
         device="auto",
         random_state=None,
         verbose=0,
+        callbacks=None,
     ):
         self.latent_dim = latent_dim
         self.beta = beta
@@ -177,6 +181,7 @@ class VAEDetector(GenerativeMixin, BaseTorchDetector):
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+        self.callbacks = callbacks
 
     # ------------------------------------------------------------------------------ training
 

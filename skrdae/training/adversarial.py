@@ -87,8 +87,8 @@ def train_adversarial(network, data, *, n_epochs, batch_size, lr, generators, on
             maker_optimiser.step()
         of_critic, of_maker = (losses.mean(dim=(1, 2)) / len(data)).tolist()
         history.append(AdversarialRecord(epoch, of_critic, of_maker).row())
-        if on_iteration is not None:
-            on_iteration(history[-1])
+        if on_iteration is not None and on_iteration(history[-1]):
+            break
     spectral.finish()
     maker_optimiser.release()
     critic_optimiser.release()
@@ -141,7 +141,7 @@ def train_encoder(network, data, *, n_epochs, batch_size, lr, generators, on_ite
             optimiser.step()
         error, feature_error = (losses.mean(dim=1) / len(data)).tolist()
         history.append(EncoderRecord(epoch, error, feature_error).row())
-        if on_iteration is not None:
-            on_iteration(history[-1])
+        if on_iteration is not None and on_iteration(history[-1]):
+            break
     optimiser.release()
     return history

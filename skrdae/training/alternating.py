@@ -21,7 +21,7 @@ class AlternatingResult:
     n_iter : int
         Outer iterations of the member that took the most.
     converged : bool
-        Whether every member met a criterion.
+        Whether every member met a criterion, or `on_iteration` put an end to it.
     history : list of dict
         The rows of :class:`IterationRecord`.
     """
@@ -75,7 +75,7 @@ def alternate(
         A member stops when one of its criteria (see :class:`IterationRecord`) falls below.
     generators : list of K torch.Generator
     on_iteration : callable, optional
-        Called with each row of the history.
+        Called with each row of the history; where it says True, this iteration is the last.
 
     Returns
     -------
@@ -170,7 +170,7 @@ def _go_on(
     n_members = len(stack.generators)
     final_lam = stack.data.new_zeros(n_members)
     final_norms = None
-    history = []
+    history, stopped = [], False
     # Whether the last prox is of any use.
     shrink_last = not networks_only or stack.penalty.across_rows
     for iteration in range(1, max_iter + 1):
@@ -182,11 +182,11 @@ def _go_on(
         if iteration < max_iter or shrink_last:
             record, criteria = stack.shrink(iteration)
             history.append(record)
-            if on_iteration is not None:
-                on_iteration(record)
+            stopped = on_iteration is not None and on_iteration(record)
             if tol is not None:
                 done = criteria < tol
-        leaving = done if iteration < max_iter else torch.ones_like(done)
+        ends = stopped or iteration == max_iter
+        leaving = torch.ones_like(done) if ends else done
         if bool(leaving.any()):
             places = stack.members[leaving]
             network.assign(places, stack.network.select(leaving))
@@ -195,8 +195,8 @@ def _go_on(
                 if final_norms is None:
                     final_norms = stack.norms.new_zeros(n_members, *stack.norms.shape[1:])
                 final_norms[places] = stack.norms[leaving]
-            if bool(done.all()) or iteration == max_iter:
+            if bool(done.all()) or ends:
                 break
             stack.keep(~leaving)
-    converged = tol is None or bool(done.all())
+    converged = tol is None or stopped or bool(done.all())
     return AlternatingResult(final_lam, final_norms, iteration, converged, history)

@@ -87,9 +87,8 @@ def pursue(data, *, lam, max_iter, tol, on_iteration=None):
             ),
         }
         history.append(row)
-        if on_iteration is not None:
-            on_iteration(row)
-        converged = max(row["constraint"], row["change"]) < tol
+        stopped = on_iteration is not None and on_iteration(row)
+        converged = stopped or max(row["constraint"], row["change"]) < tol
         if converged:
             break
         if iteration <= _BALANCED and iteration % _BALANCE_EVERY == 0:

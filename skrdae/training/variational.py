@@ -93,8 +93,8 @@ def train_variational(
         error, kl = (losses / len(data)).mean(dim=1).tolist()
         record = VariationalRecord(epoch, error, kl, variance.mean().item())
         history.append(record.row())
-        if on_iteration is not None:
-            on_iteration(history[-1])
+        if on_iteration is not None and on_iteration(history[-1]):
+            break
     optimiser.release()
     if likelihood == "gaussian" and not noise_of_samples:
         variance = _noise_variance(network, rows, workspace)

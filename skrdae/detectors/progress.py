@@ -1,0 +1,79 @@
+"""What watches a training: a bar, callbacks, and whoever presses Ctrl-C."""
+
+import contextlib
+import signal
+import threading
+
+from tqdm.auto import tqdm
+
+
+class Progress:
+    """To be called with each row of a history; says whether to stop.
+
+    Attributes
+    ----------
+    interrupted : bool
+        Whether a KeyboardInterrupt came.
+    """
+
+    def __init__(self, callbacks, bar):
+        self.interrupted = False
+        self._callbacks, self._bar = callbacks, bar
+
+    def __call__(self, row):
+        """Return True to stop the training."""
+        numbers = {k: f"{v:.3g}" for k, v in row.items() if isinstance(v, float)}
+        self._bar.set_postfix(numbers)
+        self._bar.update()
+        stop = False
+        try:
+            for callback in self._callbacks:
+                stop |= bool(callback(dict(row)))
+        except KeyboardInterrupt:
+            self.interrupted = True
+        return stop or self.interrupted
+
+    def interrupt(self, *signal_and_frame):
+        """Stop after this iteration; if asked again, at once."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+
+
+def callbacks_of(callbacks):
+    """Return the functions that a ``callbacks`` parameter stands for.
+
+    Raises
+    ------
+    TypeError
+        If it holds anything else.
+    """
+    found = [] if callbacks is None else callbacks
+    found = [found] if callable(found) else found
+    if not isinstance(found, list | tuple) or not all(
+        callable(c) and not isinstance(c, type) for c in found
+    ):
+        raise TypeError(
+            "callbacks must be a function of a row of the history, a list of such functions, or "
+            f"None; got {callbacks!r}."
+        )
+    return found
+
+
+@contextlib.contextmanager
+def watched(callbacks, *, shows, n_rounds, name):
+    """Give the :class:`Progress` of a training; while it lasts, Ctrl-C asks it to stop."""
+    with tqdm(total=n_rounds, desc=name, unit="iter", disable=not shows) as bar:
+        progress = Progress(callbacks_of(callbacks), bar)
+        # Python lets the main thread alone have handlers; others put there are left in peace.
+        mine = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+        if mine:
+            signal.signal(signal.SIGINT, progress.interrupt)
+        try:
+            yield progress
+        finally:
+            if mine:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
