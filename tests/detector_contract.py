@@ -128,6 +128,19 @@ class DetectorContract:
 
     # ------------------------------------------------------------------- trusted twice
 
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("order", ["C", "F"])
+    def test_the_data_are_left_as_they_are(self, plane, dtype, order):
+        before = (plane / np.abs(plane).max()).astype(dtype)
+        for scaler in (self.make().scaler, None):
+            X = np.array(before, order=order)
+            detector = self.make(scaler=scaler).fit(X)
+            detector.decision_function(X)
+            detector.explain(X)
+            detector.transform(X)
+            assert np.array_equal(X, before)
+            assert X.flags.writeable
+
     def test_scores_do_not_depend_on_the_company(self, cancer):
         X, _ = cancer
         order = np.random.default_rng(0).permutation(len(X))

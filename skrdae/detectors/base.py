@@ -203,7 +203,11 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         """Return X scaled, on the device; in a file if X is in one."""
         if self.device_.type != "cpu":
             return self._to_device(X)
-        data = matrix(X.shape, mapped=is_mapped(X))
+        mapped = is_mapped(X)
+        ready = self.scaler_.method is None and X.dtype == np.float32 and X.flags.c_contiguous
+        if ready and X.flags.writeable and not mapped:  # which torch insists on
+            return torch.from_numpy(X)  # only ever read
+        data = matrix(X.shape, mapped=mapped)
         self.scaler_.transform(X, out=data.numpy())
         return data
 

@@ -88,7 +88,7 @@ class MemberAdam:
         values, mean, square = (t.numpy() for t in (self._values, self._mean, self._square))
         grads = self._grads.numpy()[None]
         if n_pieces > 1:
-            grads = np.zeros((n_pieces, grads.shape[1]), np.float32)
+            grads = self._grads.new_zeros(n_pieces, grads.shape[1]).numpy()  # aligned
         settings = (self.lr, *self.betas, self.eps, self.n_steps)
         adam = Adam(values, grads, mean, square, *settings)
         sizes = [network.weights[0].shape[1], *(w.shape[2] for w in network.weights)]

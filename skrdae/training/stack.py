@@ -162,17 +162,25 @@ class Stack:
         """Replace the residual by L = X − S; return ‖S‖², ‖rest‖² and ‖change of the rest‖²."""
         data, residual = self.data[:, rows], self.matrix[:, rows]
         norms = self.norms if self.penalty.across_rows else self.norms[:, rows]
-        sparse = workspace.take("batch", *residual.shape)
-        self.penalty.prox(residual, self.lam, norms, out=sparse)
-        rest = residual.sub_(sparse)
-        sums = [_squares(sparse), _squares(rest)]
+        if bool(self.lam.isinf().all()):
+            sparse, rest = None, residual
+            sums = [torch.zeros(len(data), dtype=torch.float64, device="cpu"), _squares(rest)]
+        else:
+            sparse = workspace.take("batch", *residual.shape)
+            self.penalty.prox(residual, self.lam, norms, out=sparse)
+            rest = residual.sub_(sparse)
+            sums = [_squares(sparse), _squares(rest)]
         # D(E(L)) + S is X − rest, so that their changes are the same. Before the first iteration
         # it is zero.
         here, there = self._watched(rows)
         rest, before = rest[:, here], self.rest[:, there]
         sums.append(_squares(torch.sub(data[:, here] if first else before, rest)))
         before.copy_(rest)
-        torch.sub(data, sparse, out=self.matrix[:, rows])
+        low_rank = self.matrix[:, rows]
+        if sparse is None:
+            low_rank.copy_(data)
+        else:
+            torch.sub(data, sparse, out=low_rank)
         return torch.stack(sums)
 
     def branch(self, lams):
