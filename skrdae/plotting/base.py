@@ -1,0 +1,54 @@
+"""What the displays share."""
+
+#: Of rows that are flagged and of those that are not, and of thresholds.
+FLAGGED, ORDINARY, LINE = "tab:red", "tab:blue", "0.3"
+
+
+def axes(ax, n=1, *, stacked=False, **options):
+    """Return figure and axes to draw on: those given, or new ones.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes, sequence of them, or None
+    n : int
+        How many are needed.
+    stacked : bool, default=False
+        Whether new ones lie below each other and share their abscissa, and not side by side.
+    **options
+        Of ``plt.subplots``.
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+    ValueError
+        If there are more or fewer.
+    """
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            "skrdae.plotting needs matplotlib: pip install 'skrdae[plot]'."
+        ) from error
+    if ax is None:
+        shape = (n, 1) if stacked else (1, n)
+        figure, made = plt.subplots(
+            *shape, squeeze=False, sharex=stacked, layout="constrained", **options
+        )
+        return figure, list(made.ravel())
+    given = list(ax) if hasattr(ax, "__len__") else [ax]
+    if len(given) != n:
+        raise ValueError(f"ax must be {n} axes; got {len(given)}.")
+    return given[0].figure, given
+
+
+def tidy(ax):
+    """Leave out the lines that say nothing."""
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def check_fitted(estimator, attribute, hint):
+    """Raise unless an estimator has what a picture shows."""
+    if not hasattr(estimator, attribute):
+        raise ValueError(f"{type(estimator).__name__} has no {attribute}: {hint}")
+    return getattr(estimator, attribute)

@@ -1,0 +1,86 @@
+"""The λ path: how each λ is rated, and which is taken."""
+
+import numpy as np
+
+from skrdae.plotting.base import LINE, ORDINARY, axes, check_fitted, tidy
+
+
+class LamPathDisplay:
+    """Cross-validated scores along λ, their mean and spread over the folds.
+
+    Parameters
+    ----------
+    lams : ndarray of shape (n_lams,)
+    scores : ndarray of shape (n_lams, n_folds)
+    lam : float or None
+        The λ chosen.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrdae import RobustDeepAutoencoderCV
+    >>> from skrdae.plotting import LamPathDisplay
+    >>> X = np.random.default_rng(0).normal(size=(60, 3))
+    >>> search = RobustDeepAutoencoderCV(4, cv=2, n_estimators=1, random_state=0).fit(X)
+    >>> LamPathDisplay.from_estimator(search).ax_.get_xlabel()
+    'λ'
+    """
+
+    def __init__(self, lams, scores, lam=None):
+        self.lams, self.scores, self.lam = lams, scores, lam
+
+    @classmethod
+    def from_estimator(cls, estimator, *, ax=None, **options):
+        """Draw the path of a fitted ``RobustDeepAutoencoderCV``.
+
+        Parameters
+        ----------
+        estimator : RobustDeepAutoencoderCV
+        ax : matplotlib Axes, optional
+        **options
+            Of :meth:`plot`.
+
+        Returns
+        -------
+        LamPathDisplay
+        """
+        scores = check_fitted(estimator, "scores_path_", "it is no fitted RobustDeepAutoencoderCV.")
+        return cls.from_predictions(estimator.lams_, scores, estimator.lam_, ax=ax, **options)
+
+    @classmethod
+    def from_predictions(cls, lams, scores, lam=None, *, ax=None, **options):
+        """Draw a path."""
+        return cls(np.asarray(lams, float), np.asarray(scores, float), lam).plot(ax, **options)
+
+    def plot(self, ax=None, *, score_name="score"):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+        score_name : str, default="score"
+            What the scores are.
+
+        Returns
+        -------
+        self
+        """
+        self.figure_, (self.ax_,) = axes(ax)
+        order = np.argsort(self.lams)
+        lams, scores = self.lams[order], self.scores[order]
+        mean, spread = scores.mean(axis=1), scores.std(axis=1)
+        self.ax_.fill_between(lams, mean - spread, mean + spread, alpha=0.2, color=ORDINARY)
+        self.ax_.plot(lams, mean, "o-", ms=3, color=ORDINARY, label="mean ± standard deviation")
+        if self.lam is not None:
+            self.ax_.axvline(self.lam, color=LINE, ls="--", label=f"λ = {self.lam:.3g}")
+        if np.isfinite(lams).all() and (lams > 0).all():
+            self.ax_.set_xscale("log")
+        self.ax_.set(xlabel="λ", ylabel=score_name)
+        self.ax_.legend(frameon=False)
+        tidy(self.ax_)
+        return self

@@ -1,0 +1,102 @@
+"""The codes of rows, in two dimensions."""
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+from skrdae.plotting.base import FLAGGED, ORDINARY, axes, check_fitted, tidy
+
+
+class LatentSpaceDisplay:
+    """Codes of rows in the plane, anomalies in red.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_samples, 2)
+    labels : ndarray of shape (n_samples,) or None
+        1 for rows to be drawn as anomalies.
+    names : tuple of two str
+        Of the axes.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrdae import VAEDetector
+    >>> from skrdae.plotting import LatentSpaceDisplay
+    >>> X = np.random.default_rng(0).normal(size=(100, 5))
+    >>> detector = VAEDetector(n_epochs=3, n_estimators=1, random_state=0).fit(X)
+    >>> LatentSpaceDisplay.from_estimator(detector, X).ax_.get_xlabel()
+    'vaedetector0'
+    """
+
+    def __init__(self, codes, labels=None, names=("first", "second")):
+        self.codes, self.labels, self.names = codes, labels, names
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y=None, *, ax=None, **options):
+        """Draw the codes of rows.
+
+        Parameters
+        ----------
+        estimator : detector with ``transform``
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,), optional
+            0 and 1; what the detector predicts, if not given.
+        ax : matplotlib Axes, optional
+        **options
+            Of :meth:`plot`.
+
+        Returns
+        -------
+        LatentSpaceDisplay
+        """
+        transform = check_fitted(estimator, "transform", "it does not encode rows.")
+        codes = np.asarray(transform(X))
+        labels = estimator.predict(X) if y is None else y
+        if y is None:
+            options = {"kinds": ("not flagged", "flagged")} | options
+        names = tuple(estimator.get_feature_names_out()) if codes.shape[1] == 2 else None
+        return cls.from_predictions(codes, labels, names=names, ax=ax, **options)
+
+    @classmethod
+    def from_predictions(cls, codes, labels=None, *, names=None, ax=None, **options):
+        """Draw codes; more than two dimensions by their first two principal components."""
+        codes = np.asarray(codes, float)
+        if codes.shape[1] > 2:
+            codes, names = PCA(2).fit_transform(codes), ("first component", "second component")
+        elif codes.shape[1] == 1:
+            codes, names = np.c_[codes, np.zeros(len(codes))], ("code", "")
+        labels = None if labels is None else np.asarray(labels)
+        return cls(codes, labels, names or ("first", "second")).plot(ax, **options)
+
+    def plot(self, ax=None, *, kinds=("normal", "anomaly"), s=12):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+        kinds : tuple of two str, default=("normal", "anomaly")
+            What the labels 0 and 1 are called; "not flagged" and "flagged" where they are predicted.
+        s : float, default=12
+            Size of a point, as matplotlib's.
+
+        Returns
+        -------
+        self
+        """
+        self.figure_, (self.ax_,) = axes(ax)
+        flagged = np.zeros(len(self.codes), bool) if self.labels is None else self.labels != 0
+        parts = [(kinds[0], ~flagged, ORDINARY), (kinds[1], flagged, FLAGGED)]
+        for label, part, color in parts if flagged.any() else parts[:1]:
+            self.ax_.scatter(
+                *self.codes[part].T, s=s, c=color, label=label, linewidths=0, alpha=0.7
+            )
+        self.ax_.set(xlabel=self.names[0], ylabel=self.names[1])
+        if flagged.any():
+            self.ax_.legend(frameon=False)
+        tidy(self.ax_)
+        return self

@@ -1,0 +1,172 @@
+import sys
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from skrdae import (
+    RobustDeepAutoencoder,
+    RobustDeepAutoencoderCV,
+    RobustPCA,
+    VAEDetector,
+    WindowedDetector,
+)
+from skrdae.plotting import (
+    DecompositionDisplay,
+    HistoryDisplay,
+    LamPathDisplay,
+    LatentSpaceDisplay,
+    ScoreDisplay,
+    SeriesDisplay,
+)
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def X():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 2)) @ rng.normal(size=(2, 6))
+    X[:6] += rng.normal(scale=6, size=(6, 6))
+    return X
+
+
+@pytest.fixture(scope="module")
+def detector(X):
+    return RobustDeepAutoencoder(contamination=0.04, n_estimators=2, random_state=0).fit(X)
+
+
+def _heights(patches):
+    return sum(patch.get_height() for patch in patches)
+
+
+def test_scores_are_counted_on_their_side_of_the_threshold(X, detector):
+    display = ScoreDisplay.from_estimator(detector, log=False)
+    below, above = display.ax_.containers
+    assert _heights(above) == detector.labels_.sum() == 6
+    assert _heights(below) == 144
+    assert display.ax_.lines[0].get_xdata()[0] == detector.threshold_
+    new = ScoreDisplay.from_estimator(detector, X[:50], bins=10)
+    assert sum(map(_heights, new.ax_.containers)) == 50
+    assert new.ax_.get_yscale() == "log"
+
+
+def test_with_labels_the_two_kinds_are_drawn_apart(X, detector):
+    y = np.arange(150) < 6
+    display = ScoreDisplay.from_estimator(detector, X, y)
+    assert [_heights(c) for c in display.ax_.containers] == [144, 6]
+    plain = ScoreDisplay.from_predictions([1.0, np.nan, 2.0])
+    assert _heights(plain.ax_.containers[0]) == 2
+    assert plain.ax_.get_legend() is None
+
+
+def test_a_decomposition_adds_up_in_the_picture(X, detector):
+    display = DecompositionDisplay.from_estimator(detector, X[:10])
+    x, low_rank, sparse = (ax.images[0].get_array() for ax in display.ax_)
+    np.testing.assert_allclose(low_rank + sparse, x)
+    assert sparse[:6].any()
+    low, high = display.ax_[2].images[0].get_clim()
+    assert low == -high  # zero is in the middle of the colours
+
+
+def test_images_are_laid_out_in_a_grid():
+    images = np.arange(5 * 6.0).reshape(5, 6)
+    display = DecompositionDisplay.from_predictions(
+        images, images, 0 * images, image_shape=(2, 3), n_columns=2
+    )
+    grid = display.ax_[0].images[0].get_array().filled(np.nan)
+    assert grid.shape == (8, 7)
+    np.testing.assert_array_equal(grid[3:5, :3], images[2].reshape(2, 3))
+    assert np.isnan(grid[2]).all()
+    with pytest.raises(ValueError, match=r"image_shape=\(2, 2\) has 4 pixels"):
+        DecompositionDisplay.from_predictions(images, images, images, image_shape=(2, 2))
+
+
+def test_the_path_shows_means_and_the_choice(X):
+    search = RobustDeepAutoencoderCV(5, cv=3, n_estimators=1, random_state=0).fit(X)
+    display = LamPathDisplay.from_estimator(search, score_name="agreement")
+    curve, choice = display.ax_.lines
+    np.testing.assert_allclose(curve.get_ydata(), search.scores_path_.mean(axis=1)[::-1])
+    assert np.all(np.diff(curve.get_xdata()) > 0)
+    assert choice.get_xdata()[0] == search.lam_
+    assert display.ax_.get_xscale() == "log"
+    assert LamPathDisplay.from_predictions([1, np.inf], [[1], [2]]).ax_.get_xscale() == "linear"
+
+
+def test_codes_of_two_units_are_drawn_as_they_are(X):
+    vae = VAEDetector(latent_dim=2, n_estimators=1, n_epochs=3, random_state=0).fit(X)
+    display = LatentSpaceDisplay.from_estimator(vae, X)
+    points = np.concatenate([c.get_offsets() for c in display.ax_.collections])
+    codes = vae.transform(X)
+    np.testing.assert_allclose(np.sort(points[:, 0]), np.sort(codes[:, 0]))
+    assert len(display.ax_.collections[1].get_offsets()) == vae.predict(X).sum()
+
+
+def test_codes_of_more_units_are_drawn_by_principal_components(X, detector):
+    display = LatentSpaceDisplay.from_estimator(detector, X, np.zeros(len(X)))
+    assert display.ax_.get_xlabel() == "first component"
+    (points,) = display.ax_.collections
+    spread = points.get_offsets().std(axis=0)
+    assert spread[0] >= spread[1] > 0
+    one = LatentSpaceDisplay.from_predictions(np.arange(4.0)[:, None])
+    assert one.ax_.collections[0].get_offsets().shape == (4, 2)
+
+
+def test_every_detection_of_a_series_is_marked():
+    index = pd.date_range("2024-01-01", periods=400, freq="h")
+    values = np.sin(np.arange(400) / 5)
+    values[200:204] += 3
+    series = pd.DataFrame({"a": values}, index=index)
+    inner = RobustDeepAutoencoder(contamination=0.15, n_estimators=1, random_state=0)
+    detector = WindowedDetector(inner, window_size=20).fit(series)
+    display = SeriesDisplay.from_estimator(detector, series)
+    labels = detector.predict(series)
+    runs = int((np.diff(np.concatenate([[0], labels])) == 1).sum())
+    assert runs > 0
+    assert [len(ax.patches) for ax in display.ax_] == [runs, runs]
+    np.testing.assert_array_equal(display.ax_[0].lines[0].get_ydata(), values)
+    with pytest.raises(ValueError, match="of one length"):
+        SeriesDisplay.from_predictions(values, values[:5], labels)
+
+
+def test_a_history_is_drawn_number_by_number(detector):
+    display = HistoryDisplay.from_estimator(detector, names=["objective", "lam"])
+    for ax, name in zip(display.ax_, ("objective", "lam"), strict=True):
+        drawn = ax.lines[0].get_ydata()
+        np.testing.assert_allclose(drawn, [row[name] for row in detector.history_])
+    with pytest.raises(ValueError, match=r"has no \['loss'\]"):
+        HistoryDisplay.from_estimator(detector, names=["loss"])
+
+
+def test_axes_that_are_given_are_drawn_on(X, detector):
+    figure, given = plt.subplots(1, 3)
+    display = DecompositionDisplay.from_estimator(detector, X[:5], ax=given)
+    assert display.figure_ is figure
+    assert list(display.ax_) == list(given)
+    assert ScoreDisplay.from_estimator(detector, ax=given[0]).ax_ is given[0]
+    with pytest.raises(ValueError, match="ax must be 3 axes; got 1"):
+        DecompositionDisplay.from_estimator(detector, X[:5], ax=given[0])
+
+
+def test_what_a_detector_does_not_have_is_said(X, detector):
+    with pytest.raises(ValueError, match="has no scores_path_"):
+        LamPathDisplay.from_estimator(detector)
+    vae = VAEDetector(n_estimators=1, n_epochs=1, random_state=0).fit(X)
+    with pytest.raises(ValueError, match="has no decompose"):
+        DecompositionDisplay.from_estimator(vae, X)
+    with pytest.raises(ValueError, match="has no history_"):
+        HistoryDisplay.from_estimator(RobustPCA())
+
+
+def test_without_matplotlib_the_error_says_what_to_install(detector, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r"skrdae\[plot\]"):
+        ScoreDisplay.from_estimator(detector)
