@@ -80,7 +80,7 @@ class LatentSpaceDisplay:
         ----------
         ax : matplotlib Axes, optional
         kinds : tuple of two str, default=("normal", "anomaly")
-            What the labels 0 and 1 are called; "not flagged" and "flagged" where they are predicted.
+            What 0 and 1 are called; "not flagged" and "flagged" where they are predictions.
         s : float, default=12
             Size of a point, as matplotlib's.
 
