@@ -27,6 +27,14 @@ DETECTORS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _interactive():
+    """Ctrl-C means what it does in a session; for what runs in the background it may not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def X():
     rng = np.random.default_rng(0)
