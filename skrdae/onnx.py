@@ -1,12 +1,9 @@
 """Fitted detectors as ONNX graphs: raw rows in, scores and labels out."""
 
-import os
-import tempfile
-from pathlib import Path
-
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skrdae._files import write_whole
 from skrdae.detectors.anogan import AnoGANDetector
 from skrdae.detectors.decomposition import BaseDecomposition
 from skrdae.detectors.residual_scale import FAR, LARGEST_RATIO
@@ -24,7 +21,8 @@ def to_onnx(detector, path):
 
     Its input ``X`` is of shape (n, n_features), float32, rows as they come, for any n from 1. Its
     outputs are ``scores``, (n,), float64, what ``decision_function`` gives, and ``labels``,
-    (n,), int64, what ``predict`` gives.
+    (n,), int64, what ``predict`` gives. Nothing is checked: a row with a NaN has the score NaN and
+    the label 1 (or, with ``contamination="auto"``, any).
 
     Parameters
     ----------
@@ -84,18 +82,8 @@ def to_onnx(detector, path):
         members = _gan_scores(graph, detector, rows)
     else:
         members = _residual_scores(graph, detector, rows)
-    _write(graph.model(detector, *_finish(graph, detector, members)), Path(path))
-
-
-def _write(model, path):
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(model.SerializeToString())
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    model = graph.model(detector, *_finish(graph, detector, members))
+    write_whole(path, model.SerializeToString())
 
 
 class _Graph:
@@ -348,7 +336,9 @@ def _finish(graph, detector, found):
     weights = graph.constant(detector._weights.reshape(-1, 1), np.float64)
     scores = graph.sum(graph.op("Mul", graph.cast(members, np.float64), weights), 0)
     if votes is None:
-        flagged = graph.op("Greater", scores, graph.constant(detector.threshold_, np.float64))
+        # Not "greater": a row with a missing value has no score, and is no ordinary row.
+        threshold = graph.constant(detector.threshold_, np.float64)
+        flagged = graph.op("Not", graph.op("LessOrEqual", scores, threshold))
     else:
         share = graph.op("ReduceMean", graph.cast(votes, np.float64), axes=[0], keepdims=0)
         flagged = graph.op("Greater", share, graph.constant(0.5, np.float64))

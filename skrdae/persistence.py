@@ -7,8 +7,6 @@ from a stranger can be wrong, but cannot do anything.
 
 import hashlib
 import json
-import os
-import tempfile
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +20,9 @@ from torch import nn
 
 from skrdae import metrics
 from skrdae._device import resolve_device
+from skrdae._files import write_whole
 from skrdae.detectors.anogan import AnoGANDetector
+from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
 from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
@@ -82,7 +82,8 @@ def save(detector, path):
     """Write a fitted detector to a file.
 
     The file is safetensors: arrays and JSON, no pickle. It is written beside its place and moved
-    there when it is whole, so that a failure leaves what was there before.
+    there when it is whole, so that a failure leaves what was there before. ``callbacks`` are left
+    out.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ def save(detector, path):
         If the detector is not fitted.
     TypeError
         If it holds something that such a file cannot: a pythresh object, a detector of another
-        package, a callable. The message says where.
+        package, a ``scoring`` of your own. The message says where.
     OSError
         If the file cannot be written.
 
@@ -129,17 +130,7 @@ def save(detector, path):
     header["digest"] = _digest(header, writer.arrays)
     # In one entry, because the library shuffles several.
     data = save_bytes(writer.arrays, {_KEY: json.dumps(header)})
-    path = Path(path)
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    write_whole(path, data)
 
 
 def load(path, *, device="auto"):
@@ -187,17 +178,18 @@ def load(path, *, device="auto"):
         )
     if not is_whole:
         raise ValueError(f"{path} is damaged: its content does not match its checksum.")
-    reader = _Reader(arrays, device)
     try:
+        reader = _Reader(arrays, device)
         detector = reader.decode(json.loads(header["tree"]))
         if not isinstance(detector, BaseEstimator):
             raise TypeError(f"it describes a {type(detector).__name__}")
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        written = header["versions"]["scikit-learn"]
+    except Exception as error:  # whatever a tree leads to that no writer made
         raise ValueError(f"{path} does not describe a detector: {error!r}") from error
-    if reader.saw_sklearn and header["versions"]["scikit-learn"] != sklearn.__version__:
+    if reader.saw_sklearn and written != sklearn.__version__:
         warnings.warn(
-            f"{path} holds estimators of scikit-learn {header['versions']['scikit-learn']}; here "
-            f"is {sklearn.__version__}. Check their results.",
+            f"{path} holds estimators of scikit-learn {written}; here is {sklearn.__version__}. "
+            "Check their results.",
             UserWarning,
             stacklevel=2,
         )
@@ -278,18 +270,21 @@ class _Writer:
         if value.dtype.kind in "mM":
             key = self._keep(value.view(np.int64))
             return {"is": "array", "key": key, "dtype": value.dtype.str}
-        if value.dtype.kind not in "biuf":
+        if value.dtype.kind not in "biuf" or value.dtype.itemsize > 8:
             raise TypeError(f"{where} is an array of {value.dtype}, which a file cannot hold.")
         return {"is": "array", "key": self._keep(value)}
 
     def _keep(self, array):
         key = str(len(self.arrays))
-        self.arrays[key] = np.array(array, order="C")
+        # In the processor's order of bytes, as it is read again.
+        self.arrays[key] = np.array(array, array.dtype.newbyteorder("="), order="C")
         return key
 
     def _state(self, value, where):
         if not isinstance(value, nn.Module):
-            return {k: self.encode(v, f"{where}.{k}") for k, v in vars(value).items()}
+            # Functions that watched a training are not part of what came out of it.
+            state = {k: None if k == "callbacks" else v for k, v in vars(value).items()}
+            return {k: self.encode(v, f"{where}.{k}") for k, v in state.items()}
         plain = {k: v for k, v in vars(value).items() if not k.startswith("_") and k != "training"}
         parts = {"plain": plain, "parameters": value._parameters, "modules": value._modules}
         return {
@@ -323,20 +318,39 @@ class _Reader:
             return [self.decode(v) for v in value]
         return self._kinds[value["is"]](value) if isinstance(value, dict) else value
 
+    def _take(self, value):
+        # Once only, or a small file could ask for any amount of memory.
+        return np.array(self._arrays.pop(value["key"]))
+
     def _array(self, value):
-        found = np.array(self._arrays[value["key"]])
-        return found.view(np.dtype(value["dtype"])) if "dtype" in value else found
+        found = self._take(value)
+        if "dtype" not in value:
+            return found
+        dtype = np.dtype(value["dtype"])
+        if dtype.kind not in "mM":
+            raise ValueError(f"an array of {dtype}")
+        return found.view(dtype)
 
     def _tensor(self, value):
-        return torch.from_numpy(np.array(self._arrays[value["key"]]))
+        return torch.from_numpy(self._take(value))
 
     def _strings(self, value):
-        dtype = object if value["kind"] == "O" else str
-        return np.array([str(v) for v in value["items"]], dtype=dtype).reshape(value["shape"])
+        items = [str(v) for v in value["items"]]
+        if (
+            value["kind"] == "O"
+            or sum(map(len, items)) < max(map(len, items), default=0) * len(items) / 64
+        ):
+            return np.array(items, dtype=object).reshape(value["shape"])
+        return np.array(items, dtype=str).reshape(value["shape"])
 
     def _random_state(self, value):
+        kind, key, place, has_gauss, gauss = self.decode(value["state"])
+        # NumPy believes what it is given here.
+        fits = isinstance(key, np.ndarray) and (key.dtype, key.shape) == (np.uint32, (624,))
+        if kind != "MT19937" or not fits or not 0 <= place <= 624 or has_gauss not in (0, 1):
+            raise ValueError("no state of a random generator")
         random = np.random.RandomState()
-        random.set_state(tuple(self.decode(value["state"])))
+        random.set_state((kind, key, int(place), int(has_gauss), float(gauss)))
         return random
 
     def _object(self, value):
@@ -347,6 +361,10 @@ class _Reader:
             self._fill_module(made, value["state"])
         else:
             vars(made).update({k: self.decode(v) for k, v in value["state"].items()})
+        if isinstance(made, pipeline.Pipeline) and made.memory is not None:
+            raise ValueError("a pipeline with a cache")
+        if isinstance(made, BaseTorchDetector) and made.device not in ("auto", self._device):
+            made.device = str(self._device)  # what was asked for, should it be fitted again
         return made
 
     def _fill_module(self, module, state):

@@ -86,6 +86,15 @@ def test_scores_and_labels_are_those_of_the_detector(name, data, positive, tmp_p
     assert session.run(None, {"X": np.tile(rows, (10, 1)).astype(np.float32)})[0].shape == (10_000,)
 
 
+def test_a_row_with_a_missing_value_is_no_ordinary_row(data, tmp_path):
+    session = _session(RobustDeepAutoencoder(**RDA).fit(data), tmp_path)
+    rows = data[:3].copy()
+    rows[1, 4] = np.nan
+    scores, labels = session.run(None, {"X": rows})
+    assert np.isnan(scores).tolist() == [False, True, False]
+    assert labels[1] == 1
+
+
 def test_what_is_no_forward_pass_is_refused(data, tmp_path):
     with pytest.raises(ValueError, match="inference='encoder'"):
         to_onnx(

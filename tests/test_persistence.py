@@ -1,5 +1,6 @@
 import json
 import os
+import pickle
 import subprocess
 import sys
 
@@ -129,12 +130,45 @@ def test_names_of_columns_are_kept(data, tmp_path):
         after.predict(X[list("ébcdea")])
 
 
-def test_a_file_holds_no_pickle(fitted, tmp_path):
+def test_loading_unpickles_nothing(fitted, tmp_path, monkeypatch):
+    def refuse(*args, **options):
+        raise AssertionError("something was unpickled")
+
     for name, detector in fitted.items():
         save(detector, tmp_path / name)
-        content = (tmp_path / name).read_bytes()
-        assert b"pickle" not in content
-        assert not content.startswith((b"\x80", b"PK"))
+    for module in (pickle, torch, np):
+        for function in ("load", "loads", "Unpickler"):
+            if hasattr(module, function):
+                monkeypatch.setattr(module, function, refuse)
+    for name in fitted:
+        load(tmp_path / name)
+
+
+def test_parameters_of_numpy_and_callbacks(data, tmp_path):
+    given = {"lam": np.float64(3.0), "random_state": np.int64(1), "callbacks": [lambda row: None]}
+    save(RobustDeepAutoencoder(n_estimators=1, **given).fit(data[0]), tmp_path / "file")
+    after = load(tmp_path / "file")
+    assert (after.lam, after.random_state, after.callbacks) == (3.0, 1, None)
+    swapped = RobustDeepAutoencoderCV(np.array([2.0, 3.0, 4.0], ">f8"), cv=2, n_estimators=1)
+    save(swapped.fit(data[0]), tmp_path / "file")
+    assert load(tmp_path / "file").lams.tolist() == [2.0, 3.0, 4.0]
+    with pytest.raises(
+        TypeError, match=r"lam is an array of float128|lam is an array of longdouble"
+    ):
+        save(after.set_params(lam=np.longdouble(1)), tmp_path / "file")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no modes")
+def test_a_file_has_the_mode_of_any_other_and_links_are_followed(fitted, tmp_path):
+    (tmp_path / "plain").touch()
+    save(fitted["rda"], tmp_path / "new")
+    assert (tmp_path / "new").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    (tmp_path / "plain").chmod(0o640)
+    (tmp_path / "link").symlink_to(tmp_path / "plain")
+    save(fitted["rda"], tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "plain").stat().st_mode & 0o777 == 0o640
+    load(tmp_path / "plain")
 
 
 # ------------------------------------------------------------------------------------- refusals
@@ -199,6 +233,13 @@ def test_a_later_format_is_refused(file):
         {"is": "strings", "kind": "O", "shape": [7], "items": ["a"]},
         {"is": "device"},
         {"no": "kind"},
+        {"is": "float", "value": 10**400},
+        {"is": "array", "key": "0", "dtype": "O"},
+        {"is": "tuple", "items": [{"is": "array", "key": "0"}] * 2},
+        {"is": "random_state", "state": ["MT19937"]},
+        {"is": "random_state", "state": ["MT19937", {"is": "array", "key": "0"}, 10**9, 0, 0.0]},
+        {"is": "strings", "kind": "U", "shape": [10_001], "items": ["a" * 10**6, *["b"] * 10_000]},
+        {"is": "object", "class": "Pipeline", "state": {"memory": "/tmp/elsewhere", "steps": []}},
         [1, 2],
         None,
         "x",
@@ -210,9 +251,14 @@ def test_a_tree_that_names_what_is_not_known_is_refused(file, tree):
         load(file)
 
 
-def test_other_files_are_refused(tmp_path):
-    import pickle
+def test_a_header_that_is_not_whole_is_refused(file):
+    for versions in (None, [], {}):
+        _rewrite(file, change_header=lambda header, v=versions: header.update(versions=v))
+        with pytest.raises(ValueError, match="does not describe a detector"):
+            load(file)
 
+
+def test_other_files_are_refused(tmp_path):
     (tmp_path / "pickle").write_bytes(pickle.dumps({"a": np.ones(3)}))
     (tmp_path / "text").write_text("hello")
     save_file({"a": np.ones(3)}, tmp_path / "arrays")

@@ -156,6 +156,31 @@ def test_axes_that_are_given_are_drawn_on(X, detector):
         DecompositionDisplay.from_estimator(detector, X[:5], ax=given[0])
 
 
+def test_awkward_numbers_are_drawn(detector, X):
+    for scores in (np.full(5, 1e20), [1e18, 1e18 + 128, 1e18 + 256], [3.0]):
+        ScoreDisplay.from_predictions(scores, 1.0)
+    LatentSpaceDisplay.from_estimator(detector, X[:1])
+    one = SeriesDisplay.from_predictions(np.arange(9.0), np.arange(9.0), np.arange(9) == 3)
+    assert one.ax_[0].patches[0].get_width() == 1
+    _, given = plt.subplots(2, 2)
+    assert HistoryDisplay.from_estimator(
+        detector, names=["lam", "change", "constraint", "objective"], ax=given
+    ).ax_ == list(given.ravel())
+
+
+@pytest.mark.parametrize(
+    ("draw", "match"),
+    [
+        (lambda: HistoryDisplay.from_predictions([]), "empty"),
+        (lambda: ScoreDisplay.from_predictions([1.0, 2.0], y=[1]), "shape"),
+        (lambda: LatentSpaceDisplay.from_predictions(np.ones((3, 2)), [1]), "1 labels for 3 rows"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(draw, match):
+    with pytest.raises(ValueError, match=match):
+        draw()
+
+
 def test_what_a_detector_does_not_have_is_said(X, detector):
     with pytest.raises(ValueError, match="has no scores_path_"):
         LamPathDisplay.from_estimator(detector)

@@ -217,9 +217,9 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         options = {"shows": self.verbose, "n_rounds": self._n_rounds, "name": type(self).__name__}
         with torch.no_grad(), watched(self.callbacks, **options) as progress:
             self._train(data, seeds, progress)
-        if progress.interrupted:
+        if progress.interrupted and progress.n_rows < self._n_rounds:
             warnings.warn(
-                f"{type(self).__name__} was interrupted after {len(self.history_)} of at most "
+                f"{type(self).__name__} was interrupted after {progress.n_rows} of at most "
                 f"{self._n_rounds} iterations; it is fitted as far as it came.",
                 ConvergenceWarning,
                 stacklevel=4,

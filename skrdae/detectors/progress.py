@@ -14,14 +14,17 @@ class Progress:
     ----------
     interrupted : bool
         Whether a KeyboardInterrupt came.
+    n_rows : int
+        How many rows there were.
     """
 
     def __init__(self, callbacks, bar):
-        self.interrupted = False
+        self.interrupted, self.n_rows = False, 0
         self._callbacks, self._bar = callbacks, bar
 
     def __call__(self, row):
         """Return True to stop the training."""
+        self.n_rows += 1
         numbers = {k: f"{v:.3g}" for k, v in row.items() if isinstance(v, float)}
         self._bar.set_postfix(numbers)
         self._bar.update()
@@ -30,6 +33,8 @@ class Progress:
             for callback in self._callbacks:
                 stop |= bool(callback(dict(row)))
         except KeyboardInterrupt:
+            if self.interrupted:
+                raise
             self.interrupted = True
         return stop or self.interrupted
 
@@ -75,5 +80,5 @@ def watched(callbacks, *, shows, n_rounds, name):
         try:
             yield progress
         finally:
-            if mine:
+            if mine and signal.getsignal(signal.SIGINT) == progress.interrupt:
                 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,5 +1,7 @@
 """What the displays share."""
 
+import numpy as np
+
 #: Of rows that are flagged and of those that are not, and of thresholds.
 FLAGGED, ORDINARY, LINE = "tab:red", "tab:blue", "0.3"
 
@@ -36,7 +38,7 @@ def axes(ax, n=1, *, stacked=False, **options):
             *shape, squeeze=False, sharex=stacked, layout="constrained", **options
         )
         return figure, list(made.ravel())
-    given = list(ax) if hasattr(ax, "__len__") else [ax]
+    given = list(np.ravel(ax))
     if len(given) != n:
         raise ValueError(f"ax must be {n} axes; got {len(given)}.")
     return given[0].figure, given

@@ -53,7 +53,10 @@ class HistoryDisplay:
     @classmethod
     def from_predictions(cls, history, *, names=None, ax=None):
         """Draw a history."""
-        return cls(list(history)).plot(ax, names=names)
+        history = list(history)
+        if not history:
+            raise ValueError("The history is empty.")
+        return cls(history).plot(ax, names=names)
 
     def plot(self, ax=None, *, names=None):
         """Draw.
@@ -68,7 +71,7 @@ class HistoryDisplay:
         self
         """
         count, *known = self.history[0]  # the first says which iteration
-        names = known if names is None else list(names)
+        names = known if names is None else [names] if isinstance(names, str) else list(names)
         unknown = sorted(set(names) - set(known))
         if unknown:
             raise ValueError(f"The history has no {unknown}; it has {known}.")

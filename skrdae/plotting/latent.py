@@ -66,11 +66,15 @@ class LatentSpaceDisplay:
     def from_predictions(cls, codes, labels=None, *, names=None, ax=None, **options):
         """Draw codes; more than two dimensions by their first two principal components."""
         codes = np.asarray(codes, float)
-        if codes.shape[1] > 2:
+        if codes.shape[1] > 2 and len(codes) == 1:
+            codes, names = np.zeros((1, 2)), ("first component", "second component")
+        elif codes.shape[1] > 2:
             codes, names = PCA(2).fit_transform(codes), ("first component", "second component")
         elif codes.shape[1] == 1:
             codes, names = np.c_[codes, np.zeros(len(codes))], ("code", "")
         labels = None if labels is None else np.asarray(labels)
+        if labels is not None and len(labels) != len(codes):
+            raise ValueError(f"There are {len(labels)} labels for {len(codes)} rows.")
         return cls(codes, labels, names or ("first", "second")).plot(ax, **options)
 
     def plot(self, ax=None, *, kinds=("normal", "anomaly"), s=12):

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skrdae.plotting.base import FLAGGED, LINE, ORDINARY, axes, tidy
+from skrdae.plotting.base import FLAGGED, LINE, ORDINARY, axes, check_fitted, tidy
 
 
 class ScoreDisplay:
@@ -56,15 +56,20 @@ class ScoreDisplay:
         ScoreDisplay
         """
         check_is_fitted(estimator)
-        scores = estimator.decision_scores_ if X is None else estimator.decision_function(X)
+        if X is None:
+            scores = check_fitted(estimator, "decision_scores_", "pass the rows to score as X.")
+        else:
+            scores = estimator.decision_function(X)
         threshold = getattr(estimator, "threshold_", None)
         return cls.from_predictions(scores, threshold, y, ax=ax, **options)
 
     @classmethod
     def from_predictions(cls, scores, threshold=None, y=None, *, ax=None, **options):
         """Draw scores."""
-        scores = np.asarray(scores, float)
-        return cls(scores, threshold, None if y is None else np.asarray(y)).plot(ax, **options)
+        scores, y = np.asarray(scores, float), None if y is None else np.asarray(y)
+        if y is not None and y.shape != scores.shape:
+            raise ValueError(f"y has shape {y.shape}, scores {scores.shape}.")
+        return cls(scores, threshold, y).plot(ax, **options)
 
     def plot(self, ax=None, *, bins=50, log=True):
         """Draw.
@@ -83,7 +88,11 @@ class ScoreDisplay:
         self.figure_, (self.ax_,) = axes(ax)
         known = np.isfinite(self.scores)
         scores = self.scores[known]
-        edges = np.histogram_bin_edges(scores, bins)
+        try:
+            edges = np.histogram_bin_edges(scores, bins)
+        except ValueError:  # they differ by their last bits, if at all
+            reach = 1e-6 * np.abs(scores).max()
+            edges = np.array([scores.min() - reach, scores.max() + reach])
         if self.y is not None:
             groups = [
                 ("normal", self.y[known] == 0, ORDINARY),

@@ -100,10 +100,11 @@ class SeriesDisplay:
         below.plot(time, self.scores, color=ORDINARY, lw=lw)
         if self.threshold is not None:
             below.axhline(self.threshold, color=LINE, ls="--", lw=1)
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], self.labels != 0, [0]]).astype(int)))
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], self.labels == 1, [0]]).astype(int)))
         for start, stop in edges.reshape(-1, 2):
             for axis in self.ax_:
-                axis.axvspan(time[start], time[stop - 1], color=FLAGGED, alpha=0.25, lw=1)
+                end = min(stop, len(time) - 1)  # where the next step begins
+                axis.axvspan(time[start], time[end], color=FLAGGED, alpha=0.25, lw=1)
         above.set_ylabel("series")
         below.set(ylabel="score", xlabel="time")
         for axis in self.ax_:
