@@ -30,6 +30,7 @@ import tempfile
 import threading
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -147,19 +148,11 @@ def fit(_):
 
     for d in (20, 200):
         for batch in (32, 256):
-            own = lambda batch=batch: ours(batch=batch)  # noqa: E731
-            compare("AutoEncoder", 10_000, d, batch, lambda batch=batch: theirs(batch=batch), own)
-            bare = lambda batch=batch: theirs(batch=batch, **BARE)  # noqa: E731
-            compare("AutoEncoder, bare", 10_000, d, batch, bare, own)
-            compare(
-                "VAE",
-                10_000,
-                d,
-                batch,
-                lambda batch=batch: vae(batch),
-                lambda batch=batch: own_vae(batch),
-            )
-        compare("DeepSVDD", 10_000, d, 32, lambda d=d: svdd(d, 32), lambda: ours())
+            own, case = partial(ours, batch=batch), (10_000, d, batch)
+            compare("AutoEncoder", *case, partial(theirs, batch=batch), own)
+            compare("AutoEncoder, bare", *case, partial(theirs, batch=batch, **BARE), own)
+            compare("VAE", *case, partial(vae, batch), partial(own_vae, batch))
+        compare("DeepSVDD", 10_000, d, 32, partial(svdd, d, 32), ours)
     compare("AnoGAN", 1_000, 20, 32, lambda: AnoGAN(epochs=20, batch_size=32), own_gan)
     write_csv("speed_fit", rows)
 

@@ -163,7 +163,8 @@ def load(path, *, device="auto"):
     try:
         with safetensors.safe_open(str(path), framework="np") as file:
             metadata = file.metadata() or {}
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            keys = list(file.keys())
+            arrays = {key: file.get_tensor(key) for key in keys}
         header = json.loads(metadata[_KEY])
         found, digest = header["format"], header.pop("digest")
         is_whole = digest == _digest(header, arrays)

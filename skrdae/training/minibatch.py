@@ -49,7 +49,8 @@ def map_chunks(function, data, *, apart=False):
     if data.device.type != "cpu" or not apart:
         size = CHUNK_ROWS if data.device.type == "cpu" else GPU_CHUNK_ROWS
         return _map_part(function, data, size)
-    # Never on this thread, if there are others, because it would share what it does with them.
+    # One thread each, because how torch shares an operation out depends on its size, and the last
+    # bits on that.
     n_parts = min(torch.get_num_threads(), -(-n_rows // LARGE_CHUNK_ROWS))
     rows = -(-n_rows // (n_parts * LARGE_CHUNK_ROWS)) * LARGE_CHUNK_ROWS
     parts = list(data.split(rows, dim=-2))
