@@ -161,7 +161,9 @@ def test_awkward_numbers_are_drawn(detector, X):
         ScoreDisplay.from_predictions(scores, 1.0)
     LatentSpaceDisplay.from_estimator(detector, X[:1])
     one = SeriesDisplay.from_predictions(np.arange(9.0), np.arange(9.0), np.arange(9) == 3)
-    assert one.ax_[0].patches[0].get_width() == 1
+    axes = one.ax_[0]
+    span = axes.patches[0].get_extents().transformed(axes.transData.inverted())
+    assert span.width == pytest.approx(1)
     _, given = plt.subplots(2, 2)
     assert HistoryDisplay.from_estimator(
         detector, names=["lam", "change", "constraint", "objective"], ax=given
