@@ -145,7 +145,8 @@ class ColumnScaler:
                 # Sorted first, which is done by whole registers and so faster than selecting.
                 columns = np.array(X.T, order="C")  # a copy, even of one column
                 columns.sort(axis=1)
-                smallest, largest = columns[:, 0], columns[:, -1]
+                # Copies, because the quantiles may move what they are told from.
+                smallest, largest = columns[:, 0].copy(), columns[:, -1].copy()
                 lower, center, upper = np.percentile(
                     columns, [25, 50, 75], axis=1, overwrite_input=True
                 )
