@@ -36,6 +36,7 @@ from skrdae.networks.recurrent import MemberRecurrentAutoencoder
 from skrdae.networks.variational import MemberVAE
 from skrdae.penalties import PENALTIES
 from skrdae.preprocessing import ColumnScaler
+from skrdae.tables import TableEncoder
 
 #: Of the files written. A reader refuses what is newer.
 FORMAT = 1
@@ -53,6 +54,7 @@ _CLASSES = {
         VAEDetector,
         WindowedDetector,
         ColumnScaler,
+        TableEncoder,
         MemberAutoencoder,
         MemberGAN,
         MemberMLP,

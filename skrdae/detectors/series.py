@@ -21,7 +21,7 @@ def check_series(estimator, X, *, reset, on_gap, spacing=None):
         A list or tuple is one of series if its entries are arrays or frames.
     reset : bool
     on_gap : {"raise", "split"}
-        What to do where the index of a frame leaves out steps.
+        What to do where the index of a frame leaves out steps or, with ``"split"``, goes back.
     spacing : float, optional
         The usual distance of steps, where it is known; else it is the median.
 
@@ -37,7 +37,7 @@ def check_series(estimator, X, *, reset, on_gap, spacing=None):
     ------
     ValueError
         For missing or infinite values, several numbers of channels, and an index that has missing
-        entries, is not sorted, holds one twice, or, with ``on_gap="raise"``, is uneven.
+        entries or, with ``on_gap="raise"``, is not sorted, holds one twice, or is uneven.
     """
     several = isinstance(X, list | tuple) and len(X) and all(getattr(x, "ndim", 0) for x in X)
     arrays, lengths = [], []
@@ -77,22 +77,25 @@ def _stretches(x, length, name, on_gap, usual):
     if index.hasnans:
         raise ValueError(f"The index of {name} has missing entries (NaT or NaN): drop those rows.")
     spacing = np.diff(stamps)
-    if (spacing < 0).any():
+    if len(spacing) == 0:
+        return [length], usual
+    if usual is None:
+        usual = float(np.median(spacing))
+    # Where clocks were put back, or records laid end to end, a series can be split. What goes back
+    # or stands still most of the time is no series.
+    strict = on_gap == "raise" or usual <= 0
+    if strict and (spacing < 0).any():
         at = index[int((spacing < 0).argmax()) + 1]
         raise ValueError(
             f"The index of {name} is not sorted: {at} comes after something later. Pass "
-            f"{name}.sort_index()."
+            f"{name}.sort_index(), or set on_gap='split' if the clock was put back there."
         )
-    if (spacing == 0).any():
+    if strict and (spacing == 0).any():
         at = index[int((spacing == 0).argmax())]
         raise ValueError(
             f"The index of {name} holds {at} twice. Keep one of the two, say by "
             f"{name}[~{name}.index.duplicated()], or average them."
         )
-    if len(spacing) == 0:
-        return [length], usual
-    if usual is None:
-        usual = float(np.median(spacing))
     uneven = np.abs(spacing / usual - 1) > _TOLERANCE
     after = np.flatnonzero(uneven) + 1
     if len(after) and on_gap == "raise":

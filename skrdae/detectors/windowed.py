@@ -49,7 +49,8 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         though). 0 fits once.
     on_gap : {"raise", "split"}, default="raise"
         What to do if the index of a DataFrame leaves out steps. ``"split"`` lets no window reach
-        over a gap; steps between gaps closer than a window are then covered by none.
+        over a gap, or over a place where the index goes back, as when a clock is put back; steps
+        between gaps closer than a window are then covered by none.
 
     Attributes
     ----------

@@ -1,0 +1,192 @@
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skrdae import RobustDeepAutoencoder, WindowedDetector, load, save
+from skrdae.tables import TableEncoder, read_table, write_table
+
+
+@parametrize_with_checks(
+    [TableEncoder(missing=m, categories=c) for m in ("error", "median") for c in ("error", "drop")]
+)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+def _plant():
+    return pd.DataFrame(
+        {
+            "when": pd.date_range("2026-01-05", periods=8, freq="h").astype(str),
+            "machine": ["press", "mill", None, "press", "mill", "press", "mill", "lathe"],
+            "power": [5.0, 6.0, 7.0, np.nan, 9.0, 10.0, 11.0, 90.0],
+            "on": [True, False] * 4,
+            "count": pd.array([1, 2, None, 4, 5, 6, 7, 8], dtype="Int64"),
+            "digits": ["1", "2", "3", "4", "5", "6", "7", "8"],
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("missing", "power", "count"), [("median", 9.0, 5.0), ("mean", 138 / 7, 33 / 7)]
+)
+def test_numbers_are_those_of_the_table_and_of_fit(missing, power, count):
+    table = _plant()
+    encoder = TableEncoder("when", missing=missing, categories="one-hot").fit(table)
+    out = encoder.transform(table)
+    assert list(out.columns) == list(encoder.get_feature_names_out())
+    assert list(out.columns)[:4] == ["power", "on", "count", "digits"]
+    assert out.index.equals(pd.DatetimeIndex(table["when"], name="when"))
+    assert out["power"].iloc[3] == pytest.approx(power)
+    assert out["count"].iloc[2] == pytest.approx(count)
+    assert out["on"].tolist() == [1.0, 0.0] * 4
+    assert out["digits"].tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    one_hot = out[["machine_lathe", "machine_mill", "machine_press"]].to_numpy()
+    assert one_hot.sum(axis=1).tolist() == [1, 1, 0, 1, 1, 1, 1, 1]
+    # What is filled in comes from fit, whatever else is in the new table, in whichever order.
+    new = table.iloc[[3]].assign(machine="press ", extra=0)[["extra", *table.columns[::-1]]]
+    again = encoder.transform(new)
+    assert list(again.columns) == list(out.columns)
+    assert again["power"].iloc[0] == out["power"].iloc[3]
+    assert again[["machine_lathe", "machine_mill", "machine_press"]].to_numpy().sum() == 0
+    assert table.equals(_plant())  # as it was
+
+
+def test_interpolation():
+    table = pd.DataFrame({"a": [np.nan, 2.0, np.nan, 4.0, np.nan], "b": range(5)})
+    encoder = TableEncoder(missing="interpolate").fit(table)
+    assert encoder.transform(table)["a"].tolist() == [2.0, 2.0, 3.0, 4.0, 4.0]
+    assert encoder.transform(table[:1])["a"].tolist() == [3.0]  # nothing to draw a line between
+
+
+@pytest.mark.parametrize("kind", ["polars", "arrow", "object", "category"])
+def test_other_types_give_the_same_numbers(kind):
+    table = _plant().drop(columns="when")
+    expected = TableEncoder(missing="median", categories="one-hot").fit_transform(table)
+    other = {
+        "polars": lambda: pl.from_pandas(table),
+        "arrow": lambda: table.convert_dtypes(dtype_backend="pyarrow"),
+        "object": lambda: table.astype(object),
+        "category": lambda: table.astype({"machine": "category"}),
+    }[kind]()
+    found = TableEncoder(missing="median", categories="one-hot").fit_transform(other)
+    assert np.array_equal(np.asarray(found), expected.to_numpy())
+
+
+@pytest.mark.parametrize(
+    ("options", "change", "words"),
+    [
+        ({}, {}, r"'when' is not numeric: '2026-01-05.*' in row 0, and 8 of 8.*time_column"),
+        ({"ignore": ["when"]}, {}, "'machine' is not numeric: 'press'.*one-hot"),
+        ({"time_column": "then"}, {}, "no column 'then'; it has 'when', 'machine'"),
+        ({"ignore": ["then"]}, {}, "no column 'then'"),
+        ({"categories": "drop"}, {}, "'power' contains NaN: 1 of 8 .* first in row 3.*'median'"),
+        ({"categories": "one-hot", "ignore": ["power", "count"]}, {}, "'machine' contains NaN"),
+        ({"categories": "drop"}, {"power": np.nan}, "'power' holds no value at all"),
+        ({"categories": "drop"}, {"power": np.inf}, "'power' contains infinity, first in row 0"),
+        ({"categories": "drop"}, {"power": pd.Timestamp("2026")}, "'power' holds no|NaN"),
+        ({"categories": "one-hot"}, {"when": pd.Timestamp("2026")}, "'when' holds dates"),
+        ({"time_column": "machine"}, {}, "'machine' has no time in row 2"),
+        ({"time_column": "machine"}, {"machine": "soon"}, "holds 'soon' in row 0, which is not a"),
+        ({"missing": "guess"}, {}, "missing"),
+        ({"categories": "hash"}, {}, "categories"),
+    ],
+)
+def test_what_cannot_be_is_named(options, change, words):
+    table = _plant().assign(**change)
+    encoder = TableEncoder(**options)
+    with pytest.raises(ValueError, match=words):
+        encoder.fit(table)
+    assert not hasattr(encoder, "numeric_columns_")
+
+
+def test_more_that_cannot_be():
+    table = _plant().assign(code=[f"id{i}" for i in range(8)])
+    many = pd.concat([table] * 20, ignore_index=True)
+    many["code"] = [f"id{i}" for i in range(len(many))]
+    with pytest.raises(ValueError, match="'code' holds 160 different texts, more than 100"):
+        TableEncoder(categories="one-hot", missing="mean").fit(many)
+    with pytest.raises(ValueError, match="'power' is there twice"):
+        TableEncoder().fit(pd.concat([table, table[["power"]]], axis=1))
+    with pytest.raises(ValueError, match="0 rows"):
+        TableEncoder().fit(table[:0])
+    with pytest.raises(ValueError, match="none is left"):
+        TableEncoder(categories="drop").fit(table[["machine"]])
+    encoder = TableEncoder(missing="mean", categories="drop").fit(table)
+    with pytest.raises(ValueError, match="no column 'power'"):
+        encoder.transform(table.drop(columns="power"))
+    with pytest.raises(ValueError, match="'power' is not numeric: 'off' in row 0"):
+        encoder.transform(table.assign(power="off"))
+
+
+def test_times_of_several_offsets_are_one_time_line():
+    table = pd.DataFrame(
+        {"when": ["2026-03-29T01:30:00+01:00", "2026-03-29T03:30:00+02:00"], "a": [1.0, 2.0]}
+    )
+    out = TableEncoder("when").fit_transform(table)
+    assert (out.index[1] - out.index[0]) == pd.Timedelta("1h")
+
+
+def test_a_pipeline_of_it_clones_and_is_saved(tmp_path):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(200, 3)), columns=list("abc"))
+    table["kind"] = rng.choice(["x", "y"], 200)
+    table.loc[::9, "a"] = np.nan
+    encoder = TableEncoder(missing="median", categories="one-hot")
+    model = make_pipeline(encoder, RobustDeepAutoencoder(random_state=0))
+    model = clone(model).fit(table)
+    save(model, tmp_path / "model")
+    again = load(tmp_path / "model")
+    assert np.array_equal(again.decision_function(table), model.decision_function(table))
+    assert again[0].categories_ == {"kind": ["x", "y"]}
+    series = table.assign(when=pd.date_range("2026", periods=200, freq="5min").astype(str))
+    inner = RobustDeepAutoencoder(n_estimators=1, random_state=0)
+    model = make_pipeline(
+        TableEncoder("when", missing="interpolate", categories="drop"),
+        WindowedDetector(inner, window_size=10),
+    ).fit(series)
+    save(model, tmp_path / "series")
+    found = load(tmp_path / "series").decision_function(series)
+    assert np.array_equal(found, model[-1].decision_scores_)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_files_come_back(tmp_path, name):
+    table = _plant().drop(columns="count")
+    (tmp_path / name).write_bytes(write_table(table, name))
+    again = read_table(tmp_path / name)
+    pd.testing.assert_frame_equal(
+        again.astype({"digits": str}), table, check_dtype=False, check_exact=True
+    )
+
+
+def test_files_that_are_none(tmp_path):
+    path = tmp_path / "t.csv"
+    for content, words in [
+        (b"", "no CSV file in UTF-8"),
+        (b"a,b\n1,2\n1,2,3,4\n", "no CSV file in UTF-8"),
+        (b"a;b\n1;2\n", "separated by ';'"),
+        ("größe\n1\n".encode("latin-1"), "UTF-8"),
+    ]:
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=words):
+            read_table(path)
+    path = tmp_path / "t.parquet"
+    path.write_bytes(b"a,b\n1,2\n")
+    with pytest.raises(ValueError, match="no Parquet file"):
+        read_table(path)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="no Parquet file"):
+        read_table(path)
+    with pytest.raises(FileNotFoundError):
+        read_table(tmp_path / "nowhere.csv")
+
+
+def test_an_index_with_a_name_is_a_column_again(tmp_path):
+    _plant().set_index("when").to_parquet(tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet").columns[0] == "when"
+    _plant()[3:].to_parquet(tmp_path / "t.parquet")
+    assert list(read_table(tmp_path / "t.parquet").columns) == list(_plant().columns)
