@@ -51,12 +51,12 @@ def detect(options):
         categories=options.categories,
         ignore=options.ignore,
     )
-    n_columns = len(encoder.fit(table).get_feature_names_out())
-    model = Pipeline([("encode", encoder), ("detect", _detector(options, n_columns))]).fit(table)
-    detector = model[-1]
+    rows = encoder.fit_transform(table)
+    detector = _detector(options, rows.shape[1]).fit(rows)
     if options.save:
-        save(model, options.save)
-    report = _report(options, table, model, detector.decision_scores_, detector.labels_, figure)
+        save(Pipeline([("encode", encoder), ("detect", detector)]), options.save)
+    scores, labels = detector.decision_scores_, detector.labels_
+    report = _report(options, table, rows, detector, scores, labels, figure)
     return report | {"saved": options.save}
 
 
@@ -78,17 +78,17 @@ def score(options):
     if not hasattr(model, "decision_function"):
         raise ValueError(f"{options.model} holds a {type(model).__name__}, which is no detector.")
     table = _without_results(read_table(options.data, separator=options.separator))
-    rows = table
-    if not _encodes(model):
-        names = getattr(model, "feature_names_in_", None)
-        if names is not None:
-            rows = TableEncoder(ignore=[n for n in table.columns if n not in {*names}])
-            rows = rows.fit_transform(table)[list(names)]
-        else:
-            rows = TableEncoder().fit_transform(table).to_numpy()
+    if isinstance(model, Pipeline) and isinstance(model[0], TableEncoder):
+        rows, model = model[0].transform(table), model[1:]
+    else:
+        rows = _numbers(table, getattr(model, "feature_names_in_", None))
+    detector = model[-1] if isinstance(model, Pipeline) else model
     scores = np.asarray(model.decision_function(rows), float)
-    labels = _labels(model, rows, scores)
-    return _report(options, table, model, scores, labels, figure)
+    if isinstance(detector, WindowedDetector) or isinstance(detector.contamination, str):
+        labels = model.predict(rows)
+    else:  # not scored a second time
+        labels = (scores > detector.threshold_).astype(int)
+    return _report(options, table, rows, detector, scores, labels, figure)
 
 
 def _detector(options, n_columns):
@@ -110,21 +110,14 @@ def _detector(options, n_columns):
     return WindowedDetector(detector, window_size=options.window_size, on_gap="split")
 
 
-def _encodes(model):
-    return isinstance(model, Pipeline) and isinstance(model[0], TableEncoder)
-
-
-def _last(model):
-    return model[-1] if isinstance(model, Pipeline) else model
-
-
-def _labels(model, rows, scores):
-    """Return labels without scoring again, where a threshold on the scores makes them."""
-    detector = _last(model)
-    by_threshold = not isinstance(detector, WindowedDetector)
-    if by_threshold and not isinstance(detector.contamination, str):
-        return (scores > detector.threshold_).astype(int)
-    return model.predict(rows)
+def _numbers(table, names):
+    """Return what a model sees that was fitted to numbers, with these names or without any."""
+    if names is None:
+        return TableEncoder().fit_transform(table).to_numpy()
+    absent = [name for name in names if name not in table.columns]
+    if absent:
+        raise ValueError(f"The table has no column {', '.join(map(repr, absent))}.")
+    return TableEncoder().fit_transform(table[list(names)])
 
 
 def _without_results(table):
@@ -155,37 +148,39 @@ def _check_outputs(options):
     return figure
 
 
-def _report(options, table, model, scores, labels, figure):
+def _report(options, table, rows, detector, scores, labels, figure):
+    """Write what was asked for; return what there is to say."""
     if options.output:
         result = table.assign(**{SCORE: scores, LABEL: labels})
         write_whole(options.output, write_table(result, options.output))
-    detector, time = _last(model), None
-    if _encodes(model) and model[0].time_column is not None:
-        time = table[model[0].time_column]
+    of_steps = isinstance(detector, WindowedDetector)
+    time = np.asarray(rows.index) if hasattr(rows, "index") else np.arange(len(rows))
     if figure is not None:
-        _draw(figure, table, model, scores, labels)
+        axes = figure.subplots(2)
+        if of_steps:
+            _draw_series(axes, rows, time, detector, scores, labels)
+        else:
+            _draw_rows(axes, detector, scores, labels)
         figure.suptitle(Path(options.data).name)
         figure.savefig(options.plot, dpi=130)
     flagged = np.flatnonzero(labels == 1)
-    inner = detector.detector if isinstance(detector, WindowedDetector) else detector
+    found = _stretches(scores, labels, time) if of_steps else _highest(scores, flagged)
     return {
         "data": options.data,
-        "model": type(inner).__name__,
+        "model": type(detector.detector if of_steps else detector).__name__,
         "rows": len(table),
         "flagged": len(flagged),
         "without_score": int(np.isnan(scores).sum()),
         "threshold": float(detector.threshold_),
-        "anomalies": _stretches(scores, labels, time)
-        if time is not None
-        else _rows(scores, flagged),
+        "anomalies": found,
         "output": options.output,
         "plot": options.plot,
     }
 
 
-def _rows(scores, flagged):
-    highest = flagged[np.argsort(-scores[flagged], kind="stable")][:_LISTED]
-    return [{"row": int(row), "score": float(scores[row])} for row in highest]
+def _highest(scores, flagged):
+    rows = flagged[np.argsort(-scores[flagged], kind="stable")][:_LISTED]
+    return [{"row": int(row), "score": float(scores[row])} for row in rows]
 
 
 def _stretches(scores, labels, time):
@@ -193,8 +188,8 @@ def _stretches(scores, labels, time):
     edges = np.flatnonzero(np.diff(np.concatenate([[0], labels == 1, [0]]).astype(int)))
     found = [
         {
-            "start": str(time.iloc[start]),
-            "end": str(time.iloc[stop - 1]),
+            "start": _told(time[start]),
+            "end": _told(time[stop - 1]),
             "first_row": int(start),
             "last_row": int(stop - 1),
             "score": float(np.nanmax(scores[start:stop])),
@@ -204,27 +199,30 @@ def _stretches(scores, labels, time):
     return sorted(found, key=lambda stretch: -stretch["score"])[:_LISTED]
 
 
-def _draw(figure, table, model, scores, labels):
-    from skrdae.plotting import ScoreDisplay, SeriesDisplay
+def _told(time):
+    """Return a time, or the number of a step, without the zeros of a fraction."""
+    before, point, fraction = str(time).replace("T", " ").partition(".")
+    return before + (point + fraction if fraction.strip("0") else "")
 
-    axes, detector = figure.subplots(2), _last(model)
-    if isinstance(detector, WindowedDetector):
-        series = (
-            model[0].transform(table) if _encodes(model) else TableEncoder().fit_transform(table)
-        )
-        axes[0].sharex(axes[1])
-        SeriesDisplay.from_predictions(
-            series, scores, labels, detector.threshold_, time=np.asarray(series.index), ax=axes
-        )
-    else:
-        flagged = labels == 1
-        rows = np.arange(len(scores))
-        axes[0].plot(rows[~flagged], scores[~flagged], ".", ms=3, color="tab:blue")
-        axes[0].plot(rows[flagged], scores[flagged], ".", ms=5, color="tab:red")
-        axes[0].axhline(detector.threshold_, color="0.3", ls="--", lw=1)
-        axes[0].set(xlabel="row", ylabel="score", yscale="log")
-        axes[0].spines[["top", "right"]].set_visible(False)
-        ScoreDisplay.from_predictions(scores, detector.threshold_, ax=axes[1])
+
+def _draw_series(axes, rows, time, detector, scores, labels):
+    from skrdae.plotting import SeriesDisplay
+
+    axes[0].sharex(axes[1])
+    threshold = detector.threshold_
+    SeriesDisplay.from_predictions(rows, scores, labels, threshold, time=time, ax=axes)
+
+
+def _draw_rows(axes, detector, scores, labels):
+    from skrdae.plotting import ScoreDisplay
+
+    flagged, rows = labels == 1, np.arange(len(scores))
+    axes[0].plot(rows[~flagged], scores[~flagged], ".", ms=3, color="tab:blue")
+    axes[0].plot(rows[flagged], scores[flagged], ".", ms=5, color="tab:red")
+    axes[0].axhline(detector.threshold_, color="0.3", ls="--", lw=1)
+    axes[0].set(xlabel="row", ylabel="score", yscale="log")
+    axes[0].spines[["top", "right"]].set_visible(False)
+    ScoreDisplay.from_predictions(scores, detector.threshold_, ax=axes[1])
 
 
 def as_json(report):

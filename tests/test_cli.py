@@ -1,10 +1,272 @@
+import json
+import os
+import re
+import signal
+import subprocess
 import sys
+import time
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from skrdae import RobustDeepAutoencoder, WindowedDetector, save
 from skrdae.cli import main
 from skrdae.demo import one_class_digits
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A table with text and missing values, and a series with a dropout and a clock put back."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    n = 400
+    power = rng.normal(50, 5, n)
+    plant = pd.DataFrame(
+        {
+            "machine": rng.choice(["press", "mill", "lathe"], n),
+            "power": power,
+            "temperature": 0.8 * power + rng.normal(size=n),
+            "shift": rng.integers(1, 4, n),
+        }
+    )
+    plant.loc[[17, 300], "temperature"] += 400
+    plant.loc[::29, "power"] = np.nan
+    plant.loc[3, "machine"] = None
+    plant.to_csv(folder / "plant.csv", index=False)
+    plant.to_parquet(folder / "plant.parquet")
+    plant[["power", "temperature"]].ffill().bfill().to_csv(folder / "numbers.csv", index=False)
+    stamps = pd.date_range("2026-01-01", periods=900, freq="5min").to_series()
+    stamps.iloc[700:] -= pd.Timedelta("1h")
+    values = np.sin(np.arange(900) / 4) + 0.05 * rng.normal(size=900)
+    values[400:420] = 0
+    series = pd.DataFrame({"time": stamps.to_numpy(), "flow": values})
+    series.to_csv(folder / "series.csv", index=False)
+    return folder
+
+
+def _run(capsys, *arguments):
+    status = main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+ASKED = ("--missing", "median", "--categories", "one-hot", "--contamination", "0.005")
+
+
+def test_a_table_with_text_and_missing_values(folder, tmp_path, capsys):
+    paths = [tmp_path / name for name in ("out.csv", "out.png", "model")]
+    options = ("-o", paths[0], "--plot", paths[1], "--save", paths[2])
+    status, out, err = _run(capsys, "detect", folder / "plant.csv", *ASKED, *options)
+    assert (status, err) == (0, "")
+    assert out.startswith("2 of 400 rows flagged by RobustDeepAutoencoder")
+    result, plant = pd.read_csv(paths[0]), pd.read_csv(folder / "plant.csv")
+    pd.testing.assert_frame_equal(result[plant.columns], plant)
+    assert np.flatnonzero(result["skrdae_label"]).tolist() == [17, 300]
+    assert set(result["skrdae_score"].nlargest(2).index) == {17, 300}
+    assert paths[1].read_bytes().startswith(b"\x89PNG")
+
+    # A later file, in another order and form, is scored by what was learnt.
+    status, out, _ = _run(
+        capsys, "score", paths[2], folder / "plant.parquet", "--json", "-o", tmp_path / "o.parquet"
+    )
+    report = json.loads(out)
+    assert status == 0
+    assert sorted(a["row"] for a in report["anomalies"]) == [17, 300]
+    assert report["flagged"] == 2
+    again = pd.read_parquet(tmp_path / "o.parquet")
+    assert np.array_equal(again["skrdae_score"], result["skrdae_score"])
+    # What an earlier call added is not data.
+    status, out, _ = _run(capsys, "score", paths[2], paths[0], "--json", "--exit-code")
+    assert status == 3
+    assert json.loads(out)["anomalies"] == report["anomalies"]
+    _run(capsys, "detect", paths[0], *ASKED, "-o", tmp_path / "second.csv")
+    assert pd.read_csv(tmp_path / "second.csv").equals(result)
+    quiet = plant.drop(index=[17, 300])
+    quiet.to_csv(tmp_path / "quiet.csv")
+    assert _run(capsys, "score", paths[2], tmp_path / "quiet.csv", "--exit-code")[0] == 0
+
+
+@pytest.mark.parametrize("model", ["robust-autoencoder", "robust-pca", "vae", "lstm"])
+def test_a_series(model, folder, tmp_path, capsys):
+    options = ["--time-column", "time", "--model", model, "--window-size", 25, "--json"]
+    options += ["--plot", tmp_path / "series.png", "--save", tmp_path / "model"]
+    status, out, err = _run(capsys, "detect", folder / "series.csv", *options)
+    report = json.loads(out)
+    assert (status, err) == (0, "")
+    highest = report["anomalies"][0]
+    assert highest["first_row"] < 420
+    assert highest["last_row"] >= 400
+    assert highest["start"].startswith("2026-01-02 ")
+    assert report["without_score"] == 0
+    assert (tmp_path / "series.png").stat().st_size > 10_000
+    status, out, _ = _run(capsys, "score", tmp_path / "model", folder / "series.csv", "--json")
+    again = json.loads(out)
+    assert again["anomalies"] == report["anomalies"]
+    assert again["model"] == report["model"]
+
+
+def test_every_model_takes_a_table(folder, capsys):
+    for model in ("robust-pca", "vae", "anogan"):
+        status, out, _ = _run(
+            capsys, "detect", folder / "plant.csv", *ASKED, "--model", model, "--json"
+        )
+        assert status == 0
+        assert json.loads(out)["flagged"] == 2
+
+
+def test_models_that_python_saved(folder, tmp_path, capsys):
+    table = pd.read_csv(folder / "numbers.csv")
+    detector = RobustDeepAutoencoder(random_state=0, contamination=0.01)
+    for X in (table, table.to_numpy()):  # with names, and without
+        save(detector.fit(X), tmp_path / "model")
+        status, out, _ = _run(capsys, "score", tmp_path / "model", folder / "numbers.csv", "--json")
+        assert status == 0
+        rows = {a["row"] for a in json.loads(out)["anomalies"]}
+        assert rows == set(np.flatnonzero(detector.labels_))
+    votes = RobustDeepAutoencoder(random_state=0, contamination="auto", lam=2.0).fit(table)
+    save(votes, tmp_path / "model")
+    _, out, _ = _run(capsys, "score", tmp_path / "model", folder / "numbers.csv", "--json")
+    assert json.loads(out)["flagged"] == votes.labels_.sum() > 0
+    series = pd.read_csv(folder / "series.csv")[["flow"]]
+    windowed = WindowedDetector(RobustDeepAutoencoder(random_state=0), window_size=25)
+    save(windowed.fit(series), tmp_path / "model")
+    options = ("--json", "--plot", tmp_path / "p.png")
+    _, out, _ = _run(capsys, "score", tmp_path / "model", folder / "series.csv", *options)
+    assert json.loads(out)["flagged"] == windowed.labels_.sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["detect", "nowhere.csv"], "nowhere.csv"),
+        (["detect", "plant.csv"], "'machine' is not numeric.*one-hot"),
+        (["detect", "plant.csv", "--categories", "drop"], "'power' contains NaN.*'median'"),
+        (["detect", "plant.csv", "--time-column", "when"], "no column 'when'; it has 'machine'"),
+        (["detect", "plant.csv", "--ignore", "speed"], "no column 'speed'"),
+        (["detect", "plant.csv", "--separator", ";"], "separated by ','"),
+        (["detect", "plant.csv", "-o", "nowhere/out.csv"], "--output 'nowhere/out.csv' is not a"),
+        (["detect", "plant.csv", "-o", "out.xlsx"], r"\.csv or \.parquet"),
+        (["detect", "plant.csv", "--plot", "out.docx"], "png"),
+        (["detect", "plant.csv", "--save", "nowhere/model"], "--save"),
+        (["detect", "numbers.csv", "--model", "lstm"], "--time-column"),
+        (["detect", "numbers.csv", "--device", "abacus"], "abacus"),
+        (["detect", "numbers.csv", "--model", "vae", "--contamination", "auto"], "contamination"),
+        (["detect", "series.csv", "--time-column", "time", "--window-size", "901"], "window_size"),
+        (["detect", "series.csv"], "'time' is not numeric.*time_column"),
+        (["detect", "."], "directory"),
+        (["score", "nowhere", "plant.csv"], "nowhere"),
+        (["score", "plant.csv", "plant.csv"], "not a file written by skrdae.save"),
+        (["demo", "-o", "nowhere/demo.png"], "not a file in a folder"),
+        (["demo", "-o", "demo.docx"], "png"),
+    ],
+)
+def test_errors_are_one_line_and_status_1(arguments, words, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    before = sorted(os.listdir())
+    status, out, err = _run(capsys, *arguments)
+    assert status == 1
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith(f"skrdae {arguments[0]}: ")
+    assert re.search(words, err, re.IGNORECASE), err
+    assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "command"),
+        (["find"], "invalid choice: 'find'"),
+        (["detect"], "data"),
+        (["detect", "plant.csv", "--contamination", "0.7"], "--contamination.*up to 0.5, or auto"),
+        (["detect", "plant.csv", "--contamination", "few"], "--contamination.*'few'"),
+        (["detect", "plant.csv", "--model", "forest"], "choose from '?robust-autoencoder"),
+        (["detect", "plant.csv", "--missing", "guess"], "--missing"),
+        (["detect", "plant.csv", "--window-size", "day"], "--window-size.*steps, or auto"),
+        (["detect", "plant.csv", "--colour", "red"], "--colour"),
+        (["score", "model"], "data"),
+        (["demo", "--digit", "12"], "--digit"),
+    ],
+)
+def test_wrong_calls_are_one_line_and_status_2(arguments, words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    err = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert err.count("\n") == 1
+    assert "--help" in err
+    assert re.search(words, err), err
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "extra"),
+    [
+        ("pandas", ["detect", "plant.csv"], "tables"),
+        ("pyarrow", ["detect", "plant.parquet"], "tables"),
+        ("matplotlib.figure", ["detect", "numbers.csv", "--plot", "p.png"], "plot"),
+        ("matplotlib.figure", ["demo"], "plot"),
+        ("safetensors", ["detect", "numbers.csv", "--save", "m"], "export"),
+        ("safetensors", ["score", "m", "numbers.csv"], "export"),
+    ],
+)
+def test_what_is_not_installed_is_named(missing, arguments, extra, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setitem(sys.modules, missing, None)
+    status, _, err = _run(capsys, *arguments)
+    assert status == 1
+    assert f"skrdae[{extra}]" in err
+    assert err.count("\n") == 1
+
+
+def test_warnings_are_a_line_each(tmp_path, capsys):
+    stamps = pd.date_range("2026-01-01", periods=200, freq="5min").delete(range(150, 155))
+    series = pd.DataFrame({"time": stamps, "flow": np.sin(np.arange(195) / 4)})
+    series.to_csv(tmp_path / "holed.csv", index=False)
+    options = ("--time-column", "time", "--window-size", 50)
+    status, out, err = _run(capsys, "detect", tmp_path / "holed.csv", *options)
+    assert status == 0
+    assert err.count("\n") == 1
+    assert err.startswith("skrdae detect: warning: No window covers 45 of 195 steps")
+    assert "45 rows have no score" in out
+
+
+def _shell(command, folder):
+    return subprocess.run(
+        command, shell=True, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_from_a_shell(folder):
+    python = f"{sys.executable} -m skrdae"
+    done = _shell(f"{python} detect plant.csv", folder)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    done = _shell(f"{python} detect numbers.csv --contamination 0.4 | head -1", folder)
+    assert (done.stderr, done.stdout.count("\n")) == ("", 1)
+    done = _shell(f"{python} detect numbers.csv > /dev/full", folder)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_before_the_fit_is_status_130(folder):
+    # A pipe that nobody writes to: the command waits for its table.
+    path = folder / "pipe.csv"
+    os.mkfifo(path)
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from skrdae.cli import main; print('ready', flush=True); sys.exit(main(sys.argv[1:]))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "detect", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout.readline() == "ready\n"
+        time.sleep(0.5)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=60) == 130
+        assert running.stderr.read() == "skrdae detect: interrupted\n"
 
 
 def test_demo_prints_the_table_and_draws(tmp_path, capsys):
@@ -17,19 +279,6 @@ def test_demo_prints_the_table_and_draws(tmp_path, capsys):
     assert float(rows["IsolationForest"][3]) > 0.9
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size > 10_000
-
-
-def test_errors_are_one_line_and_an_exit_status(tmp_path, capsys, monkeypatch):
-    assert main(["demo", "-o", str(tmp_path / "nowhere" / "demo.png")]) == 1
-    assert "not a file in a folder" in capsys.readouterr().err
-    assert main(["demo", "-o", str(tmp_path / "demo.docx")]) == 1
-    assert "png" in capsys.readouterr().err
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert main(["demo"]) == 1
-    assert "skrdae[plot]" in capsys.readouterr().err
-    with pytest.raises(SystemExit) as stop:
-        main(["demo", "--digit", "12"])
-    assert stop.value.code == 2
 
 
 def test_the_digits_hold_the_share_of_others():
