@@ -1,0 +1,139 @@
+"""Figures for Prometheus."""
+
+import numpy as np
+
+
+class PrometheusMetrics:
+    """What monitors see, as metrics of `prometheus_client`.
+
+    One object serves any number of monitors, which are told apart by the label ``monitor``. To be
+    scraped, call ``prometheus_client.start_http_server``, or mount its WSGI or ASGI application.
+
+    Parameters
+    ----------
+    registry : prometheus_client.CollectorRegistry, optional
+        By default the client's own.
+
+    Raises
+    ------
+    ImportError
+        Without prometheus_client.
+    ValueError
+        By prometheus_client, if the registry holds these metrics already.
+
+    Notes
+    -----
+    ================================= ========= ==================================================
+    metric                            type      meaning
+    ================================= ========= ==================================================
+    skrdae_rows_total                 counter   rows with a score
+    skrdae_flagged_rows_total         counter   of these, above the threshold
+    skrdae_alerts_total               counter   by ``kind`` and whether ``resolved``
+    skrdae_handler_errors             gauge     times that a handler raised
+    skrdae_undelivered_alerts         gauge     of webhooks: waiting, refused or unconfirmed
+    skrdae_rows_above_total           counter   rows above a ``quantile`` of the reference
+    skrdae_scoring_seconds            histogram time that the detector took, a batch
+    skrdae_threshold                  gauge
+    skrdae_expected_alert_rate        gauge     share of the reference above the threshold
+    skrdae_alert_rate                 gauge     of the last window
+    skrdae_stability_index            gauge     of the last window
+    skrdae_ks_statistic               gauge     of the last window
+    skrdae_drifting                   gauge     1 if the last window drifts
+    skrdae_alert_rate_high            gauge     1 if too many rows of the last window are flagged
+    ================================= ========= ==================================================
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from prometheus_client import CollectorRegistry, generate_latest
+    >>> from skrdae import RobustDeepAutoencoder
+    >>> from skrdae.monitoring import Monitor, PrometheusMetrics
+    >>> X = np.random.default_rng(0).normal(size=(200, 3))
+    >>> detector = RobustDeepAutoencoder(random_state=0).fit(X)
+    >>> registry = CollectorRegistry()
+    >>> monitor = Monitor(detector, metrics=PrometheusMetrics(registry), name="pumps")
+    >>> report = monitor.update(X[:50])
+    >>> registry.get_sample_value("skrdae_rows_total", {"monitor": "pumps"})
+    50.0
+    """
+
+    def __init__(self, registry=None):
+        try:
+            import prometheus_client as client
+        except ImportError as error:
+            raise ImportError(
+                "PrometheusMetrics needs prometheus_client: pip install 'skrdae[monitoring]'."
+            ) from error
+        options = {"registry": client.REGISTRY if registry is None else registry}
+        by_monitor = ("monitor",)
+
+        def gauge(name, text):
+            return client.Gauge(f"skrdae_{name}", text, by_monitor, **options)
+
+        self._rows = client.Counter("skrdae_rows", "Rows with a score", by_monitor, **options)
+        self._flagged = client.Counter(
+            "skrdae_flagged_rows", "Rows above the threshold", by_monitor, **options
+        )
+        self._alerts = client.Counter(
+            "skrdae_alerts", "Alerts", ("monitor", "kind", "resolved"), **options
+        )
+        self._above = client.Counter(
+            "skrdae_rows_above",
+            "Rows above a quantile of the reference",
+            ("monitor", "quantile"),
+            **options,
+        )
+        self._seconds = client.Histogram(
+            "skrdae_scoring_seconds",
+            "Time the detector took, a batch",
+            by_monitor,
+            buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0),
+            **options,
+        )
+        self._of_monitor = {
+            "threshold_": gauge("threshold", "Score above which a row is flagged"),
+            "expected_rate_": gauge("expected_alert_rate", "Share of the reference flagged"),
+            "n_handler_errors_": gauge("handler_errors", "Times that a handler raised"),
+            "drifting_": gauge("drifting", "1 if the last window drifts"),
+            "rate_is_high_": gauge("alert_rate_high", "1 if too many rows are flagged"),
+        }
+        self._undelivered = gauge("undelivered_alerts", "Alerts not known to have arrived")
+        self._of_window = {
+            "alert_rate": gauge("alert_rate", "Share of the last window flagged"),
+            "stability_index": gauge("stability_index", "Stability index of the last window"),
+            "ks_statistic": gauge("ks_statistic", "Kolmogorov–Smirnov statistic of it"),
+        }
+
+    def observe(self, monitor, report=None, seconds=None):
+        """Take note of what a monitor has seen; it calls this itself.
+
+        Parameters
+        ----------
+        monitor : Monitor
+        report : BatchReport, optional
+        seconds : float, optional
+            That the detector took for the batch.
+        """
+        name = monitor.name
+        for attribute, metric in self._of_monitor.items():
+            metric.labels(name).set(getattr(monitor, attribute))
+        rows, flagged = self._rows.labels(name), self._flagged.labels(name)
+        if report is None:
+            # Asked at every scrape: it changes between batches, too.
+            handlers = [h for h in monitor.handlers if hasattr(h, "n_undelivered")]
+            self._undelivered.labels(name).set_function(
+                lambda: sum(handler.n_undelivered for handler in handlers)
+            )
+            return
+        known = report.scores[~np.isnan(report.scores)]
+        rows.inc(len(known))
+        flagged.inc(int(report.labels.sum()))
+        for quantile, n_above in monitor.reference_.n_above(known).items():
+            self._above.labels(name, f"{quantile:g}").inc(n_above)
+        for alert in report.alerts:
+            self._alerts.labels(name, alert.kind, str(alert.resolved).lower()).inc()
+        for window in report.windows:
+            for attribute, metric in self._of_window.items():
+                metric.labels(name).set(getattr(window, attribute))
+        if seconds is not None:
+            self._seconds.labels(name).observe(seconds)

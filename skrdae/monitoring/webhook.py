@@ -1,0 +1,308 @@
+"""Alerts as HTTP requests, which neither hold up the rows nor get lost in silence."""
+
+import atexit
+import http.client
+import json
+import logging
+import os
+import threading
+import time
+import urllib.error
+import urllib.request
+import weakref
+from collections import deque
+from numbers import Real
+from urllib.parse import urlsplit
+
+_log = logging.getLogger("skrdae.monitoring")
+# Alerts waiting at most; beyond that the server has been away for too long.
+_LONGEST_QUEUE = 10_000
+# Seconds between attempts: the first, the longest, and the longest that a server may ask for.
+_FIRST_WAIT, _LONGEST_WAIT, _LONGEST_ASKED = 0.5, 60.0, 3600.0
+# Answers by which a server says that it did nothing, and that it may be asked again.
+_AGAIN = {408, 425, 429, 500, 502, 503}
+# A gateway that heard nothing from the server behind it.
+_UNKNOWN = {504}
+
+
+class WebhookHandler:
+    """Post alerts as JSON to a URL, one after another, by a thread of its own.
+
+    The monitor goes on at once. Where no connection is made, or the server says that it cannot do
+    it now (408, 425, 429, 500, 502, 503), the alert is sent again after 0.5, 1, 2, … at most 60
+    seconds, or when the server asks for it by ``Retry-After``; those behind it wait, so that they
+    arrive in order. A request that was sent whole and got no answer may have arrived: it is not
+    sent again, so that nobody is called twice, but kept in `unconfirmed`. What the server refuses
+    is kept in `failed`. Both are logged as errors, and :meth:`resend` takes them up again.
+
+    Parameters
+    ----------
+    url : str
+        Of http or https. Redirects are not followed.
+    payload : {"json", "slack"} or callable, default="json"
+        The alert's fields; ``{"text": …}``, which Slack, Mattermost and others understand; or what
+        a function makes of the alert, of JSON's types.
+    headers : dict of str to str, optional
+        Besides ``Content-Type``, say for authorisation. ``Idempotency-Key`` is the alert's id.
+    timeout : float, default=5.0
+        Seconds for the connection, and for the answer.
+    give_up_after : float, default=86400.0
+        Seconds after which an alert that cannot be delivered counts as failed.
+
+    Attributes
+    ----------
+    failed, unconfirmed : list of Alert
+    n_sent : int
+        Alerts that the server has taken.
+
+    Notes
+    -----
+    At the end of the process, alerts that wait are tried for five more seconds, and logged if that
+    fails. Logs name the host, not the URL, which may hold a secret. A process that
+    is forked has a queue of its own, empty at first.
+
+    Examples
+    --------
+    >>> from skrdae.monitoring import WebhookHandler
+    >>> handler = WebhookHandler("https://hooks.slack.com/services/secret", payload="slack")
+    >>> handler
+    WebhookHandler(host='hooks.slack.com', n_undelivered=0)
+    """
+
+    def __init__(self, url, *, payload="json", headers=None, timeout=5.0, give_up_after=86400.0):
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("url must begin with http:// or https:// and name a host.")
+        if payload not in ("json", "slack") and not callable(payload):
+            raise ValueError(f"payload must be 'json', 'slack' or a function; got {payload!r}.")
+        for name, value in (("timeout", timeout), ("give_up_after", give_up_after)):
+            if not (isinstance(value, Real) and value > 0):
+                raise ValueError(f"{name} must be a number of seconds above 0; got {value!r}.")
+        self._url, self._host = url, parts.hostname
+        self.payload, self.headers = payload, dict(headers or {})
+        self.timeout, self.give_up_after = timeout, give_up_after
+        self._opener = urllib.request.build_opener(_NoRedirects)
+        self._begin()
+        # By a reference that does not keep it alive.
+        atexit.register(_close_at_exit, weakref.ref(self))
+
+    def _begin(self):
+        self._pid = os.getpid()
+        self._queue, self._changed = deque(), threading.Condition()
+        self._thread, self._in_flight = None, None
+        self._closed = self._hurry = False
+        self.failed, self.unconfirmed, self.n_sent = [], [], 0
+
+    def __repr__(self):
+        return f"WebhookHandler(host={self._host!r}, n_undelivered={self.n_undelivered})"
+
+    @property
+    def n_undelivered(self):
+        """Alerts that wait, that failed, or that may or may not have arrived."""
+        return len(self._queue) + len(self.failed) + len(self.unconfirmed)
+
+    def __call__(self, alert):
+        """Queue an alert.
+
+        Raises
+        ------
+        TypeError
+            If what `payload` made of it is not of JSON's types.
+        RuntimeError
+            If the handler is closed, or 10,000 alerts are waiting.
+        """
+        body = self._body(alert)
+        if self._pid != os.getpid():  # forked: the thread and the queue are the parent's
+            self._begin()
+        with self._changed:
+            if self._closed:
+                raise RuntimeError(f"{self!r} is closed; the alert is not sent: {alert.text}")
+            if len(self._queue) >= _LONGEST_QUEUE:
+                self.failed.append(alert)
+                raise RuntimeError(
+                    f"{len(self._queue)} alerts wait for {self._host}; this one is not sent: "
+                    f"{alert.text}"
+                )
+            self._put([(alert, body)])
+
+    def _put(self, items):
+        now = time.monotonic()
+        self._queue.extend((alert, body, now) for alert, body in items)
+        if self._thread is None and self._queue:
+            # It ends when there is nothing left to do.
+            name = f"alerts to {self._host}"
+            self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+            self._thread.start()
+
+    def _body(self, alert):
+        if callable(self.payload):
+            content = self.payload(alert)
+        else:
+            content = alert.as_dict() if self.payload == "json" else {"text": _slack_text(alert)}
+        return json.dumps(content).encode()
+
+    # ---------------------------------------------------------------------------- delivering
+
+    def _work(self):
+        wait = 0.0
+        while True:
+            with self._changed:
+                until = time.monotonic() + wait
+                while self._queue and not self._hurry and (left := until - time.monotonic()) > 0:
+                    self._changed.wait(left)
+                self._hurry = False
+                if not self._queue:
+                    self._thread = None
+                    return
+                alert, body, queued = self._in_flight = self._queue[0]
+            state, said, asked = self._send(alert, body)
+            with self._changed:
+                self._in_flight = None
+                if not self._queue:  # closed, in less time than this took
+                    self._settle_late(state, alert)
+                    continue
+                over = time.monotonic() - queued > self.give_up_after
+                if state == "again" and not over:
+                    wait = min(max(2 * wait, _FIRST_WAIT), _LONGEST_WAIT)
+                    if self._closed:
+                        wait = _FIRST_WAIT
+                    elif asked is not None:
+                        wait = min(max(asked, _FIRST_WAIT), _LONGEST_ASKED)
+                    waiting = f"{len(self._queue)} alert(s) wait, again in {wait:.3g} s"
+                    _log.warning("%s: %s; %s", self._host, said, waiting)
+                    continue
+                wait = 0.0
+                self._queue.popleft()
+                self._settle(state, said, alert)
+                self._changed.notify_all()
+
+    def _settle(self, state, said, alert):
+        if state == "sent":
+            self.n_sent += 1
+        elif state == "unconfirmed":
+            self.unconfirmed.append(alert)
+            _log.error("%s: %s; not known to have arrived: %s", self._host, said, alert.text)
+        else:
+            self.failed.append(alert)
+            _log.error("%s: %s; not delivered: %s", self._host, said, alert.text)
+
+    def _settle_late(self, state, alert):
+        if state == "unconfirmed":  # as close() has it
+            return
+        self.unconfirmed.remove(alert)
+        if state == "sent":
+            self.n_sent += 1
+        else:
+            self.failed.append(alert)
+
+    def _send(self, alert, body):
+        """Try once; return what became of it, what was said, and for how long to wait if asked."""
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": alert.id,
+            "User-Agent": "skrdae",
+            **self.headers,
+        }
+        request = urllib.request.Request(self._url, body, headers, method="POST")
+        try:
+            with self._opener.open(request, timeout=self.timeout) as answer:
+                return "sent", f"answer {answer.status}", None
+        except urllib.error.HTTPError as error:
+            error.close()
+            said = f"answer {error.code}"
+            if error.code in _UNKNOWN:
+                return "unconfirmed", said, None
+            if error.code in _AGAIN:
+                return "again", said, _asked(error.headers.get("Retry-After"))
+            return "failed", said, None
+        except urllib.error.URLError as error:  # no connection, or not all of it was sent
+            return "again", f"no connection ({error.reason})", None
+        except (OSError, http.client.HTTPException) as error:
+            return "unconfirmed", f"no answer ({type(error).__name__})", None
+        except Exception as error:  # a header that cannot be sent, say
+            return "failed", repr(error), None
+
+    # ------------------------------------------------------------------------------- ending
+
+    def flush(self, timeout=None):
+        """Wait until no alert waits.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds.
+
+        Returns
+        -------
+        bool
+            Whether none waits.
+        """
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._queue, timeout)
+
+    def resend(self):
+        """Queue again what failed and what may not have arrived.
+
+        Returns
+        -------
+        int
+            How many alerts.
+        """
+        with self._changed:
+            if self._closed:
+                raise RuntimeError(f"{self!r} is closed.")
+            items = [(alert, self._body(alert)) for alert in self.failed + self.unconfirmed]
+            self.failed, self.unconfirmed = [], []
+            self._put(items)
+        return len(items)
+
+    def close(self, timeout=5.0):
+        """Take no more alerts, and try at short intervals what waits.
+
+        Parameters
+        ----------
+        timeout : float, default=5.0
+            Seconds that this may take. What is not delivered by then counts as failed.
+        """
+        with self._changed:
+            self._closed = self._hurry = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._queue, timeout)
+            for item in self._queue:
+                state = "unconfirmed" if item is self._in_flight else "failed"
+                self._settle(state, "closed", item[0])
+            self._queue.clear()
+            self._changed.notify_all()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Leaves a redirect an error: a POST that is redirected becomes a GET, without the alert."""
+
+    def redirect_request(self, *arguments):
+        return None
+
+
+def _slack_text(alert):
+    sign = ":white_check_mark:" if alert.resolved else ":rotating_light:"
+    # Slack's three control characters.
+    text = alert.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return f"{sign} {text}"
+
+
+def _asked(value):
+    try:
+        return max(float(value), 0.0)
+    except (TypeError, ValueError):  # none, or a date
+        return None
+
+
+def _close_at_exit(handler):
+    handler = handler()
+    if handler is not None and handler._pid == os.getpid() and not handler._closed:
+        handler.close()
