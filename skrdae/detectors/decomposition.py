@@ -5,7 +5,7 @@ import torch
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import EncoderMixin
 from skrdae.detectors.residual_scale import log_terms, residual_scale, rows_to_measure
-from skrdae.penalties import PENALTIES
+from skrdae.penalties import penalty_of
 from skrdae.training.minibatch import map_chunks
 
 # Alternations between prox and network in `decompose`. S settles geometrically; ten leave
@@ -36,7 +36,7 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
         """Keep what scoring needs: the networks, their λ and the norms of groups over rows."""
         self.network_, self._lam, self._norms = network, lam, norms
         self.lam_ = lam.item() if len(lam) == 1 else lam.cpu().numpy()
-        self._penalty = PENALTIES[self.penalty]
+        self._penalty = penalty_of(self.penalty)
 
     def _measure(self, data):
         """Return each member's scale of each feature's residuals, if scores need it."""

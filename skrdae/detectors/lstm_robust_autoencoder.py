@@ -34,12 +34,12 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
     n_channels : int, default=1
         Values of a time step. A row holds them step by step, the channels of a step side by side,
         so that it divides the length of a row.
-    penalty : {"l21", "l1", "l21_features"}, default="l21"
+    penalty : {"l21", "l1", "l21_features"} or GroupPenalty, default="l21"
         Ω. ``"l21"`` sums the norms of rows (whole windows are anomalous), ``"l1"`` absolute values
         (single readings), ``"l21_features"`` the norms of columns. A column is one channel at one
         place in the window, over all windows: it suits windows cut at fixed times, a day each say,
         where a column is an hour of the day; in sliding windows every reading passes through all
-        of them.
+        of them. One of your own is an instance of a :class:`~skrdae.penalties.GroupPenalty`.
     hidden_layer_sizes : sequence of int, default=(32, 16)
         Units of the encoder's layers; the last is the size of the code. The decoder mirrors them.
     max_iter : int, default=10

@@ -13,7 +13,7 @@ from skrdae._memory import taken
 from skrdae._random import member_generators
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.decomposition import BaseDecomposition
-from skrdae.penalties import PENALTIES
+from skrdae.penalties import PENALTIES, GroupPenalty, penalty_of
 from skrdae.training.alternating import alternate
 
 
@@ -32,7 +32,7 @@ class BaseRobustAutoencoder(BaseDecomposition):
             StrOptions({"auto"}),
         ],
         "lam": [Interval(Real, 0, None, closed="both"), StrOptions({"auto"})],
-        "penalty": [StrOptions(set(PENALTIES))],
+        "penalty": [StrOptions(set(PENALTIES)), GroupPenalty],
         "hidden_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "n_epochs": [Interval(Integral, 1, None, closed="left")],
@@ -70,7 +70,7 @@ class BaseRobustAutoencoder(BaseDecomposition):
         result = alternate(
             self.network_,
             rows,
-            PENALTIES[self.penalty],
+            penalty_of(self.penalty),
             lam=lam,
             quantile=quantile,
             generators=generators,

@@ -30,9 +30,10 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         for ``"l1"``, columns for ``"l21_features"``) has a non-zero S; the value reached is
         ``lam_``. With several members their shares lie between half and twice that, evenly on a
         logarithmic scale, and none above one half.
-    penalty : {"l21", "l1", "l21_features"}, default="l21"
+    penalty : {"l21", "l1", "l21_features"} or GroupPenalty, default="l21"
         Ω. ``"l21"`` sums the norms of rows (whole samples are anomalous), ``"l1"`` absolute values
-        (single entries), ``"l21_features"`` the norms of columns (whole features).
+        (single entries), ``"l21_features"`` the norms of columns (whole features). One of your own
+        is an instance of a :class:`~skrdae.penalties.GroupPenalty`.
     hidden_layer_sizes : sequence of int or "auto", default="auto"
         Units of the encoder's layers, bottleneck last; the decoder mirrors them. ``"auto"`` is 64
         and a bottleneck of half the features, but no more than 12, or √n_features where that is

@@ -15,7 +15,7 @@ from skrdae._validation import check_labels, unchanged_on_failure
 from skrdae.detectors.residual_scale import rows_to_measure
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.metrics import SCORERS, agreement
-from skrdae.penalties import PENALTIES
+from skrdae.penalties import penalty_of
 from skrdae.training.alternating import alternate_path, plain_norms
 from skrdae.training.minibatch import GPU_CHUNK_ROWS
 from skrdae.training.stack import part_rows
@@ -291,7 +291,7 @@ random_state, verbose, callbacks
         stem, network, _, rows, generators = self._begun(X, seeds)
         schedule = stem._schedule(rows.shape[1])
         del schedule["tol"]  # made in full
-        penalty = PENALTIES[self.penalty]
+        penalty = penalty_of(self.penalty)
         largest, median = plain_norms(network, rows, penalty, generators=generators, **schedule)
         # A little more, because scoring rounds differently from training.
         self.lam_max_ = largest * (1 + 1e-6)
@@ -339,7 +339,7 @@ random_state, verbose, callbacks
         path = alternate_path(
             network,
             rows,
-            PENALTIES[self.penalty],
+            penalty_of(self.penalty),
             lams=self.lams_.tolist(),
             generators=generators,
             n_at_once=max(1, _STACK_BYTES // (_member_bytes(network, rows, len(X)) * n_members)),

@@ -11,8 +11,9 @@ class GroupPenalty(ABC):
     A penalty differs from another only in what a group is: an entry, a row, a column. All methods
     take residuals of shape (n_members, n_samples, n_features) and treat the members apart.
 
-    To add one, subclass this and define :meth:`norms`; set :attr:`across_rows` if a group
-    reaches over several rows.
+    To add one, subclass this and define :meth:`norms`, :meth:`row_values` and :meth:`row_shares`;
+    :meth:`spread` too, if a group is neither an entry nor a row or column; set :attr:`across_rows`
+    if a group reaches over several rows. A detector takes an instance as its ``penalty``.
 
     References
     ----------
@@ -25,7 +26,33 @@ class GroupPenalty(ABC):
 
     @abstractmethod
     def norms(self, residual):
-        """Return each group's Euclidean norm, in a shape that broadcasts to that of `residual`."""
+        """Return each group's Euclidean norm, once.
+
+        Parameters
+        ----------
+        residual : Tensor of shape (n_members, n_samples, n_features)
+
+        Returns
+        -------
+        Tensor of shape (n_members, n_samples or 1, n_groups)
+            With one row if groups reach over rows.
+        """
+
+    def spread(self, values):
+        """Hand what was found for each group to the group's entries.
+
+        Parameters
+        ----------
+        values : Tensor
+            Of the shape of :meth:`norms`.
+
+        Returns
+        -------
+        Tensor
+            Of a shape that broadcasts to (n_members, n_samples, n_features). As it is, by default:
+            norms of entries, rows and columns broadcast by themselves.
+        """
+        return values
 
     @abstractmethod
     def row_shares(self, residual):
@@ -92,7 +119,7 @@ class GroupPenalty(ABC):
         lam = lam.view(-1, 1, 1)
         # A group at or under the threshold is exactly zero, and so is 0 / 0 kept out.
         factor = torch.where(norms > lam, 1 - lam / norms, torch.zeros_like(norms))
-        return torch.mul(residual, factor, out=out)
+        return torch.mul(residual, self.spread(factor), out=out)
 
     def lam_max(self, residual):
         """Return the smallest λ of each member for which the prox is zero, shape (n_members,)."""

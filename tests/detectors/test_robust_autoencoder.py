@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import torch
 from detector_contract import DetectorContract
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from skrdae import RobustDeepAutoencoder
 from skrdae.networks.workspace import Workspace
-from skrdae.penalties import PENALTIES
+from skrdae.penalties import PENALTIES, GroupPenalty
 
 names = pytest.mark.parametrize("penalty", PENALTIES)
 _SPACE = Workspace(torch.device("cpu"))
@@ -178,6 +179,56 @@ def test_auto_members_vote(plane):
     votes = (norms > 4.0).sum(axis=0)
     assert len(np.unique(votes)) > 2  # they do not all agree
     assert np.array_equal(detector.labels_, votes >= 3)
+
+
+# ---------------------------------------------------------------------- a penalty of one's own
+
+
+class _FeatureGroups(GroupPenalty):
+    """Rows of `n_groups` groups of features that lie side by side."""
+
+    def __init__(self, n_groups):
+        self.n_groups = n_groups
+
+    def norms(self, residual):
+        return residual.unflatten(-1, (self.n_groups, -1)).norm(dim=-1)
+
+    def spread(self, values):
+        return values.repeat_interleave(self.n_features // self.n_groups, dim=-1)
+
+    n_features = 64
+
+    def row_values(self, residual):
+        return self.norms(residual).sum(dim=-1)
+
+    def row_shares(self, residual):
+        norms = self.spread(self.norms(residual))
+        return residual.square() / norms.clamp(min=1e-30)
+
+
+def test_one_group_is_l21_and_a_group_for_each_feature_is_l1(digits):
+    X, _ = digits
+    for n_groups, name, lam in ((1, "l21", 0.8), (64, "l1", 0.5)):
+        options = {"lam": lam, "contamination": "auto", "scaler": None}
+        named = _single(X, penalty=name, **options)
+        own = _single(X, penalty=_FeatureGroups(n_groups), **options)
+        assert 0 < named.labels_.sum() < len(X)
+        np.testing.assert_allclose(own.decision_scores_, named.decision_scores_, rtol=1e-4)
+        np.testing.assert_allclose(own.decompose(X)[1], named.decompose(X)[1], atol=1e-4)
+
+
+def test_groups_of_features_are_found_whole(digits):
+    X = np.array(digits[0])
+    X[:8, 16:24] = 1 - X[:8, 16:24]  # the third row of eight pixels is inverted
+    own = _FeatureGroups(8)
+    detector = clone(RobustDeepAutoencoder(penalty=own, scaler=None, random_state=0, n_epochs=5))
+    assert detector.penalty is not own
+    sparse = detector.fit(X).decompose(X)[1].reshape(len(X), 8, 8)
+    some, every = (sparse != 0).any(axis=2), (sparse != 0).all(axis=2)
+    assert np.array_equal(some, every)
+    # λ leaves a tenth of the groups, not of the entries, at something other than zero.
+    assert 0.02 < some.mean() < 0.3
+    assert np.array_equal(np.linalg.norm(sparse[:8], axis=2).argmax(axis=1), np.full(8, 2))
 
 
 # ------------------------------------------------------------------------------ decomposition
