@@ -24,9 +24,9 @@ autodoc_default_options = {
     "members": True,
     # What comes from PyOD and scikit-learn is documented there.
     "inherited-members": "BaseDetector, TransformerMixin",
-    "exclude-members": "get_metadata_routing, get_params, set_decision_function_request, "
-    "set_fit_request, set_output, set_params, set_predict_proba_request, set_predict_request, "
-    "set_score_request",
+    "exclude-members": "get_metadata_routing, get_params, score_function, "
+    "set_decision_function_request, set_fit_request, set_output, set_params, "
+    "set_predict_proba_request, set_predict_request, set_score_request",
 }
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False  # autodoc lists them
@@ -36,6 +36,8 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "download_all_examples": False,
     "show_signature": False,
+    "write_computation_times": False,
+    "capture_repr": (),
 }
 
 html_theme = "pydata_sphinx_theme"

@@ -41,7 +41,7 @@ detector = RobustDeepAutoencoder(
 ).fit(X)
 print(f"{detector.labels_.sum()} flagged, {y[detector.labels_ == 1].sum()} of them foreign")
 
-_ = ScoreDisplay.from_estimator(detector, y=y)
+ScoreDisplay.from_estimator(detector, y=y)
 
 # %%
 # X = L + S
@@ -54,7 +54,7 @@ _ = ScoreDisplay.from_estimator(detector, y=y)
 highest = np.argsort(-detector.decision_scores_)[:16]
 margins = {"left": 0.01, "right": 0.99, "bottom": 0.01, "top": 0.9, "wspace": 0.05}
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.3), gridspec_kw=margins)
-_ = DecompositionDisplay.from_estimator(detector, X[highest], image_shape=(8, 8), ax=axes)
+DecompositionDisplay.from_estimator(detector, X[highest], image_shape=(8, 8), ax=axes)
 
 # %%
 # Beside IsolationForest

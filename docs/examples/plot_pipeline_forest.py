@@ -117,5 +117,5 @@ for name, pipeline in {"pixels": forest, "codes": make_pipeline(encoder, forest)
 # the network which images are zeros.
 
 codes = encoder.fit_transform(images)
-display = LatentSpaceDisplay.from_predictions(codes, digits == 0, kinds=("other digits", "zeros"))
+LatentSpaceDisplay.from_predictions(codes, digits == 0, kinds=("other digits", "zeros"))
 plt.show()
