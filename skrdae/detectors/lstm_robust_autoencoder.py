@@ -107,7 +107,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         0 and 1, what the columns of ``predict_proba`` stand for.
     n_features_in_ : int
         Values of a window: steps × channels.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Where X has names that are all strings.
 
     Notes

@@ -36,7 +36,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
     offset_ : float
         ``decision_function`` is ``score_samples`` less this; it is −``detector_.threshold_``.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Where X has names that are all strings.
 
     Notes

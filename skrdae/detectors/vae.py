@@ -105,7 +105,7 @@ class VAEDetector(GenerativeMixin, BaseTorchDetector):
     classes_ : ndarray of shape (2,)
         0 and 1, what the columns of ``predict_proba`` stand for.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Where X has names that are all strings.
 
     Notes

@@ -73,7 +73,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         0 and 1, what the columns of ``predict_proba`` stand for.
     n_features_in_ : int
         Channels.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Where X has names that are all strings.
 
     Notes

@@ -1,0 +1,3 @@
+"""What pytest leaves alone here: the pages alone are tests."""
+
+collect_ignore_glob = ["*.py", "_build/*"]
