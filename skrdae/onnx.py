@@ -9,6 +9,7 @@ from skrdae.detectors.decomposition import BaseDecomposition
 from skrdae.detectors.residual_scale import FAR, LARGEST_RATIO
 from skrdae.detectors.vae import VAEDetector
 from skrdae.networks.mlp import MemberMLP
+from skrdae.penalties import PENALTIES
 from skrdae.preprocessing import LARGEST
 
 #: Of ONNX's operators: old enough for any runtime in use, and with all that is needed.
@@ -180,7 +181,7 @@ def _residual_scores(graph, detector, rows):
     residual = graph.op("Sub", rows, fit)
     votes = _votes(graph, detector, residual) if detector._by_vote else None
     if detector._residual_scale is None:
-        return _row_values(graph, detector.penalty, residual), votes
+        return _row_values(graph, detector, residual), votes
     # In double precision, because ONNX has no logarithm of 1 + a.
     ratio = graph.op("Div", residual, graph.constant(_array(detector._residual_scale)))
     ratio = graph.op("Min", graph.op("Abs", ratio), graph.constant(LARGEST_RATIO))
@@ -191,8 +192,20 @@ def _residual_scores(graph, detector, rows):
     return graph.sum(graph.op("Add", logarithm, graph.op("Mul", ratio, far)), -1), votes
 
 
-def _row_values(graph, penalty, residual):
-    if penalty == "l21":
+def _penalty_name(detector):
+    """Return the name of the penalty that a detector was fitted with."""
+    for name, penalty in PENALTIES.items():
+        if type(detector._penalty) is type(penalty):
+            return name
+    raise TypeError(
+        f"A graph knows the penalties {', '.join(PENALTIES)}; {type(detector._penalty).__name__} "
+        "is one of your own. Scores by logarithms (score_function='log', contamination a share) "
+        "do without it."
+    )
+
+
+def _row_values(graph, detector, residual):
+    if _penalty_name(detector) == "l21":
         return graph.op("ReduceL2", residual, axes=[-1], keepdims=0)
     return graph.sum(graph.op("Abs", residual), -1)
 
@@ -201,10 +214,11 @@ def _votes(graph, detector, residual):
     """Return which rows each member's prox leaves a part of S: (K, n), bool."""
     lam = _array(detector._lam).reshape(-1, 1)
     size = graph.op("Abs", residual)
-    if detector.penalty == "l21":
+    penalty = _penalty_name(detector)
+    if penalty == "l21":
         norms = graph.op("ReduceL2", residual, axes=[-1], keepdims=0)
         return graph.op("Greater", norms, graph.constant(lam))
-    if detector.penalty == "l1":
+    if penalty == "l1":
         largest = graph.op("ReduceMax", size, axes=[-1], keepdims=0)
         return graph.op("Greater", largest, graph.constant(lam))
     moved = _array(detector._norms) > lam[:, :, None]  # columns

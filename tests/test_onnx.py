@@ -3,6 +3,7 @@ import sys
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from pyod.models.iforest import IForest
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -17,6 +18,24 @@ from skrdae import (
     VAEDetector,
     to_onnx,
 )
+from skrdae.penalties import L1, L21, GroupPenalty
+
+
+class _Halves(GroupPenalty):
+    """The first features of a row, and the last."""
+
+    def norms(self, residual):
+        return torch.stack([half.norm(dim=-1) for half in residual.tensor_split(2, -1)], dim=-1)
+
+    def spread(self, values):
+        return values.repeat_interleave(6, dim=-1)
+
+    def row_values(self, residual):
+        return self.norms(residual).sum(dim=-1)
+
+    def row_shares(self, residual):
+        return residual.square() / self.spread(self.norms(residual))
+
 
 RDA = {"n_estimators": 3, "max_iter": 2, "random_state": 0}
 GAN = {"n_estimators": 2, "n_epochs": 2, "n_encoder_epochs": 2, "random_state": 0}
@@ -33,6 +52,9 @@ DETECTORS = {
     "votes, one": RobustDeepAutoencoder(contamination="auto", n_estimators=1, random_state=0),
     "votes, l1": RobustDeepAutoencoder(3.0, contamination="auto", penalty="l1", **RDA),
     "votes, columns": RobustDeepAutoencoder(contamination="auto", penalty="l21_features", **RDA),
+    "an instance by norm": RobustDeepAutoencoder(penalty=L21(), score_function="norm", **RDA),
+    "votes, an instance": RobustDeepAutoencoder(3.0, contamination="auto", penalty=L1(), **RDA),
+    "one's own penalty, log": RobustDeepAutoencoder(penalty=_Halves(), **RDA),
     "cv": RobustDeepAutoencoderCV([2.0, 4.0], cv=2, **RDA),
     "pca": RobustPCA(),
     "vae": VAEDetector(**VAE),
@@ -104,6 +126,9 @@ def test_what_is_no_forward_pass_is_refused(data, tmp_path):
         to_onnx(make_pipeline(StandardScaler(), RobustPCA()).fit(data), tmp_path / "m")
     with pytest.raises(TypeError, match="not a IForest"):
         to_onnx(IForest(n_estimators=5).fit(data), tmp_path / "m")
+    own = RobustDeepAutoencoder(penalty=_Halves(), score_function="norm", **RDA).fit(data)
+    with pytest.raises(TypeError, match=r"_Halves is one of your own.*'log'"):
+        to_onnx(own, tmp_path / "own.onnx")
     with pytest.raises(NotFittedError):
         to_onnx(RobustPCA(), tmp_path / "m")
     assert not list(tmp_path.iterdir())

@@ -94,7 +94,8 @@ class DecompositionDisplay:
             drawn = ax.imshow(picture, aspect="equal" if images else "auto", **limits)
             ax.set_title(title)
             if images:
-                ax.set_axis_off()
+                ax.set(xticks=[], yticks=[])
+                ax.spines[:].set_visible(False)
             else:
                 ax.set_xlabel("feature")
                 self.figure_.colorbar(drawn, ax=ax)
