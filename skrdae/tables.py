@@ -47,7 +47,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         The values of each column that is one-hot encoded.
     n_features_in_ : int
         Columns of the table.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Where X has names that are all strings.
 
     Examples

@@ -6,6 +6,7 @@ from numbers import Integral, Real
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
+from tqdm.auto import tqdm
 
 from skrdae._random import member_generators
 from skrdae._validation import check_layer_sizes
@@ -81,7 +82,7 @@ class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
         Initial weights, order of the rows and draws of z. Global random state is neither read nor
         changed; ``None`` takes fresh entropy.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 shows a progress bar, of trainings and of searches.
     callbacks : callable, list of callables or None, default=None
         Called with each row of ``history_`` (a dict) as it is made. Where one returns True, the
         training of the networks in turn (generator and discriminator, or encoder) ends there.
@@ -273,6 +274,20 @@ class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
 
     def _encode(self, shown, workspace):
         return self.network_.encoder(shown, workspace.part("encoder"))
+
+    def _map_tensor(self, function, data):
+        if not (self.verbose and self._searches):
+            return super()._map_tensor(function, data)
+        with tqdm(total=len(data), desc="search", unit="row") as bar:
+
+            def shown(rows, workspace):
+                found = function(rows, workspace)
+                if function == self._member_scores:
+                    bar.set_postfix(score=f"{found.mean():.3g}")
+                bar.update(min(len(rows), bar.total - bar.n))  # the last chunk is filled up
+                return found
+
+            return super()._map_tensor(shown, data)
 
     def _member_scores(self, rows, workspace):
         mismatch, z = self._found(rows, workspace)

@@ -293,8 +293,8 @@ class Monitor:
             stability_index=index,
             ks_statistic=statistic,
             ks_p_value=p_value,
-            drifting=self._drifts(index, p_value, n_rows),
-            rate_is_high=too_often(n_flagged, n_rows, self.expected_rate_, self.rate_limit),
+            drifting=bool(self._drifts(index, p_value, n_rows)),
+            rate_is_high=bool(too_often(n_flagged, n_rows, self.expected_rate_, self.rate_limit)),
         )
         report.windows.append(found)
         self._recent = window

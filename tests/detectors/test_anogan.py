@@ -1,3 +1,4 @@
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -229,6 +230,22 @@ def test_the_unit_of_the_data_does_not_matter(scale, plane):
     np.testing.assert_allclose(
         np.median(other.decision_scores_), np.median(one.decision_scores_), rtol=0.05
     )
+
+
+def test_a_search_shows_how_far_it_is(plane, capsys):
+    options = {"n_epochs": 1, "n_search_iter": 3, "random_state": 0}
+    quiet = AnoGANDetector(inference="search", **options).fit(plane)
+    assert capsys.readouterr() == ("", "")
+    told = AnoGANDetector(inference="search", verbose=1, **options).fit(plane)
+    n = len(plane)
+    assert re.search(rf"search: 100%.* {n}/{n} .*score=", capsys.readouterr().err)
+    assert np.array_equal(told.decision_scores_, quiet.decision_scores_)
+    told.transform(plane[:70])
+    assert re.search(r"search: 100%.* 70/70 ", capsys.readouterr().err)
+    assert np.array_equal(told.predict(plane), quiet.labels_)
+    capsys.readouterr()
+    AnoGANDetector(verbose=1, n_epochs=1, n_encoder_epochs=1).fit(plane)
+    assert "search" not in capsys.readouterr().err
 
 
 def test_threads_search_the_same(plane):
