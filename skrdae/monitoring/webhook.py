@@ -73,6 +73,10 @@ class WebhookHandler:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("url must begin with http:// or https:// and name a host.")
+        if not url.isascii() or not url.isprintable() or " " in url or parts.port == 0:
+            raise ValueError("url holds a character, or a port, that no address has.")
+        if parts.username is not None:
+            raise ValueError("url holds a user's name: put credentials into headers.")
         if payload not in ("json", "slack") and not callable(payload):
             raise ValueError(f"payload must be 'json', 'slack' or a function; got {payload!r}.")
         for name, value in (("timeout", timeout), ("give_up_after", give_up_after)):

@@ -324,6 +324,18 @@ def test_gaps_are_an_error_or_borders():
     assert np.isnan(short.decision_scores_[140:]).all()
     with pytest.raises(ValueError, match="gap"):
         _detector().fit(_frame()).score_new(frame[60:100])
+    # A clock put back is a border as well, and so is an entry that is there twice.
+    back = _frame().index.to_series()
+    back.iloc[120:] -= pd.Timedelta("1h")
+    back.iloc[160:] -= pd.Timedelta("5min")
+    turned = _frame().set_index(pd.DatetimeIndex(back))
+    found = _detector(on_gap="split").fit(turned)
+    pieces = [_frame()[:120], _frame()[120:160], _frame()[160:]]
+    apart = _detector(on_gap="split").fit([p.to_numpy() for p in pieces])
+    assert np.array_equal(found.decision_scores_, apart.decision_scores_)
+    for wrong in (_frame()[::-1], _frame().iloc[np.repeat(np.arange(60), 3)]):
+        with pytest.raises(ValueError, match=r"not sorted|twice"):
+            _detector(on_gap="split").fit(wrong)
     # A jitter of seconds is none.
     jitter = pd.to_timedelta(np.arange(200) % 7, unit="s")
     assert _detector().fit(_frame().set_index(_frame().index + jitter)).labels_.shape == (200,)
