@@ -269,7 +269,7 @@ def agreement(rankings):
 
     References
     ----------
-    M. Q. Ma, Y. Zhao, X. Zhang and L. Akoglu, The Need for Unsupervised Outlier Model Selection: A
+    Ma, M. Q., Y. Zhao, X. Zhang and L. Akoglu, The Need for Unsupervised Outlier Model Selection: A
     Review and Evaluation of Internal Evaluation Strategies, SIGKDD Explorations 25(1), 2023.
 
     Examples
@@ -345,7 +345,7 @@ def excess_mass_scorer(estimator, X, y=None):
 
     References
     ----------
-    N. Goix, How to Evaluate the Quality of Unsupervised Anomaly Detection Algorithms?, 2016.
+    Goix, N., How to Evaluate the Quality of Unsupervised Anomaly Detection Algorithms?, 2016.
 
     M. Q. Ma, Y. Zhao, X. Zhang and L. Akoglu, The Need for Unsupervised Outlier Model Selection: A
     Review and Evaluation of Internal Evaluation Strategies, SIGKDD Explorations 25(1), 2023.

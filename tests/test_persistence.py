@@ -29,6 +29,7 @@ from skrdae import (
     save,
 )
 from skrdae.metrics import roc_auc_scorer
+from skrdae.penalties import L21
 
 RDA = {"n_estimators": 2, "max_iter": 2, "random_state": 0}
 GAN = {"n_estimators": 2, "n_epochs": 2, "n_encoder_epochs": 2, "random_state": 0}
@@ -36,6 +37,7 @@ VAE = {"n_estimators": 2, "n_epochs": 2, "random_state": 0}
 DETECTORS = {
     "rda": RobustDeepAutoencoder(**RDA),
     "rda, one, infinite λ": RobustDeepAutoencoder(np.inf, n_estimators=1, random_state=0),
+    "rda, a penalty's instance": RobustDeepAutoencoder(penalty=L21(), score_function="norm", **RDA),
     "rda, votes": RobustDeepAutoencoder(contamination="auto", penalty="l1", **RDA),
     "rda, columns": RobustDeepAutoencoder(
         contamination="auto", penalty="l21_features", store_decomposition=True, **RDA
@@ -281,6 +283,9 @@ def test_what_cannot_be_saved_is_named_and_leaves_the_old_file(data, fitted, fil
         save(foreign, file)
     with pytest.raises(NotFittedError):
         save(RobustDeepAutoencoder(), file)
+    own = type("Own", (L21,), {})
+    with pytest.raises(TypeError, match=r"RobustDeepAutoencoder\.penalty is a .*Own"):
+        save(RobustDeepAutoencoder(penalty=own(), **RDA).fit(data[0]), file)
     with pytest.raises(TypeError, match="cannot hold"):
         save(IForest(n_estimators=5).fit(data[0]), file)
     assert file.read_bytes() == before

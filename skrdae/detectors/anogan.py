@@ -122,7 +122,7 @@ class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
 
     References
     ----------
-    T. Schlegl et al., Unsupervised Anomaly Detection with Generative Adversarial Networks to
+    Schlegl, T. et al., Unsupervised Anomaly Detection with Generative Adversarial Networks to
     Guide Marker Discovery, IPMI 2017. T. Schlegl et al., f-AnoGAN: Fast unsupervised anomaly
     detection with generative adversarial networks, Medical Image Analysis 54, 2019. T. Miyato et
     al., Spectral Normalization for Generative Adversarial Networks, ICLR 2018.

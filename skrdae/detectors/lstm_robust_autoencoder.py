@@ -117,7 +117,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
 
     References
     ----------
-    P. Malhotra et al., LSTM-based Encoder-Decoder for Multi-sensor Anomaly Detection, 2016 (the
+    Malhotra, P. et al., LSTM-based Encoder-Decoder for Multi-sensor Anomaly Detection, 2016 (the
     network); C. Zhou and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD
     2017 (the decomposition).
 

@@ -93,7 +93,7 @@ class ProbabilityMixin:
 
         References
         ----------
-        L. Perini, V. Vercruyssen and J. Davis, Quantifying the Confidence of Anomaly Detectors in
+        Perini, L., V. Vercruyssen and J. Davis, Quantifying the Confidence of Anomaly Detectors in
         Their Example-Wise Predictions, ECML PKDD 2020.
         """
         X = self._validated(X)
@@ -137,7 +137,7 @@ class ProbabilityMixin:
 
         References
         ----------
-        L. Perini and J. Davis, Unsupervised Anomaly Detection with Rejection, NeurIPS 2023.
+        Perini, L. and J. Davis, Unsupervised Anomaly Detection with Rejection, NeurIPS 2023.
         """
         if not (isinstance(delta, Real) and 0 < delta < 1):
             raise ValueError(f"delta must be a number in (0, 1); got {delta!r}.")

@@ -144,7 +144,7 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
 
     References
     ----------
-    C. Zhou and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD 2017.
+    Zhou, C. and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD 2017.
 
     Examples
     --------

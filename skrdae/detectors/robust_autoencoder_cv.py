@@ -81,7 +81,7 @@ random_state, verbose, callbacks
 
     References
     ----------
-    C. Zhou and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD 2017.
+    Zhou, C. and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD 2017.
 
     Examples
     --------
@@ -316,6 +316,7 @@ random_state, verbose, callbacks
                         if not isinstance(score, Real):
                             raise TypeError(f"scoring must return a number; it returned {score!r}.")
                         scores[place, fold] = score
+                        bar.set_postfix(lam=f"{self.lams_[place]:.3g}", score=f"{score:.3g}")
                     bar.update()
                 if scoring is None:
                     scores[:, fold] = agreement(rankings)

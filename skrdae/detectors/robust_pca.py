@@ -109,7 +109,7 @@ class RobustPCA(BaseDecomposition):
 
     References
     ----------
-    E. J. Candès, X. Li, Y. Ma and J. Wright, Robust Principal Component Analysis?, Journal of the
+    Candès, E. J., X. Li, Y. Ma and J. Wright, Robust Principal Component Analysis?, Journal of the
     ACM 58(3), 2011.
 
     Examples

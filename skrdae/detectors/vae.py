@@ -118,7 +118,7 @@ class VAEDetector(GenerativeMixin, BaseTorchDetector):
 
     References
     ----------
-    D. P. Kingma and M. Welling, Auto-Encoding Variational Bayes, ICLR 2014. J. An and S. Cho,
+    Kingma, D. P. and M. Welling, Auto-Encoding Variational Bayes, ICLR 2014. J. An and S. Cho,
     Variational Autoencoder based Anomaly Detection using Reconstruction Probability, 2015.
     O. Rybkin et al., Simple and Effective VAE Training with Calibrated Decoders, ICML 2021.
 

@@ -69,7 +69,7 @@ class ScoreReference:
 
         References
         ----------
-        B. Yurdakul, Statistical Properties of Population Stability Index, Western Michigan
+        Yurdakul, B., Statistical Properties of Population Stability Index, Western Michigan
         University, 2018.
         """
         p, q = self._shares, self._shares_of(scores)

@@ -96,7 +96,7 @@ class SpectralBound:
 
     References
     ----------
-    T. Miyato et al., Spectral Normalization for Generative Adversarial Networks, ICLR 2018.
+    Miyato, T. et al., Spectral Normalization for Generative Adversarial Networks, ICLR 2018.
     H. Gouk et al., Regularisation of neural networks by enforcing Lipschitz continuity, 2021
     (dividing the weights themselves, after the step).
     """

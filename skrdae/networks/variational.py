@@ -69,7 +69,7 @@ def gaussian_kl(mean, log_variance):
 
     References
     ----------
-    D. P. Kingma and M. Welling, Auto-Encoding Variational Bayes, ICLR 2014.
+    Kingma, D. P. and M. Welling, Auto-Encoding Variational Bayes, ICLR 2014.
 
     Examples
     --------

@@ -17,12 +17,16 @@ class GroupPenalty(ABC):
 
     References
     ----------
-    N. Parikh and S. Boyd, Proximal Algorithms, Foundations and Trends in Optimization 1(3), 2014,
+    Parikh, N. and S. Boyd, Proximal Algorithms, Foundations and Trends in Optimization 1(3), 2014,
     section 6.5.4.
     """
 
     #: Whether a group holds entries of several rows, so that a row alone does not tell its norm.
     across_rows = False
+
+    def __repr__(self):
+        fields = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({fields})"
 
     @abstractmethod
     def norms(self, residual):

@@ -8,7 +8,7 @@ class L1(GroupPenalty):
 
     References
     ----------
-    C. Zhou and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD 2017.
+    Zhou, C. and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD 2017.
 
     Examples
     --------

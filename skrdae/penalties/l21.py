@@ -10,7 +10,7 @@ class L21(GroupPenalty):
 
     References
     ----------
-    C. Zhou and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD 2017.
+    Zhou, C. and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD 2017.
 
     Examples
     --------
@@ -37,7 +37,7 @@ class L21Features(GroupPenalty):
 
     References
     ----------
-    C. Zhou and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD 2017.
+    Zhou, C. and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD 2017.
 
     Examples
     --------

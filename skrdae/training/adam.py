@@ -35,7 +35,7 @@ class MemberAdam:
 
     References
     ----------
-    D. P. Kingma and J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015.
+    Kingma, D. P. and J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015.
     """
 
     _EPS = 1e-2

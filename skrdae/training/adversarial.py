@@ -42,7 +42,7 @@ def train_adversarial(network, data, *, n_epochs, batch_size, lr, generators, on
 
     References
     ----------
-    I. Goodfellow et al., Generative Adversarial Nets, 2014. T. Miyato et al., Spectral
+    Goodfellow, I. et al., Generative Adversarial Nets, 2014. T. Miyato et al., Spectral
     Normalization for Generative Adversarial Networks, ICLR 2018.
     """
     maker, critic = network.generator, network.discriminator
@@ -106,7 +106,7 @@ def train_encoder(network, data, *, n_epochs, batch_size, lr, generators, on_ite
 
     References
     ----------
-    T. Schlegl et al., f-AnoGAN: Fast unsupervised anomaly detection with generative adversarial
+    Schlegl, T. et al., f-AnoGAN: Fast unsupervised anomaly detection with generative adversarial
     networks, Medical Image Analysis 54, 2019.
     """
     encoder, maker, critic = network.encoder, network.generator, network.discriminator

@@ -83,7 +83,7 @@ def alternate(
 
     References
     ----------
-    C. Zhou and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD 2017.
+    Zhou, C. and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD 2017.
     """
     stack = Stack(network, data, penalty, lam, quantile, bound, lr, generators)
     stack.train(n_epochs, batch_size)

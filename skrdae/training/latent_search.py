@@ -84,7 +84,7 @@ def search(mismatch, start, n_iter):
 
     References
     ----------
-    T. Schlegl et al., Unsupervised Anomaly Detection with Generative Adversarial Networks to
+    Schlegl, T. et al., Unsupervised Anomaly Detection with Generative Adversarial Networks to
     Guide Marker Discovery, IPMI 2017.
     """
     codes = _Codes(start)

@@ -58,7 +58,7 @@ def pursue(data, *, lam, max_iter, tol, on_iteration=None):
 
     References
     ----------
-    E. J. Candès, X. Li, Y. Ma and J. Wright, Robust Principal Component Analysis?, Journal of the
+    Candès, E. J., X. Li, Y. Ma and J. Wright, Robust Principal Component Analysis?, Journal of the
     ACM 58(3), 2011, algorithm 1.
     """
     size = torch.linalg.vector_norm(data).item() or 1.0

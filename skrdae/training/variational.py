@@ -69,7 +69,7 @@ def train_variational(
 
     References
     ----------
-    D. P. Kingma and M. Welling, Auto-Encoding Variational Bayes, ICLR 2014. O. Rybkin et al.,
+    Kingma, D. P. and M. Welling, Auto-Encoding Variational Bayes, ICLR 2014. O. Rybkin et al.,
     Simple and Effective VAE Training with Calibrated Decoders, ICML 2021 (the variance).
     """
     optimiser = MemberAdam(network, lr)

@@ -1,4 +1,5 @@
 import copy
+import re
 import subprocess
 import sys
 
@@ -156,6 +157,13 @@ def test_a_number_of_folds_is_shuffled_and_stratified(cancer):
     assert np.array_equal(
         without.scores_path_, clone(without).set_params(cv=list(folds.split(X))).fit(X).scores_path_
     )
+
+
+def test_the_bar_shows_the_path(plane, capsys):
+    y = np.arange(len(plane)) < 6
+    options = {"n_estimators": 1, "max_iter": 1, "random_state": 0, "verbose": 1}
+    RobustDeepAutoencoderCV([4.0, 2.0], cv=FOLDS, scoring="roc_auc", **options).fit(plane, y)
+    assert re.search(r"λ path: 100%.* 6/6 .*lam=2, score=\d", capsys.readouterr().err)
 
 
 # ------------------------------------------------------------------------------------ the grid
