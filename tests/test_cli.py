@@ -13,6 +13,7 @@ import pytest
 from skrdae import RobustDeepAutoencoder, WindowedDetector, save
 from skrdae.cli import main
 from skrdae.demo import one_class_digits
+from skrdae.tables import read_table
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_a_table_with_text_and_missing_values(folder, tmp_path, capsys):
     status, out, err = _run(capsys, "detect", folder / "plant.csv", *ASKED, *options)
     assert (status, err) == (0, "")
     assert out.startswith("2 of 400 rows flagged by RobustDeepAutoencoder")
-    result, plant = pd.read_csv(paths[0]), pd.read_csv(folder / "plant.csv")
+    result, plant = read_table(paths[0]), read_table(folder / "plant.csv")
     pd.testing.assert_frame_equal(result[plant.columns], plant)
     assert np.flatnonzero(result["skrdae_label"]).tolist() == [17, 300]
     assert set(result["skrdae_score"].nlargest(2).index) == {17, 300}
@@ -81,7 +82,7 @@ def test_a_table_with_text_and_missing_values(folder, tmp_path, capsys):
     assert status == 3
     assert json.loads(out)["anomalies"] == report["anomalies"]
     _run(capsys, "detect", paths[0], *ASKED, "-o", tmp_path / "second.csv")
-    assert pd.read_csv(tmp_path / "second.csv").equals(result)
+    assert read_table(tmp_path / "second.csv").equals(result)
     quiet = plant.drop(index=[17, 300])
     quiet.to_csv(tmp_path / "quiet.csv")
     assert _run(capsys, "score", paths[2], tmp_path / "quiet.csv", "--exit-code")[0] == 0
@@ -116,7 +117,7 @@ def test_every_model_takes_a_table(folder, capsys):
 
 
 def test_models_that_python_saved(folder, tmp_path, capsys):
-    table = pd.read_csv(folder / "numbers.csv")
+    table = read_table(folder / "numbers.csv")
     detector = RobustDeepAutoencoder(random_state=0, contamination=0.01)
     for X in (table, table.to_numpy()):  # with names, and without
         save(detector.fit(X), tmp_path / "model")
@@ -128,7 +129,7 @@ def test_models_that_python_saved(folder, tmp_path, capsys):
     save(votes, tmp_path / "model")
     _, out, _ = _run(capsys, "score", tmp_path / "model", folder / "numbers.csv", "--json")
     assert json.loads(out)["flagged"] == votes.labels_.sum() > 0
-    series = pd.read_csv(folder / "series.csv")[["flow"]]
+    series = read_table(folder / "series.csv")[["flow"]]
     windowed = WindowedDetector(RobustDeepAutoencoder(random_state=0), window_size=25)
     save(windowed.fit(series), tmp_path / "model")
     options = ("--json", "--plot", tmp_path / "p.png")
