@@ -12,6 +12,7 @@ from skrdae._random import member_generators
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import GenerativeMixin
+from skrdae.detectors.resuming import ResumingMixin
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.mlp import ACTIVATIONS
 from skrdae.training.adversarial import train_adversarial, train_encoder
@@ -24,7 +25,7 @@ _COLLAPSED, _DIVERGED = 0.01, 10.0
 _N_SPREAD = 256  # rows made to find that out
 
 
-class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
+class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
     r"""Generative adversarial network: rows unlike all that its generator makes are anomalous.
 
     A generator G and a discriminator D are trained against each other. A row x is then compared
@@ -86,6 +87,13 @@ class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
     callbacks : callable, list of callables or None, default=None
         Called with each row of ``history_`` (a dict) as it is made. Where one returns True, the
         training of the networks in turn (generator and discriminator, or encoder) ends there.
+    warm_start : bool, default=False
+        Let the next `fit`, with the same X and parameters but for a larger `n_epochs` or
+        `n_encoder_epochs`, go on where this one ends; the result is that of one training of the
+        whole length, to the last bit.
+    checkpoint_path : str, path-like or None, default=None
+        A file that the state of the training is written to after each epoch. A fit that finds it
+        there goes on from it; one that ends removes it, unless it was interrupted.
 
     Attributes
     ----------
@@ -141,6 +149,7 @@ class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
 
     _parameter_constraints = {
         **BaseTorchDetector._parameter_constraints,
+        **ResumingMixin._parameter_constraints,
         "lam": [Interval(Real, 0, 1, closed="both")],
         "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "inference": [StrOptions({"encoder", "search", "hybrid"})],
@@ -152,6 +161,11 @@ class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
         "n_epochs": [Interval(Integral, 1, None, closed="left")],
         "n_encoder_epochs": [Interval(Integral, 1, None, closed="left")],
     }
+    _boolean_parameters = (
+        *BaseTorchDetector._boolean_parameters,
+        *ResumingMixin._boolean_parameters,
+    )
+    _lengths = ("n_epochs", "n_encoder_epochs")
 
     def __init__(
         self,
@@ -175,6 +189,8 @@ class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
         random_state=None,
         verbose=0,
         callbacks=None,
+        warm_start=False,
+        checkpoint_path=None,
     ):
         self.lam = lam
         self.latent_dim = latent_dim
@@ -195,6 +211,8 @@ class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
         self.random_state = random_state
         self.verbose = verbose
         self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.checkpoint_path = checkpoint_path
 
     # ------------------------------------------------------------------------------ training
 
@@ -233,13 +251,42 @@ class AnoGANDetector(GenerativeMixin, BaseTorchDetector):
             "generators": generators,
             "on_iteration": on_iteration,
         }
-        self.history_ = train_adversarial(self.network_, data, n_epochs=self.n_epochs, **options)
+        # Two trainings, one after the other. Where the first goes on, the second begins anew.
+        state, keep = self._resuming().values()
+        of_gan, of_encoder = (None, None) if state is None else (state["gan"], state["encoder"])
+        if of_gan is not None and len(of_gan["history"]) < self.n_epochs:
+            of_encoder = None
+
+        def keep_gan(make):
+            nonlocal of_gan
+            of_gan = made = make()  # now, because what follows changes the networks
+            keep(lambda: {"gan": made, "encoder": None})
+
+        self.history_ = train_adversarial(
+            self.network_,
+            data,
+            n_epochs=self.n_epochs,
+            state=of_gan,
+            on_state=keep and keep_gan,
+            **options,
+        )
         self._warn_of_collapse(data, generators)
         self.encoder_history_ = []
         if encodes:
             self.encoder_history_ = train_encoder(
-                self.network_, data, n_epochs=self.n_encoder_epochs, **options
+                self.network_,
+                data,
+                n_epochs=self.n_encoder_epochs,
+                state=of_encoder,
+                on_state=keep and (lambda make: keep(lambda: {"gan": of_gan, "encoder": make()})),
+                **options,
             )
+
+    def _rounds_of(self, state):
+        n_done = len(state["gan"]["history"])
+        if state["encoder"] is not None and n_done >= self.n_epochs:
+            n_done += len(state["encoder"]["history"])
+        return n_done
 
     def _warn_of_collapse(self, data, generators):
         z = normal(generators, data.new_empty(len(generators), _N_SPREAD, self._code_size))

@@ -107,6 +107,9 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
     def _n_rounds(self):
         """How many rows the history will have at most."""
 
+    #: How many there are already when a training goes on.
+    _n_done = 0
+
     @property
     def _scaling(self):
         """The method of the ColumnScaler."""
@@ -214,10 +217,16 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
     def _complete(self, X, seeds):
         """Train on checked data, score them and set the threshold."""
         data = self._training_rows(X)
-        options = {"shows": self.verbose, "n_rounds": self._n_rounds, "name": type(self).__name__}
+        options = {
+            "shows": self.verbose,
+            "n_rounds": self._n_rounds,
+            "n_done": self._n_done,
+            "name": type(self).__name__,
+        }
         with torch.no_grad(), watched(self.callbacks, **options) as progress:
             self._train(data, seeds, progress)
         if progress.interrupted and progress.n_rows < self._n_rounds:
+            self._on_interrupt()
             warnings.warn(
                 f"{type(self).__name__} was interrupted after {progress.n_rows} of at most "
                 f"{self._n_rounds} iterations; it is fitted as far as it came.",
@@ -236,6 +245,9 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
             )
         self._set_threshold(X)
         self._conclude(X)
+
+    def _on_interrupt(self):
+        """Do what a detector adds where a training was interrupted."""
 
     def _conclude(self, X):
         """Do what a detector adds once it is fitted to X, which is checked."""

@@ -18,8 +18,8 @@ class Progress:
         How many rows there were.
     """
 
-    def __init__(self, callbacks, bar):
-        self.interrupted, self.n_rows = False, 0
+    def __init__(self, callbacks, bar, n_done):
+        self.interrupted, self.n_rows = False, n_done
         self._callbacks, self._bar = callbacks, bar
 
     def __call__(self, row):
@@ -66,10 +66,11 @@ def callbacks_of(callbacks):
 
 
 @contextlib.contextmanager
-def watched(callbacks, *, shows, n_rounds, name):
+def watched(callbacks, *, shows, n_rounds, n_done, name):
     """Give the :class:`Progress` of a training; while it lasts, Ctrl-C asks it to stop."""
-    with tqdm(total=n_rounds, desc=name, unit="iter", disable=not shows) as bar:
-        progress = Progress(callbacks_of(callbacks), bar)
+    options = {"initial": n_done, "desc": name, "unit": "iter", "disable": not shows}
+    with tqdm(total=n_rounds, **options) as bar:
+        progress = Progress(callbacks_of(callbacks), bar, n_done)
         # Python lets the main thread alone have handlers; others put there are left in peace.
         mine = (
             threading.current_thread() is threading.main_thread()

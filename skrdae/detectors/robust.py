@@ -13,11 +13,12 @@ from skrdae._memory import taken
 from skrdae._random import member_generators
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.decomposition import BaseDecomposition
+from skrdae.detectors.resuming import ResumingMixin
 from skrdae.penalties import PENALTIES, GroupPenalty, penalty_of
 from skrdae.training.alternating import alternate
 
 
-class BaseRobustAutoencoder(BaseDecomposition):
+class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
     """Base class of the detectors that split X = L + S with an autoencoder for L.
 
     A subclass supplies the network, by :meth:`_new_network`, and the constructor. A network encodes
@@ -27,6 +28,7 @@ class BaseRobustAutoencoder(BaseDecomposition):
 
     _parameter_constraints = {
         **BaseTorchDetector._parameter_constraints,
+        **ResumingMixin._parameter_constraints,
         "contamination": [
             *BaseTorchDetector._parameter_constraints["contamination"],
             StrOptions({"auto"}),
@@ -44,6 +46,11 @@ class BaseRobustAutoencoder(BaseDecomposition):
         ],
         "store_decomposition": ["boolean"],
     }
+    _boolean_parameters = (
+        *BaseDecomposition._boolean_parameters,
+        *ResumingMixin._boolean_parameters,
+    )
+    _lengths = ("max_iter",)
 
     @abstractmethod
     def _new_network(self, n_features, generators):
@@ -75,6 +82,7 @@ class BaseRobustAutoencoder(BaseDecomposition):
             quantile=quantile,
             generators=generators,
             on_iteration=on_iteration,
+            **self._resuming(),
             **self._schedule(rows.shape[1]),
         )
         if not result.converged:

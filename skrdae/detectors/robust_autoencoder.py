@@ -94,6 +94,12 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
     callbacks : callable, list of callables or None, default=None
         Called with each row of ``history_`` (a dict) as it is made. Where one returns True, the
         training ends there, and the detector is fitted as far as it came.
+    warm_start : bool, default=False
+        Let the next `fit`, with the same X and parameters but for a larger `max_iter`, go on where
+        this one ends; the result is that of one training of the whole length, to the last bit.
+    checkpoint_path : str, path-like or None, default=None
+        A file that the state of the training is written to after each outer iteration. A fit that
+        finds it there goes on from it; one that ends removes it, unless it was interrupted.
 
     Attributes
     ----------
@@ -190,6 +196,8 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         random_state=None,
         verbose=0,
         callbacks=None,
+        warm_start=False,
+        checkpoint_path=None,
     ):
         self.lam = lam
         self.penalty = penalty
@@ -211,6 +219,8 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
         self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.checkpoint_path = checkpoint_path
 
     def _new_network(self, n_features, generators):
         return MemberAutoencoder(

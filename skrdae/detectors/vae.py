@@ -10,6 +10,7 @@ from skrdae._random import member_generators
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import GenerativeMixin
+from skrdae.detectors.resuming import ResumingMixin
 from skrdae.networks.mlp import ACTIVATIONS, sigmoid_
 from skrdae.networks.variational import (
     MemberVAE,
@@ -24,7 +25,7 @@ from skrdae.training.variational import train_variational
 _ROUNDING = 1e-5
 
 
-class VAEDetector(GenerativeMixin, BaseTorchDetector):
+class VAEDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
     r"""Variational autoencoder: what it reconstructs badly or has no place for is anomalous.
 
     Trains an encoder q(z|x) = N(μ, σ²) and a decoder p(x|z) to maximise
@@ -83,6 +84,12 @@ class VAEDetector(GenerativeMixin, BaseTorchDetector):
     callbacks : callable, list of callables or None, default=None
         Called with each row of ``history_`` (a dict) as it is made. Where one returns True, the
         training ends there, and the detector is fitted as far as it came.
+    warm_start : bool, default=False
+        Let the next `fit`, with the same X and parameters but for a larger `n_epochs`, go on where
+        this one ends; the result is that of one training of the whole length, to the last bit.
+    checkpoint_path : str, path-like or None, default=None
+        A file that the state of the training is written to after each epoch. A fit that finds it
+        there goes on from it; one that ends removes it, unless it was interrupted.
 
     Attributes
     ----------
@@ -136,6 +143,7 @@ class VAEDetector(GenerativeMixin, BaseTorchDetector):
 
     _parameter_constraints = {
         **BaseTorchDetector._parameter_constraints,
+        **ResumingMixin._parameter_constraints,
         "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "beta": [Interval(Real, 0, None, closed="left")],
         "likelihood": [StrOptions({"gaussian", "bernoulli"})],
@@ -145,6 +153,11 @@ class VAEDetector(GenerativeMixin, BaseTorchDetector):
         "n_epochs": [Interval(Integral, 1, None, closed="left")],
         "scaler": [*BaseTorchDetector._parameter_constraints["scaler"], StrOptions({"auto"})],
     }
+    _boolean_parameters = (
+        *BaseTorchDetector._boolean_parameters,
+        *ResumingMixin._boolean_parameters,
+    )
+    _lengths = ("n_epochs",)
 
     def __init__(
         self,
@@ -165,6 +178,8 @@ class VAEDetector(GenerativeMixin, BaseTorchDetector):
         random_state=None,
         verbose=0,
         callbacks=None,
+        warm_start=False,
+        checkpoint_path=None,
     ):
         self.latent_dim = latent_dim
         self.beta = beta
@@ -182,6 +197,8 @@ class VAEDetector(GenerativeMixin, BaseTorchDetector):
         self.random_state = random_state
         self.verbose = verbose
         self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.checkpoint_path = checkpoint_path
 
     # ------------------------------------------------------------------------------ training
 
@@ -227,6 +244,7 @@ class VAEDetector(GenerativeMixin, BaseTorchDetector):
             generators=generators,
             noise_of_samples=self.n_samples > 0,
             on_iteration=on_iteration,
+            **self._resuming(),
         )
         self._variance = variance
         if self.likelihood == "gaussian":

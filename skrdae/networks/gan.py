@@ -103,7 +103,7 @@ class SpectralBound:
 
     def __init__(self, network):
         self._weights = network.weights
-        self._vectors = [w.new_ones(w.shape[0], 1, w.shape[2]) for w in self._weights]
+        self.vectors = [w.new_ones(w.shape[0], 1, w.shape[2]) for w in self._weights]
         self.apply(_MANY_ROUNDS)
 
     def apply(self, n_rounds=2):
@@ -114,7 +114,7 @@ class SpectralBound:
         n_rounds : int, default=2
             Of power iteration.
         """
-        for weight, vector in zip(self._weights, self._vectors, strict=True):
+        for weight, vector in zip(self._weights, self.vectors, strict=True):
             for _ in range(n_rounds):
                 other = member_matmul(vector, weight.transpose(1, 2))
                 other.div_(torch.linalg.vector_norm(other, dim=2, keepdim=True).add_(1e-12))

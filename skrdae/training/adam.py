@@ -130,6 +130,21 @@ class MemberAdam:
             self._mean.copy_(torch.hardshrink(self._mean, self._TINY))
             self._square.clamp_(min=self._TINY)
 
+    def state(self):
+        """Return what another optimiser needs to go on as this one would."""
+        return {
+            "mean": self._mean.to("cpu", copy=True),
+            "square": self._square.to("cpu", copy=True),
+            "n_steps": self.n_steps,
+        }
+
+    def restore(self, state):
+        """Go on as another optimiser of such a network would have; see :meth:`state`."""
+        self._mean.copy_(state["mean"])
+        self._square.copy_(state["square"])
+        self.n_steps = state["n_steps"]
+        self._step.fill_(self.n_steps)
+
     def release(self):
         """Give every parameter memory of its own again, so that it can be stored alone."""
         for parameter in self._parameters:

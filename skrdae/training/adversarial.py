@@ -7,6 +7,7 @@ from skrdae.networks.workspace import Workspace
 from skrdae.training.adam import MemberAdam
 from skrdae.training.history import AdversarialRecord, EncoderRecord
 from skrdae.training.minibatch import gather, normal, shuffled_batches
+from skrdae.training.state import copied, fill, generator_states, set_generators
 
 # Of Adam, for generator and discriminator: short memories, because their goals move.
 _BETAS, _EPS = (0.5, 0.9), 1e-8
@@ -16,7 +17,18 @@ _SPECTRAL_EVERY = 5
 _KAPPA = 1.0
 
 
-def train_adversarial(network, data, *, n_epochs, batch_size, lr, generators, on_iteration=None):
+def train_adversarial(
+    network,
+    data,
+    *,
+    n_epochs,
+    batch_size,
+    lr,
+    generators,
+    on_iteration=None,
+    state=None,
+    on_state=None,
+):
     """Train generator and discriminator against each other, one step of each a batch.
 
     The discriminator lowers the hinge loss E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))); every few
@@ -33,7 +45,11 @@ def train_adversarial(network, data, *, n_epochs, batch_size, lr, generators, on
     generators : list of K torch.Generator
         Give each member's order of rows and samples.
     on_iteration : callable, optional
-        Called with each row of the history.
+        Called with each row of the history; where it says True, this epoch is the last.
+    state : dict, optional
+        Of another call with the same arguments, to go on from.
+    on_state : callable, optional
+        Called after each epoch with a function that returns the state.
 
     Returns
     -------
@@ -56,7 +72,25 @@ def train_adversarial(network, data, *, n_epochs, batch_size, lr, generators, on
     n_members, n_features = len(generators), data.shape[1]
     rows = data.expand(n_members, -1, -1)
     history, n_steps = [], 0
-    for epoch in range(1, n_epochs + 1):
+    tensors = [*maker.parameters(), *critic.parameters(), *spectral.vectors]
+    if state is not None:
+        history, n_steps = list(state["history"]), state["n_steps"]
+        fill(tensors, state["tensors"])
+        maker_optimiser.restore(state["maker"])
+        critic_optimiser.restore(state["critic"])
+        set_generators(generators, state["generators"])
+
+    def reached():
+        return {
+            "history": list(history),
+            "n_steps": n_steps,
+            "tensors": copied(tensors),
+            "maker": maker_optimiser.state(),
+            "critic": critic_optimiser.state(),
+            "generators": generator_states(generators),
+        }
+
+    for epoch in range(len(history) + 1, n_epochs + 1):
         losses = data.new_zeros(2, n_members, 1)
         for batch in shuffled_batches(len(data), batch_size, generators, data.device):
             m = batch.shape[1]
@@ -87,6 +121,8 @@ def train_adversarial(network, data, *, n_epochs, batch_size, lr, generators, on
             maker_optimiser.step()
         of_critic, of_maker = (losses.mean(dim=(1, 2)) / len(data)).tolist()
         history.append(AdversarialRecord(epoch, of_critic, of_maker).row())
+        if on_state is not None:
+            on_state(reached)
         if on_iteration is not None and on_iteration(history[-1]):
             break
     spectral.finish()
@@ -95,7 +131,18 @@ def train_adversarial(network, data, *, n_epochs, batch_size, lr, generators, on
     return history
 
 
-def train_encoder(network, data, *, n_epochs, batch_size, lr, generators, on_iteration=None):
+def train_encoder(
+    network,
+    data,
+    *,
+    n_epochs,
+    batch_size,
+    lr,
+    generators,
+    on_iteration=None,
+    state=None,
+    on_state=None,
+):
     """Train the encoder for the frozen generator and discriminator (f-AnoGAN's izi_f).
 
     The loss of a row is ‖x − G(E(x))‖² + κ (d / n_f) ‖f(x) − f(G(E(x)))‖² for d features of the
@@ -117,7 +164,21 @@ def train_encoder(network, data, *, n_epochs, batch_size, lr, generators, on_ite
     n_members, n_features = len(generators), data.shape[1]
     rows = data.expand(n_members, -1, -1)
     history = []
-    for epoch in range(1, n_epochs + 1):
+    if state is not None:
+        history = list(state["history"])
+        fill(encoder.parameters(), state["tensors"])
+        optimiser.restore(state["adam"])
+        set_generators(generators, state["generators"])
+
+    def reached():
+        return {
+            "history": list(history),
+            "tensors": copied(encoder.parameters()),
+            "adam": optimiser.state(),
+            "generators": generator_states(generators),
+        }
+
+    for epoch in range(len(history) + 1, n_epochs + 1):
         losses = data.new_zeros(2, n_members)
         for batch in shuffled_batches(len(data), batch_size, generators, data.device):
             m = batch.shape[1]
@@ -141,6 +202,8 @@ def train_encoder(network, data, *, n_epochs, batch_size, lr, generators, on_ite
             optimiser.step()
         error, feature_error = (losses.mean(dim=1) / len(data)).tolist()
         history.append(EncoderRecord(epoch, error, feature_error).row())
+        if on_state is not None:
+            on_state(reached)
         if on_iteration is not None and on_iteration(history[-1]):
             break
     optimiser.release()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from skrdae.training.stack import Stack
+from skrdae.training.state import copied, set_weights, weights_of
 
 
 @dataclass
@@ -48,6 +49,8 @@ def alternate(
     tol,
     generators,
     on_iteration=None,
+    state=None,
+    on_state=None,
 ):
     r"""Minimise :math:`\|L - D(E(L))\|_F^2 + \lambda\,\Omega(S)` subject to X = L + S.
 
@@ -76,6 +79,10 @@ def alternate(
     generators : list of K torch.Generator
     on_iteration : callable, optional
         Called with each row of the history; where it says True, this iteration is the last.
+    state : dict, optional
+        Of another call with the same arguments, to go on from.
+    on_state : callable, optional
+        Called after each iteration with a function that returns the state.
 
     Returns
     -------
@@ -86,9 +93,13 @@ def alternate(
     Zhou, C. and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD 2017.
     """
     stack = Stack(network, data, penalty, lam, quantile, bound, lr, generators)
-    stack.train(n_epochs, batch_size)
-    stack.find_residual()
-    return _go_on(stack, network, max_iter, n_epochs, batch_size, tol, on_iteration)
+    found = _Found(network, stack)
+    if state is None:
+        stack.train(n_epochs, batch_size)
+        stack.find_residual()
+    else:
+        found.restore(state)
+    return _go_on(stack, found, max_iter, n_epochs, batch_size, tol, on_iteration, on_state)
 
 
 def alternate_path(
@@ -137,7 +148,8 @@ def alternate_path(
         places = slice(start, min(start + n_at_once, len(lams)))
         stack = trunk.branch(lams[places])
         trained = stack.network.select(stack.members)
-        result = _go_on(stack, trained, max_iter, n_epochs, batch_size, tol, networks_only=True)
+        found = _Found(trained, stack)
+        result = _go_on(stack, found, max_iter, n_epochs, batch_size, tol, networks_only=True)
         yield places, trained, result.norms
 
 
@@ -163,40 +175,85 @@ def plain_norms(network, data, penalty, *, bound, max_iter, n_epochs, batch_size
     return largest, stack.norms.median().item()
 
 
+class _Found:
+    """What members leave behind when they leave the stack, and how far the others are."""
+
+    def __init__(self, network, stack):
+        self.network, self.stack = network, stack
+        self.lam = stack.data.new_zeros(len(stack.generators))
+        self.norms = None
+        self.iteration, self.history, self.all_done = 0, [], False
+
+    def take(self, leaving):
+        """Take what members have found, which a mask tells."""
+        stack = self.stack
+        places = stack.members[leaving]
+        self.network.assign(places, stack.network.select(leaving))
+        self.lam[places] = stack.lam[leaving]
+        if stack.penalty.across_rows:
+            if self.norms is None:
+                self.norms = stack.norms.new_zeros(len(self.lam), *stack.norms.shape[1:])
+            self.norms[places] = stack.norms[leaving]
+
+    def state(self):
+        return {
+            "iteration": self.iteration,
+            "history": list(self.history),
+            "all_done": self.all_done,
+            "weights": weights_of(self.network),
+            "found": copied([self.lam] if self.norms is None else [self.lam, self.norms]),
+            "norms": copied([self.stack.norms] if self.stack.penalty.across_rows else []),
+            "stack": self.stack.state(),
+        }
+
+    def restore(self, state):
+        self.iteration, self.history = state["iteration"], list(state["history"])
+        self.all_done = state["all_done"]
+        set_weights(self.network, state["weights"])
+        device = self.lam.device
+        self.lam, *norms = (t.to(device, copy=True) for t in state["found"])
+        self.norms = norms[0] if norms else None
+        self.stack.restore(state["stack"])
+        for norms in state["norms"]:
+            self.stack.norms = norms.to(device, copy=True)
+
+
 def _go_on(
-    stack, network, max_iter, n_epochs, batch_size, tol, on_iteration=None, networks_only=False
+    stack,
+    found,
+    max_iter,
+    n_epochs,
+    batch_size,
+    tol,
+    on_iteration=None,
+    on_state=None,
+    networks_only=False,
 ):
-    """Finish what a stack has begun, which has its first residual; fill in `network`."""
-    n_members = len(stack.generators)
-    final_lam = stack.data.new_zeros(n_members)
-    final_norms = None
-    history, stopped = [], False
+    """Finish what a stack has begun, which has its first residual or was restored."""
+    stopped = False
     # Whether the last prox is of any use.
     shrink_last = not networks_only or stack.penalty.across_rows
-    for iteration in range(1, max_iter + 1):
-        if iteration > 1:
+    while not (stopped or found.all_done or found.iteration >= max_iter):
+        found.iteration += 1
+        last = found.iteration == max_iter
+        if found.iteration > 1:
             stack.train(n_epochs, batch_size)
-            if iteration < max_iter or shrink_last:
+            if not last or shrink_last:
                 stack.find_residual()
+        if last and not shrink_last:
+            break
+        record, criteria = stack.shrink(found.iteration)
+        found.history.append(record)
         done = torch.zeros(len(stack.generators), dtype=torch.bool, device="cpu")
-        if iteration < max_iter or shrink_last:
-            record, criteria = stack.shrink(iteration)
-            history.append(record)
-            stopped = on_iteration is not None and on_iteration(record)
-            if tol is not None:
-                done = criteria < tol
-        ends = stopped or iteration == max_iter
-        leaving = torch.ones_like(done) if ends else done
-        if bool(leaving.any()):
-            places = stack.members[leaving]
-            network.assign(places, stack.network.select(leaving))
-            final_lam[places] = stack.lam[leaving]
-            if stack.penalty.across_rows:
-                if final_norms is None:
-                    final_norms = stack.norms.new_zeros(n_members, *stack.norms.shape[1:])
-                final_norms[places] = stack.norms[leaving]
-            if bool(done.all()) or ends:
-                break
-            stack.keep(~leaving)
-    converged = tol is None or stopped or bool(done.all())
-    return AlternatingResult(final_lam, final_norms, iteration, converged, history)
+        if tol is not None:
+            done = criteria < tol
+        found.all_done = bool(done.all())
+        if bool(done.any()) and not found.all_done:
+            found.take(done)
+            stack.keep(~done)
+        if on_state is not None:
+            on_state(found.state)
+        stopped = on_iteration is not None and on_iteration(record)
+    found.take(torch.ones(len(stack.generators), dtype=torch.bool, device="cpu"))
+    converged = tol is None or bool(stopped) or found.all_done
+    return AlternatingResult(found.lam, found.norms, found.iteration, converged, found.history)

@@ -10,6 +10,13 @@ from skrdae.networks.workspace import Workspace
 from skrdae.training.adam import MemberAdam
 from skrdae.training.history import IterationRecord
 from skrdae.training.minibatch import train_epochs
+from skrdae.training.state import (
+    copied,
+    generator_states,
+    set_generators,
+    set_weights,
+    weights_of,
+)
 
 # Values a pass over all rows works on at once, few enough to stay in the cache, and the least and
 # most rows.
@@ -200,6 +207,30 @@ class Stack:
             setattr(other, name, getattr(self, name)[places.cpu()])
         return other
 
+    def state(self):
+        """Return what :meth:`restore` needs, after a prox."""
+        return {
+            "members": self.members.cpu(),
+            "weights": weights_of(self.network),
+            "adam": self.optimiser.state(),
+            "generators": generator_states(self.generators),
+            "tensors": copied([self.matrix, self.rest, self.lam, self.penalty_value]),
+        }
+
+    def restore(self, state):
+        """Become what another stack was that began with the same networks, data and parameters."""
+        mask = torch.isin(self.members.cpu(), state["members"])
+        if not bool(mask.all()):
+            self.keep(mask)
+        set_weights(self.network, state["weights"])
+        self.optimiser.restore(state["adam"])
+        set_generators(self.generators, state["generators"])
+        matrix, *others = state["tensors"]
+        self.matrix.copy_(matrix)
+        self.rest, self.lam, self.penalty_value = (
+            t.to(self.data.device, copy=True) for t in others
+        )
+
     def keep(self, mask):
         """Drop the members outside the mask."""
         network = self.network.select(mask)
@@ -207,7 +238,9 @@ class Stack:
         self.network = network
         kept = mask.nonzero().flatten().tolist()
         for name in ("members", "lam", "penalty_value", "norms", "rest"):
-            setattr(self, name, getattr(self, name)[mask])
+            value = getattr(self, name)
+            if torch.is_tensor(value):  # which they are not before the first prox
+                setattr(self, name, value[mask])
         places = mask.nonzero().flatten().to(self.data.device)
         self.matrix = taken(self.matrix, places)
         for name in ("total", "total_watched"):

@@ -12,6 +12,7 @@ from skrdae.training.adam import MemberAdam
 from skrdae.training.compiled import train_variational_autoencoder
 from skrdae.training.history import VariationalRecord
 from skrdae.training.minibatch import gather, normal, shuffled_batches
+from skrdae.training.state import copied, fill, generator_states, set_generators
 
 # The noise of a Gaussian likelihood starts at one, that of data of unit scale, and follows the
 # errors of the batches at this rate.
@@ -35,6 +36,8 @@ def train_variational(
     generators,
     noise_of_samples=False,
     on_iteration=None,
+    state=None,
+    on_state=None,
 ):
     r"""Maximise the evidence lower bound of every member.
 
@@ -58,7 +61,11 @@ def train_variational(
     noise_of_samples : bool, default=False
         Return the noise variance of errors with z drawn, not at z = μ.
     on_iteration : callable, optional
-        Called with each row of the history.
+        Called with each row of the history; where it says True, this epoch is the last.
+    state : dict, optional
+        Of another call with the same arguments, to go on from.
+    on_state : callable, optional
+        Called after each epoch with a function that returns the state.
 
     Returns
     -------
@@ -78,7 +85,21 @@ def train_variational(
     variance = data.new_ones(len(generators), 1, data.shape[1])
     run = _run_compiled if data.device.type == "cpu" else _run
     history = []
-    for epoch in range(1, n_epochs + 1):
+    if state is not None:
+        history = list(state["history"])
+        fill([*network.parameters(), variance], state["tensors"])
+        optimiser.restore(state["adam"])
+        set_generators(generators, state["generators"])
+
+    def reached():
+        return {
+            "history": list(history),
+            "tensors": copied([*network.parameters(), variance]),
+            "adam": optimiser.state(),
+            "generators": generator_states(generators),
+        }
+
+    for epoch in range(len(history) + 1, n_epochs + 1):
         losses = run(
             network,
             optimiser,
@@ -93,6 +114,9 @@ def train_variational(
         error, kl = (losses / len(data)).mean(dim=1).tolist()
         record = VariationalRecord(epoch, error, kl, variance.mean().item())
         history.append(record.row())
+        if on_state is not None:
+            made = reached()  # now, because what follows draws from the generators
+            on_state(lambda made=made: made)
         if on_iteration is not None and on_iteration(history[-1]):
             break
     optimiser.release()

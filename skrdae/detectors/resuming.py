@@ -1,0 +1,150 @@
+"""Trainings that go on where an earlier one ended, or was ended."""
+
+import glob
+import hashlib
+import os
+from importlib.metadata import version
+from numbers import Real
+from pathlib import Path
+
+import numpy as np
+
+from skrdae._checkpoint import read_tree, write_tree
+from skrdae._random import member_seeds
+from skrdae.penalties import GroupPenalty
+
+# Rows read at once for their digest.
+_ROWS = 4096
+
+# Parameters that have no part in a training, and random_state, of which the seeds are kept.
+_NO_PART = {
+    "callbacks",
+    "checkpoint_path",
+    "device",
+    "random_state",
+    "score_function",
+    "store_decomposition",
+    "verbose",
+    "warm_start",
+}
+
+
+class ResumingMixin:
+    """``warm_start`` and ``checkpoint_path``, for detectors whose training has a state.
+
+    The detector names in ``_lengths`` the parameters that say how long it is trained, and passes
+    :meth:`_resuming` on to its training.
+    """
+
+    _parameter_constraints = {
+        "warm_start": ["boolean"],
+        "checkpoint_path": [str, os.PathLike, None],
+    }
+    _boolean_parameters = ("warm_start",)
+    #: Parameters that may be larger when a training goes on.
+    _lengths = ()
+    #: While a fit lasts, where its states come from and go to.
+    _training = None
+
+    def _fit(self, X, y):
+        before = vars(self).pop("_kept", None)
+        X = self._start(X)
+        self._training = _Training(self, X, before if self.warm_start else None)
+        if self._training.seeds is None:
+            self._training.seeds = member_seeds(self.random_state, self.n_estimators)
+        self._complete(X, self._training.seeds)
+        kept = self._training.finish()
+        del self._training
+        if kept is not None:
+            self._kept = kept
+
+    def _resuming(self):
+        """Return the state to go on from, and what is to be called with new ones."""
+        training = self._training
+        if training is None:
+            return {"state": None, "on_state": None}
+        return {"state": training.state, "on_state": training.keep if training.keeps else None}
+
+    @property
+    def _n_done(self):
+        state = self._resuming()["state"]
+        return 0 if state is None else self._rounds_of(state)
+
+    def _rounds_of(self, state):
+        """Return how many rows the history of a state has."""
+        return len(state["history"])
+
+    def _on_interrupt(self):
+        if self._training is not None:
+            self._training.interrupted = True
+
+
+class _Training:
+    """What a training goes on from, and where its states go."""
+
+    def __init__(self, detector, X, before):
+        self.state = self.seeds = None
+        self.interrupted = False
+        self._make = None
+        self._path = None if detector.checkpoint_path is None else Path(detector.checkpoint_path)
+        self._warm = detector.warm_start
+        self.keeps = self._warm or self._path is not None
+        if not self.keeps:
+            return
+        self._settings = _settings(detector, X)
+        if before is not None:
+            self._go_on_from(before, "warm_start=True goes on with", "set warm_start=False")
+        if self._path is not None:
+            where = f"checkpoint_path {str(self._path)!r}"
+            if not self._path.parent.is_dir() or self._path.is_dir():
+                raise ValueError(f"{where} is not a file in a folder that is there.")
+            for left in self._path.parent.glob(f".{glob.escape(self._path.name)}-*"):
+                left.unlink()  # of a process that was killed while it wrote
+            if self._path.exists():
+                self._go_on_from(read_tree(self._path), f"{where} holds", "remove the file")
+
+    def _go_on_from(self, tree, source, remedy):
+        settings = tree["settings"]
+        for name in sorted({*settings, *self._settings}):
+            if settings.get(name) != self._settings.get(name):
+                what = "other rows" if name == "X" else f"{name}={settings.get(name)}"
+                raise ValueError(f"{source} a training of {what}: {remedy} to begin anew.")
+        self.seeds, self.state = np.asarray(tree["seeds"]), tree["state"]
+
+    def keep(self, make):
+        """Take note of a state, which a function makes."""
+        self._make = make
+        if self._path is not None:
+            write_tree(self._path, self._tree())
+
+    def _tree(self):
+        state = self.state if self._make is None else self._make()
+        return {"settings": self._settings, "seeds": np.asarray(self.seeds), "state": state}
+
+    def finish(self):
+        """Return what a later fit may go on from, or None; a checkpoint has done its duty."""
+        if self._path is not None and not self.interrupted:
+            self._path.unlink(missing_ok=True)
+        return self._tree() if self._warm else None
+
+
+def _settings(detector, X):
+    """Return what two trainings have to share for one to go on with the other."""
+    digest = hashlib.sha256(f"{X.shape} {X.dtype}".encode())
+    for start in range(0, len(X), _ROWS):  # which may lie in a file
+        digest.update(np.ascontiguousarray(X[start : start + _ROWS]))
+    parameters = detector.get_params(deep=False)
+    left_out = _NO_PART | {*detector._lengths}
+    return {
+        "detector": type(detector).__name__,
+        "version": version("skrdae"),
+        "X": digest.hexdigest(),
+        **{name: _told(value) for name, value in parameters.items() if name not in left_out},
+    }
+
+
+def _told(value):
+    if isinstance(value, Real):
+        return repr(float(value))
+    plain = value is None or isinstance(value, str | tuple | list | GroupPenalty)
+    return repr(value) if plain else type(value).__name__

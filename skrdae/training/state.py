@@ -1,0 +1,40 @@
+"""Trainings put aside, to be gone on with later as if nothing had been in between.
+
+A state is a dict of tensors, numbers, lists and dicts: what a training needs beside its data, its
+parameters and the networks it began with. Tensors are copies, on the CPU.
+"""
+
+import torch
+
+
+def copied(tensors):
+    """Return copies of tensors on the CPU."""
+    return [tensor.detach().to("cpu", copy=True) for tensor in tensors]
+
+
+@torch.no_grad()
+def fill(tensors, values):
+    """Copy values into tensors, wherever these are."""
+    for tensor, value in zip(tensors, values, strict=True):
+        tensor.copy_(value)
+
+
+def generator_states(generators):
+    """Return what sets generators to where they are now."""
+    return [generator.get_state() for generator in generators]
+
+
+def set_generators(generators, states):
+    """Set generators to where others were."""
+    for generator, state in zip(generators, states, strict=True):
+        generator.set_state(state)
+
+
+def weights_of(network):
+    """Return copies of a network's parameters."""
+    return copied(network.parameters())
+
+
+def set_weights(network, weights):
+    """Set a network's parameters, which stay where they are in memory."""
+    fill(network.parameters(), weights)

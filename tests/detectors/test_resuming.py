@@ -1,0 +1,265 @@
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from skrdae import (
+    AnoGANDetector,
+    LSTMRobustAutoencoder,
+    RobustDeepAutoencoder,
+    RobustDeepAutoencoderCV,
+    VAEDetector,
+    load,
+    save,
+)
+from skrdae._checkpoint import read_tree, write_tree
+
+RDA = {"n_estimators": 3, "random_state": 0}
+#: detector → the parameter that says how long it is trained
+CASES = {
+    "rda": (RobustDeepAutoencoder(**RDA), "max_iter"),
+    "rda, a number": (RobustDeepAutoencoder(1.5, n_epochs=2, n_estimators=1), "max_iter"),
+    "rda, samples, tol": (RobustDeepAutoencoder(max_samples=0.5, tol=0.3, **RDA), "max_iter"),
+    "rda, large batches": (RobustDeepAutoencoder(batch_size=512, n_estimators=1), "max_iter"),
+    "rda, columns": (RobustDeepAutoencoder(penalty="l21_features", **RDA), "max_iter"),
+    "vae": (VAEDetector(**RDA), "n_epochs"),
+    "vae, draws": (VAEDetector(n_samples=3, **RDA), "n_epochs"),
+    "gan": (AnoGANDetector(n_encoder_epochs=4, **RDA), "n_epochs"),
+    "encoder": (AnoGANDetector(n_epochs=4, **RDA), "n_encoder_epochs"),
+    "search": (AnoGANDetector(inference="search", n_search_iter=2, **RDA), "n_epochs"),
+    "lstm": (LSTMRobustAutoencoder(**RDA), "max_iter"),
+    "gru": (LSTMRobustAutoencoder(cell="gru", n_estimators=1), "max_iter"),
+}
+cases = pytest.mark.parametrize("name", CASES)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*did not bring the members below tol"),
+    pytest.mark.filterwarnings("ignore:The generator of"),
+]
+
+
+@pytest.fixture(scope="module")
+def X():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 6)) + 0.1 * rng.normal(size=(300, 6))
+    X[:6] += rng.normal(scale=4, size=(6, 6))
+    return X
+
+
+def _make(name, length, **options):
+    detector, parameter = CASES[name]
+    seed = {"random_state": 0, parameter: length}
+    return clone(detector).set_params(**(seed | options))
+
+
+def _same(a, b, X):
+    assert np.array_equal(a.decision_scores_, b.decision_scores_)
+    assert np.array_equal(a.decision_function(X), b.decision_function(X))
+    assert a.threshold_ == b.threshold_
+    assert np.array_equal(a.labels_, b.labels_)
+    assert a.history_ == b.history_
+    assert getattr(a, "encoder_history_", None) == getattr(b, "encoder_history_", None)
+    assert np.array_equal(getattr(a, "lam_", 0), getattr(b, "lam_", 0))
+    assert np.array_equal(a.transform(X), b.transform(X))
+
+
+@cases
+def test_five_and_five_are_ten(name, X):
+    parameter = CASES[name][1]
+    whole = _make(name, 10).fit(X)
+    parts = _make(name, 3, warm_start=True).fit(X)
+    for length in (5, 10):
+        parts.set_params(**{parameter: length}).fit(X)
+    _same(parts, whole, X)
+    again = parts.fit(X)  # there is nothing left to do
+    _same(again, whole, X)
+    assert not np.array_equal(_make(name, 5).fit(X).decision_scores_, whole.decision_scores_)
+
+
+@pytest.mark.parametrize("name", ["rda", "vae", "gan", "lstm"])
+def test_a_pickle_and_a_file_go_on_as_well(name, X, tmp_path):
+    parameter = CASES[name][1]
+    whole = _make(name, 6).fit(X)
+    first = _make(name, 3, warm_start=True, n_estimators=3).fit(X)
+    save(first, tmp_path / "file")
+    for found in (pickle.loads(pickle.dumps(first)), load(tmp_path / "file")):
+        _same(found.set_params(**{parameter: 6}).fit(X), whole, X)
+    assert not hasattr(clone(first), "_kept")
+    # Without being asked to a fit begins anew, and forgets.
+    fresh = first.set_params(warm_start=False, **{parameter: 6}).fit(X)
+    _same(fresh, whole, X)
+    assert not hasattr(fresh, "_kept")
+
+
+def test_only_the_same_training_is_gone_on_with(X):
+    detector = _make("rda", 3, warm_start=True).fit(X)
+    scores = detector.decision_scores_
+    for change, words in (
+        ({"lr": 0.01}, "lr=0.001"),
+        ({"lam": 2.0}, "lam='auto'"),
+        ({"hidden_layer_sizes": (8, 2)}, "hidden_layer_sizes='auto'"),
+    ):
+        before = detector.get_params()
+        with pytest.raises(ValueError, match=f"training of {words}: set warm_start=False"):
+            detector.set_params(**change).fit(X)
+        detector.set_params(**before)
+    for other in (X[:-1], X + 1e-9, X.astype(np.float32)):
+        with pytest.raises(ValueError, match="training of other rows"):
+            detector.fit(other)
+    assert detector.decision_scores_ is scores
+    detector.set_params(max_iter=6, verbose=0, contamination=0.1, random_state=5).fit(X)
+    _same(detector, _make("rda", 6).fit(X), X)
+
+
+def test_what_stopped_early_goes_on(X):
+    whole = _make("rda", 8).fit(X)
+    stopped = _make("rda", 8, warm_start=True, callbacks=lambda row: row["iteration"] == 3).fit(X)
+    assert stopped.n_iter_ == 3
+    _same(stopped.set_params(callbacks=None).fit(X), whole, X)
+
+
+# --------------------------------------------------------------------------------- checkpoints
+
+
+@cases
+def test_a_checkpoint_is_gone_on_from(name, X, tmp_path):
+    path, parameter = tmp_path / "checkpoint", CASES[name][1]
+    whole = _make(name, 6).fit(X)
+    kept = []
+
+    class _Killed(BaseException):
+        pass
+
+    def kill(row):
+        kept.append(path.read_bytes())
+        if row.get("iteration", row.get("epoch")) == 3:
+            raise _Killed
+
+    broken = _make(name, 6, checkpoint_path=path, callbacks=kill)
+    with pytest.raises(_Killed):
+        broken.fit(X)
+    assert len(kept) >= 3
+    assert len(set(kept)) == len(kept)
+    found = _make(name, 6, checkpoint_path=str(path)).fit(X)
+    _same(found, whole, X)
+    assert list(tmp_path.iterdir()) == []
+    # From the very first one, too, and for longer.
+    path.write_bytes(kept[0])
+    _same(_make(name, 6, checkpoint_path=path).fit(X), whole, X)
+    path.write_bytes(kept[1])
+    longer = _make(name, 7).fit(X)
+    _same(_make(name, 7, checkpoint_path=path).fit(X), longer, X)
+    assert parameter in whole.get_params()
+
+
+def test_a_fit_that_ends_removes_its_checkpoint_unless_it_was_interrupted(X, tmp_path):
+    path = tmp_path / "checkpoint"
+    _make("rda", 3, checkpoint_path=path).fit(X)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.warns(UserWarning, match="interrupted after 2"):
+        _make(
+            "rda", 6, checkpoint_path=path, callbacks=lambda row: row["iteration"] == 2 and _press()
+        ).fit(X)
+    assert path.exists()
+    _same(_make("rda", 6, checkpoint_path=path).fit(X), _make("rda", 6).fit(X), X)
+    assert not path.exists()
+
+
+def _press():
+    raise KeyboardInterrupt
+
+
+def test_foreign_checkpoints_are_refused_and_stay(X, tmp_path):
+    path = tmp_path / "checkpoint"
+    with pytest.raises(RuntimeError):
+        _make("rda", 6, checkpoint_path=path, callbacks=_fail).fit(X)
+    content = path.read_bytes()
+    detector = _make("rda", 6, checkpoint_path=path)
+    for options, rows, words in (
+        ({"lr": 0.01}, X, r"holds a training of lr=0\.001: remove the file"),
+        ({}, X[1:], "other rows"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            clone(detector).set_params(**options).fit(rows)
+    with pytest.raises(ValueError, match="detector=RobustDeepAutoencoder"):
+        _make("vae", 6, checkpoint_path=path).fit(X)
+    tree = read_tree(path)
+    tree["settings"]["version"] = "0.0"
+    write_tree(path, tree)
+    with pytest.raises(ValueError, match=r"version=0\.0"):
+        detector.fit(X)
+    for wrong in (b"", b"nothing", content[:-100], content[:200] + b"x" + content[201:]):
+        path.write_bytes(wrong)
+        with pytest.raises(ValueError, match="no checkpoint, or it is damaged"):
+            detector.fit(X)
+        assert path.read_bytes() == wrong
+    for wrong in (tmp_path, tmp_path / "nowhere" / "file"):
+        with pytest.raises(ValueError, match="checkpoint_path"):
+            clone(detector).set_params(checkpoint_path=wrong).fit(X)
+    with pytest.raises(ValueError, match="checkpoint_path"):
+        clone(detector).set_params(checkpoint_path=3).fit(X)
+
+
+def _fail(row):
+    if row["iteration"] == 2:
+        raise RuntimeError
+
+
+def test_a_write_that_fails_leaves_the_checkpoint_before(X, tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint"
+    with pytest.raises(RuntimeError):
+        _make("rda", 6, checkpoint_path=path, callbacks=_fail).fit(X)
+    content = path.read_bytes()
+
+    def refuse(descriptor):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    detector = _make("rda", 6, checkpoint_path=path)
+    with pytest.raises(OSError, match="no space left"):
+        detector.fit(X)
+    assert path.read_bytes() == content
+    assert not hasattr(detector, "decision_scores_")
+
+
+def test_the_search_for_lam_takes_neither(X):
+    assert not {"warm_start", "checkpoint_path"} & RobustDeepAutoencoderCV().get_params().keys()
+    RobustDeepAutoencoderCV([4.0, 2.0], cv=2, **RDA).fit(X)
+
+
+_SCRIPT = """
+import sys, numpy as np
+from skrdae import RobustDeepAutoencoder
+X = np.load(sys.argv[1])
+detector = RobustDeepAutoencoder(
+    max_iter=40, random_state=0, checkpoint_path=sys.argv[2], callbacks=lambda row: print(flush=True)
+)
+np.save(sys.argv[3], detector.fit(X).decision_scores_)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_killed_process_is_gone_on_from(X, tmp_path):
+    np.save(tmp_path / "X.npy", X)
+    folder = tmp_path / "work"
+    folder.mkdir()
+    names = ("X.npy", "work/checkpoint", "scores.npy")
+    command = [sys.executable, "-c", _SCRIPT, *(str(tmp_path / name) for name in names)]
+    for _ in range(2):
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as running:
+            for _ in range(3):
+                running.stdout.readline()
+            time.sleep(0.003)
+            running.kill()
+        assert (folder / "checkpoint").exists()
+    n_done = read_tree(folder / "checkpoint")["state"]["iteration"]
+    assert 6 <= n_done <= 40
+    subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    whole = RobustDeepAutoencoder(max_iter=40, random_state=0).fit(X)
+    assert np.array_equal(np.load(tmp_path / "scores.npy"), whole.decision_scores_)
+    assert list(folder.iterdir()) == []
