@@ -10,8 +10,14 @@ def write_whole(path, data):
     """Write bytes beside a place and move them there; a failure leaves what was there before.
 
     A link is followed. The file has the mode of the one it replaces, or that of any new file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, or what is there is no file but a folder, a device or a pipe.
     """
     path = Path(os.path.realpath(path))
+    check_target(path)
     handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -24,6 +30,15 @@ def write_whole(path, data):
     except BaseException:
         Path(beside).unlink(missing_ok=True)
         raise
+
+
+def check_target(path):
+    """Raise OSError unless a file is at `path`, or could be."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(path.parent)!r}.")
+    if path.exists() and not path.is_file():
+        raise OSError(f"{str(path)!r} is no file, and is not written over.")
 
 
 def _mode(path):

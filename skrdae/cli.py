@@ -1,6 +1,7 @@
 """The ``skrdae`` command."""
 
 import argparse
+import re
 import sys
 import warnings
 
@@ -15,6 +16,9 @@ _EXIT_CODES = (
 
 class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong with a call."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, allow_abbrev=False, **options)
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {message} ({self.prog} --help says more)\n")
@@ -60,8 +64,22 @@ def main(argv=None):
         _say(f"{name}: not enough memory for {arguments.data}")
         return 1
     except (ImportError, OSError, TypeError, ValueError) as error:
-        _say(f"{name}: {error}")
+        _say(f"{name}: {_in_flags(str(error))}")
         return 1
+    except Exception as error:  # one line, whatever it is
+        _say(f"{name}: unexpected {type(error).__name__}: {error}")
+        return 1
+
+
+def _in_flags(text):
+    """Return a message of the package in terms of the command line."""
+    names = "missing|categories|separator|decimal"
+    text = re.sub(rf"\b([Ss]et) ({names})\b", r"\1 --\2", text)
+    return re.sub(
+        r"\b(?<!-)(time_column|time_format|window_size)\b",
+        lambda match: "--" + match[0].replace("_", "-"),
+        text,
+    )
 
 
 def _say(text):
@@ -93,12 +111,29 @@ def _contamination(text):
 
 
 def _window_size(text):
+    if text != "auto" and int(text) < 1:
+        raise ValueError
     return text if text == "auto" else int(text)
+
+
+def _seed(text):
+    if int(text) < 0:
+        raise ValueError
+    return int(text)
+
+
+def _separator(text):
+    found = {"tab": "\t", "\\t": "\t"}.get(text, text)
+    if len(found) != 1:
+        raise ValueError
+    return found
 
 
 # What argparse calls them when it refuses one.
 _contamination.__name__ = "share above 0 and up to 0.5, or auto,"
 _window_size.__name__ = "number of steps, or auto,"
+_seed.__name__ = "whole number from 0"
+_separator.__name__ = "single character, or tab,"
 
 
 def _parser():
@@ -125,11 +160,15 @@ def _parser():
         help="the file is a time series, and this column its time",
     )
     found.add_argument(
+        "--time-format",
+        metavar="FORMAT",
+        help="how the times are written, as in '%%d.%%m.%%Y %%H:%%M' (default: found out)",
+    )
+    found.add_argument(
         "--window-size",
         type=_window_size,
-        default=144,
         metavar="N",
-        help="with --time-column: steps of a window, or auto for the period (default: %(default)s)",
+        help="with --time-column: steps of a window, or auto for the period (default: 144)",
     )
     found.add_argument(
         "--contamination",
@@ -157,7 +196,9 @@ def _parser():
         metavar="NAME",
         help="a column to leave out; may be given several times",
     )
-    found.add_argument("--seed", type=int, default=0, help="of the training (default: %(default)s)")
+    found.add_argument(
+        "--seed", type=_seed, default=0, help="of the training (default: %(default)s)"
+    )
     found.add_argument("--save", metavar="FILE", help="where to keep the model, for skrdae score")
     found.add_argument("-v", "--verbose", action="store_true", help="show a progress bar")
     found.set_defaults(run=_detect)
@@ -192,9 +233,20 @@ def _add_data(parser):
     parser.add_argument("data", help="CSV or Parquet file, with the names of the columns first")
     parser.add_argument(
         "--separator",
+        type=_separator,
         default=",",
         metavar="C",
-        help="between the values of a CSV file (default: ,)",
+        help="between the values of a CSV file, or tab (default: ,)",
+    )
+    parser.add_argument(
+        "--decimal",
+        type=_separator,
+        default=".",
+        metavar="C",
+        help="between the digits of its numbers (default: .)",
+    )
+    parser.add_argument(
+        "--sort", action="store_true", help="take the steps of a series in the order of their times"
     )
     parser.add_argument(
         "-o",

@@ -1,20 +1,25 @@
 """What ``skrdae detect`` and ``skrdae score`` do."""
 
+import importlib.util
+import io
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from skrdae._files import write_whole
+from skrdae._files import check_target, write_whole
 from skrdae.detectors.anogan import AnoGANDetector
 from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
+from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.detectors.robust_pca import RobustPCA
 from skrdae.detectors.vae import VAEDetector
 from skrdae.detectors.windowed import WindowedDetector
 from skrdae.persistence import load, save
-from skrdae.tables import PARQUET, TableEncoder, read_table, write_table
+from skrdae.tables import TableEncoder, read_table
+from skrdae.tables.files import is_parquet, read_text, table_bytes
 
 #: What ``--model`` may be.
 MODELS = {
@@ -43,20 +48,25 @@ def detect(options):
     dict
         What ``--json`` prints.
     """
-    figure = _check_outputs(options)
-    table = _without_results(read_table(options.data, separator=options.separator))
+    _check_files(options)
+    figure = _figure(options)
+    table = _read(options)
     encoder = TableEncoder(
         options.time_column,
+        time_format=options.time_format,
         missing=options.missing,
         categories=options.categories,
         ignore=options.ignore,
-    )
-    rows = encoder.fit_transform(table)
+    ).fit(table)
+    order = _order(options, encoder, table)
+    table = table.iloc[order]
+    rows = encoder.transform(table)
+    _tell_what_was_done(encoder, table)
     detector = _detector(options, rows.shape[1]).fit(rows)
+    scores, labels = detector.decision_scores_, detector.labels_
+    report = _report(options, table, order, rows, detector, scores, labels, figure)
     if options.save:
         save(Pipeline([("encode", encoder), ("detect", detector)]), options.save)
-    scores, labels = detector.decision_scores_, detector.labels_
-    report = _report(options, table, rows, detector, scores, labels, figure)
     return report | {"saved": options.save}
 
 
@@ -73,22 +83,73 @@ def score(options):
     dict
         What ``--json`` prints.
     """
-    figure = _check_outputs(options)
+    _check_files(options)
+    figure = _figure(options)
     model = load(options.model, device=options.device)
     if not hasattr(model, "decision_function"):
         raise ValueError(f"{options.model} holds a {type(model).__name__}, which is no detector.")
-    table = _without_results(read_table(options.data, separator=options.separator))
-    if isinstance(model, Pipeline) and isinstance(model[0], TableEncoder):
-        rows, model = model[0].transform(table), model[1:]
-    else:
+    steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
+    encoder = steps.pop(0) if isinstance(steps[0], TableEncoder) else None
+    table = _read(options, () if encoder is None else encoder.categories_)
+    order = _order(options, encoder, table)
+    table = table.iloc[order]
+    if encoder is None:
         rows = _numbers(table, getattr(model, "feature_names_in_", None))
-    detector = model[-1] if isinstance(model, Pipeline) else model
-    scores = np.asarray(model.decision_function(rows), float)
+    else:
+        rows = encoder.transform(table)
+        _tell_what_was_done(encoder, table)
+    seen = rows
+    for step in steps[:-1]:
+        seen = step.transform(seen)
+    detector = steps[-1]
+    if isinstance(detector, OutlierAdapter):
+        detector = detector.detector_
+    scores = np.asarray(detector.decision_function(seen), float)
     if isinstance(detector, WindowedDetector) or isinstance(detector.contamination, str):
-        labels = model.predict(rows)
+        labels = detector.predict(seen)
     else:  # not scored a second time
         labels = (scores > detector.threshold_).astype(int)
-    return _report(options, table, rows, detector, scores, labels, figure)
+    return _report(options, table, order, rows, detector, scores, labels, figure)
+
+
+def _read(options, text=()):
+    table = read_table(
+        options.data, separator=options.separator, decimal=options.decimal, text=text
+    )
+    return table.drop(columns=[name for name in (SCORE, LABEL) if name in table.columns])
+
+
+def _order(options, encoder, table):
+    """Return in which order the rows are taken."""
+    if not options.sort:
+        return np.arange(len(table))
+    if encoder is None or encoder.time_column is None:
+        raise ValueError("--sort is by the time of a series: there is no --time-column.")
+    return np.argsort(encoder.transform(table).index, kind="stable")
+
+
+def _tell_what_was_done(encoder, table):
+    """Warn of what is in the table that a detector does not see as it is."""
+    for name in encoder.dropped_columns_:
+        warnings.warn(f"Column {name!r} is left out.", UserWarning, stacklevel=2)
+    for name in encoder.numeric_columns_:
+        n_missing = int(table[name].isna().sum())
+        if n_missing:
+            warnings.warn(
+                f"Column {name!r}: {n_missing} missing values are filled in.",
+                UserWarning,
+                stacklevel=2,
+            )
+    for name, known in encoder.categories_.items():
+        n_new = int((~table[name].dropna().astype(str).isin(known)).sum())
+        n_missing = int(table[name].isna().sum())
+        if n_new or n_missing:
+            warnings.warn(
+                f"Column {name!r}: {n_missing} values are missing and {n_new} were not there in "
+                "training; they belong to no category.",
+                UserWarning,
+                stacklevel=2,
+            )
 
 
 def _detector(options, n_columns):
@@ -106,8 +167,11 @@ def _detector(options, n_columns):
         parameters["n_channels"] = n_columns
     detector = MODELS[options.model](**parameters)
     if options.time_column is None:
+        if options.window_size is not None:
+            raise ValueError("--window-size is for series: name the --time-column.")
         return detector
-    return WindowedDetector(detector, window_size=options.window_size, on_gap="split")
+    window = {} if options.window_size is None else {"window_size": options.window_size}
+    return WindowedDetector(detector, on_gap="split", **window)
 
 
 def _numbers(table, names):
@@ -120,21 +184,43 @@ def _numbers(table, names):
     return TableEncoder().fit_transform(table[list(names)])
 
 
-def _without_results(table):
-    return table.drop(columns=[name for name in (SCORE, LABEL) if name in table.columns])
-
-
 # ------------------------------------------------------------------------------------- results
 
 
-def _check_outputs(options):
-    """Raise before any work if a result could not be written; return a figure if one is wanted."""
+def _check_files(options):
+    """Raise before any work if a result could not be written, or would write over another file."""
+    files = {"the data": options.data}
+    if options.command == "score":
+        files["the model"] = options.model
     for name in ("output", "plot", "save"):
         path = getattr(options, name, None)
-        if path is not None and (not Path(path).parent.is_dir() or Path(path).is_dir()):
-            raise OSError(f"--{name} {path!r} is not a file in a folder that is there.")
-    if options.output is not None and Path(options.output).suffix not in (".csv", *PARQUET):
-        raise ValueError(f"A table is .csv or .parquet; got --output {options.output!r}.")
+        if path is None:
+            continue
+        check_target(path)
+        for other, taken in files.items():
+            if Path(path).resolve() == Path(taken).resolve():
+                raise ValueError(f"--{name} {path!r} would be written over {other}.")
+        files[f"--{name}"] = path
+    if options.output is not None:
+        if not is_parquet(options.output) and Path(options.output).suffix.lower() != ".csv":
+            raise ValueError(f"A table is .csv or .parquet; got --output {options.output!r}.")
+        if is_parquet(options.output):
+            _check_installed("--output", "pyarrow", "tables")
+    if getattr(options, "save", None):
+        _check_installed("--save", "safetensors", "export")
+
+
+def _check_installed(option, module, extra):
+    try:
+        found = importlib.util.find_spec(module) is not None
+    except ValueError:  # what is meant to be missing
+        found = False
+    if not found:
+        raise ImportError(f"{option} needs {module}: pip install 'skrdae[{extra}]'.")
+
+
+def _figure(options):
+    """Return a figure if one is wanted, of a kind that can be written."""
     if options.plot is None:
         return None
     try:
@@ -143,36 +229,44 @@ def _check_outputs(options):
         raise ImportError("--plot needs matplotlib: pip install 'skrdae[plot]'.") from error
     figure = Figure(figsize=(10, 5), layout="constrained")
     formats = figure.canvas.get_supported_filetypes()
-    if Path(options.plot).suffix[1:] not in formats:
+    if Path(options.plot).suffix[1:].lower() not in formats:
         raise ValueError(f"A picture is one of {', '.join(formats)}; got --plot {options.plot!r}.")
     return figure
 
 
-def _report(options, table, rows, detector, scores, labels, figure):
+def _report(options, table, order, rows, detector, scores, labels, figure):
     """Write what was asked for; return what there is to say."""
-    if options.output:
-        result = table.assign(**{SCORE: scores, LABEL: labels})
-        write_whole(options.output, write_table(result, options.output))
     of_steps = isinstance(detector, WindowedDetector)
     time = np.asarray(rows.index) if hasattr(rows, "index") else np.arange(len(rows))
+    if options.output:
+        if not (is_parquet(options.data) or is_parquet(options.output)):
+            # As it was written, down to the last zero.
+            table = read_text(options.data, separator=options.separator).iloc[order]
+        result = table.assign(**{SCORE: scores, LABEL: labels})
+        content = table_bytes(result, options.output, separator=options.separator)
+        write_whole(options.output, content)
     if figure is not None:
         axes = figure.subplots(2)
         if of_steps:
-            _draw_series(axes, rows, time, detector, scores, labels)
+            _draw_series(axes, rows, time, scores, labels)
         else:
             _draw_rows(axes, detector, scores, labels)
         figure.suptitle(Path(options.data).name)
-        figure.savefig(options.plot, dpi=130)
+        picture = io.BytesIO()
+        figure.savefig(picture, format=Path(options.plot).suffix[1:].lower(), dpi=130)
+        write_whole(options.plot, picture.getbuffer())
     flagged = np.flatnonzero(labels == 1)
-    found = _stretches(scores, labels, time) if of_steps else _highest(scores, flagged)
     return {
         "data": options.data,
         "model": type(detector.detector if of_steps else detector).__name__,
         "rows": len(table),
         "flagged": len(flagged),
         "without_score": int(np.isnan(scores).sum()),
-        "threshold": float(detector.threshold_),
-        "anomalies": found,
+        # Steps are flagged by the windows that hold them.
+        "threshold": None if of_steps else float(detector.threshold_),
+        "anomalies": (
+            _stretches(scores, labels, time, order) if of_steps else _highest(scores, flagged)
+        ),
         "output": options.output,
         "plot": options.plot,
     }
@@ -183,15 +277,15 @@ def _highest(scores, flagged):
     return [{"row": int(row), "score": float(scores[row])} for row in rows]
 
 
-def _stretches(scores, labels, time):
+def _stretches(scores, labels, time, order):
     """Return the stretches of flagged steps, the one with the highest score first."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], labels == 1, [0]]).astype(int)))
     found = [
         {
             "start": _told(time[start]),
             "end": _told(time[stop - 1]),
-            "first_row": int(start),
-            "last_row": int(stop - 1),
+            "first_row": int(order[start]),
+            "last_row": int(order[stop - 1]),
             "score": float(np.nanmax(scores[start:stop])),
         }
         for start, stop in edges.reshape(-1, 2)
@@ -205,12 +299,11 @@ def _told(time):
     return before + (point + fraction if fraction.strip("0") else "")
 
 
-def _draw_series(axes, rows, time, detector, scores, labels):
+def _draw_series(axes, rows, time, scores, labels):
     from skrdae.plotting import SeriesDisplay
 
     axes[0].sharex(axes[1])
-    threshold = detector.threshold_
-    SeriesDisplay.from_predictions(rows, scores, labels, threshold, time=time, ax=axes)
+    SeriesDisplay.from_predictions(rows, scores, labels, time=time, ax=axes)
 
 
 def _draw_rows(axes, detector, scores, labels):
@@ -235,10 +328,10 @@ def as_json(report):
 
 def as_text(report):
     """Return a report as lines for people."""
-    lines = [
-        f"{report['flagged']} of {report['rows']} rows flagged by {report['model']}, "
-        f"threshold {report['threshold']:.4g}"
-    ]
+    first = f"{report['flagged']} of {report['rows']} rows flagged by {report['model']}"
+    if report["threshold"] is not None:
+        first += f", threshold {report['threshold']:.4g}"
+    lines = [first]
     anomalies = report["anomalies"]
     if report["without_score"]:
         lines.append(f"{report['without_score']} rows have no score: no window covers them")
@@ -249,7 +342,7 @@ def as_text(report):
         lines.append(f"{'row':>9}{'score':>12}")
         lines += [f"{a['row']:>9}{a['score']:>12.4g}" for a in anomalies[:_SHOWN]]
     if len(anomalies) > _SHOWN:
-        lines.append("…")
+        lines.append("...")
     for name in ("output", "plot", "saved"):
         if report.get(name):
             lines.append(f"{name}: {report[name]}")

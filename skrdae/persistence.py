@@ -92,7 +92,8 @@ def save(detector, path):
     detector : estimator
         A detector of this package, alone or at the end of a
         :class:`~sklearn.pipeline.Pipeline` after ``StandardScaler``, ``MinMaxScaler``,
-        ``MaxAbsScaler`` or ``RobustScaler``. Detectors may hold others of this package.
+        ``MaxAbsScaler``, ``RobustScaler`` or ``TableEncoder``. Detectors may hold others of this
+        package.
     path : str or path-like
         Of the file.
 

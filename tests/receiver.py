@@ -2,19 +2,20 @@
 
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Receiver:
     """Takes POSTs on a port of its own; may be stopped and started again on the same one.
 
-    ``answers`` are used up one a request: a status, (status, headers), "hang" (no answer while the
-    client waits), or "drop" (the connection is closed after the request was read). Then it is 200.
+    ``answers`` are used up one a request: a status, (status, headers), "drop" (the connection is
+    closed after the request was read), "hang" (the same, but only once ``released`` is set) or
+    ("hang", status). Then it is 200.
     """
 
     def __init__(self):
         self.taken, self.seen, self.answers, self.port = [], [], [], 0
+        self.released = threading.Event()
         self.start()
 
     def start(self):
@@ -41,6 +42,7 @@ class Receiver:
         self._thread.start()
 
     def stop(self):
+        self.released.set()
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -54,10 +56,13 @@ class Receiver:
     def _answer(self, request, content):
         self.seen.append((content, dict(request.headers)))
         answer = self.answers.pop(0) if self.answers else 200
+        if isinstance(answer, tuple) and answer[0] == "hang":
+            self.released.wait()
+            answer = answer[1]
         if answer in ("hang", "drop"):
             self.taken.append(content)
             if answer == "hang":
-                time.sleep(1.0)
+                self.released.wait()
             request.close_connection = True
             return
         status, headers = answer if isinstance(answer, tuple) else (answer, {})

@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import re
@@ -9,11 +10,12 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.pipeline import Pipeline
 
-from skrdae import RobustDeepAutoencoder, WindowedDetector, save
+from skrdae import OutlierAdapter, RobustDeepAutoencoder, RobustPCA, WindowedDetector, save
 from skrdae.cli import main
 from skrdae.demo import one_class_digits
-from skrdae.tables import read_table
+from skrdae.tables import TableEncoder, read_table
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,15 @@ def folder(tmp_path_factory):
     values[400:420] = 0
     series = pd.DataFrame({"time": stamps.to_numpy(), "flow": values})
     series.to_csv(folder / "series.csv", index=False)
+    series[699::-1].to_csv(folder / "back.csv", index=False)
+    dates = pd.date_range("2026-01-01", periods=288, freq="h").strftime("%d.%m.%Y %H:%M")
+    series[:288].assign(time=dates).to_csv(folder / "dates.csv", index=False)
+    plant[["power"]].to_csv(folder / "commas.csv", index=False, sep=";", decimal=",")
+    (folder / "long.csv").write_text("a,b\nx,1,2\ny,2,3\n")
+    (folder / "cut.csv.gz").write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 999)[:-20])
+    for name in ("gz", "zip", "xz", "bz2"):
+        (folder / f"no.csv.{name}").write_bytes(b"a,b\n1,2\n")
+    (folder / "folder.csv").mkdir()
     return folder
 
 
@@ -59,7 +70,12 @@ def test_a_table_with_text_and_missing_values(folder, tmp_path, capsys):
     paths = [tmp_path / name for name in ("out.csv", "out.png", "model")]
     options = ("-o", paths[0], "--plot", paths[1], "--save", paths[2])
     status, out, err = _run(capsys, "detect", folder / "plant.csv", *ASKED, *options)
-    assert (status, err) == (0, "")
+    assert status == 0
+    assert err.splitlines() == [
+        "skrdae detect: warning: Column 'power': 14 missing values are filled in.",
+        "skrdae detect: warning: Column 'machine': 1 values are missing and 0 were not there in "
+        "training; they belong to no category.",
+    ]
     assert out.startswith("2 of 400 rows flagged by RobustDeepAutoencoder")
     result, plant = read_table(paths[0]), read_table(folder / "plant.csv")
     pd.testing.assert_frame_equal(result[plant.columns], plant)
@@ -107,6 +123,134 @@ def test_a_series(model, folder, tmp_path, capsys):
     assert again["model"] == report["model"]
 
 
+def test_a_series_in_any_order(folder, tmp_path, capsys):
+    options = ["--time-column", "time", "--window-size", 25, "--json", "-o"]
+    shuffled = read_table(folder / "series.csv")[:700]
+    shuffled.sample(frac=1, random_state=0).to_csv(tmp_path / "mixed.csv", index=False)
+    shuffled.to_csv(tmp_path / "right.csv", index=False)
+    _, right, _ = _run(capsys, "detect", tmp_path / "right.csv", *options, tmp_path / "a.csv")
+    saved = ["--sort", "--save", tmp_path / "model"]
+    _, found, err = _run(
+        capsys, "detect", tmp_path / "mixed.csv", *options, tmp_path / "b.csv", *saved
+    )
+    assert err == ""
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    times = [
+        [(a["start"], a["end"], a["score"]) for a in json.loads(r)["anomalies"]]
+        for r in (right, found)
+    ]
+    assert times[0] == times[1] != []
+    status, out, err = _run(capsys, "score", tmp_path / "model", tmp_path / "mixed.csv")
+    assert (status, out) == (1, "")
+    assert "does not go on in even steps" in err
+    _, again, _ = _run(
+        capsys, "score", tmp_path / "model", tmp_path / "mixed.csv", "--json", "--sort"
+    )
+    assert json.loads(again)["anomalies"] == json.loads(found)["anomalies"]
+    shuffled[::2].to_csv(tmp_path / "half.csv", index=False)
+    status, _, err = _run(capsys, "score", tmp_path / "model", tmp_path / "half.csv")
+    assert status == 1
+    assert "not of 300 seconds" in err
+
+
+def test_times_that_need_a_format(folder, tmp_path, capsys):
+    options = ["--time-column", "time", "--window-size", 24, "--json"]
+    saved = ["--time-format", "%d.%m.%Y %H:%M", "--save", tmp_path / "model"]
+    status, out, _ = _run(capsys, "detect", folder / "dates.csv", *options, *saved)
+    assert status == 0
+    assert json.loads(out)["without_score"] == 0
+    # Whoever scores need not know.
+    status, out, _ = _run(capsys, "score", tmp_path / "model", folder / "dates.csv", "--json")
+    assert json.loads(out)["without_score"] == 0
+
+
+def test_the_result_is_the_file_as_it_was_with_two_columns_more(tmp_path, capsys):
+    text = "code;country;power\n" + "".join(
+        f"{i:05d};{'NA' if i % 2 else 'DE'};{i % 7},{i % 3}0\n" for i in range(90)
+    )
+    (tmp_path / "in.csv").write_text(text)
+    options = ("--separator", ";", "--decimal", ",", "--ignore", "code", "--ignore", "country")
+    status, _, err = _run(capsys, "detect", tmp_path / "in.csv", *options, "-o", tmp_path / "o.csv")
+    assert (status, err) == (0, "")
+    lines = (tmp_path / "o.csv").read_text().splitlines()
+    before = text.splitlines()
+    assert lines[0] == before[0] + ";skrdae_score;skrdae_label"
+    assert all(a.startswith(b + ";") for a, b in zip(lines[1:], before[1:], strict=True))
+    status, _, _ = _run(capsys, "detect", tmp_path / "o.csv", *options)
+    assert status == 0
+
+
+def test_categories_do_not_depend_on_what_else_is_in_a_file(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"code": rng.choice(["01", "02", "x"], 200), "a": rng.normal(size=200)})
+    table.to_csv(tmp_path / "train.csv", index=False)
+    some = table[table["code"] != "x"]
+    some.to_csv(tmp_path / "later.csv", index=False)
+    options = ("--categories", "one-hot", "--save", tmp_path / "model", "-o", tmp_path / "a.csv")
+    _run(capsys, "detect", tmp_path / "train.csv", *options)
+    _, _, err = _run(
+        capsys, "score", tmp_path / "model", tmp_path / "later.csv", "-o", tmp_path / "b.csv"
+    )
+    assert err == ""
+    first, later = read_table(tmp_path / "a.csv"), read_table(tmp_path / "b.csv")
+    expected = first["skrdae_score"][some.index]
+    assert np.array_equal(later["skrdae_score"], expected)
+    table.assign(code="new").to_csv(tmp_path / "later.csv", index=False)
+    _, _, err = _run(capsys, "score", tmp_path / "model", tmp_path / "later.csv")
+    assert "0 values are missing and 200 were not there in training" in err
+
+
+def test_columns_that_are_dropped_are_named(tmp_path, capsys):
+    table = pd.DataFrame(
+        {"note": ["ok", "late"] * 50, "a": np.random.default_rng(0).normal(size=100)}
+    )
+    table.to_csv(tmp_path / "t.csv", index=False)
+    _, _, err = _run(capsys, "detect", tmp_path / "t.csv", "--categories", "drop")
+    assert err == "skrdae detect: warning: Column 'note' is left out.\n"
+    table["a"] = table["a"].astype(object)
+    table.loc[3, "a"] = "-"
+    table.to_csv(tmp_path / "t.csv", index=False)
+    status, _, err = _run(capsys, "detect", tmp_path / "t.csv", "--categories", "drop")
+    assert status == 1
+    assert "'a' is not numeric: '-' in row 3, and 1 of 100" in err
+
+
+def test_an_adapter_is_scored_like_what_it_holds(folder, tmp_path, capsys):
+    table = read_table(folder / "numbers.csv")
+    adapter = OutlierAdapter(RobustDeepAutoencoder(random_state=0, contamination=0.01)).fit(table)
+    save(adapter, tmp_path / "model")
+    status, out, _ = _run(capsys, "score", tmp_path / "model", folder / "numbers.csv", "--json")
+    assert status == 0
+    assert json.loads(out)["flagged"] == (adapter.predict(table) == -1).sum() > 0
+
+
+def test_what_fails_at_the_end_leaves_no_half_file(folder, tmp_path, capsys, monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.fsync", refuse)
+    for name, option in (("o.csv", "-o"), ("p.png", "--plot"), ("m", "--save")):
+        status, out, err = _run(capsys, "detect", folder / "numbers.csv", option, tmp_path / name)
+        assert (status, out) == (1, "")
+        assert err == "skrdae detect: no space left\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_forged_model_is_a_line(folder, tmp_path, capsys):
+    encoder = TableEncoder().fit(read_table(folder / "numbers.csv"))
+    del encoder.fill_values_
+    model = Pipeline(
+        [
+            ("encode", encoder),
+            ("detect", RobustPCA().fit(np.random.default_rng(0).normal(size=(9, 2)))),
+        ]
+    )
+    save(model, tmp_path / "model")
+    status, out, err = _run(capsys, "score", tmp_path / "model", folder / "numbers.csv")
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert "unexpected AttributeError" in err
+
+
 def test_every_model_takes_a_table(folder, capsys):
     for model in ("robust-pca", "vae", "anogan"):
         status, out, _ = _run(
@@ -146,15 +290,37 @@ def test_models_that_python_saved(folder, tmp_path, capsys):
         (["detect", "plant.csv", "--time-column", "when"], "no column 'when'; it has 'machine'"),
         (["detect", "plant.csv", "--ignore", "speed"], "no column 'speed'"),
         (["detect", "plant.csv", "--separator", ";"], "separated by ','"),
-        (["detect", "plant.csv", "-o", "nowhere/out.csv"], "--output 'nowhere/out.csv' is not a"),
+        (["detect", "plant.csv", "-o", "nowhere/out.csv"], "no folder 'nowhere'"),
         (["detect", "plant.csv", "-o", "out.xlsx"], r"\.csv or \.parquet"),
         (["detect", "plant.csv", "--plot", "out.docx"], "png"),
-        (["detect", "plant.csv", "--save", "nowhere/model"], "--save"),
+        (["detect", "numbers.csv", "--save", "numbers.csv"], "would be written over the data"),
+        (["detect", "numbers.csv", "-o", "./numbers.csv"], "would be written over the data"),
+        (["detect", "plant.csv", "-o", "x.csv", "--save", "x.csv"], "written over --output"),
+        (["score", "m", "numbers.csv", "-o", "m"], "would be written over the model"),
+        (["detect", "numbers.csv", "--save", "/dev/null"], "is no file"),
+        (["detect", "numbers.csv", "-o", "folder.csv"], "is no file"),
+        (["detect", "long.csv"], "more values than there are names"),
+        (["detect", "cut.csv.gz"], "cannot be read as CSV"),
+        (["detect", "no.csv.gz"], "cannot be read as CSV"),
+        (["detect", "no.csv.zip"], "cannot be read as CSV"),
+        (["detect", "no.csv.xz"], "cannot be read as CSV"),
+        (["detect", "no.csv.bz2"], "cannot be read as CSV"),
+        (["detect", "http://127.0.0.1:9/x.csv"], "no such file"),
+        (["detect", "commas.csv", "--separator", ";"], "decimal commas: set --decimal to ','"),
+        (["detect", "commas.csv", "--separator", ";", "--categories", "drop"], "not dropped"),
+        (["detect", "dates.csv", "--time-column", "time"], "may be written as.*--time-format"),
+        (["detect", "back.csv", "--time-column", "time"], "not sorted"),
+        (["detect", "numbers.csv", "--sort"], "--sort is by the time"),
+        (["detect", "numbers.csv", "--window-size", "20"], "--window-size is for series"),
+        (["detect", "plant.csv", "--save", "nowhere/model"], "no folder 'nowhere'"),
         (["detect", "numbers.csv", "--model", "lstm"], "--time-column"),
         (["detect", "numbers.csv", "--device", "abacus"], "abacus"),
         (["detect", "numbers.csv", "--model", "vae", "--contamination", "auto"], "contamination"),
-        (["detect", "series.csv", "--time-column", "time", "--window-size", "901"], "window_size"),
-        (["detect", "series.csv"], "'time' is not numeric.*time_column"),
+        (
+            ["detect", "series.csv", "--time-column", "time", "--window-size", "901"],
+            "--window-size is 901",
+        ),
+        (["detect", "series.csv"], "'time' is not numeric.*--time-column"),
         (["detect", "."], "directory"),
         (["score", "nowhere", "plant.csv"], "nowhere"),
         (["score", "plant.csv", "plant.csv"], "not a file written by skrdae.save"),

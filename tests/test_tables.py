@@ -7,7 +7,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skrdae import RobustDeepAutoencoder, WindowedDetector, load, save
-from skrdae.tables import TableEncoder, read_table, write_table
+from skrdae.tables import TableEncoder, read_table
+from skrdae.tables.files import table_bytes
 
 
 @parametrize_with_checks(
@@ -156,7 +157,7 @@ def test_a_pipeline_of_it_clones_and_is_saved(tmp_path):
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
 def test_files_come_back(tmp_path, name):
     table = _plant().drop(columns="count")
-    (tmp_path / name).write_bytes(write_table(table, name))
+    (tmp_path / name).write_bytes(table_bytes(table, name))
     again = read_table(tmp_path / name)
     assert np.array_equal(again["machine"].isna(), table["machine"].isna())
     names = {"machine": "none"}
@@ -171,8 +172,8 @@ def test_files_come_back(tmp_path, name):
 def test_files_that_are_none(tmp_path):
     path = tmp_path / "t.csv"
     for content, words in [
-        (b"", "no CSV file in UTF-8"),
-        (b"a,b\n1,2\n1,2,3,4\n", "no CSV file in UTF-8"),
+        (b"", "cannot be read as CSV in UTF-8"),
+        (b"a,b\n1,2\n1,2,3,4\n", "cannot be read as CSV in UTF-8"),
         (b"a;b\n1;2\n", "separated by ';'"),
         ("größe\n1\n".encode("latin-1"), "UTF-8"),
     ]:
@@ -181,13 +182,59 @@ def test_files_that_are_none(tmp_path):
             read_table(path)
     path = tmp_path / "t.parquet"
     path.write_bytes(b"a,b\n1,2\n")
-    with pytest.raises(ValueError, match="no Parquet file"):
+    with pytest.raises(ValueError, match="cannot be read as Parquet"):
         read_table(path)
     path.write_bytes(b"")
-    with pytest.raises(ValueError, match="no Parquet file"):
+    with pytest.raises(ValueError, match="cannot be read as Parquet"):
         read_table(path)
     with pytest.raises(FileNotFoundError):
         read_table(tmp_path / "nowhere.csv")
+
+
+def test_commas_at_the_ends_of_lines_are_no_column(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,2,\n3,4,\n")
+    assert read_table(tmp_path / "t.csv").to_dict("list") == {"a": [1, 3], "b": [2, 4]}
+
+
+@pytest.mark.parametrize(
+    ("written", "form"),
+    [
+        (["2026-01-05", "2026-01-06"], "ISO8601"),
+        (["2026-01-05T00:00:00+01:00", "2026-01-06T00:00:00+02:00"], "ISO8601"),
+        (["05.01.2026 10:00", "13.01.2026 10:00"], "%d.%m.%Y %H:%M"),
+        (["01/05/2026", "01/13/2026"], "%m/%d/%Y"),
+        (["5 January 2026", "6 January 2026"], "%d %B %Y"),
+    ],
+)
+def test_the_form_of_times_is_found_or_asked_for(written, form):
+    table = pd.DataFrame({"when": written, "a": [1.0, 2.0]})
+    encoder = TableEncoder("when").fit(table)
+    assert encoder.time_format_ == form
+    index = encoder.transform(table).index
+    assert [index[0].month, index[0].year, index[0].day in (4, 5)] == [1, 2026, True]
+    # One row alone, which could be read in two ways, is read as it was learnt.
+    assert encoder.transform(table[:1]).index[0] == index[0]
+    with pytest.raises(ValueError, match="'soon' in row 0, which is no time of the form"):
+        encoder.transform(table.assign(when="soon"))
+
+
+def test_times_that_can_be_read_in_two_ways():
+    table = pd.DataFrame({"when": ["05.01.2026", "06.01.2026"], "a": [1.0, 2.0]})
+    with pytest.raises(ValueError, match=r"'%d\.%m\.%Y' or '%m\.%d\.%Y': set time_format"):
+        TableEncoder("when").fit(table)
+    index = TableEncoder("when", time_format="%d.%m.%Y").fit_transform(table).index
+    assert index.day.tolist() == [5, 6]
+
+
+def test_names_out_are_those_of_the_result():
+    table = pd.DataFrame({0: [1.0, 2.0], 1: ["a", "b"]})
+    encoder = TableEncoder(categories="one-hot").fit(table)
+    out = encoder.transform(table)
+    assert list(out.columns) == list(encoder.get_feature_names_out()) == ["x0", "x1_a", "x1_b"]
+    assert list(TableEncoder(ignore=[1]).fit(table).get_feature_names_out()) == ["x0"]
+    clash = pd.DataFrame({"c": ["x", "y"], "c_x": [1.0, 2.0]})
+    with pytest.raises(ValueError, match="would be 'c_x'"):
+        TableEncoder(categories="one-hot").fit(clash)
 
 
 def test_an_index_with_a_name_is_a_column_again(tmp_path):

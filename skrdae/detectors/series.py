@@ -7,6 +7,8 @@ from sklearn.utils.validation import validate_data
 _UNITS = {"s": 1e9, "ms": 1e6, "us": 1e3, "ns": 1.0}
 # Two steps are a gap if their distance is off the usual by more than this share of it.
 _TOLERANCE = 0.5
+# A series of which more than this share of the steps are gaps is none.
+_MOST_GAPS = 0.5
 
 
 def check_series(estimator, X, *, reset, on_gap, spacing=None):
@@ -98,9 +100,14 @@ def _stretches(x, length, name, on_gap, usual):
         )
     uneven = np.abs(spacing / usual - 1) > _TOLERANCE
     after = np.flatnonzero(uneven) + 1
+    if on_gap == "split" and uneven.mean() > _MOST_GAPS:
+        raise ValueError(
+            f"The index of {name} does not go on in even steps: of {len(uneven)} steps "
+            f"{len(after)} are not of {_told_step(usual, index)}, the usual one (of the training "
+            "series, where there was one before). Sort it, or resample it."
+        )
     if len(after) and on_gap == "raise":
-        of_time = hasattr(index[-1] - index[0], "total_seconds")
-        step = f"{usual / 1e9:g} seconds" if of_time else f"{usual:g}"
+        of_time, step = _is_of_time(index), _told_step(usual, index)
         even = f"{name}.resample('{usual / 1e9:.0f}s').mean()" if of_time else "reindexing it"
         raise ValueError(
             f"The index of {name} has {len(after)} gap(s), the first between {index[after[0] - 1]} "
@@ -109,6 +116,14 @@ def _stretches(x, length, name, on_gap, usual):
             "which lets no window reach over a gap."
         )
     return np.diff([0, *after, length]).tolist(), usual
+
+
+def _is_of_time(index):
+    return hasattr(index[-1] - index[0], "total_seconds")
+
+
+def _told_step(usual, index):
+    return f"{usual / 1e9:g} seconds" if _is_of_time(index) else f"{usual:g}"
 
 
 def _stamps(index):

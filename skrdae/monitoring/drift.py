@@ -1,7 +1,7 @@
 """Whether scores are still distributed as they were."""
 
 import numpy as np
-from scipy.stats import binomtest, chi2, ks_2samp
+from scipy.stats import betabinom, chi2, ks_2samp
 
 # Bins of the stability index.
 _N_BINS = 10
@@ -108,32 +108,39 @@ class ScoreReference:
 
     def share_above(self, threshold):
         """Return the share of the reference above a threshold, never quite zero."""
-        n_above = len(self.scores) - np.searchsorted(self.scores, threshold, side="right")
-        return float((n_above + 0.5) / (len(self.scores) + 1))
+        return (self._count_above(threshold) + 0.5) / (len(self.scores) + 1)
+
+    def _count_above(self, threshold):
+        return len(self.scores) - int(np.searchsorted(self.scores, threshold, side="right"))
+
+    def too_often(self, n_flagged, n_rows, threshold, limit=None):
+        """Say whether a threshold is exceeded too often.
+
+        Parameters
+        ----------
+        n_flagged, n_rows : int
+            Of these rows so many are above the threshold.
+        threshold : float
+        limit : float, optional
+            The share above which it is too often. By default twice that of the reference, where
+            chance would have so many less than once in a thousand times. How often the threshold
+            is exceeded is known from the reference only so well, the less so the fewer scores it
+            has.
+
+        Returns
+        -------
+        bool
+        """
+        if limit is not None:
+            return n_flagged > limit * n_rows
+        if n_flagged <= _RATE_FACTOR * self.share_above(threshold) * n_rows:
+            return False
+        # Above what is above k of n scores lie further ones with a probability whose distribution
+        # is beta(k + 1, n - k), whatever that of the scores.
+        above = self._count_above(threshold)
+        below = max(len(self.scores) - above, 1)
+        return bool(betabinom.sf(n_flagged - 1, n_rows, above + 1, below) < P_VALUE)
 
     def n_above(self, scores):
         """Return how many scores are above high quantiles of the reference, by quantile."""
         return {q: int((scores > value).sum()) for q, value in self._quantiles.items()}
-
-
-def too_often(n_flagged, n_rows, expected, limit=None):
-    """Say whether rows are flagged too often.
-
-    Parameters
-    ----------
-    n_flagged, n_rows : int
-    expected : float
-        The usual share.
-    limit : float, optional
-        The share above which it is too often. By default twice the usual one, where chance would
-        have that less than once in a thousand times.
-
-    Returns
-    -------
-    bool
-    """
-    if limit is not None:
-        return n_flagged > limit * n_rows
-    if n_flagged <= _RATE_FACTOR * expected * n_rows:
-        return False
-    return binomtest(n_flagged, n_rows, expected, alternative="greater").pvalue < P_VALUE

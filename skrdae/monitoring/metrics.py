@@ -1,5 +1,7 @@
 """Figures for Prometheus."""
 
+from weakref import WeakValueDictionary
+
 import numpy as np
 
 
@@ -97,6 +99,7 @@ class PrometheusMetrics:
             "drifting_": gauge("drifting", "1 if the last window drifts"),
             "rate_is_high_": gauge("alert_rate_high", "1 if too many rows are flagged"),
         }
+        self._monitors = WeakValueDictionary()
         self._undelivered = gauge("undelivered_alerts", "Alerts not known to have arrived")
         self._of_window = {
             "alert_rate": gauge("alert_rate", "Share of the last window flagged"),
@@ -119,6 +122,8 @@ class PrometheusMetrics:
             metric.labels(name).set(getattr(monitor, attribute))
         rows, flagged = self._rows.labels(name), self._flagged.labels(name)
         if report is None:
+            if self._monitors.setdefault(name, monitor) is not monitor:
+                raise ValueError(f"name={name!r} is taken by another monitor with these metrics.")
             # Asked at every scrape: it changes between batches, too.
             handlers = [h for h in monitor.handlers if hasattr(h, "n_undelivered")]
             self._undelivered.labels(name).set_function(

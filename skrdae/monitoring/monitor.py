@@ -10,7 +10,7 @@ import numpy as np
 
 from skrdae.metrics import anomaly_scores, deciding_step
 from skrdae.monitoring.alert import Alert
-from skrdae.monitoring.drift import P_VALUE, ScoreReference, too_often
+from skrdae.monitoring.drift import P_VALUE, ScoreReference
 from skrdae.thresholds import quantile_threshold
 
 _log = logging.getLogger("skrdae.monitoring")
@@ -97,14 +97,15 @@ class Monitor:
         chance would exceed that) or 0.001.
     rate_limit : float in (0, 1), optional
         The share of flagged rows above which there are too many. By default twice that of the
-        reference, where this is not by chance.
-    handlers : sequence of callable, default=()
+        reference, where this is not by chance, given how well so many scores can tell.
+    handlers : callable or sequence of callable, default=()
         Called with each :class:`Alert`, in order. One that raises is logged, and does not keep the
         others from being called. See :class:`LoggingHandler` and :class:`WebhookHandler`.
     metrics : PrometheusMetrics, optional
         Kept up to date.
     name : str, default="skrdae"
-        What alerts and metrics call this monitor.
+        What alerts and metrics call this monitor. Monitors that share metrics need names of their
+        own.
 
     Attributes
     ----------
@@ -168,26 +169,32 @@ class Monitor:
         if drift not in ("psi", "ks"):
             raise ValueError(f"drift must be 'psi' or 'ks'; got {drift!r}.")
         for parameter, value in (("drift_limit", drift_limit), ("rate_limit", rate_limit)):
-            if value is not None and not (isinstance(value, Real) and 0 < value < np.inf):
+            if value is not None and not (_is_number(value) and value > 0):
                 raise ValueError(f"{parameter} must be a number above 0; got {value!r}.")
         if rate_limit is not None and rate_limit >= 1:
             raise ValueError(f"rate_limit must be a share below 1; got {rate_limit!r}.")
-        handlers = list(handlers)
+        if drift == "ks" and drift_limit is not None and drift_limit >= 1:
+            raise ValueError(f"drift_limit is a p-value, below 1; got {drift_limit!r}.")
+        handlers = [handlers] if callable(handlers) else list(handlers)
         for handler in handlers:
             if not callable(handler):
                 raise TypeError(f"handlers must be callable; got {handler!r}.")
+        if metrics is not None and not hasattr(metrics, "observe"):
+            raise TypeError(f"metrics must be a PrometheusMetrics; got {metrics!r}.")
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"name must be a text; got {name!r}.")
         last = deciding_step(detector)
         if reference is None:
             reference = _of_detector(last, "decision_scores_", "reference")
             reference = reference[~np.isnan(reference)]  # steps that no window covers
         if threshold is None:
-            threshold = _of_detector(last, "threshold_", "threshold")
-        if not np.isfinite(threshold):
+            threshold = float(_of_detector(last, "threshold_", "threshold"))
+        if not _is_number(threshold):
             raise ValueError(f"threshold must be a finite number; got {threshold!r}.")
         self.detector = detector
         self.window_size, self.drift = int(window_size), drift
         self.drift_limit, self.rate_limit = drift_limit, rate_limit
-        self.handlers, self.metrics, self.name = handlers, metrics, str(name)
+        self.handlers, self.metrics, self.name = handlers, metrics, name
         self.reference_ = ScoreReference(reference)
         self.threshold_ = float(threshold)
         self.expected_rate_ = self.reference_.share_above(self.threshold_)
@@ -218,10 +225,15 @@ class Monitor:
             What the detector says of rows that it cannot score. They then count as not seen.
         """
         started = time.perf_counter()
-        scores = anomaly_scores(self.detector, X)
+        scores = self._scores(X)
         seconds = time.perf_counter() - started
         names = getattr(X, "index", None)
         return self._take(scores, None if callable(names) else names, seconds)
+
+    def _scores(self, X):
+        if getattr(deciding_step(self.detector), "_leaves_steps_out", False):
+            return np.asarray(self.detector.decision_function(X), float)  # NaN where there is none
+        return anomaly_scores(self.detector, X)
 
     def update_scores(self, scores):
         """Take note of rows that were scored elsewhere.
@@ -294,7 +306,9 @@ class Monitor:
             ks_statistic=statistic,
             ks_p_value=p_value,
             drifting=bool(self._drifts(index, p_value, n_rows)),
-            rate_is_high=bool(too_often(n_flagged, n_rows, self.expected_rate_, self.rate_limit)),
+            rate_is_high=self.reference_.too_often(
+                n_flagged, n_rows, self.threshold_, self.rate_limit
+            ),
         )
         report.windows.append(found)
         self._recent = window
@@ -366,7 +380,7 @@ class Monitor:
                         "rows seen): wait, or pass scores."
                     )
             share = min(self.expected_rate_, 0.5) if contamination is None else contamination
-            if not (isinstance(share, Real) and 0 < share <= 0.5):
+            if not (_is_number(share) and 0 < share <= 0.5):
                 raise ValueError(f"contamination must be a share in (0, 0.5]; got {share!r}.")
             self.reference_ = ScoreReference(scores)
             self.threshold_ = quantile_threshold(self.reference_.scores, share)
@@ -385,9 +399,14 @@ class Monitor:
         return report
 
 
+def _is_number(value):
+    return isinstance(value, Real) and not isinstance(value, bool) and np.isfinite(value)
+
+
 def _of_detector(detector, attribute, parameter):
     if not hasattr(detector, attribute):
         raise ValueError(
-            f"{type(detector).__name__} has no {attribute}: fit it, or pass {parameter}."
+            f"{type(detector).__name__} has no {attribute}: pass {parameter} (or fit it, if "
+            "that is still to be done)."
         )
     return np.asarray(getattr(detector, attribute), float)

@@ -1,9 +1,12 @@
 """Alerts as HTTP requests, which neither hold up the rows nor get lost in silence."""
 
 import atexit
+import contextlib
+import functools
 import http.client
 import json
 import logging
+import math
 import os
 import threading
 import time
@@ -11,6 +14,7 @@ import urllib.error
 import urllib.request
 import weakref
 from collections import deque
+from multiprocessing.util import Finalize
 from numbers import Real
 from urllib.parse import urlsplit
 
@@ -23,6 +27,11 @@ _FIRST_WAIT, _LONGEST_WAIT, _LONGEST_ASKED = 0.5, 60.0, 3600.0
 _AGAIN = {408, 425, 429, 500, 502, 503}
 # A gateway that heard nothing from the server behind it.
 _UNKNOWN = {504}
+# Seconds that the end of a process waits for all handlers together, and the most that any time of
+# waiting may be set to.
+_AT_EXIT, _LONGEST = 5.0, 1e7
+# The handlers of this process.
+_HANDLERS = weakref.WeakSet()
 
 
 class WebhookHandler:
@@ -70,8 +79,8 @@ class WebhookHandler:
     """
 
     def __init__(self, url, *, payload="json", headers=None, timeout=5.0, give_up_after=86400.0):
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = urlsplit(url) if isinstance(url, str) else None
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("url must begin with http:// or https:// and name a host.")
         if not url.isascii() or not url.isprintable() or " " in url or parts.port == 0:
             raise ValueError("url holds a character, or a port, that no address has.")
@@ -80,15 +89,19 @@ class WebhookHandler:
         if payload not in ("json", "slack") and not callable(payload):
             raise ValueError(f"payload must be 'json', 'slack' or a function; got {payload!r}.")
         for name, value in (("timeout", timeout), ("give_up_after", give_up_after)):
-            if not (isinstance(value, Real) and value > 0):
+            if not (isinstance(value, Real) and 0 < value <= _LONGEST):
                 raise ValueError(f"{name} must be a number of seconds above 0; got {value!r}.")
+        headers = dict(headers or {})
+        for name, value in headers.items():
+            if not all(
+                isinstance(v, str) and v.isascii() and v.isprintable() for v in (name, value)
+            ):
+                raise ValueError(f"headers must be text, of one line each; see that of {name!r}.")
         self._url, self._host = url, parts.hostname
-        self.payload, self.headers = payload, dict(headers or {})
+        self.payload, self.headers = payload, headers
         self.timeout, self.give_up_after = timeout, give_up_after
         self._opener = urllib.request.build_opener(_NoRedirects)
         self._begin()
-        # By a reference that does not keep it alive.
-        atexit.register(_close_at_exit, weakref.ref(self))
 
     def _begin(self):
         self._pid = os.getpid()
@@ -96,6 +109,12 @@ class WebhookHandler:
         self._thread, self._in_flight = None, None
         self._closed = self._hurry = False
         self.failed, self.unconfirmed, self.n_sent = [], [], 0
+        _HANDLERS.add(self)
+        _finalizer(os.getpid())
+
+    def _begin_if_forked(self):
+        if self._pid != os.getpid():  # the thread and the queue are the parent's
+            self._begin()
 
     def __repr__(self):
         return f"WebhookHandler(host={self._host!r}, n_undelivered={self.n_undelivered})"
@@ -116,8 +135,7 @@ class WebhookHandler:
             If the handler is closed, or 10,000 alerts are waiting.
         """
         body = self._body(alert)
-        if self._pid != os.getpid():  # forked: the thread and the queue are the parent's
-            self._begin()
+        self._begin_if_forked()
         with self._changed:
             if self._closed:
                 raise RuntimeError(f"{self!r} is closed; the alert is not sent: {alert.text}")
@@ -134,9 +152,15 @@ class WebhookHandler:
         self._queue.extend((alert, body, now) for alert, body in items)
         if self._thread is None and self._queue:
             # It ends when there is nothing left to do.
-            name = f"alerts to {self._host}"
-            self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(
+                target=self._work, name=f"alerts to {self._host}", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError as error:  # too many; the next alert tries again
+                _log.error("%s: %s; %d alert(s) wait", self._host, error, len(self._queue))
+            else:
+                self._thread = thread
 
     def _body(self, alert):
         if callable(self.payload):
@@ -172,6 +196,8 @@ class WebhookHandler:
                         wait = _FIRST_WAIT
                     elif asked is not None:
                         wait = min(max(asked, _FIRST_WAIT), _LONGEST_ASKED)
+                    left = queued + self.give_up_after - time.monotonic()
+                    wait = min(wait, max(left, 0.0) + _FIRST_WAIT)
                     waiting = f"{len(self._queue)} alert(s) wait, again in {wait:.3g} s"
                     _log.warning("%s: %s; %s", self._host, said, waiting)
                     continue
@@ -196,8 +222,10 @@ class WebhookHandler:
         self.unconfirmed.remove(alert)
         if state == "sent":
             self.n_sent += 1
+            _log.info("%s: delivered after all: %s", self._host, alert.text)
         else:
             self.failed.append(alert)
+            _log.error("%s: not delivered: %s", self._host, alert.text)
 
     def _send(self, alert, body):
         """Try once; return what became of it, what was said, and for how long to wait if asked."""
@@ -241,6 +269,7 @@ class WebhookHandler:
         bool
             Whether none waits.
         """
+        self._begin_if_forked()
         with self._changed:
             return self._changed.wait_for(lambda: not self._queue, timeout)
 
@@ -252,6 +281,7 @@ class WebhookHandler:
         int
             How many alerts.
         """
+        self._begin_if_forked()
         with self._changed:
             if self._closed:
                 raise RuntimeError(f"{self!r} is closed.")
@@ -268,10 +298,18 @@ class WebhookHandler:
         timeout : float, default=5.0
             Seconds that this may take. What is not delivered by then counts as failed.
         """
+        self._close(time.monotonic() + timeout)
+
+    def _hasten(self):
         with self._changed:
             self._closed = self._hurry = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._queue, timeout)
+
+    def _close(self, until):
+        self._begin_if_forked()
+        self._hasten()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._queue, max(until - time.monotonic(), 0.0))
             for item in self._queue:
                 state = "unconfirmed" if item is self._in_flight else "failed"
                 self._settle(state, "closed", item[0])
@@ -300,13 +338,24 @@ def _slack_text(alert):
 
 
 def _asked(value):
-    try:
-        return max(float(value), 0.0)
-    except (TypeError, ValueError):  # none, or a date
-        return None
+    with contextlib.suppress(TypeError, ValueError):  # none, or a date
+        seconds = float(value)
+        return seconds if math.isfinite(seconds) else None
+    return None
 
 
-def _close_at_exit(handler):
-    handler = handler()
-    if handler is not None and handler._pid == os.getpid() and not handler._closed:
-        handler.close()
+@functools.cache
+def _finalizer(pid):
+    # Processes that multiprocessing has forked end without atexit.
+    return Finalize(None, _close_all, exitpriority=0)
+
+
+@atexit.register
+def _close_all():
+    """Close all handlers of this process, in the time that one may take."""
+    until = time.monotonic() + _AT_EXIT
+    mine = [h for h in list(_HANDLERS) if h._pid == os.getpid() and not h._closed]
+    for handler in mine:
+        handler._hasten()
+    for handler in mine:
+        handler._close(until)

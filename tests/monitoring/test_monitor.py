@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pyod.models.hbos import HBOS
+from scipy.stats import norm
 from sklearn.ensemble import IsolationForest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -83,6 +84,25 @@ def test_drift_is_told_when_it_begins_and_when_it_ends(detector):
     still = monitor.update(np.repeat(_rows(1, 10), 400, axis=0))
     assert ("drift", False) in _told(still)
     assert ("alert_rate", False) not in _told(still)
+
+
+@pytest.mark.parametrize("n_reference", [50, 100, 1000])
+@pytest.mark.parametrize("n_rows", [100, 1000])
+def test_chance_hardly_ever_flags_too_many(n_reference, n_rows):
+    # One in a thousand; a normal approximation, or the rate taken for exact, gives up to a third.
+    rng = np.random.default_rng(0)
+    found = 0
+    for _ in range(2000):
+        reference = ScoreReference(rng.lognormal(size=n_reference))
+        threshold = np.quantile(reference.scores, 0.97)
+        n_flagged = rng.binomial(n_rows, _exceeds(threshold))
+        found += reference.too_often(n_flagged, n_rows, threshold)
+    assert found <= 10
+
+
+def _exceeds(value):
+    """The probability that a standard log-normal number is above a value."""
+    return float(norm.sf(np.log(value)))
 
 
 @pytest.mark.parametrize("drift", ["psi", "ks"])
@@ -242,6 +262,18 @@ def test_a_series_step_by_step():
     assert monitor.n_rows_ == 200
 
 
+def test_steps_without_a_score_are_not_made_up():
+    stamps = pd.date_range("2026-01-01", periods=300, freq="5min")
+    series = pd.DataFrame({"flow": np.sin(np.arange(300) / 4)}, index=stamps)
+    inner = RobustDeepAutoencoder(n_estimators=1, random_state=0)
+    detector = WindowedDetector(inner, window_size=25, on_gap="split").fit(series)
+    holed = series.drop(series.index[[60, 80]])[:150]
+    report = Monitor(detector, window_size=50).update(holed)
+    assert np.array_equal(np.isnan(report.scores), np.isnan(detector.decision_function(holed)))
+    assert np.isnan(report.scores).sum() == 19
+    assert sum(w.n_rows for w in report.windows) == 100
+
+
 def test_threads_lose_no_row_and_tell_everything_once(detector):
     told = []
     monitor = _monitor(detector, handlers=[told.append])
@@ -278,6 +310,12 @@ def test_threads_lose_no_row_and_tell_everything_once(detector):
         ({"drift_limit": 0}, ValueError, "drift_limit"),
         ({"rate_limit": 2}, ValueError, "rate_limit"),
         ({"handlers": ["slack"]}, TypeError, "handlers"),
+        ({"drift": "ks", "drift_limit": 5}, ValueError, "p-value"),
+        ({"drift_limit": True}, ValueError, "drift_limit"),
+        ({"name": None}, TypeError, "name"),
+        ({"metrics": "prometheus"}, TypeError, "metrics"),
+        ({"threshold": "high"}, ValueError, "threshold"),
+        ({"threshold": [1.0]}, ValueError, "threshold"),
         ({"reference": [1.0, 2.0]}, ValueError, "at least 10"),
         ({"reference": [1.0, np.nan] * 10}, ValueError, "finite"),
         ({"reference": [1.0] * 20}, ValueError, "one score only"),
@@ -290,7 +328,7 @@ def test_wrong_arguments(detector, options, error, words):
 
 
 def test_what_is_not_fitted():
-    with pytest.raises(ValueError, match="no decision_scores_: fit it"):
+    with pytest.raises(ValueError, match="no decision_scores_: pass reference"):
         Monitor(RobustDeepAutoencoder())
 
 

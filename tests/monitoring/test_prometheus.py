@@ -93,6 +93,16 @@ def test_undelivered_alerts_show(scrape):
     assert values()["skrdae_undelivered_alerts", "skrdae"] == 1
 
 
+def test_monitors_of_one_name_are_refused(scrape):
+    X = np.random.default_rng(0).normal(size=(100, 3))
+    detector = RobustDeepAutoencoder(random_state=0).fit(X)
+    metrics = PrometheusMetrics(scrape[0])
+    first = Monitor(detector, metrics=metrics)
+    with pytest.raises(ValueError, match="name='skrdae' is taken"):
+        Monitor(detector, metrics=metrics)
+    Monitor(detector, metrics=metrics, name=first.name + " 2")
+
+
 def test_the_dashboard_asks_for_metrics_that_are_there(scrape):
     registry, values = scrape
     X = np.random.default_rng(0).normal(size=(300, 3))

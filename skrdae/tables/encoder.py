@@ -1,7 +1,4 @@
-"""Tables as people have them: text among the numbers, missing values, a column of times."""
-
-import warnings
-from pathlib import Path
+"""TableEncoder: numbers of a table."""
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -9,11 +6,19 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrdae._validation import check_parameters, unchanged_on_failure
+from skrdae.tables.columns import (
+    as_floats,
+    has_decimal_commas,
+    is_dates,
+    is_numbers,
+    misfits,
+    not_numbers,
+    time_format,
+    times,
+)
 
 # One-hot encoding a column of more values than this tells identifiers from each other, not rows.
 _MOST_CATEGORIES = 100
-#: How the names of Parquet files end.
-PARQUET = (".parquet", ".pq")
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -27,13 +32,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     time_column : str or None, default=None
         A column that becomes the index of the result, for
         :class:`~skrdae.WindowedDetector`. Text is read as dates.
+    time_format : str or None, default=None
+        How the times are written, as for :func:`time.strptime`. By default it is found out from the
+        table that is fitted to.
     missing : {"error", "median", "mean", "interpolate"}, default="error"
         What to put where a number is missing: that of the column, as it was in `fit`, or a line
         between the rows above and below (where all are missing, the median). Missing text belongs
         to no category.
     categories : {"error", "one-hot", "drop"}, default="error"
         What to do with columns that do not hold numbers: one column for each value that was there
-        in `fit`, or leave them out. A new value belongs to none.
+        in `fit`, or leave them out (but not a column that holds numbers for the most part). A new
+        value belongs to none.
     ignore : sequence of str, default=()
         Columns to leave out.
 
@@ -45,6 +54,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         What is put in; NaN with ``missing="error"``.
     categories_ : dict of str to list of str
         The values of each column that is one-hot encoded.
+    dropped_columns_ : list
+        Columns left out because of ``categories="drop"``.
+    time_format_ : str or None
+        How the times are written.
     n_features_in_ : int
         Columns of the table.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -64,14 +77,24 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     _parameter_constraints = {
         "time_column": [str, None],
+        "time_format": [str, None],
         "missing": [StrOptions({"error", "median", "mean", "interpolate"})],
         "categories": [StrOptions({"error", "one-hot", "drop"})],
         "ignore": ["array-like"],
     }
     _boolean_parameters = ()
 
-    def __init__(self, time_column=None, *, missing="error", categories="error", ignore=()):
+    def __init__(
+        self,
+        time_column=None,
+        *,
+        time_format=None,
+        missing="error",
+        categories="error",
+        ignore=(),
+    ):
         self.time_column = time_column
+        self.time_format = time_format
         self.missing = missing
         self.categories = categories
         self.ignore = ignore
@@ -101,39 +124,50 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return self
 
     def _fit(self, frame):
-        import pandas as pd
-
-        ignored = [str(name) for name in self.ignore]
+        ignored = list(self.ignore)
         named = [*ignored, *([] if self.time_column is None else [self.time_column])]
         _check_columns(frame, named)
+        self.time_format_ = self.time_format
         if self.time_column is not None:
-            _times(frame[self.time_column])
-        left_out = {*named}
-        columns = [name for name in frame.columns if name not in left_out]
-        numeric, encoded = [], {}
+            column = frame[self.time_column]
+            if not column.isna().any():
+                self.time_format_ = time_format(column, self.time_format)
+            times(column, self.time_format_)
+        columns = [name for name in frame.columns if name not in {*named}]
+        numeric, encoded, dropped = [], {}, []
         for name in columns:
             column = frame[name]
             if column.isna().all():
                 raise ValueError(f"Column {name!r} holds no value at all: ignore it.")
-            if pd.api.types.is_numeric_dtype(column) or _is_numbers(column):
+            if is_numbers(column):
                 numeric.append(name)
-            elif self.categories == "one-hot" and not pd.api.types.is_datetime64_any_dtype(column):
-                encoded[name] = sorted({str(value) for value in column.dropna()})
-                if len(encoded[name]) > _MOST_CATEGORIES:
-                    raise ValueError(
-                        f"Column {name!r} holds {len(encoded[name])} different texts, more than "
-                        f"{_MOST_CATEGORIES}: it hardly says what kind of row this is. Ignore it."
-                    )
-            elif self.categories != "drop":
-                raise ValueError(_not_numbers(name, column))
+            elif self.categories == "one-hot" and not is_dates(column):
+                encoded[name] = _categories(name, column)
+            elif self.categories == "drop" and (is_dates(column) or not _is_mostly_numbers(column)):
+                dropped.append(name)
+            else:
+                remedy = (
+                    "Set categories to 'one-hot' or 'drop', or ignore the column; if it holds "
+                    "times, make it the time_column."
+                )
+                if self.categories == "drop":
+                    remedy = "Most of it is numbers, so it is not dropped: mend it, or ignore it."
+                raise ValueError(not_numbers(name, column, remedy))
         if not numeric and not encoded:
             raise ValueError(f"Of the columns {list(frame.columns)} none is left to look at.")
-        self.numeric_columns_, self.categories_ = numeric, encoded
+        self.numeric_columns_, self.categories_, self.dropped_columns_ = numeric, encoded, dropped
         self._by_name = hasattr(self, "feature_names_in_")
+        names = self._names_out()
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(
+                f"Two columns of the result would be {twice!r}: give the columns other names."
+            )
         self.fill_values_ = np.full(len(numeric), np.nan)
-        numbers = self._numbers(frame)
+        remedy = "Set missing to 'median', 'mean' or 'interpolate', or ignore the column."
+        numbers = self._numbers(frame, remedy)
         for name in encoded:
-            self._refuse_missing(name, frame[name].isna())
+            self._refuse_missing(name, frame[name].isna(), remedy)
         if self.missing == "mean":
             self.fill_values_ = np.nanmean(numbers, axis=0)
         elif self.missing != "error":
@@ -161,23 +195,25 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         check_is_fitted(self)
         frame = self._frame(X, reset=False)
-        times = [] if self.time_column is None else [self.time_column]
-        _check_columns(frame, [*self.numeric_columns_, *self.categories_, *times])
-        index = _times(frame[self.time_column]) if times else frame.index
-        numbers = pd.DataFrame(self._numbers(frame), index, self.numeric_columns_)
+        of_time = [] if self.time_column is None else [self.time_column]
+        _check_columns(frame, [*self.numeric_columns_, *self.categories_, *of_time])
+        index = times(frame[self.time_column], self.time_format_) if of_time else frame.index
+        remedy = "The encoder was fitted with missing='error'."
+        numbers = pd.DataFrame(self._numbers(frame, remedy), index, self.numeric_columns_)
         if self.missing == "interpolate":
             numbers = numbers.interpolate(limit_direction="both")
         fill = dict(zip(self.numeric_columns_, self.fill_values_, strict=True))
         parts = [numbers.fillna(fill)]
         for name, values in self.categories_.items():
             column = frame[name]
-            self._refuse_missing(name, column.isna())
+            self._refuse_missing(name, column.isna(), remedy)
             texts = np.array([str(value) for value in column], dtype=object)
             found = texts[:, None] == np.array(values, dtype=object)
             found[column.isna().to_numpy()] = False
             names = [f"{name}_{value}" for value in values]
             parts.append(pd.DataFrame(found.astype(float), index, names))
         result = pd.concat(parts, axis=1)
+        result.columns = self._names_out()
         return result if _is_frame(X) else result.to_numpy()
 
     def get_feature_names_out(self, input_features=None):
@@ -193,10 +229,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ndarray of str objects
         """
         check_is_fitted(self)
-        encoded = [f"{name}_{v}" for name, values in self.categories_.items() for v in values]
+        return np.array(self._names_out(), dtype=object)
+
+    def _names_out(self):
         prefix = "" if self._by_name else "x"
-        plain = [f"{prefix}{name}" for name in self.numeric_columns_]
-        return np.array(plain + [f"{prefix}{name}" for name in encoded], dtype=object)
+        encoded = [f"{name}_{v}" for name, values in self.categories_.items() for v in values]
+        return [f"{prefix}{name}" for name in [*self.numeric_columns_, *encoded]]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -225,15 +263,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         X = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
         return pd.DataFrame(X)
 
-    def _numbers(self, frame):
+    def _numbers(self, frame, remedy):
         """Return the columns of numbers, NaN where one is missing."""
         columns = []
         for name in self.numeric_columns_:
             column = frame[name]
-            if not _is_numbers(column):
-                raise ValueError(_not_numbers(name, column))
-            values = _as_floats(column)
-            self._refuse_missing(name, np.isnan(values))
+            if not is_numbers(column):
+                raise ValueError(not_numbers(name, column, "It held numbers only in fit."))
+            values = as_floats(column)
+            self._refuse_missing(name, np.isnan(values), remedy)
             if np.isinf(values).any():
                 row = int(np.isinf(values).argmax())
                 raise ValueError(f"Column {name!r} contains infinity, first in row {row}.")
@@ -242,83 +280,29 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             return np.empty((len(frame), 0))
         return np.column_stack(columns)
 
-    def _refuse_missing(self, name, missing):
+    def _refuse_missing(self, name, missing, remedy):
         if self.missing == "error" and missing.any():
             raise ValueError(
                 f"Column {name!r} contains NaN: {int(missing.sum())} of {len(missing)} values are "
-                f"missing, the first in row {int(np.argmax(missing))}. Set missing to 'median', "
-                "'mean' or 'interpolate', or ignore the column."
+                f"missing, the first in row {int(np.argmax(missing))}. {remedy}"
             )
 
 
-def read_table(path, *, separator=","):
-    """Read a CSV or Parquet file.
-
-    Parameters
-    ----------
-    path : str or path-like
-        Parquet if it ends in .parquet or .pq, else CSV, which may be compressed.
-    separator : str, default=","
-        Between the values of a CSV file.
-
-    Returns
-    -------
-    DataFrame
-
-    Raises
-    ------
-    ImportError
-        Without pandas, or pyarrow for Parquet.
-    OSError, ValueError
-        If the file cannot be read, or holds no table.
-    """
-    try:
-        import pandas as pd
-
-        if Path(path).suffix in PARQUET:
-            return _read_parquet(path)
-    except ImportError as error:
-        raise ImportError(
-            f"{path} is read with pandas, and pyarrow for Parquet: pip install 'skrdae[tables]'."
-        ) from error
-    try:
-        # To the last bit, so that a row of a CSV file scores as that of a Parquet file.
-        table = pd.read_csv(path, sep=separator, low_memory=False, float_precision="round_trip")
-    except ValueError as error:  # pandas' own, and what is not UTF-8
-        raise ValueError(f"{path} is no CSV file in UTF-8: {error}") from error
-    header = str(table.columns[0])
-    for other in {";", "\t", "|", ","} - {separator}:
-        if table.shape[1] == 1 and other in header:
-            raise ValueError(f"{path} seems to be separated by {other!r}: set separator to that.")
-    return table
+def _categories(name, column):
+    found = sorted({str(value) for value in column.dropna()})
+    if len(found) > _MOST_CATEGORIES:
+        hint = " (They look like numbers with decimal commas: set decimal to ','.)"
+        raise ValueError(
+            f"Column {name!r} holds {len(found)} different texts, more than {_MOST_CATEGORIES}: it "
+            "hardly says what kind of row this is. Ignore it."
+            + (hint if has_decimal_commas(column) else "")
+        )
+    return found
 
 
-def _read_parquet(path):
-    import pandas as pd
-
-    try:
-        table = pd.read_parquet(path)
-    except ValueError as error:
-        raise ValueError(f"{path} is no Parquet file: {error}") from error
-    # An index that has a name was a column of the table once.
-    return table.reset_index(drop=table.index.names == [None])
-
-
-def write_table(table, path):
-    """Return a table as the bytes of a CSV or Parquet file, whichever `path` ends in.
-
-    Parameters
-    ----------
-    table : DataFrame
-    path : str or path-like
-
-    Returns
-    -------
-    bytes
-    """
-    if Path(path).suffix in PARQUET:
-        return table.to_parquet(index=False)
-    return table.to_csv(index=False).encode()
+def _is_mostly_numbers(column):
+    """Whether half of what is there are numbers, or would be with another decimal mark."""
+    return misfits(column).sum() <= column.notna().sum() / 2 or has_decimal_commas(column)
 
 
 def _is_frame(X):
@@ -332,68 +316,3 @@ def _check_columns(frame, names):
             f"The table has no column {', '.join(map(repr, absent))}; it has "
             f"{', '.join(map(repr, frame.columns))}."
         )
-
-
-def _is_numbers(column):
-    """Whether a column, of whatever type, holds numbers and nothing else."""
-    import pandas as pd
-
-    if pd.api.types.is_numeric_dtype(column):
-        return True
-    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
-        return False
-    return not _misfits(column).any()
-
-
-def _misfits(column):
-    return np.isnan(_as_floats(column)) & column.notna().to_numpy()
-
-
-def _as_floats(column):
-    """Return a column as float64; NaN where a value is missing or no number."""
-    import pandas as pd
-
-    if not pd.api.types.is_numeric_dtype(column):
-        # As objects, because of Arrow's texts pandas makes NaN that it does not count as missing.
-        column = pd.to_numeric(column.astype(object), errors="coerce")
-    return column.to_numpy(dtype=float, na_value=np.nan)
-
-
-def _not_numbers(name, column):
-    import pandas as pd
-
-    advice = "Set categories to 'one-hot' or 'drop', or ignore the column."
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return f"Column {name!r} holds dates. Make it the time_column, or ignore it."
-    misfits = _misfits(column) if not pd.api.types.is_timedelta64_dtype(column) else column.notna()
-    first = int(np.argmax(misfits))
-    return (
-        f"Column {name!r} is not numeric: {column.iloc[first]!r} in row {first}, and "
-        f"{int(misfits.sum())} of {len(column)} values in all. {advice} (If it holds times, make "
-        "it the time_column.)"
-    )
-
-
-def _times(column):
-    """Return a column of times as an index."""
-    import pandas as pd
-
-    missing = column.isna()
-    if missing.any():
-        row = int(np.argmax(missing))
-        raise ValueError(f"The time_column {column.name!r} has no time in row {row}.")
-    if pd.api.types.is_numeric_dtype(column):
-        return pd.Index(column)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on a form that pandas cannot name
-        try:
-            return pd.DatetimeIndex(pd.to_datetime(column))
-        except ValueError:  # several offsets from UTC, or no dates
-            dates = pd.to_datetime(column, errors="coerce", utc=True)
-    if dates.isna().any():
-        row = int(np.argmax(dates.isna()))
-        raise ValueError(
-            f"The time_column {column.name!r} holds {column.iloc[row]!r} in row {row}, which is "
-            "not a time like the others."
-        )
-    return pd.DatetimeIndex(dates)
