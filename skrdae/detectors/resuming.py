@@ -105,7 +105,7 @@ class _Training:
 
     def _go_on_from(self, tree, source, remedy):
         settings = tree["settings"]
-        for name in sorted({*settings, *self._settings}):
+        for name in ["detector", *sorted({*settings, *self._settings})]:
             if settings.get(name) != self._settings.get(name):
                 what = "other rows" if name == "X" else f"{name}={settings.get(name)}"
                 raise ValueError(f"{source} a training of {what}: {remedy} to begin anew.")
