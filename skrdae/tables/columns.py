@@ -143,6 +143,9 @@ def _parsed(column, form):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # several offsets from UTC
         try:
-            return pd.to_datetime(column, format=form)
+            found = pd.to_datetime(column, format=form)
         except (ValueError, TypeError):
-            return pd.to_datetime(column, format=form, errors="coerce", utc=True)
+            found = None
+        if found is None or not is_dates(found):  # objects, of several offsets
+            found = pd.to_datetime(column, format=form, errors="coerce", utc=True)
+    return found
