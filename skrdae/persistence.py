@@ -28,6 +28,7 @@ from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
 from skrdae.detectors.robust_pca import RobustPCA
+from skrdae.detectors.streaming import Stream
 from skrdae.detectors.vae import VAEDetector
 from skrdae.detectors.windowed import WindowedDetector
 from skrdae.networks.gan import MemberGAN
@@ -60,6 +61,7 @@ _CLASSES = {
         MemberMLP,
         MemberRecurrentAutoencoder,
         MemberVAE,
+        Stream,
         *(type(penalty) for penalty in PENALTIES.values()),
         model_selection.KFold,
         model_selection.StratifiedKFold,

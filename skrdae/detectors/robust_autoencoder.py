@@ -4,10 +4,14 @@ from sklearn.utils._param_validation import StrOptions
 
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.robust import BaseRobustAutoencoder
+from skrdae.detectors.streaming import StreamingMixin
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
+from skrdae.penalties import penalty_of
+from skrdae.training.alternating import alternate
+from skrdae.training.minibatch import map_chunks
 
 
-class RobustDeepAutoencoder(BaseRobustAutoencoder):
+class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
     r"""Robust deep autoencoder: X = L + S, deep low-rank part plus sparse anomalies.
 
     Solves
@@ -221,6 +225,58 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         self.callbacks = callbacks
         self.warm_start = warm_start
         self.checkpoint_path = checkpoint_path
+
+    def _train_on(self, data, stream, on_iteration):
+        if stream.network is None:
+            stream.network = self._new_network(data.shape[1], stream.generators)
+        lam, quantile = self._thresholds()
+        if quantile is not None and stream.rows is not None:
+            # That of the rows remembered, in which a chunk however small or odd has little say.
+            lam, quantile = self._lams_of(stream, quantile), None
+        rows = self._member_rows(data, stream.generators)
+        schedule = self._schedule(rows.shape[1]) | {"tol": None}
+        # As large as for all rows so far: many small steps would be a longer training.
+        schedule["batch_size"] = self._rows_a_batch(stream.n_seen + len(data))
+        result = alternate(
+            stream.network,
+            rows,
+            penalty_of(self.penalty),
+            lam=lam,
+            quantile=quantile,
+            generators=stream.generators,
+            on_iteration=on_iteration,
+            adam=stream.adam,
+            **schedule,
+        )
+        stream.adam, stream.extra = result.adam(), result.lam
+        n_before = len(stream.history)
+        stream.history += [
+            row | {"iteration": n_before + row["iteration"]} for row in result.history
+        ]
+        self.n_iter_ = len(stream.history)
+
+    def _lams_of(self, stream, quantile):
+        """Return each member's λ for the rows remembered."""
+        penalty, network = penalty_of(self.penalty), stream.network
+        rows = self._to_device(stream.rows)
+
+        def norms(chunk, workspace):
+            shown = self._clip(chunk).expand(network.n_members, *chunk.shape)
+            return penalty.norms(chunk - network(shown, workspace))
+
+        found = map_chunks(norms, rows, apart=network.rows_apart)
+        return penalty.lam_quantile(found, quantile).tolist()
+
+    def _settle(self, stream, remembered):
+        self._freeze(stream.network, stream.extra, None)
+        self._residual_scale = self._measure(remembered)
+
+    def _check_streamed(self):
+        if penalty_of(self.penalty).across_rows:
+            raise ValueError(
+                f"penalty={self.penalty!r} has groups over all rows, which partial_fit does not "
+                "have at once: choose 'l21' or 'l1'."
+            )
 
     def _new_network(self, n_features, generators):
         return MemberAutoencoder(

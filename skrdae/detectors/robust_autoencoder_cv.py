@@ -181,6 +181,14 @@ random_state, verbose, callbacks
             self._fit(X, y)
         return self
 
+    @property
+    def partial_fit(self):
+        """There is none: λ is chosen by fits to all rows."""
+        raise AttributeError(
+            f"{type(self).__name__} has no partial_fit: choose λ on some rows, then stream to "
+            "RobustDeepAutoencoder(lam)."
+        )
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = self._scorer()[1]

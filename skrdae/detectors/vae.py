@@ -11,6 +11,7 @@ from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import GenerativeMixin
 from skrdae.detectors.resuming import ResumingMixin
+from skrdae.detectors.streaming import StreamingMixin
 from skrdae.networks.mlp import ACTIVATIONS, sigmoid_
 from skrdae.networks.variational import (
     MemberVAE,
@@ -19,13 +20,13 @@ from skrdae.networks.variational import (
     gaussian_spread,
 )
 from skrdae.training.minibatch import normal
-from skrdae.training.variational import train_variational
+from skrdae.training.variational import noise_variance, train_variational
 
 # How far min-max scaling in single precision may miss the ends of [0, 1].
 _ROUNDING = 1e-5
 
 
-class VAEDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
+class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetector):
     r"""Variational autoencoder: what it reconstructs badly or has no place for is anomalous.
 
     Trains an encoder q(z|x) = N(μ, σ²) and a decoder p(x|z) to maximise
@@ -216,20 +217,22 @@ class VAEDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         super()._check_parameters()
         check_layer_sizes(self.hidden_layer_sizes)
 
-    def _train(self, data, seeds, on_iteration):
-        self._likelihood, self._beta = self.likelihood, float(self.beta)
-        if self._likelihood == "bernoulli":
-            self._check_unit_interval(data)
-        generators = member_generators(seeds)
-        n_features = data.shape[1]
-        self.network_ = MemberVAE(
+    def _new_network(self, n_features, generators):
+        return MemberVAE(
             n_features,
             check_layer_sizes(self.hidden_layer_sizes),
             self._latent_units(n_features),
             self.activation,
             generators,
-            data.device,
+            self.device_,
         )
+
+    def _train(self, data, seeds, on_iteration):
+        self._likelihood, self._beta = self.likelihood, float(self.beta)
+        if self._likelihood == "bernoulli":
+            self._check_unit_interval(data)
+        generators = member_generators(seeds)
+        self.network_ = self._new_network(data.shape[1], generators)
         # A Gaussian model is trained on data of unit scale, whatever the columns were scaled to:
         # learning rate, ε and the floor of the noise are made for that.
         data = self._training_data(data, free=self._likelihood == "gaussian")
@@ -246,13 +249,62 @@ class VAEDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
             on_iteration=on_iteration,
             **self._resuming(),
         )
+        self._keep_noise(variance)
+        self._draw(generators)
+
+    def _keep_noise(self, variance):
         self._variance = variance
-        if self.likelihood == "gaussian":
+        if self._likelihood == "gaussian":
             found = variance[:, 0].cpu().numpy().astype(np.float64)
             self.noise_variance_ = found * self._level**2
+
+    def _draw(self, generators):
         # The same draws for every row, so that a row's score does not depend on its company.
-        draws = data.new_empty(self.n_estimators, self.n_samples, self.network_.latent_dim)
-        self._draws = normal(generators, draws)
+        shape = self.n_estimators, self.n_samples, self.network_.latent_dim
+        self._draws = normal(generators, torch.empty(shape, device=self.device_))
+
+    def _train_on(self, data, stream, on_iteration):
+        if self.likelihood == "bernoulli":
+            if stream.extra is not None and self.scaler_.method == "minmax":
+                data = data.clamp(0, 1)  # beyond the range of the first chunk
+            self._check_unit_interval(data)
+        if stream.network is None:
+            stream.network = self._new_network(data.shape[1], stream.generators)
+        if stream.extra is None:
+            self._likelihood, self._beta = self.likelihood, float(self.beta)
+            data = self._training_data(data, free=self._likelihood == "gaussian")
+        else:
+            data = self._in_units(self._clip(data))
+        states = []
+        train_variational(
+            stream.network,
+            data,
+            likelihood=self._likelihood,
+            beta=self._beta,
+            n_epochs=self.n_epochs,
+            batch_size=self._rows_a_batch(stream.n_seen + len(data)),
+            lr=self.lr,
+            generators=stream.generators,
+            noise_of_samples=True,
+            on_iteration=on_iteration,
+            state=stream.extra and stream.extra | {"history": []},
+            on_state=lambda make: states.append(make()),
+        )
+        stream.extra = states[-1]
+        n_before = len(stream.history)
+        stream.history += [
+            row | {"epoch": n_before + row["epoch"]} for row in states[-1]["history"]
+        ]
+
+    def _settle(self, stream, remembered):
+        self.network_ = stream.network
+        variance = stream.extra["tensors"][-1].to(self.device_)
+        if self._likelihood == "gaussian" and self.n_samples == 0:
+            data = self._in_units(self._clip(remembered))
+            variance = noise_variance(self.network_, data)
+        self._keep_noise(variance)
+        if not hasattr(self, "_draws"):
+            self._draw(stream.generators)
 
     def _check_unit_interval(self, data):
         low, high = float(data.min()), float(data.max())

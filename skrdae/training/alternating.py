@@ -1,5 +1,6 @@
 """Alternating minimisation for X = L + S: train on L, then shrink what is left over to S."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,8 @@ class AlternatingResult:
         Whether every member met a criterion, or `on_iteration` put an end to it.
     history : list of dict
         The rows of :class:`IterationRecord`.
+    adam : callable
+        Returns the state of the optimiser.
     """
 
     lam: torch.Tensor
@@ -32,6 +35,7 @@ class AlternatingResult:
     n_iter: int
     converged: bool
     history: list
+    adam: Callable
 
 
 def alternate(
@@ -51,6 +55,7 @@ def alternate(
     on_iteration=None,
     state=None,
     on_state=None,
+    adam=None,
 ):
     r"""Minimise :math:`\|L - D(E(L))\|_F^2 + \lambda\,\Omega(S)` subject to X = L + S.
 
@@ -83,6 +88,8 @@ def alternate(
         Of another call with the same arguments, to go on from.
     on_state : callable, optional
         Called after each iteration with a function that returns the state.
+    adam : dict, optional
+        State of the optimiser to begin with.
 
     Returns
     -------
@@ -94,6 +101,8 @@ def alternate(
     """
     stack = Stack(network, data, penalty, lam, quantile, bound, lr, generators)
     found = _Found(network, stack)
+    if adam is not None:
+        stack.optimiser.restore(adam)
     if state is None:
         stack.train(n_epochs, batch_size)
         stack.find_residual()
@@ -256,4 +265,6 @@ def _go_on(
         stopped = on_iteration is not None and on_iteration(record)
     found.take(torch.ones(len(stack.generators), dtype=torch.bool, device="cpu"))
     converged = tol is None or bool(stopped) or found.all_done
-    return AlternatingResult(found.lam, found.norms, found.iteration, converged, found.history)
+    return AlternatingResult(
+        found.lam, found.norms, found.iteration, converged, found.history, stack.optimiser.state
+    )

@@ -121,7 +121,7 @@ def train_variational(
             break
     optimiser.release()
     if likelihood == "gaussian" and not noise_of_samples:
-        variance = _noise_variance(network, rows, workspace)
+        variance = noise_variance(network, data)
     return history, variance
 
 
@@ -219,8 +219,19 @@ def _variance(mean_square):
     return mean_square.clamp(min=_VARIANCE_FLOOR)
 
 
-def _noise_variance(network, rows, workspace):
-    """Estimate the noise of each feature from the errors at z = μ."""
+def noise_variance(network, data):
+    """Estimate the noise of each feature from the errors at z = μ.
+
+    Parameters
+    ----------
+    network : MemberVAE
+    data : Tensor of shape (n, d)
+
+    Returns
+    -------
+    Tensor of shape (K, 1, d)
+    """
+    rows, workspace = data.expand(network.n_members, -1, -1), Workspace(data.device)
     total = rows.new_zeros(rows.shape[0], 1, rows.shape[2])
     layers = [*network.encoder.weights, *network.decoder.weights]
     widest = max(weight.shape[2] for weight in layers)

@@ -1,0 +1,175 @@
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+
+from skrdae import RobustDeepAutoencoder, RobustDeepAutoencoderCV, VAEDetector, load, save
+from skrdae.detectors import streaming
+from skrdae.detectors.streaming import Stream
+
+RDA = {"n_estimators": 3, "random_state": 0}
+CASES = {
+    "rda": RobustDeepAutoencoder(**RDA),
+    "rda, l1, norm": RobustDeepAutoencoder(penalty="l1", score_function="norm", **RDA),
+    "rda, votes": RobustDeepAutoencoder(2.0, contamination="auto", **RDA),
+    "rda, samples": RobustDeepAutoencoder(max_samples=0.5, n_estimators=1, random_state=0),
+    "vae": VAEDetector(**RDA),
+    "vae, draws": VAEDetector(n_samples=3, **RDA),
+    "vae, bernoulli": VAEDetector(likelihood="bernoulli", **RDA),
+}
+cases = pytest.mark.parametrize("name", CASES)
+
+
+def _streamed(detector, X, n_chunks):
+    detector = clone(detector)
+    for chunk in np.array_split(X, n_chunks):
+        assert detector.partial_fit(chunk) is detector
+    return detector
+
+
+def _same(a, b, X):
+    assert np.array_equal(a.decision_function(X), b.decision_function(X))
+    assert np.array_equal(a.predict(X), b.predict(X))
+    assert a.threshold_ == b.threshold_
+    assert a.history_ == b.history_
+
+
+@cases
+def test_one_chunk_of_all_rows_is_fit(name, plane):
+    fitted = clone(CASES[name]).fit(plane)
+    streamed = _streamed(CASES[name], plane, 1)
+    _same(streamed, fitted, plane)
+    assert np.array_equal(streamed.decision_scores_, fitted.decision_scores_)
+    assert np.array_equal(streamed.labels_, fitted.labels_)
+    assert streamed.n_samples_seen_ == len(plane)
+
+
+@pytest.mark.parametrize("detector", [RobustDeepAutoencoder, VAEDetector])
+@pytest.mark.parametrize("data", ["cancer", "digits", "plane"])
+def test_chunks_detect_as_well_as_all_rows_at_once(detector, data, request):
+    X = request.getfixturevalue(data)
+    X, y = X if isinstance(X, tuple) else (X, np.arange(len(X)) < 6)
+    order = np.random.default_rng(0).permutation(len(X))
+    X, y = X[order], y[order]
+    whole = roc_auc_score(y, detector(random_state=0).fit(X).decision_function(X))
+    chunks = _streamed(detector(random_state=0), X, 4)
+    assert roc_auc_score(y, chunks.decision_function(X)) > whole - 0.02
+    assert chunks.n_samples_seen_ == len(X)
+    # The threshold is that of what is remembered, which is all.
+    assert chunks.predict(X).mean() == pytest.approx(0.1, abs=0.01)
+
+
+@cases
+def test_chunks_go_on_from_pickles_and_files(name, plane, tmp_path):
+    chunks = np.array_split(plane, 3)
+    whole = _streamed(CASES[name], plane, 3)
+    for way in (pickle, None):
+        found = clone(CASES[name])
+        for chunk in chunks:
+            found.partial_fit(chunk)
+            if way is None:
+                save(found, tmp_path / "file")
+                found = load(tmp_path / "file")
+            else:
+                found = pickle.loads(pickle.dumps(found))
+        _same(found, whole, plane)
+
+
+def test_a_fit_begins_anew_and_can_be_gone_on_from(plane):
+    detector = _streamed(CASES["rda"], plane, 3).fit(plane)
+    _same(detector, clone(CASES["rda"]).fit(plane), plane)
+    assert not hasattr(detector, "_stream")
+    scores = detector.decision_function(plane)
+    scaler = detector.scaler_
+    detector.partial_fit(plane[:100] * 1.01)
+    assert detector.scaler_ is scaler
+    assert not np.array_equal(detector.decision_function(plane), scores)
+    assert detector.n_samples_seen_ == 100
+    assert detector.score(plane, np.arange(300) < 6) > 0.95
+    warm = clone(CASES["rda"]).set_params(warm_start=True).fit(plane)
+    warm.partial_fit(plane).set_params(max_iter=7).fit(plane)
+    _same(warm, clone(CASES["rda"]).set_params(max_iter=7).fit(plane), plane)
+
+
+def test_a_chunk_that_fails_changes_nothing(plane):
+    def fail(row):
+        if row["iteration"] == 2:
+            raise RuntimeError
+
+    detector = _streamed(CASES["rda"], plane[:200], 2)
+    before, scores = dict(vars(detector)), detector.decision_function(plane)
+    weights = [p.clone() for p in detector.network_.parameters()]
+    broken = plane[200:].copy()
+    broken[3, 3] = np.nan
+    for X, change, error in (
+        (broken, {}, ValueError),
+        (plane[200:, :5], {}, ValueError),
+        (plane[200:], {"callbacks": fail}, RuntimeError),
+        (plane[200:], {"lr": -1}, ValueError),
+        (plane[200:], {"penalty": "l21_features"}, ValueError),
+    ):
+        detector.set_params(**change)
+        with pytest.raises(error):
+            detector.partial_fit(X)
+        detector.set_params(**clone(CASES["rda"]).get_params())
+        assert np.array_equal(detector.decision_function(plane), scores)
+        assert all(
+            (p == w).all() for p, w in zip(detector.network_.parameters(), weights, strict=True)
+        )
+        assert vars(detector)["_stream"] is before["_stream"]
+    fresh = clone(CASES["rda"]).set_params(callbacks=fail)
+    with pytest.raises(RuntimeError):
+        fresh.partial_fit(plane)
+    assert not [name for name in vars(fresh) if name.endswith("_")]
+
+
+def test_names_are_those_of_the_first_chunk(plane):
+    table = pd.DataFrame(plane, columns=list("abcdefgh"))
+    detector = clone(CASES["vae"]).partial_fit(table[:100]).partial_fit(table[100:])
+    with pytest.raises(ValueError, match="feature names"):
+        detector.partial_fit(table[list("hgfedcba")])
+
+
+def test_rows_are_remembered_with_equal_odds(monkeypatch):
+    monkeypatch.setattr(streaming, "_MEMORY", 20)
+    found = np.zeros(200)
+    for seed in range(600):
+        stream = Stream(np.array([seed]), None).opened()
+        for chunk in np.array_split(np.arange(200.0)[:, None], (7, 15, 90, 91)):
+            stream.remember(chunk)
+        assert stream.rows.shape == (20, 1)
+        assert len(np.unique(stream.rows)) == 20
+        found[stream.rows[:, 0].astype(int)] += 1
+    # Of 600 tries a tenth: 60, give or take 7.3.
+    assert abs(found - 60).max() < 35
+    assert abs(found.reshape(8, 25).mean(axis=1) - 60).max() < 6
+
+
+def test_memory_and_threshold_follow_the_stream(plane, monkeypatch):
+    monkeypatch.setattr(streaming, "_MEMORY", 256)
+    detector = clone(CASES["rda"])
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(2, 6))
+    for noise in [0.1] * 5 + [0.5] * 20:
+        detector.partial_fit(rng.normal(size=(64, 2)) @ mixing + noise * rng.normal(size=(64, 6)))
+        assert len(detector.decision_scores_) <= 256
+    new = rng.normal(size=(2000, 2)) @ mixing + 0.5 * rng.normal(size=(2000, 6))
+    assert 0.05 < detector.predict(new).mean() < 0.2
+    assert detector.n_samples_seen_ == 25 * 64
+    assert len(detector.history_) == 25 * 5
+    assert [row["iteration"] for row in detector.history_] == list(range(1, 126))
+
+
+def test_single_rows(plane):
+    detector = clone(CASES["rda"]).partial_fit(plane[:200])
+    for row in plane[200:210]:
+        detector.partial_fit(row[None])
+    assert np.isfinite(detector.decision_function(plane)).all()
+    assert detector.score(plane, np.arange(300) < 6) > 0.95
+
+
+def test_the_search_for_lam_has_none():
+    assert not hasattr(RobustDeepAutoencoderCV(), "partial_fit")
