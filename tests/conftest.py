@@ -1,9 +1,14 @@
+import hypothesis
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_breast_cancer, load_digits
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
+
+hypothesis.settings.register_profile("short", max_examples=25, derandomize=True)
+hypothesis.settings.register_profile("long", max_examples=700)
+hypothesis.settings.load_profile("short")
 
 
 @pytest.fixture(scope="session")

@@ -27,8 +27,6 @@ from skrdae import (
     WindowedDetector,
 )
 
-settings.register_profile("default", max_examples=25)
-settings.register_profile("long", max_examples=700)
 COMMON = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
