@@ -6,7 +6,7 @@ from skrdae._validation import check_layer_sizes
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.detectors.streaming import StreamingMixin
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
-from skrdae.penalties import penalty_of
+from skrdae.penalties import PENALTIES, penalty_of
 from skrdae.training.alternating import alternate
 from skrdae.training.minibatch import map_chunks
 
@@ -271,12 +271,16 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
         self._freeze(stream.network, stream.extra, None)
         self._residual_scale = self._measure(remembered)
 
-    def _check_streamed(self):
+    def _can_stream(self):
+        # A wrong name is told of by the check of parameters.
+        if isinstance(self.penalty, str) and self.penalty not in PENALTIES:
+            return True
         if penalty_of(self.penalty).across_rows:
-            raise ValueError(
-                f"penalty={self.penalty!r} has groups over all rows, which partial_fit does not "
-                "have at once: choose 'l21' or 'l1'."
+            raise AttributeError(
+                f"With penalty={self.penalty!r} there is no partial_fit: its groups reach over all "
+                "rows. Choose 'l21' or 'l1'."
             )
+        return True
 
     def _new_network(self, n_features, generators):
         return MemberAutoencoder(

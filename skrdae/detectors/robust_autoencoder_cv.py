@@ -181,9 +181,7 @@ random_state, verbose, callbacks
             self._fit(X, y)
         return self
 
-    @property
-    def partial_fit(self):
-        """There is none: λ is chosen by fits to all rows."""
+    def _can_stream(self):
         raise AttributeError(
             f"{type(self).__name__} has no partial_fit: choose λ on some rows, then stream to "
             "RobustDeepAutoencoder(lam)."

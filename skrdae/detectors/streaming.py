@@ -5,6 +5,7 @@ from abc import abstractmethod
 
 import numpy as np
 import torch
+from sklearn.utils.metaestimators import available_if
 
 from skrdae._random import member_generators, member_seeds
 from skrdae._validation import check_data, unchanged_on_failure
@@ -43,9 +44,11 @@ class StreamingMixin:
         remembered : Tensor of shape (n, d)
         """
 
-    def _check_streamed(self):
-        """Raise on a parameter that chunks of rows do not go with."""
+    def _can_stream(self):
+        """Whether there is a ``partial_fit``; an AttributeError says why there is none."""
+        return True
 
+    @available_if(lambda self: self._can_stream())
     def partial_fit(self, X, y=None):
         """Train on a chunk of rows, after those that came before.
 
@@ -82,7 +85,6 @@ class StreamingMixin:
 
     def _partial_fit(self, X):
         self._check_parameters()
-        self._check_streamed()
         stream = vars(self).get("_stream")
         begins = stream is None and not hasattr(self, "network_")
         X = check_data(self, X, reset=begins)

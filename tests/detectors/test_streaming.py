@@ -109,7 +109,8 @@ def test_a_chunk_that_fails_changes_nothing(plane):
         (plane[200:, :5], {}, ValueError),
         (plane[200:], {"callbacks": fail}, RuntimeError),
         (plane[200:], {"lr": -1}, ValueError),
-        (plane[200:], {"penalty": "l21_features"}, ValueError),
+        (plane[200:], {"penalty": "l21_features"}, AttributeError),
+        (plane[200:], {"penalty": "l3"}, ValueError),
     ):
         detector.set_params(**change)
         with pytest.raises(error):
@@ -173,3 +174,4 @@ def test_single_rows(plane):
 
 def test_the_search_for_lam_has_none():
     assert not hasattr(RobustDeepAutoencoderCV(), "partial_fit")
+    assert not hasattr(RobustDeepAutoencoder(penalty="l21_features"), "partial_fit")
