@@ -55,8 +55,10 @@ def check_layer_sizes(sizes, name="hidden_layer_sizes"):
     return tuple(int(s) for s in entries)
 
 
-def check_data(estimator, X, *, reset):
+def check_data(estimator, X, *, reset, sparse=False):
     """Return X as a float array; see :func:`sklearn.utils.validation.validate_data`.
+
+    With ``sparse=True`` it may be a CSR matrix, too.
 
     Feature count and names are learnt with ``reset=True`` and held against those with ``False``.
     """
@@ -64,7 +66,10 @@ def check_data(estimator, X, *, reset):
     # score a row.
     if not reset and _is_plain(X, estimator):
         return X
-    return validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32])
+    accepted = "csr" if sparse else False
+    return validate_data(
+        estimator, X, reset=reset, dtype=[np.float64, np.float32], accept_sparse=accepted
+    )
 
 
 def _is_plain(X, estimator):

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import detrend
+from scipy.sparse import issparse
 
 from skrdae._memory import is_mapped
 from skrdae._parallel import in_parallel
@@ -104,6 +105,8 @@ class ColumnScaler:
 
     def _measured(self, X):
         """Return what :meth:`_measure` does, for any number of columns and rows."""
+        if issparse(X):
+            return self._measure_sparse(X)
         n_wanted = max(_PIECE * 16 // X.shape[1], _LEAST_ROWS)
         if is_mapped(X) and len(X) > n_wanted:
             # Column by column the file would be read again and again.
@@ -136,6 +139,29 @@ class ColumnScaler:
                 center, scale = shift + mean, deviation
             else:
                 center, scale = smallest, largest - smallest
+        return np.array([smallest, largest, rounding, center, scale])
+
+    def _measure_sparse(self, X):
+        """Do what :meth:`_measure` does, of a CSR matrix."""
+        n_rows = X.shape[0]
+        X = X.tocsc().astype(np.float64)
+        filled = np.diff(X.indptr)
+        smallest, largest = (f(axis=0).toarray().ravel() for f in (X.min, X.max))
+        mean = np.asarray(X.sum(axis=0)).ravel() / n_rows
+        columns = np.repeat(np.arange(X.shape[1]), filled)
+        squares = np.bincount(columns, np.square(X.data - mean[columns]), X.shape[1])
+        deviation = np.sqrt((squares + (n_rows - filled) * np.square(mean)) / n_rows)
+        rounding = 8 * np.finfo(np.float64).eps * np.maximum(np.abs(smallest), np.abs(largest))
+        if self.method == "minmax":
+            center, scale = smallest, largest - smallest
+        elif self.method == "standard":
+            center, scale = mean, deviation
+        else:
+            # Where less than a quarter is filled, all quartiles are zero.
+            center, scale = np.zeros(X.shape[1]), deviation
+            for column in np.flatnonzero(filled >= n_rows / 4):
+                found = self._measure(X[:, [column]].toarray())
+                center[column], scale[column] = found[3, 0], found[4, 0]
         return np.array([smallest, largest, rounding, center, scale])
 
     def _measure(self, X):

@@ -8,6 +8,7 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from pyod.models.base import BaseDetector
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
@@ -29,12 +30,13 @@ from skrdae.detectors.progress import callbacks_of, watched
 from skrdae.networks.mlp import OUTPUT_RANGES
 from skrdae.preprocessing import SCALERS, ColumnScaler
 from skrdae.training.minibatch import map_chunks
+from skrdae.training.sparse import SparseRows
 
 # Values that are scaled and moved to the device at once when scoring, and of how many rows the
 # number is a multiple.
-_BLOCK, _BLOCK_ROWS = 2**22, 2**12
-# Rows looked at to see whether they differ.
-_DISTINCT_ROWS = 1000
+_BLOCK, _BLOCK_ROWS, _SPARSE_ROWS = 2**22, 2**12, 2**8
+# Rows looked at to see whether they differ, and so many of a sparse matrix, which may be wide.
+_DISTINCT_ROWS, _DISTINCT_SPARSE = 1000, 100
 
 
 class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
@@ -69,6 +71,8 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
     )
     #: The ``bound`` of the ColumnScaler.
     _bound = 10.0
+    #: Whether X may be a sparse matrix.
+    _accepts_sparse = False
 
     # PyOD's base class overrides these with versions that fail scikit-learn's checks.
     get_params = BaseEstimator.get_params
@@ -200,10 +204,15 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         self.classes_ = np.array([0, 1])
 
     def _to_device(self, X):
+        X = X.toarray() if issparse(X) else X
         return torch.from_numpy(self.scaler_.transform(X)).to(self.device_)
 
     def _training_rows(self, X):
-        """Return X scaled, on the device; in a file if X is in one."""
+        """Return X scaled, on the device; in a file if X is in one, sparse if X is."""
+        if issparse(X):
+            if self.device_.type != "cpu":
+                raise ValueError("A sparse X is trained on by the CPU: set device='cpu'.")
+            return SparseRows(X, self.scaler_.transform)
         if self.device_.type != "cpu":
             return self._to_device(X)
         mapped = is_mapped(X)
@@ -233,7 +242,10 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
                 ConvergenceWarning,
                 stacklevel=4,
             )
-        scores = self._map_tensor(self._member_scores, data)
+        if issparse(X):
+            scores = self._map(self._member_scores, X)
+        else:
+            scores = self._map_tensor(self._member_scores, data)
         del data  # before the threshold, which may need as much memory
         self._weigh(scores)
         if (np.ptp(scores, axis=1) == 0).all() and self._n_different(X) > 2:
@@ -272,7 +284,8 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
 
         Two of them lie on either side of their centre, and so tie by right.
         """
-        return len(np.unique(np.round(self.scaler_.transform(X[:_DISTINCT_ROWS]), 6), axis=0))
+        rows = X[:_DISTINCT_SPARSE].toarray() if issparse(X) else X[:_DISTINCT_ROWS]
+        return len(np.unique(np.round(self.scaler_.transform(rows), 6), axis=0))
 
     # ------------------------------------------------------------------------------ scoring
 
@@ -282,7 +295,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
 
     def _check_data(self, X, *, reset):
         """Return X as rows of floats; see :func:`~skrdae._validation.check_data`."""
-        return check_data(self, X, reset=reset)
+        return check_data(self, X, reset=reset, sparse=self._accepts_sparse)
 
     def _map(self, function, X):
         """Apply a function of scaled rows and a workspace to validated X; give NumPy float64.
@@ -290,8 +303,9 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         Otherwise `function` is as in :func:`~skrdae.training.minibatch.map_chunks`.
         """
         pieces = []
-        rows = max(1, _BLOCK // (X.shape[1] * _BLOCK_ROWS)) * _BLOCK_ROWS
-        for start in range(0, len(X), rows):
+        multiple = _SPARSE_ROWS if issparse(X) else _BLOCK_ROWS
+        rows = max(1, _BLOCK // (X.shape[1] * multiple)) * multiple
+        for start in range(0, X.shape[0], rows):
             block = self._to_device(X[start : start + rows])
             pieces.append(self._map_tensor(function, block))
         return np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0]
@@ -391,4 +405,5 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         tags = super().__sklearn_tags__()
         # PyOD's labels 0 and 1 are not the −1 and +1 of scikit-learn's outlier detectors.
         tags.estimator_type = None
+        tags.input_tags.sparse = self._accepts_sparse
         return tags

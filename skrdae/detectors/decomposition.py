@@ -1,12 +1,14 @@
 """What detectors that split X = L + S have in common once they know how L is encoded."""
 
 import torch
+from scipy.sparse import issparse
 
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import EncoderMixin
 from skrdae.detectors.residual_scale import log_terms, residual_scale, rows_to_measure
 from skrdae.penalties import penalty_of
 from skrdae.training.minibatch import map_chunks
+from skrdae.training.sparse import SparseRows
 
 # Alternations between prox and network in `decompose`. S settles geometrically; ten leave
 # changes far below the noise of any training.
@@ -42,6 +44,8 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
         """Return each member's scale of each feature's residuals, if scores need it."""
         if self._scores_by_norm:
             return None
+        if isinstance(data, SparseRows):
+            return self._measure_apart(data.rows(rows_to_measure(*data.shape).numpy()))
         rows = data[rows_to_measure(*data.shape).to(data.device)]
         residual = map_chunks(
             lambda chunk, workspace: self._residual(chunk, chunk, workspace),
@@ -50,6 +54,15 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
         )
         # On the CPU, because NumPy sorts there.
         return residual_scale(residual.cpu(), self._clip(rows).cpu())
+
+    def _measure_apart(self, rows):
+        """Do the same for one member after another, of rows that may be wide."""
+        network, scales = self.network_, []
+        for k in range(network.n_members):
+            self.network_ = network.select(torch.tensor([k]))
+            scales.append(self._measure(torch.from_numpy(rows)))
+        self.network_ = network
+        return torch.cat(scales)
 
     def _conclude(self, X):
         if self.store_decomposition:
@@ -109,6 +122,8 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
             S = X − L, exactly zero where no member's prox leaves anything.
         """
         X = self._validated(X)
+        if issparse(X):
+            raise TypeError("decompose gives dense matrices: pass some rows, as X[:100].toarray().")
         sparse = self._map(self._member_sparse, X).mean(axis=0) * self.scaler_.scale_
         return X - sparse, sparse
 

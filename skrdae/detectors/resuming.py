@@ -8,6 +8,7 @@ from numbers import Real
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import issparse
 
 from skrdae._checkpoint import read_tree, write_tree
 from skrdae._random import member_seeds
@@ -91,6 +92,11 @@ class _Training:
         self.keeps = self._warm or self._path is not None
         if not self.keeps:
             return
+        if issparse(X):
+            raise ValueError(
+                "With a sparse X there is neither warm_start nor checkpoint_path: set "
+                "warm_start=False and checkpoint_path=None."
+            )
         self._settings = _settings(detector, X)
         if before is not None:
             self._go_on_from(before, "warm_start=True goes on with", "set warm_start=False")

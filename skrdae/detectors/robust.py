@@ -119,17 +119,19 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
     def _member_rows(self, data, generators):
         """Return the rows each member is trained on: (n, d) → (K, m, d)."""
         n_samples = len(data)
-        if self.max_samples == "auto":
-            n_rows = min(256, n_samples)
-        elif isinstance(self.max_samples, Integral):
-            n_rows = int(self.max_samples)
-        else:
-            n_rows = max(1, int(self.max_samples * n_samples))
+        n_rows = self._n_rows_a_member(n_samples)
         if n_rows >= n_samples:
             return data.expand(len(generators), -1, -1)
         rows = [torch.randperm(n_samples, generator=g, device="cpu")[:n_rows] for g in generators]
         rows = torch.cat(rows).to(data.device)
         return taken(data, rows).view(len(generators), n_rows, data.shape[1])
+
+    def _n_rows_a_member(self, n_samples):
+        if self.max_samples == "auto":
+            return min(256, n_samples)
+        if isinstance(self.max_samples, Integral):
+            return min(int(self.max_samples), n_samples)
+        return max(1, int(self.max_samples * n_samples))
 
     # -------------------------------------------------------------------------------- flags
 

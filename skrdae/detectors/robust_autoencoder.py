@@ -1,14 +1,17 @@
 """RobustDeepAutoencoder: X = L + S with a deep autoencoder for L and a sparse S."""
 
+import torch
 from sklearn.utils._param_validation import StrOptions
 
+from skrdae._random import member_generators
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.detectors.streaming import StreamingMixin
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
-from skrdae.penalties import PENALTIES, penalty_of
+from skrdae.penalties import L21, PENALTIES, penalty_of
 from skrdae.training.alternating import alternate
 from skrdae.training.minibatch import map_chunks
+from skrdae.training.sparse import SparseRows, alternate_sparse
 
 
 class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
@@ -225,6 +228,49 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
         self.callbacks = callbacks
         self.warm_start = warm_start
         self.checkpoint_path = checkpoint_path
+
+    _accepts_sparse = True
+
+    def _train(self, data, seeds, on_iteration):
+        if not isinstance(data, SparseRows):
+            super()._train(data, seeds, on_iteration)
+            return
+        given = {"penalty": "'l21'", "tol": "None", "store_decomposition": "False"}
+        right = (
+            isinstance(penalty_of(self.penalty), L21),
+            self.tol is None,
+            not self.store_decomposition,
+        )
+        for (name, value), fits in zip(given.items(), right, strict=True):
+            if not fits:
+                raise ValueError(
+                    f"With a sparse X {name} must be {value}; got {getattr(self, name)!r}."
+                )
+        generators = member_generators(seeds)
+        self.network_ = self._new_network(data.shape[1], generators)
+        rows = [data] * len(generators)
+        n_rows = self._n_rows_a_member(len(data))
+        if n_rows < len(data):
+            rows = [
+                data.some(torch.randperm(len(data), generator=g, device="cpu")[:n_rows].numpy())
+                for g in generators
+            ]
+        lam, quantile = self._thresholds()
+        schedule = self._schedule(n_rows)
+        del schedule["tol"]
+        result = alternate_sparse(
+            self.network_,
+            rows,
+            penalty_of(self.penalty),
+            lam=lam,
+            quantile=quantile,
+            generators=generators,
+            on_iteration=on_iteration,
+            **schedule,
+        )
+        self._freeze(self.network_, result.lam, None)
+        self._residual_scale = self._measure(data)
+        self.n_iter_, self.history_ = result.n_iter, result.history
 
     def _train_on(self, data, stream, on_iteration):
         if stream.network is None:

@@ -181,6 +181,8 @@ random_state, verbose, callbacks
             self._fit(X, y)
         return self
 
+    _accepts_sparse = False
+
     def _can_stream(self):
         raise AttributeError(
             f"{type(self).__name__} has no partial_fit: choose λ on some rows, then stream to "

@@ -20,6 +20,7 @@ from skrdae.networks.variational import (
     gaussian_spread,
 )
 from skrdae.training.minibatch import normal
+from skrdae.training.sparse import SparseRows
 from skrdae.training.variational import noise_variance, train_variational
 
 # How far min-max scaling in single precision may miss the ends of [0, 1].
@@ -235,7 +236,10 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         self.network_ = self._new_network(data.shape[1], generators)
         # A Gaussian model is trained on data of unit scale, whatever the columns were scaled to:
         # learning rate, ε and the floor of the noise are made for that.
-        data = self._training_data(data, free=self._likelihood == "gaussian")
+        if isinstance(data, SparseRows):
+            data = self._sparse_training_data(data)
+        else:
+            data = self._training_data(data, free=self._likelihood == "gaussian")
         self.history_, variance = train_variational(
             self.network_,
             data,
@@ -306,8 +310,20 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         if not hasattr(self, "_draws"):
             self._draw(stream.generators)
 
+    _accepts_sparse = True
+
+    def _sparse_training_data(self, data):
+        if self._likelihood == "gaussian" and self.scaler_.method not in ("robust", "standard"):
+            raise ValueError(
+                "With a sparse X and likelihood='gaussian' scaler must be 'robust', 'standard' or "
+                f"'auto'; got {self.scaler!r}."
+            )
+        self._level = 1.0
+        return data.clipped(self.scaler_.bound_)
+
     def _check_unit_interval(self, data):
-        low, high = float(data.min()), float(data.max())
+        sparse = isinstance(data, SparseRows)
+        low, high = data.range() if sparse else (float(data.min()), float(data.max()))
         if low < -_ROUNDING or high > 1 + _ROUNDING:
             raise ValueError(
                 f"likelihood='bernoulli' needs data in [0, 1], but with scaler={self.scaler!r} "

@@ -161,10 +161,10 @@ def _train_compiled(network, optimiser, data, bound, n_epochs, batch_size, gener
     n_batches = -(-n_rows // batch_size)
     rows, bound = data.numpy(), np.float32(bound)
     widest = max(weight[0].numel() for weight in network.weights)
-    n_pieces = _pieces(-(-n_rows // n_batches), widest)
+    n_pieces = pieces(-(-n_rows // n_batches), widest)
     members = optimiser.compiled(network, n_pieces)
     # With one member alone there is nothing else for other threads to do.
-    learn = _learn_in_pieces if n_pieces > 1 and len(members) == 1 else train_autoencoder
+    learn = learn_in_pieces if n_pieces > 1 and len(members) == 1 else train_autoencoder
 
     def train(k):
         adam, layers = members[k]
@@ -174,14 +174,14 @@ def _train_compiled(network, optimiser, data, bound, n_epochs, batch_size, gener
             learn(state, layers, rows[k], order, n_batches, bound)
 
     with one_blas_thread:
-        if learn is _learn_in_pieces:
+        if learn is learn_in_pieces:
             train(0)
         else:
             in_parallel(train, range(len(members)))
     optimiser.count(n_epochs * n_batches)
 
 
-def _pieces(n_rows, n_weights):
+def pieces(n_rows, n_weights):
     """Return into how many pieces a batch is split.
 
     Large ones are, so that threads can share the work on a single network. The number must not
@@ -190,7 +190,7 @@ def _pieces(n_rows, n_weights):
     return min(-(-n_rows // _PIECE_ROWS), _MOST_PIECES) if n_rows * n_weights >= _LARGE else 1
 
 
-def _learn_in_pieces(adam, layers, data, order, n_batches, bound):
+def learn_in_pieces(adam, layers, data, order, n_batches, bound):
     """Do what train_autoencoder does for one member alone, the pieces of a batch side by side."""
     batches = np.array_split(order, n_batches)
     spaces = spaces_for(adam, layers, len(batches[0]))

@@ -12,6 +12,7 @@ from skrdae.training.adam import MemberAdam
 from skrdae.training.compiled import train_variational_autoencoder
 from skrdae.training.history import VariationalRecord
 from skrdae.training.minibatch import gather, normal, shuffled_batches
+from skrdae.training.sparse import SparseRows
 from skrdae.training.state import copied, fill, generator_states, set_generators
 
 # The noise of a Gaussian likelihood starts at one, that of data of unit scale, and follows the
@@ -22,6 +23,7 @@ _FOLLOW = 0.05
 _VARIANCE_FLOOR = 1e-2
 # Values a member's widest layer has at once in the last pass over the rows.
 _PART_SIZE = 2**18
+_CONSTANTS = np.float32(_FOLLOW), np.float32(_VARIANCE_FLOOR)
 
 
 def train_variational(
@@ -80,10 +82,12 @@ def train_variational(
     Simple and Effective VAE Training with Calibrated Decoders, ICML 2021 (the variance).
     """
     optimiser = MemberAdam(network, lr)
-    workspace = Workspace(data.device)
-    rows = data.expand(len(generators), -1, -1)
-    variance = data.new_ones(len(generators), 1, data.shape[1])
-    run = _run_compiled if data.device.type == "cpu" else _run
+    device = next(network.parameters()).device
+    workspace = Workspace(device)
+    sparse = isinstance(data, SparseRows)
+    rows = data if sparse else data.expand(len(generators), -1, -1)
+    variance = torch.ones(len(generators), 1, data.shape[1], device=device)
+    run = _run_compiled if device.type == "cpu" else _run
     history = []
     if state is not None:
         history = list(state["history"])
@@ -179,34 +183,36 @@ def _run_compiled(
     network, optimiser, rows, variance, *, gaussian, beta, batch_size, generators, workspace
 ):
     """Do the same on a CPU."""
-    n_members, n_samples, _ = rows.shape
+    n_members, n_samples = len(generators), rows.shape[-2]
     n_batches = -(-n_samples // batch_size)
     encoders = optimiser.compiled(network.encoder)
     decoders = optimiser.compiled(network.decoder)
-    losses = rows.new_zeros(2, n_members, dtype=torch.float64)
-    data = rows[0].numpy()
+    losses = torch.zeros(2, n_members, dtype=torch.float64)
 
     def train(k):
         generator = generators[k]
         order = torch.randperm(n_samples, generator=generator, device="cpu").numpy()
-        noise = rows.new_empty(1, n_samples, network.latent_dim)
+        noise = torch.empty(1, n_samples, network.latent_dim)
         for batch in noise.tensor_split(n_batches, dim=1):  # as they are drawn elsewhere
             normal([generator], batch)
         (adam, encoder), (_, decoder) = encoders[k], decoders[k]
-        losses[0, k], losses[1, k] = train_variational_autoencoder(
-            adam,
-            encoder,
-            decoder,
-            data,
-            order,
-            noise[0].numpy(),
-            n_batches,
-            np.float32(beta),
-            gaussian,
-            variance[k, 0].numpy(),
-            np.float32(_FOLLOW),
-            np.float32(_VARIANCE_FLOOR),
-        )
+        rest = np.float32(beta), gaussian, variance[k, 0].numpy(), *_CONSTANTS
+        noise = noise[0].numpy()
+        if not isinstance(rows, SparseRows):
+            losses[:, k] = torch.tensor(
+                train_variational_autoencoder(
+                    adam, encoder, decoder, rows[0].numpy(), order, noise, n_batches, *rest
+                )
+            )
+            return
+        first = 0
+        for number, batch in enumerate(np.array_split(order, n_batches)):
+            drawn, first = noise[first : first + len(batch)], first + len(batch)
+            state = adam._replace(n_done=adam.n_done + number)
+            found = train_variational_autoencoder(
+                state, encoder, decoder, rows.rows(batch), np.arange(len(batch)), drawn, 1, *rest
+            )
+            losses[:, k] += torch.tensor(found)
 
     with one_blas_thread:
         in_parallel(train, range(n_members))
@@ -231,12 +237,18 @@ def noise_variance(network, data):
     -------
     Tensor of shape (K, 1, d)
     """
-    rows, workspace = data.expand(network.n_members, -1, -1), Workspace(data.device)
-    total = rows.new_zeros(rows.shape[0], 1, rows.shape[2])
+    device = next(network.parameters()).device
+    workspace = Workspace(device)
+    total = torch.zeros(network.n_members, 1, data.shape[1], device=device)
     layers = [*network.encoder.weights, *network.decoder.weights]
     widest = max(weight.shape[2] for weight in layers)
-    for part in rows.split(max(_PART_SIZE // widest, 1), dim=1):
-        mean, _ = network.encode(part, workspace)
-        error = network.decode(mean.contiguous(), workspace).sub_(part)
+    if isinstance(data, SparseRows):
+        parts = (torch.from_numpy(data.rows(places)) for places in data.parts())
+    else:
+        parts = data.split(max(_PART_SIZE // widest, 1))
+    for part in parts:
+        rows = part.expand(network.n_members, -1, -1)
+        mean, _ = network.encode(rows, workspace)
+        error = network.decode(mean.contiguous(), workspace).sub_(rows)
         total += error.square_().sum(dim=1, keepdim=True)
-    return _variance(total / rows.shape[1])
+    return _variance(total / len(data))
