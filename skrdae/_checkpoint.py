@@ -51,6 +51,8 @@ def read_tree(path):
         If it cannot be read.
     """
     data = Path(path).read_bytes()
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        raise ValueError(f"{path} is no checkpoint, or it is damaged.")
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             tree = json.loads(arrays[_TREE].tobytes())
@@ -67,4 +69,4 @@ def read_tree(path):
 
             return full(tree)
     except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no checkpoint, or it is damaged: {error}") from error
+        raise ValueError(f"{path} is no checkpoint, or it is damaged.") from error

@@ -1,9 +1,20 @@
 """Files that are whole or not there."""
 
 import contextlib
+import glob
 import os
 import tempfile
 from pathlib import Path
+
+# How the names of files end that are not whole yet.
+_UNFINISHED = ".skrdae-part"
+
+
+def remove_unfinished(path):
+    """Remove what a process left beside a file that was killed while it wrote it."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}-*{_UNFINISHED}"):
+        with contextlib.suppress(OSError):
+            left.unlink()
 
 
 def write_whole(path, data):
@@ -18,7 +29,7 @@ def write_whole(path, data):
     """
     path = Path(os.path.realpath(path))
     check_target(path)
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    handle, beside = tempfile.mkstemp(_UNFINISHED, f".{path.name}-", path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

@@ -42,6 +42,8 @@ from skrdae.tables import TableEncoder
 #: Of the files written. A reader refuses what is newer.
 FORMAT = 1
 _KEY = "skrdae"
+# Functions that watched a training, and a place on somebody's disk.
+_LEFT_OUT = {"callbacks", "checkpoint_path"}
 
 _CLASSES = {
     c.__name__: c
@@ -86,8 +88,8 @@ def save(detector, path):
     """Write a fitted detector to a file.
 
     The file is safetensors: arrays and JSON, no pickle. It is written beside its place and moved
-    there when it is whole, so that a failure leaves what was there before. ``callbacks`` are left
-    out.
+    there when it is whole, so that a failure leaves what was there before. ``callbacks`` and
+    ``checkpoint_path`` are left out.
 
     Parameters
     ----------
@@ -289,7 +291,7 @@ class _Writer:
     def _state(self, value, where):
         if not isinstance(value, nn.Module):
             # Functions that watched a training are not part of what came out of it.
-            state = {k: None if k == "callbacks" else v for k, v in vars(value).items()}
+            state = {k: None if k in _LEFT_OUT else v for k, v in vars(value).items()}
             return {k: self.encode(v, f"{where}.{k}") for k, v in state.items()}
         plain = {k: v for k, v in vars(value).items() if not k.startswith("_") and k != "training"}
         parts = {"plain": plain, "parameters": value._parameters, "modules": value._modules}
@@ -369,6 +371,8 @@ class _Reader:
             vars(made).update({k: self.decode(v) for k, v in value["state"].items()})
         if isinstance(made, pipeline.Pipeline) and made.memory is not None:
             raise ValueError("a pipeline with a cache")
+        for name in _LEFT_OUT & {*vars(made)}:
+            setattr(made, name, None)
         if isinstance(made, BaseTorchDetector) and made.device not in ("auto", self._device):
             made.device = str(self._device)  # what was asked for, should it be fitted again
         return made

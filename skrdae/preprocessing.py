@@ -145,12 +145,14 @@ class ColumnScaler:
         """Do what :meth:`_measure` does, of a CSR matrix."""
         n_rows = X.shape[0]
         X = X.tocsc().astype(np.float64)
+        X.sum_duplicates()
         filled = np.diff(X.indptr)
         smallest, largest = (f(axis=0).toarray().ravel() for f in (X.min, X.max))
         mean = np.asarray(X.sum(axis=0)).ravel() / n_rows
         columns = np.repeat(np.arange(X.shape[1]), filled)
-        squares = np.bincount(columns, np.square(X.data - mean[columns]), X.shape[1])
-        deviation = np.sqrt((squares + (n_rows - filled) * np.square(mean)) / n_rows)
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = np.bincount(columns, np.square(X.data - mean[columns]), X.shape[1])
+            deviation = np.sqrt((squares + (n_rows - filled) * np.square(mean)) / n_rows)
         rounding = 8 * np.finfo(np.float64).eps * np.maximum(np.abs(smallest), np.abs(largest))
         if self.method == "minmax":
             center, scale = smallest, largest - smallest

@@ -282,6 +282,11 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
                 **options,
             )
 
+    def _check_length(self, state):
+        self._check_one_length("n_epochs", state["gan"])
+        if state["encoder"] is not None:
+            self._check_one_length("n_encoder_epochs", state["encoder"])
+
     def _rounds_of(self, state):
         n_done = len(state["gan"]["history"])
         if state["encoder"] is not None and n_done >= self.n_epochs:

@@ -151,7 +151,8 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training data, which may hold anomalies.
+            Training data, which may hold anomalies. ``RobustDeepAutoencoder`` and ``VAEDetector``
+            take CSR matrices, too, here and wherever they take X.
         y : Ignored
             Not used; present by scikit-learn's convention.
 
@@ -228,35 +229,43 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         data = self._training_rows(X)
         options = {
             "shows": self.verbose,
-            "n_rounds": self._n_rounds,
+            # Members follow one another there.
+            "n_rounds": self._n_rounds * (self.n_estimators if issparse(X) else 1),
             "n_done": self._n_done,
             "name": type(self).__name__,
         }
         with torch.no_grad(), watched(self.callbacks, **options) as progress:
             self._train(data, seeds, progress)
-        if progress.interrupted and progress.n_rows < self._n_rounds:
-            self._on_interrupt()
-            warnings.warn(
-                f"{type(self).__name__} was interrupted after {progress.n_rows} of at most "
-                f"{self._n_rounds} iterations; it is fitted as far as it came.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        self._warn_of_interrupt(progress, options["n_rounds"])
         if issparse(X):
             scores = self._map(self._member_scores, X)
         else:
             scores = self._map_tensor(self._member_scores, data)
         del data  # before the threshold, which may need as much memory
+        self._judge(scores, X)
+        self._conclude(X)
+
+    def _judge(self, scores, X):
+        """Weigh the members by their scores of rows, (K, n), and set the threshold."""
         self._weigh(scores)
         if (np.ptp(scores, axis=1) == 0).all() and self._n_different(X) > 2:
             warnings.warn(
                 f"{type(self).__name__} gives every training row the same score, so it tells "
                 f"nothing apart. {self._advice_on_collapse}",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         self._set_threshold(X)
-        self._conclude(X)
+
+    def _warn_of_interrupt(self, progress, n_rounds):
+        if progress.interrupted and progress.n_rows < n_rounds:
+            self._on_interrupt()
+            warnings.warn(
+                f"{type(self).__name__} was interrupted after {progress.n_rows} of at most "
+                f"{n_rounds} iterations; it is fitted as far as it came.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
 
     def _on_interrupt(self):
         """Do what a detector adds where a training was interrupted."""

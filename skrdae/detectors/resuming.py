@@ -1,28 +1,27 @@
 """Trainings that go on where an earlier one ended, or was ended."""
 
-import glob
 import hashlib
 import os
 from importlib.metadata import version
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
 from scipy.sparse import issparse
 
 from skrdae._checkpoint import read_tree, write_tree
+from skrdae._files import check_target, remove_unfinished
 from skrdae._random import member_seeds
 from skrdae.penalties import GroupPenalty
 
 # Rows read at once for their digest.
 _ROWS = 4096
 
-# Parameters that have no part in a training, and random_state, of which the seeds are kept.
+# Parameters that have no part in a training.
 _NO_PART = {
     "callbacks",
     "checkpoint_path",
     "device",
-    "random_state",
     "score_function",
     "store_decomposition",
     "verbose",
@@ -53,6 +52,8 @@ class ResumingMixin:
         self._training = _Training(self, X, before if self.warm_start else None)
         if self._training.seeds is None:
             self._training.seeds = member_seeds(self.random_state, self.n_estimators)
+        if self._training.state is not None:
+            self._check_length(self._training.state)
         self._complete(X, self._training.seeds)
         kept = self._training.finish()
         del self._training
@@ -75,6 +76,19 @@ class ResumingMixin:
         """Return how many rows the history of a state has."""
         return len(state["history"])
 
+    def _check_length(self, state):
+        """Raise if a training is longer already than it should be."""
+        (name,) = self._lengths
+        self._check_one_length(name, state)
+
+    def _check_one_length(self, name, state):
+        n_done, wanted = len(state["history"]), getattr(self, name)
+        if n_done > wanted:
+            raise ValueError(
+                f"The training to go on with has {n_done} iterations already, and {name} is "
+                f"{wanted}: raise it."
+            )
+
     def _on_interrupt(self):
         if self._training is not None:
             self._training.interrupted = True
@@ -87,7 +101,9 @@ class _Training:
         self.state = self.seeds = None
         self.interrupted = False
         self._make = None
-        self._path = None if detector.checkpoint_path is None else Path(detector.checkpoint_path)
+        self._path = None
+        if detector.checkpoint_path is not None:
+            self._path = Path(os.path.realpath(detector.checkpoint_path))  # links are followed
         self._warm = detector.warm_start
         self.keeps = self._warm or self._path is not None
         if not self.keeps:
@@ -102,19 +118,23 @@ class _Training:
             self._go_on_from(before, "warm_start=True goes on with", "set warm_start=False")
         if self._path is not None:
             where = f"checkpoint_path {str(self._path)!r}"
-            if not self._path.parent.is_dir() or self._path.is_dir():
-                raise ValueError(f"{where} is not a file in a folder that is there.")
-            for left in self._path.parent.glob(f".{glob.escape(self._path.name)}-*"):
-                left.unlink()  # of a process that was killed while it wrote
+            try:
+                check_target(self._path)
+            except OSError as error:
+                raise ValueError(f"{where} cannot be: {error}") from error
             if self._path.exists():
-                self._go_on_from(read_tree(self._path), f"{where} holds", "remove the file")
+                self._go_on_from(_read(self._path), f"{where} holds", "remove the file")
 
     def _go_on_from(self, tree, source, remedy):
-        settings = tree["settings"]
-        for name in ["detector", *sorted({*settings, *self._settings})]:
-            if settings.get(name) != self._settings.get(name):
-                what = "other rows" if name == "X" else f"{name}={settings.get(name)}"
-                raise ValueError(f"{source} a training of {what}: {remedy} to begin anew.")
+        found = tree["settings"]
+        for name in ["detector", "X", "lam", *sorted({*found, *self._settings})]:
+            before, now = found.get(name), self._settings.get(name)
+            if before == now:
+                continue
+            what = f"{name}={before}, and here it is {now}"
+            if name == "X":
+                what = "other rows, or the same of another type"
+            raise ValueError(f"{source} a training with {what}: {remedy} to begin anew.")
         self.seeds, self.state = np.asarray(tree["seeds"]), tree["state"]
 
     def keep(self, make):
@@ -131,7 +151,15 @@ class _Training:
         """Return what a later fit may go on from, or None; a checkpoint has done its duty."""
         if self._path is not None and not self.interrupted:
             self._path.unlink(missing_ok=True)
+            remove_unfinished(self._path)
         return self._tree() if self._warm else None
+
+
+def _read(path):
+    tree = read_tree(path)
+    if not isinstance(tree, dict) or {*tree} != {"settings", "seeds", "state"}:
+        raise ValueError(f"{path} is no checkpoint.")
+    return tree
 
 
 def _settings(detector, X):
@@ -139,18 +167,29 @@ def _settings(detector, X):
     digest = hashlib.sha256(f"{X.shape} {X.dtype}".encode())
     for start in range(0, len(X), _ROWS):  # which may lie in a file
         digest.update(np.ascontiguousarray(X[start : start + _ROWS]))
-    parameters = detector.get_params(deep=False)
     left_out = _NO_PART | {*detector._lengths}
+    if not isinstance(getattr(detector, "lam", None), str):  # it sets the threshold only
+        left_out = left_out | {"contamination"}
     return {
         "detector": type(detector).__name__,
         "version": version("skrdae"),
         "X": digest.hexdigest(),
-        **{name: _told(value) for name, value in parameters.items() if name not in left_out},
+        **told_parameters(detector, left_out),
     }
 
 
+def told_parameters(detector, left_out):
+    """Return the parameters of a detector as text that can be compared."""
+    parameters = detector.get_params(deep=False)
+    return {name: _told(value) for name, value in parameters.items() if name not in left_out}
+
+
 def _told(value):
+    if isinstance(value, bool | np.bool_ | Integral):
+        return repr(int(value))
     if isinstance(value, Real):
         return repr(float(value))
-    plain = value is None or isinstance(value, str | tuple | list | GroupPenalty)
+    if isinstance(value, tuple | list | np.ndarray):
+        return repr([_told(v) for v in np.ravel(value)])
+    plain = value is None or isinstance(value, str | GroupPenalty)
     return repr(value) if plain else type(value).__name__

@@ -295,11 +295,8 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
             **schedule,
         )
         stream.adam, stream.extra = result.adam(), result.lam
-        n_before = len(stream.history)
-        stream.history += [
-            row | {"iteration": n_before + row["iteration"]} for row in result.history
-        ]
-        self.n_iter_ = len(stream.history)
+        self.n_iter_ = len(stream.history) + result.n_iter
+        return result.history
 
     def _lams_of(self, stream, quantile):
         """Return each member's λ for the rows remembered."""

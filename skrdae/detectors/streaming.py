@@ -10,17 +10,43 @@ from sklearn.utils.metaestimators import available_if
 from skrdae._random import member_generators, member_seeds
 from skrdae._validation import check_data, unchanged_on_failure
 from skrdae.detectors.progress import watched
+from skrdae.detectors.resuming import told_parameters
 from skrdae.training.state import generator_states, set_generators
 
 # Rows that are remembered, a uniform sample of all that came.
 _MEMORY = 4096
+# What chunks do not go with: parameters, and their only value.
+_NOT_IN_CHUNKS = {
+    "tol": None,
+    "store_decomposition": False,
+    "warm_start": False,
+    "checkpoint_path": None,
+}
+# Parameters that may change from chunk to chunk.
+_MAY_CHANGE = {
+    "batch_size",
+    "callbacks",
+    "contamination",
+    "device",
+    "lam",
+    "lr",
+    "max_iter",
+    "max_samples",
+    "n_epochs",
+    "random_state",
+    "verbose",
+    *_NOT_IN_CHUNKS,
+}
 
 
 class StreamingMixin:
     """``partial_fit``, for detectors that can go on with further rows.
 
-    The detector supplies :meth:`_train_on`.
+    The detector supplies :meth:`_train_on` and :meth:`_settle`.
     """
+
+    #: What the rows of its history are numbered by.
+    _history_counter = "iteration"
 
     @abstractmethod
     def _train_on(self, data, stream, on_iteration):
@@ -32,6 +58,11 @@ class StreamingMixin:
         stream : Stream
             What is known from earlier chunks; to be brought up to date. Its network is a copy.
         on_iteration : callable
+
+        Returns
+        -------
+        list of dict
+            The rows of its history.
         """
 
     @abstractmethod
@@ -52,11 +83,12 @@ class StreamingMixin:
     def partial_fit(self, X, y=None):
         """Train on a chunk of rows, after those that came before.
 
-        Every chunk is trained on as `fit` would train on it, from where the last one ended, and
-        forgotten but for a sample: of all rows that ever came some thousand are remembered,
-        each with equal odds. λ (with ``lam="auto"``), the scales of residuals and the threshold are
-        those of the rows remembered, and so are ``decision_scores_`` and ``labels_``; for the rows
-        of a chunk there are `decision_function` and `predict`.
+        The first call begins; `fit` and `partial_fit` do not go on with each other. Every chunk is
+        trained on as `fit` would train on it, from where the last one ended, and forgotten but for
+        a sample: of all rows that ever came some thousand are remembered, each with equal odds. λ
+        (with ``lam="auto"``), the scales of residuals and the threshold are those of the rows
+        remembered, and so are ``decision_scores_`` and ``labels_``; for the rows of a chunk there
+        are `decision_function` and `predict`.
 
         Parameters
         ----------
@@ -85,29 +117,52 @@ class StreamingMixin:
 
     def _partial_fit(self, X):
         self._check_parameters()
-        stream = vars(self).get("_stream")
-        begins = stream is None and not hasattr(self, "network_")
-        X = check_data(self, X, reset=begins)
-        if begins:
-            self._learn_scale(X)
+        for name, value in _NOT_IN_CHUNKS.items():
+            if getattr(self, name, value) != value:
+                raise ValueError(
+                    f"partial_fit goes with {name}={value!r} only; it is {getattr(self, name)!r}."
+                )
+        stream, settings = vars(self).get("_stream"), told_parameters(self, _MAY_CHANGE)
+        if stream is None and hasattr(self, "network_"):
+            raise ValueError(
+                "partial_fit goes on with partial_fit: after fit nothing is known of the rows it "
+                "saw. Give all rows to partial_fit, from the first chunk on, or clone the detector."
+            )
+        X = check_data(self, X, reset=stream is None)
         if stream is None:
+            self._learn_scale(X)
             seeds = member_seeds(self.random_state, self.n_estimators)
-            stream = Stream(seeds, getattr(self, "network_", None))
+            stream = Stream(seeds, settings)
+        for name, before in stream.settings.items():
+            if settings.get(name) != before:
+                raise ValueError(
+                    f"The chunks before were trained on with {name}={before}, and it is "
+                    f"{settings.get(name)} now: set it back, or clone the detector to begin anew."
+                )
         stream = stream.opened()
+        if stream.network is not None:
+            stream.network.to(self.device_)
+        n_before, counter = len(stream.history), self._history_counter
         data = self._to_device(X)
         options = {"shows": self.verbose, "n_rounds": self._n_rounds, "n_done": 0}
         with torch.no_grad():
             with watched(self.callbacks, name=type(self).__name__, **options) as progress:
-                self._train_on(data, stream, progress)
+                history = self._train_on(
+                    data, stream, lambda row: progress(_later(row, counter, n_before))
+                )
+            self._warn_of_interrupt(progress, self._n_rounds)
+            stream.history += [_later(row, counter, n_before) for row in history]
             stream.remember(X)
             remembered = self._to_device(stream.rows)
             self._settle(stream, remembered)
-        self._weigh(self._map_tensor(self._member_scores, remembered))
-        self._set_threshold(stream.rows)
-        self.history_ = stream.history
+            self._judge(self._map_tensor(self._member_scores, remembered), stream.rows)
+        self.history_ = list(stream.history)
         self.n_samples_seen_ = stream.n_seen
         self._stream = stream.closed()
-        vars(self).pop("_kept", None)  # of a training that this one is not
+
+
+def _later(row, counter, n_before):
+    return row | {counter: n_before + row[counter]}
 
 
 class Stream:
@@ -115,6 +170,8 @@ class Stream:
 
     Attributes
     ----------
+    settings : dict
+        The parameters that may not change from chunk to chunk.
     network, adam, extra
         Networks, state of their optimiser, and what else a training needs; None at first.
     generators : list of torch.Generator, or of their states
@@ -126,15 +183,17 @@ class Stream:
         Rows that came.
     """
 
-    def __init__(self, seeds, network):
-        self.network, self.adam, self.extra = network, None, None
+    def __init__(self, seeds, settings):
+        self.settings = settings
+        self.network, self.adam, self.extra = None, None, None
         self.generators = generator_states(member_generators(seeds))
         self.rows, self.history, self.n_seen = None, [], 0
         self.random = np.random.RandomState(int(seeds[0]))
 
     def opened(self):
         """Return a copy that can be trained without changing this one."""
-        other = copy.copy(self)
+        other = Stream.__new__(Stream)
+        vars(other).update(vars(self))
         other.network, other.random = copy.deepcopy(self.network), copy.deepcopy(self.random)
         other.generators = [torch.Generator(device="cpu") for _ in self.generators]
         set_generators(other.generators, self.generators)
@@ -146,6 +205,15 @@ class Stream:
         """Put the states of generators in their place, which can be kept in files."""
         self.generators = generator_states(self.generators)
         return self
+
+    def __getstate__(self):
+        # As of the detector: nothing of a GPU may be alive in a pickle.
+        state = vars(self).copy()
+        if self.network is not None:
+            state["network"] = copy.deepcopy(self.network).cpu()
+        if isinstance(self.extra, torch.Tensor):
+            state["extra"] = self.extra.cpu()
+        return state
 
     def remember(self, X):
         """Take a chunk into the sample of all rows (Vitter's algorithm R)."""

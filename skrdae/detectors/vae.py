@@ -295,10 +295,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
             on_state=lambda make: states.append(make()),
         )
         stream.extra = states[-1]
-        n_before = len(stream.history)
-        stream.history += [
-            row | {"epoch": n_before + row["epoch"]} for row in states[-1]["history"]
-        ]
+        return states[-1]["history"]
 
     def _settle(self, stream, remembered):
         self.network_ = stream.network
@@ -311,6 +308,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
             self._draw(stream.generators)
 
     _accepts_sparse = True
+    _history_counter = "epoch"
 
     def _sparse_training_data(self, data):
         if self._likelihood == "gaussian" and self.scaler_.method not in ("robust", "standard"):

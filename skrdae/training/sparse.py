@@ -150,8 +150,8 @@ def alternate_sparse(
     rows : list of K SparseRows
     penalty : L21
     on_iteration : callable, optional
-        Called with each row of the history, member after member; where it says True, this iteration
-        is the last of all.
+        Called with each member's rows, one member after another; where it says True, no member has
+        more iterations from there on.
 
     Returns
     -------
@@ -185,7 +185,7 @@ def alternate_sparse(
                 n_training=1,
             )
             history.append(record.row())
-            if on_iteration is not None and k == 0 and on_iteration(history[-1]):
+            if on_iteration is not None and on_iteration(history[-1]):
                 stopped = iteration
                 break
         network.assign(torch.tensor([k]), member.network)
@@ -194,6 +194,6 @@ def alternate_sparse(
     means = [
         {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
         | {"iteration": rows[0]["iteration"], "n_training": len(generators)}
-        for rows in zip(*histories, strict=True)
+        for rows in zip(*histories, strict=False)  # as far as all came
     ]
     return AlternatingResult(torch.cat(lams), None, len(means), True, means, lambda: None)

@@ -219,7 +219,7 @@ class Stack:
 
     def restore(self, state):
         """Become what another stack was that began with the same networks, data and parameters."""
-        mask = torch.isin(self.members.cpu(), state["members"])
+        mask = torch.isin(self.members.cpu(), state["members"].cpu())
         if not bool(mask.all()):
             self.keep(mask)
         set_weights(self.network, state["weights"])

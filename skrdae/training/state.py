@@ -27,7 +27,7 @@ def generator_states(generators):
 def set_generators(generators, states):
     """Set generators to where others were."""
     for generator, state in zip(generators, states, strict=True):
-        generator.set_state(state)
+        generator.set_state(state.cpu())
 
 
 def weights_of(network):

@@ -104,16 +104,19 @@ def test_only_the_same_training_is_gone_on_with(X):
         ({"lr": 0.01}, "lr=0.001"),
         ({"lam": 2.0}, "lam='auto'"),
         ({"hidden_layer_sizes": (8, 2)}, "hidden_layer_sizes='auto'"),
+        ({"random_state": 5}, "random_state=0, and here it is 5"),
     ):
         before = detector.get_params()
-        with pytest.raises(ValueError, match=f"training of {words}: set warm_start=False"):
+        with pytest.raises(ValueError, match=f"training with {words}.*: set warm_start=False"):
             detector.set_params(**change).fit(X)
         detector.set_params(**before)
     for other in (X[:-1], X + 1e-9, X.astype(np.float32)):
-        with pytest.raises(ValueError, match="training of other rows"):
+        with pytest.raises(ValueError, match="training with other rows"):
             detector.fit(other)
     assert detector.decision_scores_ is scores
-    detector.set_params(max_iter=6, verbose=0, contamination=0.1, random_state=5).fit(X)
+    with pytest.raises(ValueError, match="has 3 iterations already, and max_iter is 2"):
+        detector.set_params(max_iter=2).fit(X)
+    detector.set_params(max_iter=6, verbose=0, contamination=0.1).fit(X)
     _same(detector, _make("rda", 6).fit(X), X)
 
 
@@ -182,7 +185,11 @@ def test_foreign_checkpoints_are_refused_and_stay(X, tmp_path):
     content = path.read_bytes()
     detector = _make("rda", 6, checkpoint_path=path)
     for options, rows, words in (
-        ({"lr": 0.01}, X, r"holds a training of lr=0\.001: remove the file"),
+        (
+            {"lr": 0.01},
+            X,
+            r"holds a training with lr=0\.001, and here it is 0\.01: remove the file",
+        ),
         ({}, X[1:], "other rows"),
     ):
         with pytest.raises(ValueError, match=words):
@@ -204,6 +211,51 @@ def test_foreign_checkpoints_are_refused_and_stay(X, tmp_path):
             clone(detector).set_params(checkpoint_path=wrong).fit(X)
     with pytest.raises(ValueError, match="checkpoint_path"):
         clone(detector).set_params(checkpoint_path=3).fit(X)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="is no file"):
+        clone(detector).set_params(checkpoint_path=tmp_path / "pipe").fit(X)
+    for wrong in ({}, {"settings": {}, "seeds": 1}):
+        write_tree(path, wrong)
+        with pytest.raises(ValueError, match="is no checkpoint"):
+            detector.fit(X)
+    np.save(path.with_suffix(".npy"), X)
+    with pytest.raises(ValueError, match=r"is no checkpoint, or it is damaged\.$"):
+        clone(detector).set_params(checkpoint_path=path.with_suffix(".npy")).fit(X)
+
+
+def test_nothing_else_is_touched(X, tmp_path):
+    others = [tmp_path / name for name in (".file-production", ".file-abcdefgh", "file.bak")]
+    for other in others:
+        other.write_text("mine")
+    (tmp_path / ".file-folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    _make("rda", 3, checkpoint_path=tmp_path / "link").fit(X)
+    assert [other.read_text() for other in others] == ["mine"] * 3
+    assert (tmp_path / "link").is_symlink()
+    assert not (tmp_path / "file").exists()
+
+
+def test_a_file_from_a_stranger_has_no_place_to_write_to(X, tmp_path):
+    detector = _make("rda", 3, checkpoint_path=tmp_path / "vault").fit(X)
+    save(detector, tmp_path / "model")
+    again = load(tmp_path / "model")
+    assert again.checkpoint_path is None
+    # Even if the file says so.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skrdae.persistence._LEFT_OUT", {"callbacks"})
+        save(detector.set_params(checkpoint_path=str(tmp_path / "vault")), tmp_path / "model")
+    assert load(tmp_path / "model").checkpoint_path is None
+
+
+def test_sizes_are_compared_by_value(X):
+    detector = _make("rda", 3, warm_start=True, hidden_layer_sizes=[8, 4]).fit(X)
+    detector.set_params(hidden_layer_sizes=np.array([8, 4]), max_iter=4).fit(X)
+    assert detector.n_iter_ == 4
+    with pytest.raises(ValueError, match="hidden_layer_sizes"):
+        detector.set_params(hidden_layer_sizes=np.array([4, 4]), max_iter=5).fit(X)
+    vae = _make("vae", 3, warm_start=True).fit(X)
+    vae.set_params(contamination=0.3, n_epochs=4).fit(X)  # which no training knows of
+    _same(vae, _make("vae", 4, contamination=0.3).fit(X), X)
 
 
 def _fail(row):

@@ -3,6 +3,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from skrdae import (
     AnoGANDetector,
@@ -122,16 +123,46 @@ def test_values_that_are_none_and_other_calls(X):
     detector = clone(CASES["vae"])
     with pytest.raises(ValueError, match="NaN"):
         detector.fit(broken)
+    with pytest.raises(TypeError, match=r"[Ss]parse"):
+        detector.partial_fit(sp.csr_matrix(X))
     detector.fit(X)
     with pytest.raises(ValueError, match="NaN"):
         detector.decision_function(broken)
-    with pytest.raises(TypeError, match=r"[Ss]parse"):
-        detector.partial_fit(sp.csr_matrix(X))
     robust = clone(CASES["one"]).fit(X)
     with pytest.raises(TypeError, match="decompose gives dense"):
         robust.decompose(sp.csr_matrix(X))
     with pytest.raises(ValueError, match="features"):
         robust.decision_function(sp.csr_matrix(X[:, 1:]))
+
+
+def test_entries_that_are_there_twice_and_zeros_that_are_written_down(X):
+    right = clone(CASES["rda"]).fit(sp.csr_matrix(X)).decision_scores_
+    rows, columns = np.nonzero(X)
+    half = X[rows, columns] / 2
+    twice = sp.coo_matrix(
+        (np.r_[half, half, 0.0], (np.r_[rows, rows, 5], np.r_[columns, columns, 2])), X.shape
+    )
+    parts = twice.row.argsort(kind="stable")
+    starts = np.searchsorted(twice.row[parts], np.arange(len(X) + 1))
+    odd = sp.csr_matrix((twice.data[parts], twice.col[parts], starts), X.shape)
+    assert not odd.has_canonical_format
+    found = clone(CASES["rda"]).fit(odd)
+    np.testing.assert_allclose(found.decision_scores_, right, rtol=1e-5)
+
+
+def test_an_interrupt_ends_the_members_that_are_left(X):
+    seen = []
+
+    def press(row):
+        seen.append(row)
+        if len(seen) == 7:  # the third iteration of the second member
+            raise KeyboardInterrupt
+
+    detector = RobustDeepAutoencoder(max_iter=4, n_estimators=3, callbacks=press, **CPU)
+    with pytest.warns(ConvergenceWarning, match="interrupted after 8 of at most 12"):
+        detector.fit(sp.csr_matrix(X))
+    assert detector.n_iter_ == 1  # which all have: the third member began only then
+    assert np.isfinite(detector.decision_scores_).all()
 
 
 def test_a_matrix_is_never_dense_whole(X, monkeypatch):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
 
 from skrdae import RobustDeepAutoencoder, RobustDeepAutoencoderCV, VAEDetector, load, save
@@ -78,25 +79,62 @@ def test_chunks_go_on_from_pickles_and_files(name, plane, tmp_path):
         _same(found, whole, plane)
 
 
-def test_a_fit_begins_anew_and_can_be_gone_on_from(plane):
+def test_a_fit_begins_anew_and_is_not_gone_on_from(plane):
     detector = _streamed(CASES["rda"], plane, 3).fit(plane)
     _same(detector, clone(CASES["rda"]).fit(plane), plane)
     assert not hasattr(detector, "_stream")
     scores = detector.decision_function(plane)
-    scaler = detector.scaler_
-    detector.partial_fit(plane[:100] * 1.01)
-    assert detector.scaler_ is scaler
-    assert not np.array_equal(detector.decision_function(plane), scores)
-    assert detector.n_samples_seen_ == 100
-    assert detector.score(plane, np.arange(300) < 6) > 0.95
-    warm = clone(CASES["rda"]).set_params(warm_start=True).fit(plane)
-    warm.partial_fit(plane).set_params(max_iter=7).fit(plane)
-    _same(warm, clone(CASES["rda"]).set_params(max_iter=7).fit(plane), plane)
+    with pytest.raises(ValueError, match="goes on with partial_fit"):
+        detector.partial_fit(plane[:100])
+    assert np.array_equal(detector.decision_function(plane), scores)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"n_estimators": 2}, "trained on with n_estimators=3, and it is 2 now"),
+        ({"hidden_layer_sizes": (9, 2)}, "hidden_layer_sizes='auto'"),
+        ({"scaler": "standard"}, "scaler='robust'"),
+        ({"penalty": "l1"}, "penalty='l21'"),
+        ({"tol": 0.1}, "tol=None only"),
+        ({"store_decomposition": True}, "store_decomposition=False only"),
+        ({"warm_start": True}, "warm_start=False only"),
+        ({"checkpoint_path": "x"}, "checkpoint_path=None only"),
+    ],
+)
+def test_what_may_not_change_from_chunk_to_chunk(change, words, plane):
+    detector = _streamed(CASES["rda"], plane, 2)
+    scores = detector.decision_function(plane)
+    with pytest.raises(ValueError, match=words):
+        detector.set_params(**change).partial_fit(plane)
+    assert np.array_equal(detector.decision_function(plane), scores)
+    detector.set_params(**clone(CASES["rda"]).get_params())
+    detector.set_params(lr=1e-4, lam=2.0, max_iter=1, contamination=0.2).partial_fit(plane)
+    assert len(detector.history_) == 11
+
+
+def test_callbacks_see_the_rows_of_the_history(plane):
+    for name in ("rda", "vae"):
+        seen = []
+        detector = clone(CASES[name]).set_params(callbacks=seen.append)
+        for chunk in np.array_split(plane, 3):
+            detector.partial_fit(chunk)
+        assert seen == detector.history_
+
+
+def test_an_interrupted_chunk_says_so(plane):
+    def press(row):
+        raise KeyboardInterrupt
+
+    detector = clone(CASES["rda"]).partial_fit(plane)
+    with pytest.warns(ConvergenceWarning, match="interrupted after 1"):
+        detector.set_params(callbacks=press).partial_fit(plane)
+    assert len(detector.history_) == 6
 
 
 def test_a_chunk_that_fails_changes_nothing(plane):
     def fail(row):
-        if row["iteration"] == 2:
+        if row["iteration"] % 5 == 2:
             raise RuntimeError
 
     detector = _streamed(CASES["rda"], plane[:200], 2)
@@ -138,7 +176,7 @@ def test_rows_are_remembered_with_equal_odds(monkeypatch):
     monkeypatch.setattr(streaming, "_MEMORY", 20)
     found = np.zeros(200)
     for seed in range(600):
-        stream = Stream(np.array([seed]), None).opened()
+        stream = Stream(np.array([seed]), {}).opened()
         for chunk in np.array_split(np.arange(200.0)[:, None], (7, 15, 90, 91)):
             stream.remember(chunk)
         assert stream.rows.shape == (20, 1)
