@@ -67,6 +67,8 @@ def check_data(estimator, X, *, reset, sparse=False):
     if not reset and _is_plain(X, estimator):
         return X
     accepted = "csr" if sparse else False
+    if isinstance(X, np.ndarray) and not X.dtype.isnative:
+        X = X.astype(X.dtype.newbyteorder("="))  # single precision stays what it is
     return validate_data(
         estimator, X, reset=reset, dtype=[np.float64, np.float32], accept_sparse=accepted
     )

@@ -408,6 +408,18 @@ class DetectorContract:
         assert scores.min() > detector.decision_scores_.max()
         assert (np.diff(scores) > 0).all()
 
+    def test_odd_layouts_of_single_precision_are_the_same_numbers(self, plane):
+        X = plane.astype(np.float32)
+        right = self.make().fit(X).decision_scores_
+        assert np.array_equal(self.make().fit(X.astype(">f4")).decision_scores_, right)
+        assert np.array_equal(self.make().fit(X[::-1].copy()[::-1]).decision_scores_, right)
+        # One row or column may have any stride, and counts as contiguous all the same.
+        for options in ({}, {"scaler": None}):
+            column = X[: max(self.fewest_rows, 20), :1]
+            one = self.make(**options).fit(column.copy()).decision_scores_
+            turned = column[:, ::-1]
+            assert np.array_equal(self.make(**options).fit(turned).decision_scores_, one)
+
     def test_silent_by_default_and_a_bar_on_request(self, plane, capfd):
         self.make().fit(plane)
         out, err = capfd.readouterr()

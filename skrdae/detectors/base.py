@@ -218,6 +218,8 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
             return self._to_device(X)
         mapped = is_mapped(X)
         ready = self.scaler_.method is None and X.dtype == np.float32 and X.flags.c_contiguous
+        # An axis of one row or column may have any stride, and torch takes none that is negative.
+        ready = ready and min(X.strides) > 0
         if ready and X.flags.writeable and not mapped:  # which torch insists on
             return torch.from_numpy(X)  # only ever read
         data = matrix(X.shape, mapped=mapped)
