@@ -2,6 +2,7 @@
 
 import contextlib
 import numbers
+import sys
 
 import numpy as np
 from sklearn.utils._param_validation import (
@@ -103,6 +104,14 @@ def check_labels(y):
         hint = " Of scikit-learn's outlier labels pass y == -1." if set(found) <= {-1, 1} else ""
         raise ValueError(f"y must hold 0 (normal) and 1 (anomaly) only; it holds {shown}.{hint}")
     return y.astype(bool)
+
+
+def outside():
+    """Return the ``stacklevel`` of a warning that points to the call into this package."""
+    frame, level = sys._getframe(1), 1
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("skrdae."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 @contextlib.contextmanager

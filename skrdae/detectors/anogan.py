@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm.auto import tqdm
 
 from skrdae._random import member_generators
-from skrdae._validation import check_layer_sizes
+from skrdae._validation import check_layer_sizes, outside
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import GenerativeMixin
 from skrdae.detectors.resuming import ResumingMixin
@@ -309,7 +309,7 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
                     f"{self.lr!r}), change n_epochs or batch_size, or try another random_state. "
                     "history_ shows the losses.",
                     ConvergenceWarning,
-                    stacklevel=6,
+                    stacklevel=outside(),
                 )
 
     # ------------------------------------------------------------------------------- scoring

@@ -12,6 +12,7 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
+from sklearn.utils import ClassifierTags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
     check_array,
@@ -23,7 +24,7 @@ from sklearn.utils.validation import (
 from skrdae._device import resolve_device
 from skrdae._memory import is_mapped, matrix
 from skrdae._random import member_seeds
-from skrdae._validation import check_data, check_parameters, unchanged_on_failure
+from skrdae._validation import check_data, check_parameters, outside, unchanged_on_failure
 from skrdae.detectors.labelling import LabelMixin
 from skrdae.detectors.probability import ProbabilityMixin
 from skrdae.detectors.progress import callbacks_of, watched
@@ -73,6 +74,11 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
     _bound = 10.0
     #: Whether X may be a sparse matrix.
     _accepts_sparse = False
+
+    @property
+    def _fits_sparse(self):
+        """Whether it may be one in `fit`, with these parameters."""
+        return self._accepts_sparse
 
     # PyOD's base class overrides these with versions that fail scikit-learn's checks.
     get_params = BaseEstimator.get_params
@@ -137,7 +143,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
                 f"but with scaler={self.scaler!r} the data reach from {found[0]:.3g} to "
                 f"{found[1]:.3g}. Set scaler='minmax' or output_activation='identity'.",
                 UserWarning,
-                stacklevel=6,
+                stacklevel=outside(),
             )
 
     def _clip(self, rows):
@@ -255,7 +261,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
                 f"{type(self).__name__} gives every training row the same score, so it tells "
                 f"nothing apart. {self._advice_on_collapse}",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=outside(),
             )
         self._set_threshold(X)
 
@@ -266,7 +272,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
                 f"{type(self).__name__} was interrupted after {progress.n_rows} of at most "
                 f"{n_rounds} iterations; it is fitted as far as it came.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=outside(),
             )
 
     def _on_interrupt(self):
@@ -416,5 +422,8 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         tags = super().__sklearn_tags__()
         # PyOD's labels 0 and 1 are not the −1 and +1 of scikit-learn's outlier detectors.
         tags.estimator_type = None
-        tags.input_tags.sparse = self._accepts_sparse
+        tags.input_tags.sparse = self._fits_sparse
+        if self._accepts_sparse:
+            # scikit-learn's check of sparse matrices asks whoever has predict_proba for these.
+            tags.classifier_tags = ClassifierTags(multi_class=False)
         return tags

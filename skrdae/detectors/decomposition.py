@@ -59,7 +59,7 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
         """Do the same for one member after another, of rows that may be wide."""
         network, scales = self.network_, []
         for k in range(network.n_members):
-            self.network_ = network.select(torch.tensor([k]))
+            self.network_ = network.select(torch.tensor([k], device="cpu"))
             scales.append(self._measure(torch.from_numpy(rows)))
         self.network_ = network
         return torch.cat(scales)

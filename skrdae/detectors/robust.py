@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
 from skrdae._memory import taken
 from skrdae._random import member_generators
+from skrdae._validation import outside
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.decomposition import BaseDecomposition
 from skrdae.detectors.resuming import ResumingMixin
@@ -68,7 +69,7 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
                 f"max_samples ({self.max_samples}) is greater than the number of samples "
                 f"({n_samples}); every member is trained on all of them.",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=outside(),
             )
         generators = member_generators(seeds)
         self.network_ = self._new_network(data.shape[1], generators)
@@ -90,7 +91,7 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
                 f"{self.max_iter} iterations did not bring the members below tol={self.tol!r}: "
                 "raise max_iter, n_epochs or tol. history_ shows how far they came.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=outside(),
             )
         self._freeze(self.network_, result.lam, result.norms)
         self._residual_scale = self._measure(data)

@@ -231,21 +231,28 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
 
     _accepts_sparse = True
 
+    @property
+    def _fits_sparse(self):
+        return self._accepts_sparse and not self._unlike_sparse()
+
+    def _unlike_sparse(self):
+        """Return the parameters that do not go with a sparse X, and what they would have to be."""
+        named = not isinstance(self.penalty, str) or self.penalty in PENALTIES
+        right = {
+            ("penalty", "'l21'"): named and isinstance(penalty_of(self.penalty), L21),
+            ("tol", "None"): self.tol is None,
+            ("store_decomposition", "False"): not self.store_decomposition,
+        }
+        return [pair for pair, fits in right.items() if not fits]
+
     def _train(self, data, seeds, on_iteration):
         if not isinstance(data, SparseRows):
             super()._train(data, seeds, on_iteration)
             return
-        given = {"penalty": "'l21'", "tol": "None", "store_decomposition": "False"}
-        right = (
-            isinstance(penalty_of(self.penalty), L21),
-            self.tol is None,
-            not self.store_decomposition,
-        )
-        for (name, value), fits in zip(given.items(), right, strict=True):
-            if not fits:
-                raise ValueError(
-                    f"With a sparse X {name} must be {value}; got {getattr(self, name)!r}."
-                )
+        for name, value in self._unlike_sparse():
+            raise ValueError(
+                f"With a sparse X {name} must be {value}; got {getattr(self, name)!r}."
+            )
         generators = member_generators(seeds)
         self.network_ = self._new_network(data.shape[1], generators)
         rows = [data] * len(generators)

@@ -7,6 +7,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skrdae._validation import outside
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.decomposition import BaseDecomposition
 from skrdae.detectors.residual_scale import rows_to_measure
@@ -185,7 +186,7 @@ class RobustPCA(BaseDecomposition):
                 f"{self.max_iter} iterations did not reach tol={self.tol!r}: raise max_iter or "
                 "tol. history_ shows how far they came.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=outside(),
             )
         self.rank_ = result.components.shape[1]
         self._sparse = None

@@ -1,6 +1,7 @@
 """Training on one chunk of rows after another."""
 
 import copy
+import warnings
 from abc import abstractmethod
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from sklearn.utils.metaestimators import available_if
 
 from skrdae._random import member_generators, member_seeds
-from skrdae._validation import check_data, unchanged_on_failure
+from skrdae._validation import check_data, outside, unchanged_on_failure
 from skrdae.detectors.progress import watched
 from skrdae.detectors.resuming import told_parameters
 from skrdae.training.state import generator_states, set_generators
@@ -83,7 +84,7 @@ class StreamingMixin:
     def partial_fit(self, X, y=None):
         """Train on a chunk of rows, after those that came before.
 
-        The first call begins; `fit` and `partial_fit` do not go on with each other. Every chunk is
+        The first call begins, and so does one after `fit`, with a warning. Every chunk is
         trained on as `fit` would train on it, from where the last one ended, and forgotten but for
         a sample: of all rows that ever came some thousand are remembered, each with equal odds. λ
         (with ``lam="auto"``), the scales of residuals and the threshold are those of the rows
@@ -124,9 +125,11 @@ class StreamingMixin:
                 )
         stream, settings = vars(self).get("_stream"), told_parameters(self, _MAY_CHANGE)
         if stream is None and hasattr(self, "network_"):
-            raise ValueError(
-                "partial_fit goes on with partial_fit: after fit nothing is known of the rows it "
-                "saw. Give all rows to partial_fit, from the first chunk on, or clone the detector."
+            warnings.warn(
+                "partial_fit goes on with partial_fit, and begins anew after fit, which keeps no "
+                "row. Give the rows to partial_fit from the first chunk on.",
+                UserWarning,
+                stacklevel=outside(),
             )
         X = check_data(self, X, reset=stream is None)
         if stream is None:

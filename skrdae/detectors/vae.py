@@ -265,7 +265,9 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
     def _draw(self, generators):
         # The same draws for every row, so that a row's score does not depend on its company.
         shape = self.n_estimators, self.n_samples, self.network_.latent_dim
-        self._draws = normal(generators, torch.empty(shape, device=self.device_))
+        self._draws = normal(
+            generators, torch.empty(shape, dtype=torch.float32, device=self.device_)
+        )
 
     def _train_on(self, data, stream, on_iteration):
         if self.likelihood == "bernoulli":

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from skrdae._validation import check_labels, check_parameters, unchanged_on_failure
+from skrdae._validation import check_labels, check_parameters, outside, unchanged_on_failure
 from skrdae.detectors.probability import ProbabilityMixin
 from skrdae.detectors.series import check_series, check_window_size
 from skrdae.preprocessing import Windows, dominant_period, spread_places
@@ -203,7 +203,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
                 "score is NaN and their label 0. (A stride above window_size leaves steps out, and "
                 "so do series, or stretches between gaps, that are shorter than a window.)",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=outside(),
             )
 
     def _check_channels(self):

@@ -159,7 +159,8 @@ def alternate_sparse(
     """
     lams, histories, stopped = [], [], None
     for k, generator in enumerate(generators):
-        member = _SparseMember(network.select(torch.tensor([k])), rows[k], bound, lr, generator)
+        place = torch.tensor([k], device="cpu")
+        member = _SparseMember(network.select(place), rows[k], bound, lr, generator)
         size = np.sqrt(sum(np.square(rows[k].rows(p), dtype=float).sum() for p in rows[k].parts()))
         history = []
         for iteration in range(1, (stopped or max_iter) + 1):
@@ -168,7 +169,7 @@ def alternate_sparse(
             norms = member.find_norms()
             charge = 0.0 if member.lam is None else float(member.lam) * member.penalty_value
             if quantile is None:
-                member.lam = torch.tensor([lam[k]], dtype=torch.float32)
+                member.lam = torch.tensor([lam[k]], dtype=torch.float32, device="cpu")
             else:
                 member.lam = penalty.lam_quantile(norms, [quantile[k]])
             member.penalty_value = float(penalty.value_after_prox(norms, member.lam))
@@ -188,7 +189,7 @@ def alternate_sparse(
             if on_iteration is not None and on_iteration(history[-1]):
                 stopped = iteration
                 break
-        network.assign(torch.tensor([k]), member.network)
+        network.assign(place, member.network)
         lams.append(member.lam)
         histories.append(history)
     means = [

@@ -86,7 +86,7 @@ def train_variational(
     workspace = Workspace(device)
     sparse = isinstance(data, SparseRows)
     rows = data if sparse else data.expand(len(generators), -1, -1)
-    variance = torch.ones(len(generators), 1, data.shape[1], device=device)
+    variance = torch.ones(len(generators), 1, data.shape[1], dtype=torch.float32, device=device)
     run = _run_compiled if device.type == "cpu" else _run
     history = []
     if state is not None:
@@ -187,22 +187,20 @@ def _run_compiled(
     n_batches = -(-n_samples // batch_size)
     encoders = optimiser.compiled(network.encoder)
     decoders = optimiser.compiled(network.decoder)
-    losses = torch.zeros(2, n_members, dtype=torch.float64)
+    losses = torch.zeros(2, n_members, dtype=torch.float64, device="cpu")
 
     def train(k):
         generator = generators[k]
         order = torch.randperm(n_samples, generator=generator, device="cpu").numpy()
-        noise = torch.empty(1, n_samples, network.latent_dim)
+        noise = torch.empty(1, n_samples, network.latent_dim, dtype=torch.float32, device="cpu")
         for batch in noise.tensor_split(n_batches, dim=1):  # as they are drawn elsewhere
             normal([generator], batch)
         (adam, encoder), (_, decoder) = encoders[k], decoders[k]
         rest = np.float32(beta), gaussian, variance[k, 0].numpy(), *_CONSTANTS
         noise = noise[0].numpy()
         if not isinstance(rows, SparseRows):
-            losses[:, k] = torch.tensor(
-                train_variational_autoencoder(
-                    adam, encoder, decoder, rows[0].numpy(), order, noise, n_batches, *rest
-                )
+            losses[0, k], losses[1, k] = train_variational_autoencoder(
+                adam, encoder, decoder, rows[0].numpy(), order, noise, n_batches, *rest
             )
             return
         first = 0
@@ -212,7 +210,8 @@ def _run_compiled(
             found = train_variational_autoencoder(
                 state, encoder, decoder, rows.rows(batch), np.arange(len(batch)), drawn, 1, *rest
             )
-            losses[:, k] += torch.tensor(found)
+            losses[0, k] += found[0]
+            losses[1, k] += found[1]
 
     with one_blas_thread:
         in_parallel(train, range(n_members))
@@ -239,7 +238,7 @@ def noise_variance(network, data):
     """
     device = next(network.parameters()).device
     workspace = Workspace(device)
-    total = torch.zeros(network.n_members, 1, data.shape[1], device=device)
+    total = torch.zeros(network.n_members, 1, data.shape[1], dtype=torch.float32, device=device)
     layers = [*network.encoder.weights, *network.decoder.weights]
     widest = max(weight.shape[2] for weight in layers)
     if isinstance(data, SparseRows):

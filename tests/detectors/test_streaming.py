@@ -79,14 +79,14 @@ def test_chunks_go_on_from_pickles_and_files(name, plane, tmp_path):
         _same(found, whole, plane)
 
 
-def test_a_fit_begins_anew_and_is_not_gone_on_from(plane):
+def test_fit_and_partial_fit_begin_anew_after_each_other(plane):
     detector = _streamed(CASES["rda"], plane, 3).fit(plane)
     _same(detector, clone(CASES["rda"]).fit(plane), plane)
     assert not hasattr(detector, "_stream")
-    scores = detector.decision_function(plane)
-    with pytest.raises(ValueError, match="goes on with partial_fit"):
-        detector.partial_fit(plane[:100])
-    assert np.array_equal(detector.decision_function(plane), scores)
+    with pytest.warns(UserWarning, match="begins anew after fit") as found:
+        detector.partial_fit(plane[:100, :5])
+    assert found[0].filename == __file__
+    _same(detector, clone(CASES["rda"]).partial_fit(plane[:100, :5]), plane[:, :5])
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_a_member_equals_itself_alone_in_any_architecture(sizes, n_features):
 def test_a_member_equals_itself_alone_where_batches_are_learnt_in_pieces():
     data = torch.randn(600, 60, generator=torch.Generator().manual_seed(0))
     options = {"lam": [1.0, 5.0], "sizes": (200, 4), "batch_size": 300, "max_iter": 2}
-    assert minibatch._pieces(300, 60 * 200) == 3
+    assert minibatch.pieces(300, 60 * 200) == 3
     whole = _fit(data, SEEDS[:2], **options)
     for k in range(2):
         alone = _fit(data, [SEEDS[k]], **options | {"lam": [options["lam"][k]]})
