@@ -18,6 +18,7 @@ from skrdae.thresholds import (
     labels_threshold,
     max_f1_threshold,
     max_fpr_threshold,
+    mean_std_threshold,
     quantile_threshold,
     thresholder_threshold,
     tune_threshold,
@@ -292,3 +293,25 @@ def test_what_is_no_fitted_detector_is_refused(plane):
     for wrong in (IsolationForest().fit(plane), StandardScaler().fit(plane), None):
         with pytest.raises(TypeError, match="detector"):
             tune_threshold(wrong, plane, rule="percentile")
+
+
+def test_labels_are_checked_and_not_needed_by_all_rules(halves):
+    X, X_val, _, y_val = halves
+    detector = RobustDeepAutoencoder(n_estimators=1, random_state=0).fit(X)
+    scores = detector.decision_function(X_val)
+    alone = tune_threshold(detector, X_val, rule="mean_std")
+    assert alone.threshold_ == pytest.approx(scores.mean() + 3 * scores.std())
+    with pytest.raises(ValueError, match="y == -1"):
+        tune_threshold(detector, X_val, np.where(y_val, -1, 1))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        tune_threshold(detector, X_val, y_val[:-1])
+
+
+def test_default_levels():
+    scores = np.arange(1000.0)
+    assert mean_std_threshold(scores) == mean_std_threshold(scores, 3.0)
+    assert mean_std_threshold(scores) != mean_std_threshold(scores, 4.0)
+    y = np.arange(1000) >= 900
+    noisy = np.random.default_rng(0).permutation(scores)
+    assert max_fpr_threshold(noisy, y) == max_fpr_threshold(noisy, y, 0.01)
+    assert max_fpr_threshold(noisy, y) != max_fpr_threshold(noisy, y, 0.02)

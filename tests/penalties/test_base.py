@@ -110,6 +110,21 @@ def test_row_shares_add_up_to_the_penalty_of_the_row_alone(name):
             np.testing.assert_allclose(values[k, i], _omega(name, R[k, i : i + 1].numpy()))
 
 
+@names
+def test_small_residuals_are_split_like_large_ones(name):
+    penalty, R = PENALTIES[name], _residual(5, 1, 6, 4)
+    R[0, 0, 1:] = 0
+    large, small = penalty.row_shares(R), penalty.row_shares(1e-6 * R)
+    torch.testing.assert_close(small, 1e-6 * large)
+
+
+def test_the_value_at_which_half_of_few_groups_move():
+    norms = torch.tensor([[[4.0], [1.0], [3.0], [2.0]]])
+    penalty = PENALTIES["l21"]
+    found = [penalty.lam_quantile(norms, [q]).item() for q in (0.0, 0.25, 0.5, 0.75, 0.99, 1.0)]
+    assert found == [1.0, 1.0, 2.0, 3.0, 3.0, 4.0]
+
+
 def test_new_rows_are_shrunk_by_known_column_norms():
     penalty, R = PENALTIES["l21_features"], _residual(6, 1, 50, 4)
     lam = torch.tensor([6.5], dtype=R.dtype)
