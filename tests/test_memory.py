@@ -120,8 +120,8 @@ def test_scales_of_a_large_file_are_told_from_some_rows(tmp_path, method, monkey
     mapped = np.memmap(tmp_path / "rows", dtype=np.float64, mode="w+", shape=rows.shape)
     mapped[:] = rows
     exact = ColumnScaler(method).fit(rows)
-    monkeypatch.setattr("skrdae.preprocessing._LEAST_ROWS", 1000)
-    monkeypatch.setattr("skrdae.preprocessing._PIECE", 100)
+    monkeypatch.setattr("skrdae.preprocessing.scaler._LEAST_ROWS", 1000)
+    monkeypatch.setattr("skrdae.preprocessing.scaler._PIECE", 100)
     found = ColumnScaler(method).fit(mapped)
     close = {"rtol": 0.15} if method == "robust" else {"rtol": 1e-9}
     np.testing.assert_allclose(found.scale_, exact.scale_, **close)

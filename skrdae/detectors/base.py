@@ -198,11 +198,15 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
     def _start(self, X):
         """Check the parameters and X, which is returned as an array; learn how to scale it."""
         self._check_parameters()
-        for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
-            delattr(self, name)  # what an earlier fit found
+        self._forget()
         X = self._check_data(X, reset=True)
         self._learn_scale(X)
         return X
+
+    def _forget(self):
+        """Drop what an earlier fit found."""
+        for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
+            delattr(self, name)
 
     def _learn_scale(self, X):
         self.device_ = resolve_device(self.device)

@@ -131,6 +131,9 @@ class StreamingMixin:
                 UserWarning,
                 stacklevel=outside(),
             )
+        if stream is None:
+            self._forget()
+            vars(self).pop("_kept", None)  # of a training that this one is not
         X = check_data(self, X, reset=stream is None)
         if stream is None:
             self._learn_scale(X)

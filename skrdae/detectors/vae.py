@@ -279,6 +279,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         if stream.extra is None:
             self._likelihood, self._beta = self.likelihood, float(self.beta)
             data = self._training_data(data, free=self._likelihood == "gaussian")
+            vars(self).pop("_draws", None)  # of an earlier fit
         else:
             data = self._in_units(self._clip(data))
         states = []

@@ -1,5 +1,6 @@
 """Tables in files."""
 
+import importlib
 import lzma
 import tarfile
 import warnings
@@ -134,7 +135,7 @@ def _pandas_for(path):
         import pandas
 
         if is_parquet(path):
-            import pyarrow  # noqa: F401
+            importlib.import_module("pyarrow")  # which pandas reads it with
     except ImportError as error:
         raise ImportError(
             f"{path} needs pandas, and pyarrow for Parquet: pip install 'skrdae[tables]'."

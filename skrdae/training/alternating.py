@@ -26,8 +26,8 @@ class AlternatingResult:
         Whether every member met a criterion, or `on_iteration` put an end to it.
     history : list of dict
         The rows of :class:`IterationRecord`.
-    adam : callable
-        Returns the state of the optimiser.
+    adam : callable or None
+        Returns the state of the optimiser, if members shared one.
     """
 
     lam: torch.Tensor
@@ -35,7 +35,7 @@ class AlternatingResult:
     n_iter: int
     converged: bool
     history: list
-    adam: Callable
+    adam: Callable | None = None
 
 
 def alternate(

@@ -197,4 +197,4 @@ def alternate_sparse(
         | {"iteration": rows[0]["iteration"], "n_training": len(generators)}
         for rows in zip(*histories, strict=False)  # as far as all came
     ]
-    return AlternatingResult(torch.cat(lams), None, len(means), True, means, lambda: None)
+    return AlternatingResult(torch.cat(lams), None, len(means), True, means)

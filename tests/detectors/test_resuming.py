@@ -132,7 +132,7 @@ def test_what_stopped_early_goes_on(X):
 
 @cases
 def test_a_checkpoint_is_gone_on_from(name, X, tmp_path):
-    path, parameter = tmp_path / "checkpoint", CASES[name][1]
+    path = tmp_path / "checkpoint"
     whole = _make(name, 6).fit(X)
     kept = []
 
@@ -158,7 +158,6 @@ def test_a_checkpoint_is_gone_on_from(name, X, tmp_path):
     path.write_bytes(kept[1])
     longer = _make(name, 7).fit(X)
     _same(_make(name, 7, checkpoint_path=path).fit(X), longer, X)
-    assert parameter in whole.get_params()
 
 
 def test_a_fit_that_ends_removes_its_checkpoint_unless_it_was_interrupted(X, tmp_path):

@@ -89,6 +89,21 @@ def test_fit_and_partial_fit_begin_anew_after_each_other(plane):
     _same(detector, clone(CASES["rda"]).partial_fit(plane[:100, :5]), plane[:, :5])
 
 
+@pytest.mark.parametrize("name", ["rda", "vae, draws"])
+def test_nothing_of_an_earlier_fit_is_left(name, plane):
+    detector = clone(CASES[name]).set_params(warm_start=True)
+    if name == "vae, draws":
+        detector.set_params(n_samples=0, latent_dim=5)
+    else:
+        detector.set_params(store_decomposition=True)
+    detector.fit(plane).set_params(**clone(CASES[name]).get_params())
+    with pytest.warns(UserWarning, match="begins anew after fit"):
+        detector.partial_fit(plane)
+    fresh = clone(CASES[name]).partial_fit(plane)
+    _same(detector, fresh, plane)
+    assert vars(detector).keys() == vars(fresh).keys()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
