@@ -359,8 +359,9 @@ def test_memory_is_bounded():
     found = subprocess.run(command, capture_output=True, check=True).stdout.split()
     small, large = [int(peak) for peak in found[:3]], [int(peak) for peak in found[3:]]
     assert max(small) < 60e6
-    assert 60e6 < large[0] < 2**28
-    assert 92e6 < large[1] < 2**28
+    # Where more is allowed more is taken, or the limit would be no limit.
+    for little, much in zip(small[1:], large, strict=True):
+        assert 2 * little < much < 2**28
 
 
 # ------------------------------------------------------------------------------------- devices
