@@ -6,7 +6,7 @@ from skrdae._random import member_generators
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
 from skrdae.penalties import PENALTIES
 from skrdae.training import minibatch, stack
-from skrdae.training.alternating import alternate
+from skrdae.training.alternating import alternate, alternate_path, plain_norms
 from skrdae.training.minibatch import gather, shuffled_batches
 
 SEEDS = [5, 6, 7, 8]
@@ -183,3 +183,113 @@ def test_the_quantile_sets_the_share(data):
     residual = data - network(data.clamp(-10, 10).expand(2, -1, -1))
     flagged = (torch.linalg.vector_norm(residual, dim=-1) > result.lam[:, None]).sum(dim=1)
     assert flagged.tolist() == [30, 150]
+
+
+# ---------------------------------------------------------------------- paths and whole trainings
+
+SCHEDULE = {"bound": 10.0, "max_iter": 3, "n_epochs": 2, "batch_size": 32, "lr": 3e-3}
+
+
+def _begun(data, seeds):
+    """Return networks that are not trained, the rows of each member and what they draw from."""
+    generators = member_generators(seeds)
+    network = MemberAutoencoder(data.shape[1], (16, 2), "tanh", "identity", generators, data.device)
+    return network, data.expand(len(seeds), -1, -1), generators
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("tol", [None, 0.4])
+@pytest.mark.parametrize("n_at_once", [1, 2, 4])
+def test_a_path_is_one_fit_after_another(data, penalty, tol, n_at_once):
+    lams = [float("inf"), 2.0, 0.5, 0.0]
+    network, rows, generators = _begun(data, SEEDS[:2])
+    path = alternate_path(
+        network,
+        rows,
+        PENALTIES[penalty],
+        lams=lams,
+        generators=generators,
+        n_at_once=n_at_once,
+        tol=tol,
+        **SCHEDULE,
+    )
+    places = []
+    for which, trained, norms in path:
+        places += range(*which.indices(len(lams)))
+        members = iter(range(trained.n_members))
+        for lam in lams[which]:
+            alone, result = _fit(data, SEEDS[:2], penalty=penalty, lam=[lam] * 2, tol=tol)
+            for k in range(2):
+                place = next(members)
+                for mine, right in zip(trained.parameters(), alone.parameters(), strict=True):
+                    assert torch.equal(mine[place], right[k])
+                if result.norms is None:
+                    assert norms is None
+                else:
+                    assert torch.equal(norms[place], result.norms[k])
+    assert places == [0, 1, 2, 3]
+    untrained, _, _ = _begun(data, SEEDS[:2])
+    for mine, right in zip(network.parameters(), untrained.parameters(), strict=True):
+        assert torch.equal(mine, right)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_the_norms_of_plain_training_are_those_of_its_residuals(data, penalty):
+    data = data / 100  # so that all norms are below one
+    network, rows, generators = _begun(data, SEEDS[:2])
+    largest, median = plain_norms(
+        network, rows, PENALTIES[penalty], generators=generators, **SCHEDULE
+    )
+    norms = []
+    for n in (1, 2, 3):
+        plain, _ = _fit(data, SEEDS[:2], lam=[float("inf")] * 2, max_iter=n)
+        norms.append(PENALTIES[penalty].norms(rows - plain(rows)))
+    assert largest == pytest.approx(max(found.max().item() for found in norms), rel=1e-4)
+    assert median == pytest.approx(norms[-1].median().item(), rel=1e-4)
+    assert largest < 1
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize(
+    ("options", "n_training"),
+    [
+        ({"quantile": [0.8, 0.9, 0.97]}, [3, 3, 3, 3]),
+        ({"lam": [2.0, 0.0, 1.0], "tol": 1e-3}, [3, 2, 2, 2]),  # one leaves at once
+        ({"quantile": [0.8, 0.9, 0.97], "tol": 1e9}, [3]),  # all do
+    ],
+)
+def test_every_state_is_gone_on_from(data, penalty, options, n_training):
+    options = options | {"penalty": penalty, "max_iter": 4}
+    states = []
+    network, result = _fit(data, SEEDS[:3], on_state=lambda of: states.append(of()), **options)
+    assert [row["n_training"] for row in result.history] == n_training
+    assert len(states) == len(n_training)
+    for state in states:
+        other, again = _fit(data, SEEDS[:3], state=state, **options)
+        _assert_same(other, again, network, result)
+
+
+def test_an_optimiser_is_gone_on_with(data):
+    _, first = _fit(data, SEEDS[:2], lam=[1.0] * 2, max_iter=1)
+    moments = first.adam()
+    fresh, _ = _fit(data, SEEDS[:2], lam=[1.0] * 2, max_iter=1)
+    warm, _ = _fit(data, SEEDS[:2], lam=[1.0] * 2, max_iter=1, adam=moments)
+    again, _ = _fit(data, SEEDS[:2], lam=[1.0] * 2, max_iter=1, adam=moments)
+    differences = [
+        (a - b).abs().max().item()
+        for a, b in zip(fresh.parameters(), warm.parameters(), strict=True)
+    ]
+    assert max(differences) > 1e-4
+    for a, b in zip(warm.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def _assert_same(network, result, right_network, right):
+    for a, b in zip(network.parameters(), right_network.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(result.lam, right.lam)
+    assert (result.norms is None) == (right.norms is None)
+    if result.norms is not None:
+        assert torch.equal(result.norms, right.norms)
+    assert result.history == right.history
+    assert (result.n_iter, result.converged) == (right.n_iter, right.converged)
