@@ -95,6 +95,36 @@ def test_a_thresholder_that_only_labels():
     assert threshold == 3.0
 
 
+class _Cut:
+    """A thresholder that flags what is above a cut, whatever it is fitted to."""
+
+    thresh_ = 0.5
+
+    def __init__(self, cut):
+        self.cut = cut
+
+    def fit(self, scores):
+        self.labels_ = self.predict(scores)
+        return self
+
+    def predict(self, scores):
+        return (scores > self.cut).astype(int)
+
+
+@pytest.mark.parametrize("cut", [1.5, 1.0, 2.0, 2.1, 1e9, 0.9, -1e9, 1e300, -1e300])
+@pytest.mark.parametrize("scores", [[1.0, 1.2, 2.0, 1.9], [1.3, 1.3, 1.3], [0.0, 0.0], [-5e3, 5e3]])
+def test_a_cut_is_found_to_the_last_bit_wherever_it_lies(cut, scores):
+    _, threshold = thresholder_threshold(_Cut(cut), np.array(scores))
+    assert threshold == cut
+
+
+@pytest.mark.parametrize("cut", [np.inf, -np.inf])
+def test_a_cut_that_nothing_reaches_leaves_the_labels(cut):
+    scores = np.array([1.0, 3.0, 2.0])
+    fitted, threshold = thresholder_threshold(_Cut(cut), scores)
+    assert np.array_equal(scores > threshold, fitted.labels_ == 1)
+
+
 # ------------------------------------------------------------------------------ the rules
 
 
