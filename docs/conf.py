@@ -29,6 +29,7 @@ autodoc_default_options = {
     "set_predict_proba_request, set_predict_request, set_score_request",
 }
 autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # docstrings say it
 numpydoc_show_class_members = False  # autodoc lists them
 
 sphinx_gallery_conf = {

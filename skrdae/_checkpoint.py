@@ -3,7 +3,9 @@
 import io
 import json
 import zipfile
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from skrdae._files import write_whole
 _TREE = "tree"
 
 
-def write_tree(path, tree):
+def write_tree(path: str | PathLike[str], tree: dict[str, Any]) -> None:
     """Write a tree of dicts, lists, numbers, text and tensors; until it is whole the old stays.
 
     Parameters
@@ -21,9 +23,9 @@ def write_tree(path, tree):
     path : str or path-like
     tree : dict
     """
-    arrays = {}
+    arrays: dict[str, Any] = {}
 
-    def plain(value):
+    def plain(value: Any) -> Any:
         if isinstance(value, torch.Tensor | np.ndarray):
             key = f"a{len(arrays)}"
             arrays[key] = np.asarray(value)
@@ -36,11 +38,11 @@ def write_tree(path, tree):
 
     text = json.dumps(plain(tree)).encode()
     file = io.BytesIO()
-    np.savez(file, **{_TREE: np.frombuffer(text, np.uint8)}, **arrays)
+    np.savez(file, **{_TREE: np.frombuffer(text, np.uint8), **arrays})
     write_whole(path, file.getbuffer())
 
 
-def read_tree(path):
+def read_tree(path: str | PathLike[str]) -> Any:
     """Return what :func:`write_tree` wrote.
 
     Raises
@@ -57,7 +59,7 @@ def read_tree(path):
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             tree = json.loads(arrays[_TREE].tobytes())
 
-            def full(value):
+            def full(value: Any) -> Any:
                 if isinstance(value, list):
                     return [full(v) for v in value]
                 if not isinstance(value, dict):

@@ -2,28 +2,33 @@
 
 import contextlib
 import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numba
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
 # Products and sums may be one instruction; nothing may be reordered, so that a result depends
 # neither on where in memory it is made nor on what is made beside it.
-_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
 
 
-def compiled(function):
+def compiled(function: _Function) -> _Function:
     """Compile a function when it is first called; keep the machine code on disk where one may."""
     try:
         dispatcher = numba.njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # neither the package's folder nor the user's can be written to
         return numba.njit(**_OPTIONS)(function)
-    if not numba.config.DISABLE_JIT:  # else it is the function itself
+    # numba's types do not name its settings.
+    if not numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # else it is the function itself
         _forget_what_is_old(dispatcher.stats.cache_path)
     return dispatcher
 
 
 @functools.lru_cache
-def _forget_what_is_old(folder):
+def _forget_what_is_old(folder: str) -> None:
     """Drop the machine code that is older than any source.
 
     That of a function holds the functions it calls, and numba looks at its own file only.
@@ -37,6 +42,6 @@ def _forget_what_is_old(folder):
                 index.unlink()
 
 
-def inlined(function):
+def inlined(function: _Function) -> _Function:
     """Compile a function into each one that calls it, so that it costs them no call."""
     return numba.njit(inline="always", **_OPTIONS)(function)

@@ -3,7 +3,7 @@
 import torch
 
 
-def resolve_device(device):
+def resolve_device(device: str | torch.device) -> torch.device:
     """Return the device that a ``device`` parameter names.
 
     Parameters

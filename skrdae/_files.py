@@ -10,14 +10,14 @@ from pathlib import Path
 _UNFINISHED = ".skrdae-part"
 
 
-def remove_unfinished(path):
+def remove_unfinished(path: Path) -> None:
     """Remove what a process left beside a file that was killed while it wrote it."""
     for left in path.parent.glob(f".{glob.escape(path.name)}-*{_UNFINISHED}"):
         with contextlib.suppress(OSError):
             left.unlink()
 
 
-def write_whole(path, data):
+def write_whole(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     """Write bytes beside a place and move them there; a failure leaves what was there before.
 
     A link is followed. The file has the mode of the one it replaces, or that of any new file.
@@ -43,7 +43,7 @@ def write_whole(path, data):
         raise
 
 
-def check_target(path):
+def check_target(path: str | os.PathLike[str]) -> None:
     """Raise OSError unless a file is at `path`, or could be."""
     path = Path(path)
     if not path.parent.is_dir():
@@ -52,7 +52,7 @@ def check_target(path):
         raise OSError(f"{str(path)!r} is no file, and is not written over.")
 
 
-def _mode(path):
+def _mode(path: Path) -> int:
     if path.exists():
         return path.stat().st_mode & 0o777
     mask = os.umask(0)  # which cannot be asked for without being set

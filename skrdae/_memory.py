@@ -14,7 +14,7 @@ import torch
 _SMALL = 2**25
 
 
-def is_mapped(X):
+def is_mapped(X: object) -> bool:
     """Return whether an array lies in a file, as an ``np.memmap`` and its views do."""
     while X is not None:
         if isinstance(X, np.memmap | mmap.mmap):
@@ -23,7 +23,7 @@ def is_mapped(X):
     return False
 
 
-def matrix(shape, *, mapped):
+def matrix(shape: tuple[int, ...], *, mapped: bool) -> torch.Tensor:
     """Return a float32 tensor on the CPU, its content undefined.
 
     Parameters
@@ -52,7 +52,7 @@ def matrix(shape, *, mapped):
     return flat.view(shape)
 
 
-def _reserve(handle, n_bytes):
+def _reserve(handle: int, n_bytes: int) -> None:
     # Writing to a page that then finds no room would end the process.
     if not hasattr(os, "posix_fallocate"):
         return
@@ -67,14 +67,14 @@ def _reserve(handle, n_bytes):
         ) from error
 
 
-def matrix_like(data, shape):
+def matrix_like(data: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     """Return a tensor on the device of another one, in a file if that one is."""
     if data.device.type != "cpu":
         return data.new_empty(shape)
     return matrix(shape, mapped=data.untyped_storage().filename is not None)
 
 
-def taken(data, places):
+def taken(data: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Return ``data[places]``, in a file if `data` is in one.
 
     Parameters

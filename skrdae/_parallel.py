@@ -3,13 +3,19 @@
 import functools
 import os
 import threading
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 import torch
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
+_Piece = TypeVar("_Piece")
+_Result = TypeVar("_Result")
 
-def in_parallel(function, pieces):
+
+def in_parallel(function: Callable[[_Piece], _Result], pieces: Sequence[_Piece]) -> list[_Result]:
     """Apply a function to pieces of work, each on one thread, as many at once as torch has threads.
 
     Kernels that synchronise their threads at every time step of a recurrence lose more by it than a
@@ -40,11 +46,11 @@ def in_parallel(function, pieces):
 
 # For each process, because a fork leaves the threads behind.
 @functools.lru_cache(maxsize=1)
-def _pool(process, n_threads):
+def _pool(process: int, n_threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n_threads, "skrdae", initializer=_limit_to_one_thread)
 
 
-def _limit_to_one_thread():
+def _limit_to_one_thread() -> None:
     torch.get_num_threads()  # lets torch set the number first, as it does once in every thread
     # Of OpenMP this limits the calling thread alone, for as long as it lives.
     threadpool_limits(1, user_api="openmp")
@@ -58,10 +64,12 @@ class _OneBlasThread:
     order, leave the limit for ever.
     """
 
-    def __init__(self):
+    _before: list[tuple[Any, int]]
+
+    def __init__(self) -> None:
         self._lock, self._n_inside, self._before = threading.Lock(), 0, []
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         with self._lock:
             if self._n_inside == 0:
                 # Where the number is one it is somebody else's to put back.
@@ -70,14 +78,14 @@ class _OneBlasThread:
                 _set_threads((library, 1) for library, _ in self._before)
             self._n_inside += 1
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         with self._lock:
             self._n_inside -= 1
             if self._n_inside == 0:
                 _set_threads(self._before)
 
 
-def _set_threads(numbers):
+def _set_threads(numbers: Iterable[tuple[Any, int]]) -> None:
     for library, number in numbers:
         # threadpoolctl would let nobody else change what one thread has set.
         clear = getattr(library, "clear_controlling_thread", lambda **_: None)
@@ -89,12 +97,12 @@ def _set_threads(numbers):
 one_blas_thread = _OneBlasThread()
 
 
-def one_openmp_thread():
+def one_openmp_thread() -> AbstractContextManager[object]:
     """Return a context in which OpenMP uses one thread for what this thread asks for."""
     return _controller("openmp").limit(limits=1)
 
 
 @functools.lru_cache
-def _controller(user_api):
+def _controller(user_api: str) -> ThreadpoolController:
     # Looking for the libraries takes milliseconds; those meant here are loaded by now.
     return ThreadpoolController().select(user_api=user_api)

@@ -1,11 +1,15 @@
 """Random numbers: one ``random_state`` in, one independent torch generator a member out."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
+from skrdae._typing import Integers, RandomStateLike
 
-def member_seeds(random_state, n_members):
+
+def member_seeds(random_state: RandomStateLike, n_members: int) -> Integers:
     """Draw the seed of each member.
 
     The seeds are drawn in order, so the first members of a larger ensemble are the members of a
@@ -27,7 +31,7 @@ def member_seeds(random_state, n_members):
     return random.randint(np.iinfo(np.int32).max, size=n_members).astype(np.int64)
 
 
-def member_generators(seeds):
+def member_generators(seeds: Iterable[int]) -> list[torch.Generator]:
     """Return a CPU :class:`torch.Generator` for each seed.
 
     The generators stay on the CPU whatever the device, so that a fit draws the same numbers

@@ -1,7 +1,7 @@
 """Names of the types that many signatures share."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.random import RandomState
@@ -25,3 +25,13 @@ RandomStateLike: TypeAlias = int | np.integer[Any] | RandomState | None
 Record: TypeAlias = dict[str, Any]
 #: What a detector's ``callbacks`` holds: called with each row, True ends the training.
 Callbacks: TypeAlias = Callable[[Record], object] | Sequence[Callable[[Record], object]] | None
+
+
+class Thresholder(Protocol):
+    """What a detector takes as its ``contamination`` in place of a share: pythresh's objects."""
+
+    def fit(self, scores: Any, /) -> Any:
+        """Learn from training scores."""
+
+    def predict(self, scores: Any, /) -> Any:
+        """Label scores."""

@@ -3,16 +3,23 @@
 import contextlib
 import numbers
 import sys
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import Any, Literal, TypeGuard, overload
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
 from sklearn.utils._param_validation import (
     InvalidParameterError,
     validate_parameter_constraints,
 )
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
+from skrdae._typing import Booleans, FloatRows, Rows, RowsOrSparse
 
-def check_parameters(estimator):
+
+def check_parameters(estimator: Any) -> None:
     """Check an estimator's parameters against its ``_parameter_constraints``.
 
     Raises
@@ -31,7 +38,7 @@ def check_parameters(estimator):
             )
 
 
-def check_layer_sizes(sizes, name="hidden_layer_sizes"):
+def check_layer_sizes(sizes: Sequence[int], name: str = "hidden_layer_sizes") -> tuple[int, ...]:
     """Return layer sizes as a tuple of ints.
 
     Raises
@@ -41,6 +48,7 @@ def check_layer_sizes(sizes, name="hidden_layer_sizes"):
     ValueError
         If there is none, or one below 1.
     """
+    entries: list[int] | None
     try:
         entries = list(sizes)
     except TypeError:
@@ -56,7 +64,17 @@ def check_layer_sizes(sizes, name="hidden_layer_sizes"):
     return tuple(int(s) for s in entries)
 
 
-def check_data(estimator, X, *, reset, sparse=False):
+@overload
+def check_data(
+    estimator: Any, X: Rows, *, reset: bool, sparse: Literal[False] = False
+) -> FloatRows: ...
+@overload
+def check_data(
+    estimator: Any, X: RowsOrSparse, *, reset: bool, sparse: bool
+) -> FloatRows | csr_matrix: ...
+def check_data(
+    estimator: Any, X: RowsOrSparse, *, reset: bool, sparse: bool = False
+) -> FloatRows | csr_matrix:
     """Return X as a float array; see :func:`sklearn.utils.validation.validate_data`.
 
     With ``sparse=True`` it may be a CSR matrix, too.
@@ -75,7 +93,7 @@ def check_data(estimator, X, *, reset, sparse=False):
     )
 
 
-def _is_plain(X, estimator):
+def _is_plain(X: object, estimator: Any) -> TypeGuard[FloatRows]:
     if not (
         type(X) is np.ndarray
         and X.dtype in (np.float64, np.float32)
@@ -89,7 +107,7 @@ def _is_plain(X, estimator):
         return np.isfinite(X.sum())
 
 
-def check_labels(y):
+def check_labels(y: ArrayLike) -> Booleans:
     """Return labels as a boolean array, True for anomalies.
 
     Raises
@@ -97,17 +115,19 @@ def check_labels(y):
     ValueError
         If y is not one column of 0 and 1 (or booleans).
     """
-    y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"))
-    found = np.unique(y)
+    labels: NDArray[Any]
+    labels = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"))
+    found = np.unique(labels)
     if not np.isin(found, (0, 1)).all():
         shown = ", ".join(map(repr, found[:5].tolist())) + (", …" if len(found) > 5 else "")
         hint = " Of scikit-learn's outlier labels pass y == -1." if set(found) <= {-1, 1} else ""
         raise ValueError(f"y must hold 0 (normal) and 1 (anomaly) only; it holds {shown}.{hint}")
-    return y.astype(bool)
+    return labels.astype(bool)
 
 
-def outside():
+def outside() -> int:
     """Return the ``stacklevel`` of a warning that points to the call into this package."""
+    frame: FrameType | None
     frame, level = sys._getframe(1), 1
     while frame is not None and frame.f_globals.get("__name__", "").startswith("skrdae."):
         frame, level = frame.f_back, level + 1
@@ -115,7 +135,7 @@ def outside():
 
 
 @contextlib.contextmanager
-def unchanged_on_failure(estimator):
+def unchanged_on_failure(estimator: object) -> Iterator[None]:
     """Put an estimator's attributes, and what it draws from, back if the block under it fails."""
     before = vars(estimator).copy()
     drawn = [(v, v.get_state()) for v in before.values() if isinstance(v, np.random.RandomState)]

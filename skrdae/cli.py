@@ -4,6 +4,8 @@ import argparse
 import re
 import sys
 import warnings
+from collections.abc import Sequence
+from typing import Any, Literal, NoReturn
 
 from skrdae.commands import MODELS, as_json, as_text, detect, score
 from skrdae.demo import run_demo
@@ -17,14 +19,15 @@ _EXIT_CODES = (
 class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong with a call."""
 
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, allow_abbrev=False, **options)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        # Only a dozen arguments without a name would reach as far as allow_abbrev.
+        super().__init__(*arguments, allow_abbrev=False, **options)  # type: ignore[misc]
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} ({self.prog} --help says more)\n")
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Parameters
@@ -46,7 +49,7 @@ def main(argv=None):
     arguments = _parser().parse_args(argv)
     name = f"skrdae {arguments.command}"
 
-    def show(message, *_, **__):
+    def show(message: Warning | str, *_: object, **__: object) -> None:
         _say(f"{name}: warning: {message}")
 
     try:
@@ -71,7 +74,7 @@ def main(argv=None):
         return 1
 
 
-def _in_flags(text):
+def _in_flags(text: str) -> str:
     """Return a message of the package in terms of the command line."""
     names = "missing|categories|separator|decimal"
     text = re.sub(rf"\b([Ss]et) ({names})\b", r"\1 --\2", text)
@@ -82,47 +85,47 @@ def _in_flags(text):
     )
 
 
-def _say(text):
+def _say(text: str) -> None:
     print(" ".join(text.split()), file=sys.stderr)
 
 
-def _demo(arguments):
+def _demo(arguments: argparse.Namespace) -> int:
     run_demo(digit=arguments.digit, seed=arguments.seed, output=arguments.output)
     return 0
 
 
-def _detect(arguments):
+def _detect(arguments: argparse.Namespace) -> int:
     return _show(arguments, detect(arguments))
 
 
-def _score(arguments):
+def _score(arguments: argparse.Namespace) -> int:
     return _show(arguments, score(arguments))
 
 
-def _show(arguments, report):
+def _show(arguments: argparse.Namespace, report: dict[str, Any]) -> int:
     print(as_json(report) if arguments.json else as_text(report), flush=True)
     return 3 if arguments.exit_code and report["flagged"] else 0
 
 
-def _contamination(text):
+def _contamination(text: str) -> float | Literal["auto"]:
     if text != "auto" and not 0 < float(text) <= 0.5:
         raise ValueError
-    return text if text == "auto" else float(text)
+    return "auto" if text == "auto" else float(text)
 
 
-def _window_size(text):
+def _window_size(text: str) -> int | Literal["auto"]:
     if text != "auto" and int(text) < 1:
         raise ValueError
-    return text if text == "auto" else int(text)
+    return "auto" if text == "auto" else int(text)
 
 
-def _seed(text):
+def _seed(text: str) -> int:
     if int(text) < 0:
         raise ValueError
     return int(text)
 
 
-def _separator(text):
+def _separator(text: str) -> str:
     found = {"tab": "\t", "\\t": "\t"}.get(text, text)
     if len(found) != 1:
         raise ValueError
@@ -136,7 +139,7 @@ _seed.__name__ = "whole number from 0"
 _separator.__name__ = "single character, or tab,"
 
 
-def _parser():
+def _parser() -> _Parser:
     parser = _Parser(
         prog="skrdae", description="Deep, robust anomaly detection.", epilog=_EXIT_CODES
     )
@@ -229,7 +232,7 @@ def _parser():
     return parser
 
 
-def _add_data(parser):
+def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", help="CSV or Parquet file, with the names of the columns first")
     parser.add_argument(
         "--separator",

@@ -4,13 +4,19 @@ import importlib.util
 import io
 import json
 import warnings
+from argparse import Namespace
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from skrdae._files import check_target, write_whole
+from skrdae._typing import Floats, Integers
 from skrdae.detectors.anogan import AnoGANDetector
+from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
 from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
@@ -21,8 +27,12 @@ from skrdae.persistence import load, save
 from skrdae.tables import TableEncoder, read_table
 from skrdae.tables.files import is_parquet, read_text, table_bytes
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
 #: What ``--model`` may be.
-MODELS = {
+MODELS: dict[str, type[BaseTorchDetector]] = {
     "robust-autoencoder": RobustDeepAutoencoder,
     "robust-pca": RobustPCA,
     "vae": VAEDetector,
@@ -35,7 +45,7 @@ SCORE, LABEL = "skrdae_score", "skrdae_label"
 _SHOWN, _LISTED = 10, 1000
 
 
-def detect(options):
+def detect(options: Namespace) -> dict[str, Any]:
     """Fit a detector to a table and say which of its rows are anomalous.
 
     Parameters
@@ -70,7 +80,7 @@ def detect(options):
     return report | {"saved": options.save}
 
 
-def score(options):
+def score(options: Namespace) -> dict[str, Any]:
     """Score a table with a detector that was saved.
 
     Parameters
@@ -112,23 +122,26 @@ def score(options):
     return _report(options, table, order, rows, detector, scores, labels, figure)
 
 
-def _read(options, text=()):
+def _read(options: Namespace, text: Iterable[str] = ()) -> "DataFrame":
     table = read_table(
         options.data, separator=options.separator, decimal=options.decimal, text=text
     )
     return table.drop(columns=[name for name in (SCORE, LABEL) if name in table.columns])
 
 
-def _order(options, encoder, table):
+def _order(
+    options: Namespace, encoder: TableEncoder | None, table: "DataFrame"
+) -> NDArray[np.intp]:
     """Return in which order the rows are taken."""
     if not options.sort:
         return np.arange(len(table))
     if encoder is None or encoder.time_column is None:
         raise ValueError("--sort is by the time of a series: there is no --time-column.")
-    return np.argsort(encoder.transform(table).index, kind="stable")
+    rows: DataFrame = encoder.transform(table)
+    return np.argsort(rows.index, kind="stable")
 
 
-def _tell_what_was_done(encoder, table):
+def _tell_what_was_done(encoder: TableEncoder, table: "DataFrame") -> None:
     """Warn of what is in the table that a detector does not see as it is."""
     for name in encoder.dropped_columns_:
         warnings.warn(f"Column {name!r} is left out.", UserWarning, stacklevel=2)
@@ -152,7 +165,7 @@ def _tell_what_was_done(encoder, table):
             )
 
 
-def _detector(options, n_columns):
+def _detector(options: Namespace, n_columns: int) -> BaseTorchDetector | WindowedDetector:
     parameters = {
         "contamination": options.contamination,
         "device": options.device,
@@ -174,7 +187,7 @@ def _detector(options, n_columns):
     return WindowedDetector(detector, on_gap="split", **window)
 
 
-def _numbers(table, names):
+def _numbers(table: "DataFrame", names: Iterable[str] | None) -> Floats:
     """Return what a model sees that was fitted to numbers, with these names or without any."""
     if names is None:
         return TableEncoder().fit_transform(table).to_numpy()
@@ -187,7 +200,7 @@ def _numbers(table, names):
 # ------------------------------------------------------------------------------------- results
 
 
-def _check_files(options):
+def _check_files(options: Namespace) -> None:
     """Raise before any work if a result could not be written, or would write over another file."""
     files = {"the data": options.data}
     if options.command == "score":
@@ -210,7 +223,7 @@ def _check_files(options):
         _check_installed("--save", "safetensors", "export")
 
 
-def _check_installed(option, module, extra):
+def _check_installed(option: str, module: str, extra: str) -> None:
     try:
         found = importlib.util.find_spec(module) is not None
     except ValueError:  # what is meant to be missing
@@ -219,7 +232,7 @@ def _check_installed(option, module, extra):
         raise ImportError(f"{option} needs {module}: pip install 'skrdae[{extra}]'.")
 
 
-def _figure(options):
+def _figure(options: Namespace) -> "Figure | None":
     """Return a figure if one is wanted, of a kind that can be written."""
     if options.plot is None:
         return None
@@ -234,7 +247,16 @@ def _figure(options):
     return figure
 
 
-def _report(options, table, order, rows, detector, scores, labels, figure):
+def _report(
+    options: Namespace,
+    table: "DataFrame",
+    order: NDArray[np.intp],
+    rows: "DataFrame | Floats",
+    detector: BaseTorchDetector | WindowedDetector,
+    scores: Floats,
+    labels: Integers,
+    figure: "Figure | None",
+) -> dict[str, Any]:
     """Write what was asked for; return what there is to say."""
     of_steps = isinstance(detector, WindowedDetector)
     time = np.asarray(rows.index) if hasattr(rows, "index") else np.arange(len(rows))
@@ -272,15 +294,17 @@ def _report(options, table, order, rows, detector, scores, labels, figure):
     }
 
 
-def _highest(scores, flagged):
+def _highest(scores: Floats, flagged: NDArray[np.intp]) -> list[dict[str, Any]]:
     rows = flagged[np.argsort(-scores[flagged], kind="stable")][:_LISTED]
     return [{"row": int(row), "score": float(scores[row])} for row in rows]
 
 
-def _stretches(scores, labels, time, order):
+def _stretches(
+    scores: Floats, labels: Integers, time: NDArray[Any], order: NDArray[np.intp]
+) -> list[dict[str, Any]]:
     """Return the stretches of flagged steps, the one with the highest score first."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], labels == 1, [0]]).astype(int)))
-    found = [
+    found: list[dict[str, Any]] = [
         {
             "start": _told(time[start]),
             "end": _told(time[stop - 1]),
@@ -293,20 +317,31 @@ def _stretches(scores, labels, time, order):
     return sorted(found, key=lambda stretch: -stretch["score"])[:_LISTED]
 
 
-def _told(time):
+def _told(time: object) -> str:
     """Return a time, or the number of a step, without the zeros of a fraction."""
     before, point, fraction = str(time).replace("T", " ").partition(".")
     return before + (point + fraction if fraction.strip("0") else "")
 
 
-def _draw_series(axes, rows, time, scores, labels):
+def _draw_series(
+    axes: NDArray[np.object_],
+    rows: "DataFrame | Floats",
+    time: NDArray[Any],
+    scores: Floats,
+    labels: Integers,
+) -> None:
     from skrdae.plotting import SeriesDisplay
 
     axes[0].sharex(axes[1])
     SeriesDisplay.from_predictions(rows, scores, labels, time=time, ax=axes)
 
 
-def _draw_rows(axes, detector, scores, labels):
+def _draw_rows(
+    axes: NDArray[np.object_],
+    detector: BaseTorchDetector | WindowedDetector,
+    scores: Floats,
+    labels: Integers,
+) -> None:
     from skrdae.plotting import ScoreDisplay
 
     flagged, rows = labels == 1, np.arange(len(scores))
@@ -318,7 +353,7 @@ def _draw_rows(axes, detector, scores, labels):
     ScoreDisplay.from_predictions(scores, detector.threshold_, ax=axes[1])
 
 
-def as_json(report):
+def as_json(report: dict[str, Any]) -> str:
     """Return a report as JSON; a number that JSON does not know becomes null."""
     clean = {
         k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in report.items()
@@ -326,7 +361,7 @@ def as_json(report):
     return json.dumps(clean, indent=2, allow_nan=False)
 
 
-def as_text(report):
+def as_text(report: dict[str, Any]) -> str:
     """Return a report as lines for people."""
     first = f"{report['flagged']} of {report['rows']} rows flagged by {report['model']}"
     if report["threshold"] is not None:

@@ -1,7 +1,9 @@
 """The digit experiment in miniature, on the images that scikit-learn ships."""
 
+import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -10,14 +12,18 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from tqdm.auto import tqdm
 
+from skrdae._typing import Floats, Integers
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LAMS = np.round(np.geomspace(1.4, 2.4, 7), 2)
 _CONTAMINATIONS = np.round(np.linspace(0.02, 0.14, 7), 2)
 _N_FOLDS = 5
 
 
-def one_class_digits(digit, seed, share=0.05):
+def one_class_digits(digit: int, seed: int, share: float = 0.05) -> tuple[Floats, Integers]:
     """Return all images of one digit with a few of others among them.
 
     Parameters
@@ -45,7 +51,9 @@ def one_class_digits(digit, seed, share=0.05):
     return images[rows] / 16, (digits[rows] != digit).astype(int)
 
 
-def run_demo(digit=4, seed=0, output="skrdae-demo.png"):
+def run_demo(
+    digit: int = 4, seed: int = 0, output: str | os.PathLike[str] = "skrdae-demo.png"
+) -> list[dict[str, Any]]:
     """Tune both detectors, print the table, draw the picture.
 
     Parameters
@@ -104,7 +112,7 @@ def run_demo(digit=4, seed=0, output="skrdae-demo.png"):
     n_fits = sum(len(grid) for _, _, grid in searches.values()) * _N_FOLDS
     with tqdm(total=n_fits, desc="GridSearchCV", unit="fit") as bar:
 
-        def f1(detector, X, y):
+        def f1(detector: Any, X: Floats, y: Integers) -> float:
             bar.update()
             return f1_score(y, _flags(detector, X))
 
@@ -135,18 +143,18 @@ def run_demo(digit=4, seed=0, output="skrdae-demo.png"):
     return rows
 
 
-def _flags(detector, X):
+def _flags(detector: Any, X: Floats) -> Integers:
     labels = detector.predict(X)
     # scikit-learn's own detectors say −1 where PyOD's say 1.
     return labels if hasattr(detector, "decision_scores_") else (labels == -1).astype(int)
 
 
-def _scores(detector, X):
+def _scores(detector: Any, X: Floats) -> Floats:
     scores = detector.decision_function(X)
     return scores if hasattr(detector, "decision_scores_") else -scores
 
 
-def _table(rows):
+def _table(rows: list[dict[str, Any]]) -> str:
     lines = [
         f"{'detector':<23}{'chosen':<21}{'F1':>6}{'ROC AUC':>9}{'AP':>7}{'seconds':>9}",
         "-" * 75,
@@ -159,7 +167,14 @@ def _table(rows):
     return "\n".join(lines)
 
 
-def _draw(figure, detector, X, y, output, n_images=8):
+def _draw(
+    figure: "Figure",
+    detector: RobustDeepAutoencoder,
+    X: Floats,
+    y: Integers,
+    output: Path,
+    n_images: int = 8,
+) -> None:
     scores = detector.decision_function(X)
     top = np.argsort(-scores)[:n_images]
     low_rank, sparse = detector.decompose(X[top])

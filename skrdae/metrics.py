@@ -1,8 +1,10 @@
 """Scorers for model selection: they take any detector, whichever way its scores point."""
 
 import warnings
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pyod.models.base import BaseDetector
 from scipy.stats import rankdata
 from sklearn.base import is_outlier_detector
@@ -12,6 +14,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_array, column_or_1d
 
+from skrdae._typing import Booleans, Floats, RowsOrSparse
 from skrdae._validation import check_labels
 
 # Points drawn to measure volumes, always the same ones: their error is common to all candidates.
@@ -25,7 +28,7 @@ _MASS = 0.9
 # ------------------------------------------------------------------------------------ polarity
 
 
-def deciding_step(estimator):
+def deciding_step(estimator: Any) -> Any:
     """Return what decides in the end: past searches, pipelines and frozen estimators.
 
     Parameters
@@ -48,7 +51,7 @@ def deciding_step(estimator):
             return estimator
 
 
-def _high_is_normal(estimator):
+def _high_is_normal(estimator: Any) -> bool:
     """Say whether an estimator has the polarity of scikit-learn's outlier detectors."""
     last = deciding_step(estimator)
     # PyOD's detectors carry the same tag, but score and label the other way round.
@@ -57,7 +60,7 @@ def _high_is_normal(estimator):
     return is_outlier_detector(last)
 
 
-def _check_scores_rows(estimator):
+def _check_scores_rows(estimator: object) -> None:
     if isinstance(estimator, type) or not any(
         hasattr(estimator, method) for method in ("decision_function", "predict_proba")
     ):
@@ -69,7 +72,7 @@ def _check_scores_rows(estimator):
         )
 
 
-def anomaly_scores(estimator, X):
+def anomaly_scores(estimator: Any, X: RowsOrSparse) -> Floats:
     """Return a fitted estimator's scores, the higher the more anomalous.
 
     Parameters
@@ -117,7 +120,7 @@ def anomaly_scores(estimator, X):
 # ---------------------------------------------------------------------------- with labels
 
 
-def _two_classes(y, name):
+def _two_classes(y: ArrayLike | None, name: str) -> Booleans | None:
     """Check labels; warn and return None where they hold one class only."""
     if y is None:
         raise ValueError(
@@ -136,7 +139,7 @@ def _two_classes(y, name):
     return y
 
 
-def roc_auc_scorer(estimator, X, y=None):
+def roc_auc_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | None = None) -> float:
     """Score a fitted detector by the area under its ROC curve.
 
     Pass it as ``scoring=`` to ``GridSearchCV`` and its like. Detectors of this package, PyOD's and
@@ -185,7 +188,7 @@ def roc_auc_scorer(estimator, X, y=None):
     return np.nan if y is None else float(roc_auc_score(y, anomaly_scores(estimator, X)))
 
 
-def average_precision_scorer(estimator, X, y=None):
+def average_precision_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | None = None) -> float:
     """Score a fitted detector by its average precision.
 
     It looks at the top of the ranking, and so is stricter than the ROC curve where anomalies are
@@ -200,7 +203,7 @@ def average_precision_scorer(estimator, X, y=None):
     return np.nan if y is None else float(average_precision_score(y, anomaly_scores(estimator, X)))
 
 
-def f1_scorer(estimator, X, y=None):
+def f1_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | None = None) -> float:
     """Score a fitted detector by the F1 of the rows it flags.
 
     Unlike the others it depends on the threshold, and so on `contamination`. Whether ``predict``
@@ -220,7 +223,7 @@ def f1_scorer(estimator, X, y=None):
     return float(f1_score(y, flagged, zero_division=0.0))
 
 
-def precision_at_n_scorer(estimator, X, y=None):
+def precision_at_n_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | None = None) -> float:
     """Score a fitted detector by the precision among its n highest scores, n the anomalies in y.
 
     Scores tied at the n-th place count in proportion, so that the order of the rows does not
@@ -253,7 +256,7 @@ SCORERS = {
 # ------------------------------------------------------------------------- without labels
 
 
-def agreement(rankings):
+def agreement(rankings: ArrayLike) -> Floats:
     """Rate scores of the same rows by how well each agrees with the average of all.
 
     Parameters
@@ -285,7 +288,7 @@ def agreement(rankings):
     return ranks @ mean / np.where(lengths > 0, lengths, 1.0)
 
 
-def _volumes(estimator, X, name):
+def _volumes(estimator: Any, X: Any, name: str) -> tuple[Floats, Floats | None]:
     """Return the mass and the volume of level sets around the least anomalous rows.
 
     Returns
@@ -318,7 +321,7 @@ def _volumes(estimator, X, name):
     return mass, volume
 
 
-def excess_mass_scorer(estimator, X, y=None):
+def excess_mass_scorer(estimator: Any, X: RowsOrSparse, y: object = None) -> float:
     r"""Score a fitted detector without labels, by excess mass; larger is better.
 
     A good score puts many rows into level sets of little volume. With
@@ -354,7 +357,7 @@ def excess_mass_scorer(estimator, X, y=None):
     return np.nan if volume is None else _excess_mass(mass, volume)
 
 
-def _excess_mass(mass, volume):
+def _excess_mass(mass: Floats, volume: Floats) -> float:
     """Integrate max(mass − t·volume) over t, from 0 to where it is 0.9.
 
     The maximum of lines is convex, and its corners lie where two lines meet: it is followed from
@@ -376,7 +379,7 @@ def _excess_mass(mass, volume):
         t, line = stop, at_once[volume[at_once].argmin()]
 
 
-def mass_volume_scorer(estimator, X, y=None):
+def mass_volume_scorer(estimator: Any, X: RowsOrSparse, y: object = None) -> float:
     r"""Score a fitted detector without labels, by the mass-volume curve; larger is better.
 
     The volume of the smallest level set that holds a share α of the rows, integrated over α from

@@ -1,23 +1,37 @@
 """Fitted detectors as ONNX graphs: raw rows in, scores and labels out."""
 
+from os import PathLike
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, overload
+
 import numpy as np
+import torch
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from skrdae._files import write_whole
 from skrdae.detectors.anogan import AnoGANDetector
+from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.decomposition import BaseDecomposition
+from skrdae.detectors.encoding import GenerativeMixin
 from skrdae.detectors.residual_scale import FAR, LARGEST_RATIO
 from skrdae.detectors.vae import VAEDetector
 from skrdae.networks.mlp import MemberMLP
+from skrdae.networks.recurrent import MemberRecurrentAutoencoder
 from skrdae.penalties import PENALTIES
 from skrdae.preprocessing import LARGEST
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto
 
 #: Of ONNX's operators: old enough for any runtime in use, and with all that is needed.
 _OPSET = 17
 _ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid"}
 
 
-def to_onnx(detector, path):
+def to_onnx(
+    detector: BaseDecomposition | VAEDetector | AnoGANDetector, path: str | PathLike[str]
+) -> None:
     """Write a fitted detector as an ONNX model.
 
     Its input ``X`` is of shape (n, n_features), float32, rows as they come, for any n from 1. Its
@@ -77,6 +91,7 @@ def to_onnx(detector, path):
         )
     graph = _Graph(onnx)
     rows = _scaled(graph, detector)
+    members: tuple[str, str | None]
     if isinstance(detector, VAEDetector):
         members = _vae_scores(graph, detector, rows)
     elif isinstance(detector, AnoGANDetector):
@@ -90,34 +105,43 @@ def to_onnx(detector, path):
 class _Graph:
     """Nodes and constants as they are made; a value is known by its name."""
 
-    def __init__(self, onnx):
+    def __init__(self, onnx: ModuleType) -> None:
         self.onnx = onnx
-        self._nodes, self._constants = [], []
+        self._nodes: list[NodeProto] = []
+        self._constants: list[TensorProto] = []
 
-    def constant(self, value, dtype=np.float32):
+    def constant(self, value: ArrayLike, dtype: DTypeLike = np.float32) -> str:
         name = f"c{len(self._constants)}"
         array = np.ascontiguousarray(np.asarray(value, dtype))
         array = array.reshape(np.shape(value))  # which ascontiguousarray makes of 0 axes one
         self._constants.append(self.onnx.numpy_helper.from_array(array, name))
         return name
 
-    def op(self, kind, *inputs, n_outputs=1, **attributes):
+    @overload
+    def op(self, kind: str, *inputs: str, n_outputs: Literal[1] = 1, **attributes: Any) -> str: ...
+
+    @overload
+    def op(
+        self, kind: str, *inputs: str, n_outputs: Literal[2], **attributes: Any
+    ) -> list[str]: ...
+
+    def op(self, kind: str, *inputs: str, n_outputs: int = 1, **attributes: Any) -> str | list[str]:
         names = [f"v{len(self._nodes)}_{i}" for i in range(n_outputs)]
         node = self.onnx.helper.make_node(kind, list(inputs), names, **attributes)
         self._nodes.append(node)
         return names[0] if n_outputs == 1 else names
 
-    def cast(self, value, dtype):
+    def cast(self, value: str, dtype: DTypeLike) -> str:
         kind = self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         return self.op("Cast", value, to=kind)
 
-    def sum(self, value, axis):
+    def sum(self, value: str, axis: int) -> str:
         return self.op("ReduceSum", value, self.constant([axis], np.int64), keepdims=0)
 
-    def clip(self, value, low, high, dtype=np.float32):
+    def clip(self, value: str, low: float, high: float, dtype: DTypeLike = np.float32) -> str:
         return self.op("Clip", value, self.constant(low, dtype), self.constant(high, dtype))
 
-    def model(self, detector, scores, labels):
+    def model(self, detector: BaseTorchDetector, scores: str, labels: str) -> "ModelProto":
         helper, kinds = self.onnx.helper, self.onnx.TensorProto
         for name, value in (("scores", scores), ("labels", labels)):
             self._nodes.append(helper.make_node("Identity", [value], [name]))
@@ -137,11 +161,11 @@ class _Graph:
         return model
 
 
-def _array(tensor):
+def _array(tensor: torch.Tensor) -> NDArray[Any]:
     return tensor.detach().cpu().numpy()
 
 
-def _scaled(graph, detector):
+def _scaled(graph: _Graph, detector: BaseTorchDetector) -> str:
     """Rows as the networks' side sees them: (n, d), float32."""
     scaler = detector.scaler_
     wide = graph.cast("X", np.float64)
@@ -150,12 +174,14 @@ def _scaled(graph, detector):
     return graph.cast(graph.clip(wide, -LARGEST, LARGEST, np.float64), np.float32)
 
 
-def _clipped(graph, detector, rows):
+def _clipped(graph: _Graph, detector: BaseTorchDetector, rows: str) -> str:
     bound = detector.scaler_.bound_
     return graph.clip(rows, -bound, bound)
 
 
-def _perceptron(graph, network, x, n_layers=None):
+def _perceptron(
+    graph: _Graph, network: MemberMLP, x: str, n_layers: int | None = None
+) -> list[str]:
     """Return the values of each layer of a stacked perceptron, input first."""
     values = [x]
     layers = list(zip(network.weights, network.biases, network.activations, strict=True))
@@ -171,7 +197,9 @@ def _perceptron(graph, network, x, n_layers=None):
 # ------------------------------------------------------------------------- X = L + S
 
 
-def _residual_scores(graph, detector, rows):
+def _residual_scores(
+    graph: _Graph, detector: BaseDecomposition, rows: str
+) -> tuple[str, str | None]:
     """Return each member's scores, (K, n), and what it flags, or None."""
     shown, network = _clipped(graph, detector, rows), detector.network_
     if isinstance(network, MemberMLP):
@@ -192,7 +220,7 @@ def _residual_scores(graph, detector, rows):
     return graph.sum(graph.op("Add", logarithm, graph.op("Mul", ratio, far)), -1), votes
 
 
-def _penalty_name(detector):
+def _penalty_name(detector: BaseDecomposition) -> str:
     """Return the name of the penalty that a detector was fitted with."""
     for name, penalty in PENALTIES.items():
         if type(detector._penalty) is type(penalty):
@@ -204,13 +232,13 @@ def _penalty_name(detector):
     )
 
 
-def _row_values(graph, detector, residual):
+def _row_values(graph: _Graph, detector: BaseDecomposition, residual: str) -> str:
     if _penalty_name(detector) == "l21":
         return graph.op("ReduceL2", residual, axes=[-1], keepdims=0)
     return graph.sum(graph.op("Abs", residual), -1)
 
 
-def _votes(graph, detector, residual):
+def _votes(graph: _Graph, detector: BaseDecomposition, residual: str) -> str:
     """Return which rows each member's prox leaves a part of S: (K, n), bool."""
     lam = _array(detector._lam).reshape(-1, 1)
     size = graph.op("Abs", residual)
@@ -221,13 +249,14 @@ def _votes(graph, detector, residual):
     if penalty == "l1":
         largest = graph.op("ReduceMax", size, axes=[-1], keepdims=0)
         return graph.op("Greater", largest, graph.constant(lam))
-    moved = _array(detector._norms) > lam[:, :, None]  # columns
+    # Only trainings with other penalties leave no norms.
+    moved = _array(detector._norms) > lam[:, :, None]  # type: ignore[arg-type]  # columns
     size = graph.op("Mul", size, graph.constant(moved))
     largest = graph.op("ReduceMax", size, axes=[-1], keepdims=0)
     return graph.op("Greater", largest, graph.constant(0.0))
 
 
-def _recurrent(graph, network, rows):
+def _recurrent(graph: _Graph, network: MemberRecurrentAutoencoder, rows: str) -> str:
     """Return what the members make of windows: (n, T·c) → (K, n, T·c)."""
     shape = graph.constant([-1, network.n_steps, network.n_channels], np.int64)
     sequence = graph.op("Transpose", graph.op("Reshape", rows, shape), perm=[1, 0, 2])
@@ -250,7 +279,7 @@ def _recurrent(graph, network, rows):
     return graph.op("Concat", *made, axis=0)
 
 
-def _layer(graph, cell, x, weights):
+def _layer(graph: _Graph, cell: str, x: str, weights: list[torch.Tensor]) -> tuple[str, str]:
     """Run a recurrent layer: the states, (T, n, units), and the last one, (1, n, units)."""
     w_in, w_state, b_in, b_state = (_gates(_array(w), cell) for w in weights)
     bias = np.concatenate([b_in, b_state])
@@ -262,7 +291,7 @@ def _layer(graph, cell, x, weights):
     return graph.op("Squeeze", states, graph.constant([1], np.int64)), last
 
 
-def _gates(values, cell):
+def _gates(values: NDArray[Any], cell: str) -> NDArray[Any]:
     """Bring gates from torch's order to ONNX's: i f g o → i o f g, r z n → z r n."""
     order = (0, 3, 1, 2) if cell == "lstm" else (1, 0, 2)
     gates = np.split(values, len(order))
@@ -272,12 +301,12 @@ def _gates(values, cell):
 # ----------------------------------------------------------------- codes with a prior
 
 
-def _in_units(graph, detector, rows):
+def _in_units(graph: _Graph, detector: GenerativeMixin, rows: str) -> str:
     scaled = graph.op("Div", rows, graph.constant(detector._level))
     return graph.clip(scaled, -LARGEST, LARGEST)
 
 
-def _vae_scores(graph, detector, rows):
+def _vae_scores(graph: _Graph, detector: VAEDetector, rows: str) -> tuple[str, None]:
     network, units = detector.network_, detector.network_.latent_dim
     shown = _in_units(graph, detector, _clipped(graph, detector, rows))
     encoded = _perceptron(graph, network.encoder, shown)[-1]
@@ -294,16 +323,16 @@ def _vae_scores(graph, detector, rows):
         weight = graph.constant(detector._beta, np.float64)
         return graph.op("Add", error, graph.op("Mul", graph.sum(terms, -1), weight)), None
     spread = graph.op("Exp", graph.op("Mul", log_variance, graph.constant(0.5)))
-    total = None
+    total = ""
     for sample in range(draws.shape[1]):
         drawn = graph.constant(draws[:, sample : sample + 1])
         z = graph.op("Add", mean, graph.op("Mul", spread, drawn))
         error = _vae_error(graph, detector, rows, z)
-        total = error if total is None else graph.op("Add", total, error)
+        total = graph.op("Add", total, error) if total else error
     return graph.op("Div", total, graph.constant(float(draws.shape[1]), np.float64)), None
 
 
-def _vae_error(graph, detector, rows, z):
+def _vae_error(graph: _Graph, detector: VAEDetector, rows: str, z: str) -> str:
     """Return −log p(x|z) of each row, up to a constant: (K, n), float64."""
     decoded = graph.cast(_perceptron(graph, detector.network_.decoder, z)[-1], np.float64)
     if detector._likelihood == "gaussian":
@@ -324,10 +353,11 @@ def _vae_error(graph, detector, rows, z):
     return graph.sum(graph.op("Add", entropy, graph.op("Mul", beyond, beyond)), -1)
 
 
-def _gan_scores(graph, detector, rows):
+def _gan_scores(graph: _Graph, detector: AnoGANDetector, rows: str) -> tuple[str, None]:
     network = detector.network_
     shown = _in_units(graph, detector, _clipped(graph, detector, rows))
-    z = _perceptron(graph, network.encoder, shown)[-1]
+    # Without an encoder it searches, which is refused before.
+    z = _perceptron(graph, network.encoder, shown)[-1]  # type: ignore[arg-type]
     made = _perceptron(graph, network.generator, z)[-1]
     inner = len(network.discriminator.weights) - 1
     real, fake = (_perceptron(graph, network.discriminator, x, inner)[-1] for x in (shown, made))
@@ -345,7 +375,9 @@ def _gan_scores(graph, detector, rows):
 # --------------------------------------------------------------------- scores and labels
 
 
-def _finish(graph, detector, found):
+def _finish(
+    graph: _Graph, detector: BaseTorchDetector, found: tuple[str, str | None]
+) -> tuple[str, str]:
     members, votes = found
     weights = graph.constant(detector._weights.reshape(-1, 1), np.float64)
     scores = graph.sum(graph.op("Mul", graph.cast(members, np.float64), weights), 0)

@@ -8,12 +8,17 @@ from a stranger can be wrong, but cannot do anything.
 import hashlib
 import json
 import warnings
+from collections.abc import Callable
 from importlib.metadata import version
+from os import PathLike
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import sklearn
 import torch
+from numpy.typing import NDArray
 from sklearn import model_selection, pipeline, preprocessing
 from sklearn.base import BaseEstimator
 from torch import nn
@@ -45,7 +50,7 @@ _KEY = "skrdae"
 # Functions that watched a training, and a place on somebody's disk.
 _LEFT_OUT = {"callbacks", "checkpoint_path"}
 
-_CLASSES = {
+_CLASSES: dict[str, type[Any]] = {
     c.__name__: c
     for c in (
         AnoGANDetector,
@@ -84,7 +89,7 @@ _SCORERS = {
 }
 
 
-def save(detector, path):
+def save(detector: BaseEstimator, path: str | PathLike[str]) -> None:
     """Write a fitted detector to a file.
 
     The file is safetensors: arrays and JSON, no pickle. It is written beside its place and moved
@@ -129,7 +134,7 @@ def save(detector, path):
     writer = _Writer()
     tree = json.dumps(writer.encode(detector, type(detector).__name__), ensure_ascii=False)
     names = ("skrdae", "torch", "scikit-learn", "numpy")
-    header = {
+    header: dict[str, Any] = {
         "format": FORMAT,
         "versions": {name: version(name) for name in names},
         "tree": tree,
@@ -140,7 +145,7 @@ def save(detector, path):
     write_whole(path, data)
 
 
-def load(path, *, device="auto"):
+def load(path: str | PathLike[str], *, device: str | torch.device = "auto") -> Any:
     """Read a detector that :func:`save` wrote.
 
     Parameters
@@ -204,7 +209,7 @@ def load(path, *, device="auto"):
     return detector
 
 
-def _safetensors():
+def _safetensors() -> ModuleType:
     try:
         import safetensors
         import safetensors.numpy
@@ -215,7 +220,7 @@ def _safetensors():
     return safetensors
 
 
-def _digest(header, arrays):
+def _digest(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
     found = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for key in sorted(arrays):
         array = arrays[key]
@@ -227,10 +232,10 @@ def _digest(header, arrays):
 class _Writer:
     """Makes a tree of JSON's types, and arrays beside it."""
 
-    def __init__(self):
-        self.arrays = {}
+    def __init__(self) -> None:
+        self.arrays: dict[str, NDArray[Any]] = {}
 
-    def encode(self, value, where):
+    def encode(self, value: Any, where: str) -> Any:
         if value is None or isinstance(value, bool | str):
             return value
         kind = type(value)
@@ -269,7 +274,7 @@ class _Writer:
             )
         return {"is": "object", "class": kind.__name__, "state": self._state(value, where)}
 
-    def _array(self, value, where):
+    def _array(self, value: NDArray[Any], where: str) -> dict[str, Any]:
         if value.dtype.kind in "OU":
             if not all(isinstance(v, str) for v in value.ravel()):
                 raise TypeError(f"{where} is an array of objects, which a file cannot hold.")
@@ -282,13 +287,13 @@ class _Writer:
             raise TypeError(f"{where} is an array of {value.dtype}, which a file cannot hold.")
         return {"is": "array", "key": self._keep(value)}
 
-    def _keep(self, array):
+    def _keep(self, array: NDArray[Any]) -> str:
         key = str(len(self.arrays))
         # In the processor's order of bytes, as it is read again.
         self.arrays[key] = np.array(array, array.dtype.newbyteorder("="), order="C")
         return key
 
-    def _state(self, value, where):
+    def _state(self, value: object, where: str) -> dict[str, Any]:
         if not isinstance(value, nn.Module):
             # Functions that watched a training are not part of what came out of it.
             state = {k: None if k in _LEFT_OUT else v for k, v in vars(value).items()}
@@ -304,10 +309,10 @@ class _Writer:
 class _Reader:
     """Makes of a tree what it describes, and of nothing that it does not list."""
 
-    def __init__(self, arrays, device):
+    def __init__(self, arrays: dict[str, NDArray[Any]], device: torch.device) -> None:
         self._arrays, self._device = arrays, device
         self.saw_sklearn = False
-        self._kinds = {
+        self._kinds: dict[str, Callable[[dict[str, Any]], Any]] = {
             "float": lambda value: float(value["value"]),
             "tuple": lambda value: tuple(self.decode(value["items"])),
             "dict": lambda value: {self.decode(k): self.decode(v) for k, v in value["items"]},
@@ -321,16 +326,16 @@ class _Reader:
             "object": self._object,
         }
 
-    def decode(self, value):
+    def decode(self, value: Any) -> Any:
         if isinstance(value, list):
             return [self.decode(v) for v in value]
         return self._kinds[value["is"]](value) if isinstance(value, dict) else value
 
-    def _take(self, value):
+    def _take(self, value: dict[str, Any]) -> NDArray[Any]:
         # Once only, or a small file could ask for any amount of memory.
         return np.array(self._arrays.pop(value["key"]))
 
-    def _array(self, value):
+    def _array(self, value: dict[str, Any]) -> NDArray[Any]:
         found = self._take(value)
         if "dtype" not in value:
             return found
@@ -339,10 +344,10 @@ class _Reader:
             raise ValueError(f"an array of {dtype}")
         return found.view(dtype)
 
-    def _tensor(self, value):
+    def _tensor(self, value: dict[str, Any]) -> torch.Tensor:
         return torch.from_numpy(self._take(value))
 
-    def _strings(self, value):
+    def _strings(self, value: dict[str, Any]) -> NDArray[Any]:
         items = [str(v) for v in value["items"]]
         if (
             value["kind"] == "O"
@@ -351,7 +356,7 @@ class _Reader:
             return np.array(items, dtype=object).reshape(value["shape"])
         return np.array(items, dtype=str).reshape(value["shape"])
 
-    def _random_state(self, value):
+    def _random_state(self, value: dict[str, Any]) -> np.random.RandomState:
         kind, key, place, has_gauss, gauss = self.decode(value["state"])
         # NumPy believes what it is given here.
         fits = isinstance(key, np.ndarray) and (key.dtype, key.shape) == (np.uint32, (624,))
@@ -361,8 +366,8 @@ class _Reader:
         random.set_state((kind, key, int(place), int(has_gauss), float(gauss)))
         return random
 
-    def _object(self, value):
-        cls = _CLASSES[value["class"]]
+    def _object(self, value: dict[str, Any]) -> Any:
+        cls: Any = _CLASSES[value["class"]]
         self.saw_sklearn |= cls.__module__.startswith("sklearn.")
         made = cls.__new__(cls)
         if isinstance(made, nn.Module):
@@ -377,7 +382,7 @@ class _Reader:
             made.device = str(self._device)  # what was asked for, should it be fitted again
         return made
 
-    def _fill_module(self, module, state):
+    def _fill_module(self, module: nn.Module, state: dict[str, Any]) -> None:
         nn.Module.__init__(module)
         for name, value in state["plain"].items():
             setattr(module, name, self.decode(value))

@@ -2,9 +2,12 @@
 
 import copy
 import warnings
+from collections.abc import Callable
 from numbers import Real
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pyod.models.base import BaseDetector
 from sklearn.base import clone
 from sklearn.exceptions import UndefinedMetricWarning
@@ -12,11 +15,21 @@ from sklearn.metrics import precision_recall_curve
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from skrdae._typing import Booleans, Floats, RowsOrSparse
 from skrdae._validation import check_labels
 from skrdae.metrics import anomaly_scores, deciding_step
 
+_Detector = TypeVar("_Detector")
+_Thresholder = TypeVar("_Thresholder")
+_Rule: TypeAlias = tuple[
+    Callable[[Floats, Any, Any], float],
+    bool,
+    tuple[float | None, float | None] | None,
+    float | None,
+]
 
-def quantile_threshold(scores, contamination):
+
+def quantile_threshold(scores: ArrayLike, contamination: float) -> float:
     """Return the (1 − contamination) quantile of the scores.
 
     Parameters
@@ -34,10 +47,10 @@ def quantile_threshold(scores, contamination):
     >>> quantile_threshold([1.0, 2.0, 3.0, 4.0, 5.0], contamination=0.25)
     4.0
     """
-    return float(np.percentile(scores, 100 * (1 - contamination)))
+    return float(np.percentile(np.asarray(scores), 100 * (1 - contamination)))
 
 
-def mean_std_threshold(scores, k=3.0):
+def mean_std_threshold(scores: ArrayLike, k: float = 3.0) -> float:
     """Return mean + k·σ of the scores, σ their standard deviation.
 
     Parameters
@@ -61,7 +74,7 @@ def mean_std_threshold(scores, k=3.0):
     return float(scores.mean() + k * scores.std())
 
 
-def max_f1_threshold(scores, y):
+def max_f1_threshold(scores: ArrayLike, y: ArrayLike) -> float:
     """Return the threshold with the largest F1, the highest if there are several.
 
     Parameters
@@ -98,7 +111,7 @@ def max_f1_threshold(scores, y):
     return _just_under(cuts, np.flatnonzero(np.isclose(f1, f1.max(), rtol=1e-12, atol=0))[-1])
 
 
-def _just_under(ordered, place):
+def _just_under(ordered: Floats, place: int) -> float:
     """Return what lies between one of some different, rising numbers and the one before it."""
     if place == 0:
         return float(np.nextafter(ordered[0], -np.inf))
@@ -107,7 +120,7 @@ def _just_under(ordered, place):
     return float(middle if middle < upper else lower)
 
 
-def max_fpr_threshold(scores, y, max_fpr=0.01):
+def max_fpr_threshold(scores: ArrayLike, y: ArrayLike, max_fpr: float = 0.01) -> float:
     """Return the lowest threshold that flags no more than a share of the normal rows.
 
     Parameters
@@ -148,7 +161,7 @@ def max_fpr_threshold(scores, y, max_fpr=0.01):
     return float(normal[allowed])
 
 
-def labels_threshold(scores, labels):
+def labels_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
     """Return a threshold that says of the scores what the labels say, as far as one can.
 
     Parameters
@@ -184,7 +197,7 @@ def labels_threshold(scores, labels):
 
 #: rule → (threshold from scores, y and value; whether it needs y; what `value` may be, and is by
 #: default)
-RULES = {
+RULES: dict[str, _Rule] = {
     "percentile": (lambda s, y, q: float(np.percentile(s, q)), False, (0, 100), 90.0),
     "mean_std": (lambda s, y, k: mean_std_threshold(s, k), False, (None, None), 3.0),
     "max_f1": (lambda s, y, _: max_f1_threshold(s, y), True, None, None),
@@ -192,7 +205,14 @@ RULES = {
 }
 
 
-def tune_threshold(detector, X_val, y_val=None, rule="max_f1", *, value=None):
+def tune_threshold(
+    detector: _Detector,
+    X_val: RowsOrSparse,
+    y_val: ArrayLike | None = None,
+    rule: Literal["percentile", "mean_std", "max_f1", "max_fpr"] | Any = "max_f1",
+    *,
+    value: float | None = None,
+) -> _Detector:
     """Return a copy of a fitted detector with its threshold chosen on validation data.
 
     Parameters
@@ -281,12 +301,12 @@ def tune_threshold(detector, X_val, y_val=None, rule="max_f1", *, value=None):
     return tuned
 
 
-def _pythresh(thresholder):
+def _pythresh(thresholder: object) -> _Rule:
     """Return what RULES would hold of a pythresh object."""
     return (lambda s, y, _: thresholder_threshold(thresholder, s)[1]), False, None, None
 
 
-def _move_threshold(detector, threshold):
+def _move_threshold(detector: Any, threshold: float) -> None:
     """Make a fitted detector flag what scores above a threshold."""
     detector.threshold_ = threshold
     detector.labels_ = (np.asarray(detector.decision_scores_) > threshold).astype(int)
@@ -299,7 +319,7 @@ def _move_threshold(detector, threshold):
         detector.contamination = float(np.clip(share, min(least, 0.5), 0.5))
 
 
-def thresholder_threshold(thresholder, scores):
+def thresholder_threshold(thresholder: _Thresholder, scores: Floats) -> tuple[_Thresholder, float]:
     """Fit a copy of a pythresh object and return the threshold it stands for.
 
     Parameters
@@ -332,10 +352,10 @@ def thresholder_threshold(thresholder, scores):
     return fitted, threshold
 
 
-def _find_cut(fitted, scores, labels, threshold):
+def _find_cut(fitted: Any, scores: Floats, labels: Booleans, threshold: float) -> float:
     """Return where a thresholder's own cut lies, for rows that will fall into the gap."""
 
-    def flags(score):
+    def flags(score: float) -> bool:
         return bool(fitted.predict(np.full(2, score))[0])  # a single score it makes a scalar
 
     lower, upper = scores[~labels].max(initial=-np.inf), scores[labels].min(initial=np.inf)

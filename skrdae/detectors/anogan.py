@@ -1,7 +1,10 @@
 """AnoGANDetector: how far a row is from the nearest one that a generator can make."""
 
+import os
 import warnings
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
+from typing import Any, Literal
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
@@ -9,12 +12,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm.auto import tqdm
 
 from skrdae._random import member_generators
+from skrdae._typing import Callbacks, Floats, Integers, RandomStateLike, Record, Rows, Thresholder
 from skrdae._validation import check_layer_sizes, outside
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import GenerativeMixin
 from skrdae.detectors.resuming import ResumingMixin
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.mlp import ACTIVATIONS
+from skrdae.networks.workspace import Workspace
 from skrdae.training.adversarial import train_adversarial, train_encoder
 from skrdae.training.latent_search import Mismatch, search
 from skrdae.training.minibatch import normal
@@ -147,6 +152,9 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
     [0, 1, 2, 3, 4]
     """
 
+    encoder_history_: list[Record]
+    network_: MemberGAN
+
     _parameter_constraints = {
         **BaseTorchDetector._parameter_constraints,
         **ResumingMixin._parameter_constraints,
@@ -169,29 +177,29 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
 
     def __init__(
         self,
-        lam=0.1,
+        lam: float = 0.1,
         *,
-        latent_dim="auto",
-        inference="encoder",
-        n_search_iter=50,
-        hidden_layer_sizes=(64,),
-        discriminator_layer_sizes=(64, 32),
-        activation="tanh",
-        output_activation="identity",
-        n_epochs=50,
-        n_encoder_epochs=20,
-        batch_size=256,
-        lr=2e-3,
-        n_estimators=8,
-        scaler="robust",
-        contamination=0.1,
-        device="auto",
-        random_state=None,
-        verbose=0,
-        callbacks=None,
-        warm_start=False,
-        checkpoint_path=None,
-    ):
+        latent_dim: int | Literal["auto"] = "auto",
+        inference: Literal["encoder", "search", "hybrid"] = "encoder",
+        n_search_iter: int = 50,
+        hidden_layer_sizes: Sequence[int] = (64,),
+        discriminator_layer_sizes: Sequence[int] = (64, 32),
+        activation: Literal["tanh", "relu", "sigmoid", "identity"] = "tanh",
+        output_activation: Literal["identity", "sigmoid", "tanh", "relu"] = "identity",
+        n_epochs: int = 50,
+        n_encoder_epochs: int = 20,
+        batch_size: int | Literal["auto"] = 256,
+        lr: float = 2e-3,
+        n_estimators: int = 8,
+        scaler: Literal["robust", "standard", "minmax"] | None = "robust",
+        contamination: float | Thresholder = 0.1,
+        device: str | torch.device = "auto",
+        random_state: RandomStateLike = None,
+        verbose: int = 0,
+        callbacks: Callbacks = None,
+        warm_start: bool = False,
+        checkpoint_path: str | os.PathLike[str] | None = None,
+    ) -> None:
         self.lam = lam
         self.latent_dim = latent_dim
         self.inference = inference
@@ -217,15 +225,17 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
     # ------------------------------------------------------------------------------ training
 
     @property
-    def _n_rounds(self):
+    def _n_rounds(self) -> int:
         return self.n_epochs + (self.n_encoder_epochs if self.inference != "search" else 0)
 
-    def _check_parameters(self):
+    def _check_parameters(self) -> None:
         super()._check_parameters()
         check_layer_sizes(self.hidden_layer_sizes)
         check_layer_sizes(self.discriminator_layer_sizes, "discriminator_layer_sizes")
 
-    def _train(self, data, seeds, on_iteration):
+    def _train(
+        self, data: torch.Tensor, seeds: Integers, on_iteration: Callable[[Record], object]
+    ) -> None:
         self._warn_of_reach(data)
         # Kept, because scoring goes by what was fitted and not by what is set later.
         self._lam, self._n_search_iter = float(self.lam), int(self.n_search_iter)
@@ -245,7 +255,7 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
             data.device,
         )
         data = self._training_data(data, free=self.output_activation == "identity")
-        options = {
+        options: dict[str, Any] = {
             "batch_size": self._rows_a_batch(len(data)),
             "lr": self.lr,
             "generators": generators,
@@ -257,7 +267,7 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         if of_gan is not None and len(of_gan["history"]) < self.n_epochs:
             of_encoder = None
 
-        def keep_gan(make):
+        def keep_gan(make: Callable[[], dict[str, Any]]) -> None:
             nonlocal of_gan
             of_gan = made = make()  # now, because what follows changes the networks
             keep(lambda: {"gan": made, "encoder": None})
@@ -282,18 +292,18 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
                 **options,
             )
 
-    def _check_length(self, state):
+    def _check_length(self, state: dict[str, Any]) -> None:
         self._check_one_length("n_epochs", state["gan"])
         if state["encoder"] is not None:
             self._check_one_length("n_encoder_epochs", state["encoder"])
 
-    def _rounds_of(self, state):
+    def _rounds_of(self, state: dict[str, Any]) -> int:
         n_done = len(state["gan"]["history"])
         if state["encoder"] is not None and n_done >= self.n_epochs:
             n_done += len(state["encoder"]["history"])
         return n_done
 
-    def _warn_of_collapse(self, data, generators):
+    def _warn_of_collapse(self, data: torch.Tensor, generators: list[torch.Generator]) -> None:
         z = normal(generators, data.new_empty(len(generators), _N_SPREAD, self._code_size))
         made = self.network_.generator(z).std(dim=1).norm(dim=-1)  # shape: (K,)
         spread = data.std(dim=0, correction=0).norm()
@@ -314,7 +324,7 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
 
     # ------------------------------------------------------------------------------- scoring
 
-    def _found(self, rows, workspace):
+    def _found(self, rows: torch.Tensor, workspace: Workspace) -> tuple[Mismatch, torch.Tensor]:
         """Find codes: the mismatch to rows (n, d), and z of shape (K, n, latent_dim)."""
         shown = self._shown(rows)
         mismatch = Mismatch(self.network_, self._in_units(rows), shown, self._lam, workspace)
@@ -324,15 +334,18 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
             z = self._encode(shown, workspace)
         return mismatch, search(mismatch, z, self._n_search_iter) if self._searches else z
 
-    def _encode(self, shown, workspace):
-        return self.network_.encoder(shown, workspace.part("encoder"))
+    def _encode(self, shown: torch.Tensor, workspace: Workspace) -> torch.Tensor:
+        # Called only where there is an encoder.
+        return self.network_.encoder(shown, workspace.part("encoder"))  # type: ignore[misc]
 
-    def _map_tensor(self, function, data):
+    def _map_tensor(
+        self, function: Callable[[torch.Tensor, Workspace], torch.Tensor], data: torch.Tensor
+    ) -> Floats:
         if not (self.verbose and self._searches):
             return super()._map_tensor(function, data)
         with tqdm(total=len(data), desc="search", unit="row") as bar:
 
-            def shown(rows, workspace):
+            def shown(rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
                 found = function(rows, workspace)
                 if function == self._member_scores:
                     bar.set_postfix(score=f"{found.mean():.3g}")
@@ -341,11 +354,11 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
 
             return super()._map_tensor(shown, data)
 
-    def _member_scores(self, rows, workspace):
+    def _member_scores(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         mismatch, z = self._found(rows, workspace)
         return mismatch.objective(*mismatch.at(z))
 
-    def _member_shares(self, rows, workspace):
+    def _member_shares(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         mismatch, z = self._found(rows, workspace)
         residual, by_feature = mismatch.at(z)
         score = mismatch.objective(residual, by_feature)
@@ -354,7 +367,7 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         share.div_(share.amax(dim=-1, keepdim=True))
         return share.mul_((score / share.sum(dim=-1))[..., None])
 
-    def _member_score_parts(self, rows, workspace):
+    def _member_score_parts(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         mismatch, z = self._found(rows, workspace)
         residual, by_feature = mismatch.at(z)
         parts = [
@@ -363,7 +376,7 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         ]
         return torch.stack(parts, dim=-1)
 
-    def score_parts(self, X):
+    def score_parts(self, X: Rows) -> tuple[Floats, Floats]:
         """Return the two parts of each row's score.
 
         Parameters
@@ -382,10 +395,10 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
 
     # ------------------------------------------------------------------------------- codes
 
-    def _member_codes(self, rows, workspace):
+    def _member_codes(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         if self._searches:
             return self._found(rows, workspace)[1]
         return self._encode(self._shown(rows), workspace)
 
-    def _member_decode(self, codes, workspace):
+    def _member_decode(self, codes: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         return self.network_.generator(codes).mul_(self._level)

@@ -3,16 +3,19 @@
 import copy
 import warnings
 from abc import abstractmethod
+from collections.abc import Callable
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from pyod.models.base import BaseDetector
-from scipy.sparse import issparse
+from scipy.sparse import csr_matrix, issparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
-from sklearn.utils import ClassifierTags
+from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
     check_array,
@@ -24,14 +27,30 @@ from sklearn.utils.validation import (
 from skrdae._device import resolve_device
 from skrdae._memory import is_mapped, matrix
 from skrdae._random import member_seeds
+from skrdae._typing import (
+    Callbacks,
+    FloatRows,
+    Floats,
+    Integers,
+    RandomStateLike,
+    Record,
+    RowsOrSparse,
+    Thresholder,
+)
 from skrdae._validation import check_data, check_parameters, outside, unchanged_on_failure
 from skrdae.detectors.labelling import LabelMixin
 from skrdae.detectors.probability import ProbabilityMixin
-from skrdae.detectors.progress import callbacks_of, watched
+from skrdae.detectors.progress import Progress, callbacks_of, watched
 from skrdae.networks.mlp import OUTPUT_RANGES
+from skrdae.networks.workspace import Workspace
 from skrdae.preprocessing import SCALERS, ColumnScaler
 from skrdae.training.minibatch import map_chunks
 from skrdae.training.sparse import SparseRows
+
+if TYPE_CHECKING:
+    from skrdae.networks.gan import MemberGAN
+    from skrdae.networks.member import MemberModule
+    from skrdae.networks.variational import MemberVAE
 
 # Values that are scaled and moved to the device at once when scoring, and of how many rows the
 # number is a multiple.
@@ -51,7 +70,27 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
     probabilities, pickling.
     """
 
-    _parameter_constraints = {
+    decision_scores_: Floats
+    threshold_: float
+    labels_: Integers
+    history_: list[Record]
+    network_: "MemberModule | MemberVAE | MemberGAN"
+    scaler_: ColumnScaler
+    device_: torch.device
+    thresholder_: Thresholder
+    classes_: Integers
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
+    n_estimators: int
+    scaler: Literal["robust", "standard", "minmax"] | None
+    contamination: float | Literal["auto"] | Thresholder
+    device: str | torch.device
+    random_state: RandomStateLike
+    verbose: int
+    callbacks: Callbacks
+
+    _parameter_constraints: dict[str, Any] = {
         "lr": [Interval(Real, 0, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
@@ -65,7 +104,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         "verbose": [Interval(Integral, 0, None, closed="left"), "boolean"],
         "callbacks": "no_validation",  # by callbacks_of, which says more
     }
-    _boolean_parameters = ("verbose",)
+    _boolean_parameters: tuple[str, ...] = ("verbose",)
     _advice_on_collapse = (
         "The training collapsed: change lr, train for longer or shorter, or try another "
         "random_state."
@@ -76,7 +115,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
     _accepts_sparse = False
 
     @property
-    def _fits_sparse(self):
+    def _fits_sparse(self) -> bool:
         """Whether it may be one in `fit`, with these parameters."""
         return self._accepts_sparse
 
@@ -84,12 +123,14 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
     get_params = BaseEstimator.get_params
     set_params = BaseEstimator.set_params
     __repr__ = BaseEstimator.__repr__
-    _get_param_names = classmethod(BaseEstimator._get_param_names.__func__)
+    _get_param_names: Any = classmethod(BaseEstimator._get_param_names.__func__)
 
     # ---------------------------------------------------------------- what a subclass supplies
 
     @abstractmethod
-    def _train(self, data, seeds, on_iteration):
+    def _train(
+        self, data: torch.Tensor, seeds: Integers, on_iteration: Callable[[Record], object]
+    ) -> None:
         """Train on scaled data and set the fitted attributes.
 
         Parameters
@@ -101,39 +142,42 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         """
 
     @abstractmethod
-    def _member_scores(self, rows, workspace):
+    def _member_scores(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         """Score rows: a (n, d) tensor → (K, n), the higher the more anomalous."""
 
     @abstractmethod
-    def _member_shares(self, rows, workspace):
+    def _member_shares(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         """Split :meth:`_member_scores` over the features: (n, d) → (K, n, d)."""
 
     #: Where ``contamination="auto"`` has a meaning, a method that says which rows each member finds
     #: anomalous: (rows, workspace), (n, d) → (K, n), 1.0 or 0.0.
-    _member_votes = None
+    # It is None elsewhere, where the check of parameters keeps anybody from calling it.
+    _member_votes: Callable[[torch.Tensor, Workspace], torch.Tensor] = None  # type: ignore[assignment]
 
     @property
     @abstractmethod
-    def _n_rounds(self):
+    def _n_rounds(self) -> int:
         """How many rows the history will have at most."""
 
-    #: How many there are already when a training goes on.
-    _n_done = 0
+    @property
+    def _n_done(self) -> int:
+        """How many there are already when a training goes on."""
+        return 0
 
     @property
-    def _scaling(self):
+    def _scaling(self) -> Literal["robust", "standard", "minmax"] | None:
         """The method of the ColumnScaler."""
         return self.scaler
 
     # ------------------------------------------------------------------ what it may call
 
-    def _rows_a_batch(self, n_rows):
+    def _rows_a_batch(self, n_rows: int) -> int:
         """Return the batch size for members trained on so many rows."""
         if self.batch_size == "auto":
             return min(max(n_rows // 24, 32), 128)
         return self.batch_size
 
-    def _warn_of_reach(self, data):
+    def _warn_of_reach(self, data: torch.Tensor) -> None:
         """Warn if the data lie where `output_activation` cannot go."""
         low, high = OUTPUT_RANGES[self.output_activation]
         found = float(data.min()), float(data.max())
@@ -146,12 +190,12 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
                 stacklevel=outside(),
             )
 
-    def _clip(self, rows):
+    def _clip(self, rows: torch.Tensor) -> torch.Tensor:
         return rows.clamp(-self.scaler_.bound_, self.scaler_.bound_)
 
     # ------------------------------------------------------------------------------ fitting
 
-    def fit(self, X, y=None):
+    def fit(self, X: RowsOrSparse, y: ArrayLike | None = None) -> Self:
         """Fit the detector.
 
         Parameters
@@ -175,7 +219,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
             self._fit(X, y)
         return self
 
-    def _check_parameters(self):
+    def _check_parameters(self) -> None:
         """Raise on a wrong parameter. A subclass adds what its table cannot say."""
         if isinstance(self.contamination, str) and self._member_votes is None:
             raise ValueError(
@@ -191,11 +235,11 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
                 f"write {self.contamination.__name__}()."
             )
 
-    def _fit(self, X, y):
+    def _fit(self, X: RowsOrSparse, y: ArrayLike | None) -> None:
         X = self._start(X)
         self._complete(X, member_seeds(self.random_state, self.n_estimators))
 
-    def _start(self, X):
+    def _start(self, X: RowsOrSparse) -> FloatRows | csr_matrix:
         """Check the parameters and X, which is returned as an array; learn how to scale it."""
         self._check_parameters()
         self._forget()
@@ -203,22 +247,21 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         self._learn_scale(X)
         return X
 
-    def _forget(self):
+    def _forget(self) -> None:
         """Drop what an earlier fit found."""
         for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
             delattr(self, name)
 
-    def _learn_scale(self, X):
+    def _learn_scale(self, X: FloatRows | csr_matrix) -> None:
         self.device_ = resolve_device(self.device)
         self.scaler_ = ColumnScaler(self._scaling, self._bound).fit(X)
         self._classes = 2  # PyOD's number of predict_proba's columns
         self.classes_ = np.array([0, 1])
 
-    def _to_device(self, X):
-        X = X.toarray() if issparse(X) else X
-        return torch.from_numpy(self.scaler_.transform(X)).to(self.device_)
+    def _to_device(self, X: FloatRows | csr_matrix) -> torch.Tensor:
+        return torch.from_numpy(self.scaler_.transform(_dense(X))).to(self.device_)
 
-    def _training_rows(self, X):
+    def _training_rows(self, X: FloatRows | csr_matrix) -> torch.Tensor | SparseRows:
         """Return X scaled, on the device; in a file if X is in one, sparse if X is."""
         if issparse(X):
             if self.device_.type != "cpu":
@@ -236,10 +279,10 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         self.scaler_.transform(X, out=data.numpy())
         return data
 
-    def _complete(self, X, seeds):
+    def _complete(self, X: FloatRows | csr_matrix, seeds: Integers) -> None:
         """Train on checked data, score them and set the threshold."""
         data = self._training_rows(X)
-        options = {
+        options: dict[str, Any] = {
             "shows": self.verbose,
             # Members follow one another there.
             "n_rounds": self._n_rounds * (self.n_estimators if issparse(X) else 1),
@@ -247,9 +290,10 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
             "name": type(self).__name__,
         }
         with torch.no_grad(), watched(self.callbacks, **options) as progress:
-            self._train(data, seeds, progress)
+            # SparseRows come to those alone that take them.
+            self._train(data, seeds, progress)  # type: ignore[arg-type]
         self._warn_of_interrupt(progress, options["n_rounds"])
-        if issparse(X):
+        if isinstance(data, SparseRows):
             scores = self._map(self._member_scores, X)
         else:
             scores = self._map_tensor(self._member_scores, data)
@@ -257,7 +301,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         self._judge(scores, X)
         self._conclude(X)
 
-    def _judge(self, scores, X):
+    def _judge(self, scores: Floats, X: FloatRows | csr_matrix) -> None:
         """Weigh the members by their scores of rows, (K, n), and set the threshold."""
         self._weigh(scores)
         if (np.ptp(scores, axis=1) == 0).all() and self._n_different(X) > 2:
@@ -269,7 +313,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
             )
         self._set_threshold(X)
 
-    def _warn_of_interrupt(self, progress, n_rounds):
+    def _warn_of_interrupt(self, progress: Progress, n_rounds: int) -> None:
         if progress.interrupted and progress.n_rows < n_rounds:
             self._on_interrupt()
             warnings.warn(
@@ -279,13 +323,13 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
                 stacklevel=outside(),
             )
 
-    def _on_interrupt(self):
+    def _on_interrupt(self) -> None:
         """Do what a detector adds where a training was interrupted."""
 
-    def _conclude(self, X):
+    def _conclude(self, X: FloatRows | csr_matrix) -> None:
         """Do what a detector adds once it is fitted to X, which is checked."""
 
-    def _weigh(self, scores):
+    def _weigh(self, scores: Floats) -> None:
         """Bring the members' training scores, (K, n), to one scale."""
         if not np.isfinite(scores).all():
             raise ValueError(
@@ -300,25 +344,27 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         self._weights = medians.mean() / medians / len(medians)
         self.decision_scores_ = self._weighted(scores)
 
-    def _n_different(self, X):
+    def _n_different(self, X: FloatRows | csr_matrix) -> int:
         """Count rows that differ by more than rounding errors, among the first ones.
 
         Two of them lie on either side of their centre, and so tie by right.
         """
-        rows = X[:_DISTINCT_SPARSE].toarray() if issparse(X) else X[:_DISTINCT_ROWS]
+        rows = _dense(X[: _DISTINCT_SPARSE if issparse(X) else _DISTINCT_ROWS])
         return len(np.unique(np.round(self.scaler_.transform(rows), 6), axis=0))
 
     # ------------------------------------------------------------------------------ scoring
 
-    def _validated(self, X):
+    def _validated(self, X: RowsOrSparse) -> FloatRows | csr_matrix:
         check_is_fitted(self)
         return self._check_data(X, reset=False)
 
-    def _check_data(self, X, *, reset):
+    def _check_data(self, X: RowsOrSparse, *, reset: bool) -> FloatRows | csr_matrix:
         """Return X as rows of floats; see :func:`~skrdae._validation.check_data`."""
         return check_data(self, X, reset=reset, sparse=self._accepts_sparse)
 
-    def _map(self, function, X):
+    def _map(
+        self, function: Callable[[torch.Tensor, Workspace], torch.Tensor], X: FloatRows | csr_matrix
+    ) -> Floats:
         """Apply a function of scaled rows and a workspace to validated X; give NumPy float64.
 
         Otherwise `function` is as in :func:`~skrdae.training.minibatch.map_chunks`.
@@ -331,13 +377,15 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
             pieces.append(self._map_tensor(function, block))
         return np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0]
 
-    def _map_tensor(self, function, data):
+    def _map_tensor(
+        self, function: Callable[[torch.Tensor, Workspace], torch.Tensor], data: torch.Tensor
+    ) -> Floats:
         """Do the same for data that are scaled, on the device."""
         with torch.no_grad():
             found = map_chunks(function, data, apart=self.network_.rows_apart)
         return found.cpu().numpy().astype(np.float64)
 
-    def _weighted(self, values):
+    def _weighted(self, values: Floats) -> Floats:
         """Average over the members, (K, …) → (…), each weighted to one scale."""
         # Added up one by one: NumPy's sum goes about it differently for one row than for many.
         total = values[0] * self._weights[0]
@@ -345,10 +393,10 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
             total += value * weight
         return total
 
-    def _score(self, X):
+    def _score(self, X: FloatRows | csr_matrix) -> Floats:
         return self._weighted(self._map(self._member_scores, X))
 
-    def decision_function(self, X):
+    def decision_function(self, X: RowsOrSparse) -> Floats:
         """Return the anomaly score of each row, the higher the more anomalous.
 
         Parameters
@@ -363,7 +411,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         """
         return self._score(self._validated(X))
 
-    def score(self, X, y):
+    def score(self, X: RowsOrSparse, y: ArrayLike) -> float:
         """Return the area under the ROC curve of the scores.
 
         Parameters
@@ -387,7 +435,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
             )
         return float(roc_auc_score(y != 0, scores))
 
-    def explain(self, X):
+    def explain(self, X: RowsOrSparse) -> Floats:
         """Return the share of each feature in each row's score.
 
         Parameters
@@ -404,7 +452,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
 
     # ------------------------------------------------------------------------- scikit-learn
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__().copy()
         # Nothing of a GPU may be alive in a pickle: it has to load on a machine without one.
         for key, value in state.items():
@@ -416,13 +464,13 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
             state["device_"] = torch.device("cpu")
         return state
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         # The default goes by way of the pickle, and so would leave the GPU.
         other = memo[id(self)] = type(self).__new__(type(self))
-        vars(other).update(copy.deepcopy(vars(self), memo))
+        other.__dict__.update(copy.deepcopy(vars(self), memo))
         return other
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         # PyOD's labels 0 and 1 are not the −1 and +1 of scikit-learn's outlier detectors.
         tags.estimator_type = None
@@ -431,3 +479,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
             # scikit-learn's check of sparse matrices asks whoever has predict_proba for these.
             tags.classifier_tags = ClassifierTags(multi_class=False)
         return tags
+
+
+def _dense(X: Any) -> FloatRows:
+    return X.toarray() if issparse(X) else X

@@ -1,14 +1,24 @@
 """What detectors that split X = L + S have in common once they know how L is encoded."""
 
-import torch
-from scipy.sparse import issparse
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, issparse
+
+from skrdae._typing import FloatRows, Floats, RowsOrSparse
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import EncoderMixin
 from skrdae.detectors.residual_scale import log_terms, residual_scale, rows_to_measure
-from skrdae.penalties import penalty_of
+from skrdae.networks.workspace import Workspace
+from skrdae.penalties import GroupPenalty, penalty_of
 from skrdae.training.minibatch import map_chunks
 from skrdae.training.sparse import SparseRows
+
+if TYPE_CHECKING:
+    from skrdae.networks.mlp import MemberAutoencoder
+    from skrdae.networks.recurrent import MemberRecurrentAutoencoder
 
 # Alternations between prox and network in `decompose`. S settles geometrically; ten leave
 # changes far below the noise of any training.
@@ -23,24 +33,39 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
     ``store_decomposition``, and ``penalty`` at least as an attribute.
     """
 
+    network_: "MemberAutoencoder | MemberRecurrentAutoencoder"
+    lam_: float | NDArray[np.float32]
+    n_iter_: int
+    low_rank_: Floats
+    sparse_: Floats
+
+    penalty: str | GroupPenalty
+    store_decomposition: bool
+    _residual_scale: torch.Tensor | None
+
     _boolean_parameters = (*BaseTorchDetector._boolean_parameters, "store_decomposition")
     #: How residuals become a score, for those without such a parameter.
-    score_function = "norm"
+    score_function: Literal["auto", "log", "norm"] = "norm"
 
     @property
-    def _scores_by_norm(self):
+    def _scores_by_norm(self) -> bool:
         """Whether the score is Ω of a row's residual, not the sum of its logarithmic terms."""
         if self.score_function == "auto":
             return self.scaler is None or isinstance(self.contamination, str)
         return self.score_function == "norm"
 
-    def _freeze(self, network, lam, norms):
+    def _freeze(
+        self,
+        network: "MemberAutoencoder | MemberRecurrentAutoencoder",
+        lam: torch.Tensor,
+        norms: torch.Tensor | None,
+    ) -> None:
         """Keep what scoring needs: the networks, their λ and the norms of groups over rows."""
         self.network_, self._lam, self._norms = network, lam, norms
         self.lam_ = lam.item() if len(lam) == 1 else lam.cpu().numpy()
         self._penalty = penalty_of(self.penalty)
 
-    def _measure(self, data):
+    def _measure(self, data: torch.Tensor | SparseRows) -> torch.Tensor | None:
         """Return each member's scale of each feature's residuals, if scores need it."""
         if self._scores_by_norm:
             return None
@@ -55,45 +80,48 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
         # On the CPU, because NumPy sorts there.
         return residual_scale(residual.cpu(), self._clip(rows).cpu())
 
-    def _measure_apart(self, rows):
+    def _measure_apart(self, rows: NDArray[np.float32]) -> torch.Tensor:
         """Do the same for one member after another, of rows that may be wide."""
-        network, scales = self.network_, []
+        network = self.network_
+        scales: list[Any] = []  # none is None, as scores need them
         for k in range(network.n_members):
             self.network_ = network.select(torch.tensor([k], device="cpu"))
             scales.append(self._measure(torch.from_numpy(rows)))
         self.network_ = network
         return torch.cat(scales)
 
-    def _conclude(self, X):
+    def _conclude(self, X: FloatRows | csr_matrix) -> None:
         if self.store_decomposition:
             self.low_rank_, self.sparse_ = self.decompose(X)
 
     # ------------------------------------------------------------------------------- scoring
 
-    def _residual(self, rows, low_rank, workspace):
+    def _residual(
+        self, rows: torch.Tensor, low_rank: torch.Tensor, workspace: Workspace
+    ) -> torch.Tensor:
         """X − D(E(L)) of every member: (n, d), and (K, n, d) or (n, d) → (K, n, d)."""
         shown = self._clip(low_rank).expand(self.network_.n_members, *rows.shape)
         out = workspace.take("residual", *shown.shape)
         return torch.sub(rows, self.network_(shown, workspace), out=out)
 
-    def _member_scores(self, rows, workspace):
+    def _member_scores(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         residual = self._residual(rows, rows, workspace)
         if self._residual_scale is None:
             return self._penalty.row_values(residual)
         return log_terms(residual, self._residual_scale.to(residual.device)).sum(dim=-1)
 
-    def _member_shares(self, rows, workspace):
+    def _member_shares(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         residual = self._residual(rows, rows, workspace)
         if self._residual_scale is None:
             return self._penalty.row_shares(residual)
         return log_terms(residual, self._residual_scale.to(residual.device))
 
-    def _prox(self, residual):
+    def _prox(self, residual: torch.Tensor) -> torch.Tensor:
         lam = self._lam.to(residual.device)
         norms = None if self._norms is None else self._norms.to(residual.device)
         return self._penalty.prox(residual, lam, norms)
 
-    def _member_sparse(self, rows, workspace):
+    def _member_sparse(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         """S of every member with the network as it is: (n, d) → (K, n, d)."""
         sparse = self._prox(self._residual(rows, rows, workspace))
         for _ in range(_DECOMPOSE_ITER - 1):
@@ -104,7 +132,7 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
             sparse = torch.where(vanished, sparse, again)
         return sparse
 
-    def decompose(self, X):
+    def decompose(self, X: RowsOrSparse) -> tuple[Floats, Floats]:
         """Split data into what the network explains and what is sparse, X = L + S.
 
         With the network frozen, S starts at zero and is replaced by the prox of X − D(E(X − S))
@@ -127,13 +155,13 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
         sparse = self._map(self._member_sparse, X).mean(axis=0) * self.scaler_.scale_
         return X - sparse, sparse
 
-    def _member_codes(self, rows, workspace):
+    def _member_codes(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         cleaned = self._clip(rows - self._member_sparse(rows, workspace))
         return self.network_.encode(cleaned, workspace)
 
-    def _member_decode(self, codes, workspace):
+    def _member_decode(self, codes: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         return self.network_.decode(codes, workspace)
 
     @property
-    def _code_size(self):
+    def _code_size(self) -> int:
         return self.network_.code_size

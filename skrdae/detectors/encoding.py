@@ -2,19 +2,26 @@
 
 import math
 from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skrdae._random import member_seeds
-from skrdae.preprocessing import LARGEST
+from skrdae._typing import Floats, RandomStateLike, Rows, RowsOrSparse
+from skrdae.preprocessing import LARGEST, ColumnScaler
 from skrdae.training.minibatch import map_chunks
 
+if TYPE_CHECKING:
+    from skrdae.networks.gan import MemberGAN
+    from skrdae.networks.variational import MemberVAE
 
-def code_size(n_features):
+
+def code_size(n_features: int) -> int:
     """Return the default number of latent units: √n_features, rounded and at least 2."""
     return max(2, round(math.sqrt(n_features)))
 
@@ -27,7 +34,10 @@ class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     ``_code_size`` of units a member.
     """
 
-    def transform(self, X):
+    scaler_: ColumnScaler
+    device_: torch.device
+
+    def transform(self, X: RowsOrSparse) -> Floats:
         """Encode rows.
 
         Parameters
@@ -42,7 +52,7 @@ class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         codes = self._map(self._member_codes, self._validated(X))  # shape: (K, n, units)
         return np.concatenate(list(codes), axis=1)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: Rows) -> Floats:
         """Decode codes to data.
 
         Parameters
@@ -67,15 +77,18 @@ class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         total = sum(member.astype(np.float64) for member in decoded)
         return self.scaler_.inverse_transform(total / n_members)
 
-    def _decoded(self, codes):
+    def _decoded(self, codes: NDArray[Any]) -> NDArray[np.float32]:
         """Decode each member's codes: (K, n, units) → (K, n, d), NumPy in and out."""
         with torch.no_grad():
-            codes = torch.tensor(codes, dtype=torch.float32, device=self.device_)
-            decoded = map_chunks(self._member_decode, codes, apart=self.network_.rows_apart)
+            decoded = map_chunks(
+                self._member_decode,
+                torch.tensor(codes, dtype=torch.float32, device=self.device_),
+                apart=self.network_.rows_apart,
+            )
             return decoded.cpu().numpy()
 
     @property
-    def _n_features_out(self):
+    def _n_features_out(self) -> int:
         return len(self._weights) * self._code_size
 
 
@@ -87,10 +100,14 @@ class GenerativeMixin(EncoderMixin):
     (n, d) → (K, n, 2).
     """
 
-    def _latent_units(self, n_features):
+    latent_dim: int | Literal["auto"]
+    network_: "MemberVAE | MemberGAN"
+    _level: float
+
+    def _latent_units(self, n_features: int) -> int:
         return code_size(n_features) if self.latent_dim == "auto" else int(self.latent_dim)
 
-    def _training_data(self, data, free):
+    def _training_data(self, data: torch.Tensor, free: bool) -> torch.Tensor:
         """Return what the networks are trained on: clipped, and of unit scale if `free`.
 
         Learning rates and Adam's ε are made for unit scale. Where the scaler did not see to it,
@@ -104,19 +121,19 @@ class GenerativeMixin(EncoderMixin):
             self._level = level if 0 < level < math.inf else 1.0
         return data.div_(self._level)
 
-    def _in_units(self, rows):
+    def _in_units(self, rows: torch.Tensor) -> torch.Tensor:
         return rows.div(self._level).clamp_(-LARGEST, LARGEST)
 
-    def _shown(self, rows):
+    def _shown(self, rows: torch.Tensor) -> torch.Tensor:
         """Return what the K networks see of rows: (n, d) → (K, n, d)."""
         shown = self._in_units(self._clip(rows))
         return shown.expand(self.network_.n_members, *rows.shape)
 
     @property
-    def _code_size(self):
+    def _code_size(self) -> int:
         return self.network_.latent_dim
 
-    def sample(self, n_samples=1, random_state=None):
+    def sample(self, n_samples: int = 1, random_state: RandomStateLike = None) -> Floats:
         """Draw new rows: decode codes from the prior.
 
         Parameters
@@ -141,6 +158,6 @@ class GenerativeMixin(EncoderMixin):
         decoded = self._decoded(np.broadcast_to(z, (n_members, *z.shape)))
         return self.scaler_.inverse_transform(decoded[member, np.arange(n_samples)])
 
-    def _two_parts(self, X):
+    def _two_parts(self, X: RowsOrSparse) -> tuple[Floats, Floats]:
         both = self._weighted(self._map(self._member_score_parts, self._validated(X)))
         return both[:, 0], both[:, 1]

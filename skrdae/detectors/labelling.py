@@ -1,7 +1,14 @@
 """From scores to labels: by a threshold, by a pythresh object, or by the members' votes."""
 
+from collections.abc import Callable
 from numbers import Real
+from typing import TYPE_CHECKING, Literal
 
+import torch
+from scipy.sparse import csr_matrix
+
+from skrdae._typing import FloatRows, Floats, Integers, Thresholder
+from skrdae.networks.workspace import Workspace
 from skrdae.thresholds import labels_threshold, quantile_threshold, thresholder_threshold
 
 
@@ -12,39 +19,56 @@ class LabelMixin:
     ``contamination="auto"`` is allowed.
     """
 
-    def _set_threshold(self, X):
-        scores = self.decision_scores_
+    decision_scores_: Floats
+    threshold_: float
+    labels_: Integers
+    thresholder_: Thresholder
+    contamination: float | Literal["auto"] | Thresholder
+    _member_votes: Callable[[torch.Tensor, Workspace], torch.Tensor]
+
+    if TYPE_CHECKING:
+
+        def _map(
+            self,
+            function: Callable[[torch.Tensor, Workspace], torch.Tensor],
+            X: FloatRows | csr_matrix,
+        ) -> Floats: ...
+
+    def _set_threshold(self, X: FloatRows | csr_matrix) -> None:
+        scores, contamination = self.decision_scores_, self.contamination
         self._mu, self._sigma = float(scores.mean()), float(scores.std())
-        self._by_vote = isinstance(self.contamination, str)
-        if self._by_vote:
+        self._by_vote = isinstance(contamination, str)
+        if isinstance(contamination, str):
             self.labels_ = self._votes(X)
             self.threshold_ = self._vote_threshold()
-        elif isinstance(self.contamination, Real):
-            self.threshold_ = quantile_threshold(scores, self.contamination)
+        elif isinstance(contamination, float | Real):  # to type checkers a float is no Real
+            self.threshold_ = quantile_threshold(scores, float(contamination))
             self.labels_ = self._label(scores)
         else:
-            self.thresholder_, self.threshold_ = thresholder_threshold(self.contamination, scores)
+            self.thresholder_, self.threshold_ = thresholder_threshold(contamination, scores)
             self.labels_ = self._label(scores)
         # The contamination as a number, for PyOD's confidence and rejection.
-        given = isinstance(self.contamination, Real)
-        self._share = float(self.contamination if given else self.labels_.mean())
+        if isinstance(contamination, float | Real):
+            self._share = float(contamination)
+        else:
+            self._share = float(self.labels_.mean())
 
-    def _flag_above_threshold(self):
+    def _flag_above_threshold(self) -> None:
         """Let ``threshold_``, set from outside, decide, whatever decided so far."""
         self._by_vote = False
         vars(self).pop("thresholder_", None)
         self._share = float(self.labels_.mean())
 
-    def _vote_threshold(self):
+    def _vote_threshold(self) -> float:
         return labels_threshold(self.decision_scores_, self.labels_)
 
-    def _votes(self, X):
+    def _votes(self, X: FloatRows | csr_matrix) -> Integers:
         """Label rows by what more than half of the members say."""
         votes = self._map(self._member_votes, X)
         return (votes.mean(axis=0) > 0.5).astype(int)
 
-    def _label(self, scores):
+    def _label(self, scores: Floats) -> Integers:
         return (scores > self.threshold_).astype(int)
 
-    def _labels_of(self, X, scores):
+    def _labels_of(self, X: FloatRows | csr_matrix, scores: Floats) -> Integers:
         return self._votes(X) if self._by_vote else self._label(scores)

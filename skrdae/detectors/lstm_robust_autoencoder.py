@@ -1,13 +1,19 @@
 """LSTMRobustAutoencoder: X = L + S for windows of time series, a recurrent network for L."""
 
+import os
+from collections.abc import Sequence
 from numbers import Integral
+from typing import Literal
 
 import numpy as np
+import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skrdae._typing import Callbacks, FloatRows, Floats, RandomStateLike, Rows, Thresholder
 from skrdae._validation import check_data, check_layer_sizes
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.networks.recurrent import CELLS, MemberRecurrentAutoencoder
+from skrdae.penalties import GroupPenalty
 
 
 class LSTMRobustAutoencoder(BaseRobustAutoencoder):
@@ -140,6 +146,8 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
     7
     """
 
+    network_: MemberRecurrentAutoencoder
+
     _parameter_constraints = {
         **BaseRobustAutoencoder._parameter_constraints,
         "cell": [StrOptions(set(CELLS))],
@@ -148,29 +156,29 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
 
     def __init__(
         self,
-        lam="auto",
+        lam: float | Literal["auto"] = "auto",
         *,
-        cell="lstm",
-        n_channels=1,
-        penalty="l21",
-        hidden_layer_sizes=(32, 16),
-        max_iter=10,
-        n_epochs=1,
-        batch_size="auto",
-        lr=3e-3,
-        tol=None,
-        n_estimators=1,
-        max_samples=1.0,
-        scaler="robust",
-        contamination=0.1,
-        store_decomposition=False,
-        device="auto",
-        random_state=None,
-        verbose=0,
-        callbacks=None,
-        warm_start=False,
-        checkpoint_path=None,
-    ):
+        cell: Literal["lstm", "gru"] = "lstm",
+        n_channels: int = 1,
+        penalty: Literal["l21", "l1", "l21_features"] | GroupPenalty = "l21",
+        hidden_layer_sizes: Sequence[int] = (32, 16),
+        max_iter: int = 10,
+        n_epochs: int = 1,
+        batch_size: int | Literal["auto"] = "auto",
+        lr: float = 3e-3,
+        tol: float | None = None,
+        n_estimators: int = 1,
+        max_samples: float | Literal["auto"] = 1.0,
+        scaler: Literal["robust", "standard", "minmax"] | None = "robust",
+        contamination: float | Literal["auto"] | Thresholder = 0.1,
+        store_decomposition: bool = False,
+        device: str | torch.device = "auto",
+        random_state: RandomStateLike = None,
+        verbose: int = 0,
+        callbacks: Callbacks = None,
+        warm_start: bool = False,
+        checkpoint_path: str | os.PathLike[str] | None = None,
+    ) -> None:
         self.lam = lam
         self.cell = cell
         self.n_channels = n_channels
@@ -193,20 +201,22 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         self.warm_start = warm_start
         self.checkpoint_path = checkpoint_path
 
-    def _check_parameters(self):
+    def _check_parameters(self) -> None:
         super()._check_parameters()
         check_layer_sizes(self.hidden_layer_sizes)
 
-    def _warn_of_reach(self, data):
+    def _warn_of_reach(self, data: torch.Tensor) -> None:
         """Do nothing: the last layer is linear, and reaches everywhere."""
 
-    def _new_network(self, n_features, generators):
+    def _new_network(
+        self, n_features: int, generators: Sequence[torch.Generator]
+    ) -> MemberRecurrentAutoencoder:
         sizes = check_layer_sizes(self.hidden_layer_sizes)
         return MemberRecurrentAutoencoder(
             n_features, int(self.n_channels), sizes, self.cell, generators, self.device_
         )
 
-    def _check_data(self, X, *, reset):
+    def _check_data(self, X: Rows, *, reset: bool) -> FloatRows:
         n_channels = int(self.n_channels) if reset else self.network_.n_channels
         if _ndim(X) == 3:
             X = np.asarray(X)
@@ -223,7 +233,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
             )
         return X
 
-    def decompose(self, X):
+    def decompose(self, X: Rows) -> tuple[Floats, Floats]:
         """Split windows into what the network explains and what is sparse, X = L + S.
 
         As :meth:`RobustDeepAutoencoder.decompose`.
@@ -240,10 +250,12 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         sparse : ndarray of the shape of X
             S = X − L, exactly zero where no member's prox leaves anything.
         """
-        parts = super().decompose(X)
-        return tuple(map(self._by_step, parts)) if _ndim(X) == 3 else parts
+        low_rank, sparse = super().decompose(X)
+        if _ndim(X) == 3:
+            return self._by_step(low_rank), self._by_step(sparse)
+        return low_rank, sparse
 
-    def explain(self, X):
+    def explain(self, X: Rows) -> Floats:
         """Return the share of each reading in each window's score.
 
         Parameters
@@ -259,11 +271,11 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         """
         return self._by_step(super().explain(X))
 
-    def _by_step(self, rows):
+    def _by_step(self, rows: Floats) -> Floats:
         return rows.reshape(len(rows), -1, self.network_.n_channels)
 
 
-def _ndim(X):
+def _ndim(X: object) -> int:
     """Return how many axes X has, whether an array or nested lists."""
     if hasattr(X, "ndim"):
         return X.ndim

@@ -1,14 +1,17 @@
 """OutlierAdapter: PyOD's detectors with the polarity of scikit-learn's."""
 
 from numbers import Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from pyod.models.base import BaseDetector
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, OutlierMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from skrdae._typing import FloatRows, Floats, Integers, RandomStateLike, Rows
 from skrdae._validation import check_data, unchanged_on_failure
 from skrdae.thresholds import labels_threshold
 
@@ -56,11 +59,18 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
     [99]
     """
 
-    def __init__(self, detector, *, random_state=None):
+    detector_: Any
+    offset_: float
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
+    def __init__(
+        self, detector: BaseDetector | FrozenEstimator, *, random_state: RandomStateLike = None
+    ) -> None:
         self.detector = detector
         self.random_state = random_state
 
-    def fit(self, X, y=None):
+    def fit(self, X: Rows, y: ArrayLike | None = None) -> Self:
         """Fit a clone of the detector.
 
         Parameters
@@ -101,7 +111,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
             self.offset_ = -_threshold_of(self.detector_)
         return self
 
-    def _fitted_clone(self, X, y):
+    def _fitted_clone(self, X: FloatRows, y: ArrayLike | None) -> Any:
         detector = clone(self.detector)
         if self.random_state is not None and "random_state" in detector.get_params():
             detector.set_params(random_state=self.random_state)
@@ -112,7 +122,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
             detector.fit(X)
         return detector
 
-    def score_samples(self, X):
+    def score_samples(self, X: Rows) -> Floats:
         """Return the negated scores of the detector, the lower the more anomalous.
 
         Parameters
@@ -127,7 +137,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         X = check_data(self, X, reset=False)
         return -np.asarray(self.detector_.decision_function(X), np.float64).ravel()
 
-    def decision_function(self, X):
+    def decision_function(self, X: Rows) -> Floats:
         """Return ``score_samples(X) - offset_``: negative for anomalies.
 
         Parameters
@@ -140,7 +150,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         """
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X):
+    def predict(self, X: Rows) -> Integers:
         """Return −1 for the rows found anomalous and 1 for the others.
 
         Parameters
@@ -154,7 +164,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         check_is_fitted(self)
         return _turned(self.detector_.predict(check_data(self, X, reset=False)))
 
-    def fit_predict(self, X, y=None):
+    def fit_predict(self, X: Rows, y: ArrayLike | None = None) -> Integers:
         """Fit, and return −1 for the anomalous rows of X and 1 for the others.
 
         These are the detector's ``labels_``. Detectors that look at a row's neighbours leave out
@@ -165,7 +175,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         return self.predict(X) if frozen else _turned(self.detector_.labels_)
 
 
-def _threshold_of(detector):
+def _threshold_of(detector: Any) -> float:
     """Return the score above which a fitted detector flags."""
     scores, labels = np.ravel(detector.decision_scores_), np.ravel(detector.labels_)
     if isinstance(detector.threshold_, Real) and np.array_equal(
@@ -176,6 +186,6 @@ def _threshold_of(detector):
     return labels_threshold(scores, labels)
 
 
-def _turned(labels):
+def _turned(labels: ArrayLike) -> Integers:
     """Turn 0 and 1 into 1 and −1."""
     return 1 - 2 * np.asarray(labels).ravel().astype(int)

@@ -1,12 +1,16 @@
 """Labels, probabilities, confidence and rejection: what follows from scores, for any detector."""
 
 from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pyod.models.base import BaseDetector
 from scipy.special import erf
 from scipy.stats import binom
 from sklearn.utils.validation import check_is_fitted
+
+from skrdae._typing import Floats, Integers, RowsOrSparse
 
 
 class ProbabilityMixin:
@@ -16,7 +20,33 @@ class ProbabilityMixin:
     ``decision_scores_``, ``_mu``, ``_sigma`` and ``_share``. What has no score, NaN, gets NaN.
     """
 
-    def predict(self, X, return_confidence=False):
+    decision_scores_: Floats
+    labels_: Integers
+    _mu: float
+    _sigma: float
+    _share: float
+
+    if TYPE_CHECKING:
+
+        def fit(self, X: RowsOrSparse, y: ArrayLike | None = None) -> Self: ...  # noqa: D102
+        def _validated(self, X: Any) -> Any: ...
+        def _score(self, X: Any) -> Floats: ...
+        def _labels_of(self, X: Any, scores: Floats) -> Integers: ...
+
+    @overload
+    def predict(self, X: RowsOrSparse, return_confidence: Literal[False] = False) -> Integers: ...
+    @overload
+    def predict(
+        self, X: RowsOrSparse, return_confidence: Literal[True]
+    ) -> tuple[Integers, Floats]: ...
+    @overload
+    def predict(
+        self, X: RowsOrSparse, return_confidence: bool
+    ) -> Integers | tuple[Integers, Floats]: ...
+
+    def predict(
+        self, X: RowsOrSparse, return_confidence: bool = False
+    ) -> Integers | tuple[Integers, Floats]:
         """Return 1 for what is found anomalous and 0 for the rest.
 
         Parameters
@@ -37,11 +67,38 @@ class ProbabilityMixin:
         labels = self._labels_of(X, scores)
         return (labels, self._confidence(scores, labels)) if return_confidence else labels
 
-    def fit_predict(self, X, y=None):
+    def fit_predict(self, X: RowsOrSparse, y: ArrayLike | None = None) -> Integers:
         """Fit, and return the labels of the training data (``labels_``)."""
         return self.fit(X, y).labels_
 
-    def predict_proba(self, X, method="linear", return_confidence=False):
+    @overload
+    def predict_proba(
+        self,
+        X: RowsOrSparse,
+        method: Literal["linear", "unify"] = "linear",
+        return_confidence: Literal[False] = False,
+    ) -> Floats: ...
+    @overload
+    def predict_proba(
+        self,
+        X: RowsOrSparse,
+        method: Literal["linear", "unify"] = "linear",
+        *,
+        return_confidence: Literal[True],
+    ) -> tuple[Floats, Floats]: ...
+    @overload
+    def predict_proba(
+        self,
+        X: RowsOrSparse,
+        method: Literal["linear", "unify"] = "linear",
+        return_confidence: bool = False,
+    ) -> Floats | tuple[Floats, Floats]: ...
+    def predict_proba(
+        self,
+        X: RowsOrSparse,
+        method: Literal["linear", "unify"] = "linear",
+        return_confidence: bool = False,
+    ) -> Floats | tuple[Floats, Floats]:
         """Return the probabilities of being normal and of being anomalous.
 
         Parameters
@@ -65,8 +122,8 @@ class ProbabilityMixin:
         X = self._validated(X)
         scores = self._score(X)
         if method == "linear":
-            origin = np.nanmin(self.decision_scores_)
-            width = np.nanmax(self.decision_scores_) - origin
+            origin: float = np.nanmin(self.decision_scores_)
+            width: float = np.nanmax(self.decision_scores_) - origin
         else:
             origin, width = self._mu, self._sigma * np.sqrt(2)
         if width > 0:
@@ -79,7 +136,7 @@ class ProbabilityMixin:
             return probabilities, self._confidence(scores, self._labels_of(X, scores))
         return probabilities
 
-    def predict_confidence(self, X):
+    def predict_confidence(self, X: RowsOrSparse) -> Floats:
         """Return how sure it is that slightly other training data would give the same label.
 
         Parameters
@@ -100,7 +157,7 @@ class ProbabilityMixin:
         scores = self._score(X)
         return self._confidence(scores, self._labels_of(X, scores))
 
-    def _confidence(self, scores, labels):
+    def _confidence(self, scores: Floats, labels: Integers) -> Floats:
         known = np.sort(self.decision_scores_[~np.isnan(self.decision_scores_)])
         n = len(known)
         below = np.searchsorted(known, scores, side="right")
@@ -111,9 +168,50 @@ class ProbabilityMixin:
         confidence = np.where(labels == 1, flagged, 1 - flagged)
         return np.where(np.isnan(scores), np.nan, confidence)
 
+    @overload
     def predict_with_rejection(
-        self, X, T=32, return_stats=False, delta=0.1, c_fp=1, c_fn=1, c_r=None
-    ):
+        self,
+        X: RowsOrSparse,
+        T: float = 32,
+        return_stats: Literal[False] = False,
+        delta: float = 0.1,
+        c_fp: float = 1,
+        c_fn: float = 1,
+        c_r: float | None = None,
+    ) -> Integers: ...
+    @overload
+    def predict_with_rejection(
+        self,
+        X: RowsOrSparse,
+        T: float = 32,
+        *,
+        return_stats: Literal[True],
+        delta: float = 0.1,
+        c_fp: float = 1,
+        c_fn: float = 1,
+        c_r: float | None = None,
+    ) -> tuple[Integers, list[float]]: ...
+    @overload
+    def predict_with_rejection(
+        self,
+        X: RowsOrSparse,
+        T: float = 32,
+        return_stats: bool = False,
+        delta: float = 0.1,
+        c_fp: float = 1,
+        c_fn: float = 1,
+        c_r: float | None = None,
+    ) -> Integers | tuple[Integers, list[float]]: ...
+    def predict_with_rejection(
+        self,
+        X: RowsOrSparse,
+        T: float = 32,
+        return_stats: bool = False,
+        delta: float = 0.1,
+        c_fp: float = 1,
+        c_fn: float = 1,
+        c_r: float | None = None,
+    ) -> Integers | tuple[Integers, list[float]]:
         """Return labels, with −2 where the confidence is too low to give one.
 
         Parameters
@@ -153,7 +251,15 @@ class ProbabilityMixin:
         c_r = -1 if c_r is None else c_r
         return labels, list(self.compute_rejection_stats(T, delta, c_fp, c_fn, c_r))
 
-    def compute_rejection_stats(self, T=32, delta=0.1, c_fp=1, c_fn=1, c_r=-1, verbose=False):
+    def compute_rejection_stats(
+        self,
+        T: float = 32,
+        delta: float = 0.1,
+        c_fp: float = 1,
+        c_fn: float = 1,
+        c_r: float = -1,
+        verbose: bool = False,
+    ) -> tuple[float, float, float]:
         """Return the three figures of :meth:`predict_with_rejection`; see PyOD."""
         check_is_fitted(self)
         scores = self.decision_scores_[~np.isnan(self.decision_scores_)]
@@ -165,12 +271,12 @@ class ProbabilityMixin:
 class _Scored(BaseDetector):
     """What PyOD's rejection statistics read: scores and a numeric contamination."""
 
-    def __init__(self, contamination, scores):
+    def __init__(self, contamination: float, scores: Floats) -> None:
         self.contamination, self.decision_scores_ = contamination, scores
         self.threshold_ = self.labels_ = True
 
-    def fit(self, X, y=None):  # pragma: no cover - the base class asks for it
+    def fit(self, X: Any, y: Any = None) -> Self:  # pragma: no cover - the base class asks for it
         return self
 
-    def decision_function(self, X):  # pragma: no cover - the base class asks for it
+    def decision_function(self, X: Any) -> Floats:  # pragma: no cover - the base class asks for it
         return self.decision_scores_

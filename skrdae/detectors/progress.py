@@ -3,8 +3,12 @@
 import contextlib
 import signal
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from tqdm.auto import tqdm
+
+from skrdae._typing import Callbacks, Record
 
 
 class Progress:
@@ -18,11 +22,16 @@ class Progress:
         How many rows there were.
     """
 
-    def __init__(self, callbacks, bar, n_done):
+    interrupted: bool
+    n_rows: int
+
+    def __init__(
+        self, callbacks: Sequence[Callable[[Record], object]], bar: "tqdm[Any]", n_done: int
+    ) -> None:
         self.interrupted, self.n_rows = False, n_done
         self._callbacks, self._bar = callbacks, bar
 
-    def __call__(self, row):
+    def __call__(self, row: Record) -> bool:
         """Return True to stop the training."""
         self.n_rows += 1
         numbers = {k: f"{v:.3g}" for k, v in row.items() if isinstance(v, float)}
@@ -38,14 +47,14 @@ class Progress:
             self.interrupted = True
         return stop or self.interrupted
 
-    def interrupt(self, *signal_and_frame):
+    def interrupt(self, *signal_and_frame: object) -> None:
         """Stop after this iteration; if asked again, at once."""
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
 
 
-def callbacks_of(callbacks):
+def callbacks_of(callbacks: Callbacks) -> Sequence[Callable[[Record], object]]:
     """Return the functions that a ``callbacks`` parameter stands for.
 
     Raises
@@ -66,9 +75,16 @@ def callbacks_of(callbacks):
 
 
 @contextlib.contextmanager
-def watched(callbacks, *, shows, n_rounds, n_done, name):
+def watched(
+    callbacks: Callbacks, *, shows: bool, n_rounds: int, n_done: int, name: str
+) -> Iterator[Progress]:
     """Give the :class:`Progress` of a training; while it lasts, Ctrl-C asks it to stop."""
-    options = {"initial": n_done, "desc": name, "unit": "iter", "disable": not shows}
+    options: dict[str, Any] = {
+        "initial": n_done,
+        "desc": name,
+        "unit": "iter",
+        "disable": not shows,
+    }
     with tqdm(total=n_rounds, **options) as bar:
         progress = Progress(callbacks_of(callbacks), bar, n_done)
         # Python lets the main thread alone have handlers; others put there are left in peace.

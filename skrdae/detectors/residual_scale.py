@@ -19,7 +19,7 @@ LARGEST_RATIO, _LEAST_SCALE = 1e18, 1e-12
 _VALUES, _LEAST_ROWS = 2**17, 1024
 
 
-def rows_to_measure(n_rows, n_features):
+def rows_to_measure(n_rows: int, n_features: int) -> torch.Tensor:
     """Return the places of the rows that :func:`residual_scale` is told from.
 
     They are all rows or a random part, always the same for the same size.
@@ -31,7 +31,7 @@ def rows_to_measure(n_rows, n_features):
     return torch.randperm(n_rows, generator=generator, device="cpu")[:n_measured]
 
 
-def residual_scale(residual, rows):
+def residual_scale(residual: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """Return the scale of each feature's ordinary residuals.
 
     It is where the smaller nine tenths of the absolute residuals end, in units that make it the
@@ -61,7 +61,7 @@ def residual_scale(residual, rows):
     return torch.where(constant, scale.clamp(min=1.0), scale)
 
 
-def log_terms(residual, scale):
+def log_terms(residual: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Return log(1 + a²) + a √d / 100, where a = |r| / scale, in the place of each residual r.
 
     The logarithm is that of a Cauchy density, negative and but for a constant. The other term is

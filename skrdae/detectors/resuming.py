@@ -2,17 +2,26 @@
 
 import hashlib
 import os
+from collections.abc import Callable, Collection
 from importlib.metadata import version
 from numbers import Integral, Real
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import issparse
+from numpy.typing import ArrayLike
+from scipy.sparse import csr_matrix, issparse
 
 from skrdae._checkpoint import read_tree, write_tree
 from skrdae._files import check_target, remove_unfinished
 from skrdae._random import member_seeds
+from skrdae._typing import FloatRows, Integers, RowsOrSparse
 from skrdae.penalties import GroupPenalty
+
+if TYPE_CHECKING:
+    from skrdae.detectors.base import BaseTorchDetector as _Detector
+else:
+    _Detector = object
 
 # Rows read at once for their digest.
 _ROWS = 4096
@@ -29,25 +38,28 @@ _NO_PART = {
 }
 
 
-class ResumingMixin:
+class ResumingMixin(_Detector):
     """``warm_start`` and ``checkpoint_path``, for detectors whose training has a state.
 
     The detector names in ``_lengths`` the parameters that say how long it is trained, and passes
     :meth:`_resuming` on to its training.
     """
 
-    _parameter_constraints = {
+    warm_start: bool
+    checkpoint_path: str | os.PathLike[str] | None
+
+    _parameter_constraints: dict[str, Any] = {
         "warm_start": ["boolean"],
         "checkpoint_path": [str, os.PathLike, None],
     }
-    _boolean_parameters = ("warm_start",)
+    _boolean_parameters: tuple[str, ...] = ("warm_start",)
     #: Parameters that may be larger when a training goes on.
-    _lengths = ()
+    _lengths: tuple[str, ...] = ()
     #: While a fit lasts, where its states come from and go to.
-    _training = None
+    _training: "_Training | None" = None
 
-    def _fit(self, X, y):
-        before = vars(self).pop("_kept", None)
+    def _fit(self, X: RowsOrSparse, y: ArrayLike | None) -> None:
+        before = self.__dict__.pop("_kept", None)
         X = self._start(X)
         self._training = _Training(self, X, before if self.warm_start else None)
         if self._training.seeds is None:
@@ -60,7 +72,7 @@ class ResumingMixin:
         if kept is not None:
             self._kept = kept
 
-    def _resuming(self):
+    def _resuming(self) -> dict[str, Any]:
         """Return the state to go on from, and what is to be called with new ones."""
         training = self._training
         if training is None:
@@ -68,20 +80,20 @@ class ResumingMixin:
         return {"state": training.state, "on_state": training.keep if training.keeps else None}
 
     @property
-    def _n_done(self):
+    def _n_done(self) -> int:
         state = self._resuming()["state"]
         return 0 if state is None else self._rounds_of(state)
 
-    def _rounds_of(self, state):
+    def _rounds_of(self, state: dict[str, Any]) -> int:
         """Return how many rows the history of a state has."""
         return len(state["history"])
 
-    def _check_length(self, state):
+    def _check_length(self, state: dict[str, Any]) -> None:
         """Raise if a training is longer already than it should be."""
         (name,) = self._lengths
         self._check_one_length(name, state)
 
-    def _check_one_length(self, name, state):
+    def _check_one_length(self, name: str, state: dict[str, Any]) -> None:
         n_done, wanted = len(state["history"]), getattr(self, name)
         if n_done > wanted:
             raise ValueError(
@@ -89,7 +101,7 @@ class ResumingMixin:
                 f"{wanted}: raise it."
             )
 
-    def _on_interrupt(self):
+    def _on_interrupt(self) -> None:
         if self._training is not None:
             self._training.interrupted = True
 
@@ -97,11 +109,16 @@ class ResumingMixin:
 class _Training:
     """What a training goes on from, and where its states go."""
 
-    def __init__(self, detector, X, before):
+    seeds: Integers | None
+    state: dict[str, Any] | None
+
+    def __init__(
+        self, detector: ResumingMixin, X: FloatRows | csr_matrix, before: dict[str, Any] | None
+    ) -> None:
         self.state = self.seeds = None
         self.interrupted = False
-        self._make = None
-        self._path = None
+        self._make: Callable[[], dict[str, Any]] | None = None
+        self._path: Path | None = None
         if detector.checkpoint_path is not None:
             self._path = Path(os.path.realpath(detector.checkpoint_path))  # links are followed
         self._warm = detector.warm_start
@@ -125,7 +142,7 @@ class _Training:
             if self._path.exists():
                 self._go_on_from(_read(self._path), f"{where} holds", "remove the file")
 
-    def _go_on_from(self, tree, source, remedy):
+    def _go_on_from(self, tree: dict[str, Any], source: str, remedy: str) -> None:
         found = tree["settings"]
         for name in ["detector", "X", "lam", *sorted({*found, *self._settings})]:
             before, now = found.get(name), self._settings.get(name)
@@ -137,17 +154,17 @@ class _Training:
             raise ValueError(f"{source} a training with {what}: {remedy} to begin anew.")
         self.seeds, self.state = np.asarray(tree["seeds"]), tree["state"]
 
-    def keep(self, make):
+    def keep(self, make: Callable[[], dict[str, Any]]) -> None:
         """Take note of a state, which a function makes."""
         self._make = make
         if self._path is not None:
             write_tree(self._path, self._tree())
 
-    def _tree(self):
+    def _tree(self) -> dict[str, Any]:
         state = self.state if self._make is None else self._make()
         return {"settings": self._settings, "seeds": np.asarray(self.seeds), "state": state}
 
-    def finish(self):
+    def finish(self) -> dict[str, Any] | None:
         """Return what a later fit may go on from, or None; a checkpoint has done its duty."""
         if self._path is not None and not self.interrupted:
             self._path.unlink(missing_ok=True)
@@ -155,18 +172,18 @@ class _Training:
         return self._tree() if self._warm else None
 
 
-def _read(path):
+def _read(path: Path) -> dict[str, Any]:
     tree = read_tree(path)
     if not isinstance(tree, dict) or {*tree} != {"settings", "seeds", "state"}:
         raise ValueError(f"{path} is no checkpoint.")
     return tree
 
 
-def _settings(detector, X):
+def _settings(detector: ResumingMixin, X: FloatRows) -> dict[str, str]:
     """Return what two trainings have to share for one to go on with the other."""
     digest = hashlib.sha256(f"{X.shape} {X.dtype}".encode())
     for start in range(0, len(X), _ROWS):  # which may lie in a file
-        digest.update(np.ascontiguousarray(X[start : start + _ROWS]))
+        digest.update(np.ascontiguousarray(X[start : start + _ROWS]).data)
     left_out = _NO_PART | {*detector._lengths}
     if not isinstance(getattr(detector, "lam", None), str):  # it sets the threshold only
         left_out = left_out | {"contamination"}
@@ -178,13 +195,13 @@ def _settings(detector, X):
     }
 
 
-def told_parameters(detector, left_out):
+def told_parameters(detector: "_Detector", left_out: Collection[str]) -> dict[str, str]:
     """Return the parameters of a detector as text that can be compared."""
     parameters = detector.get_params(deep=False)
     return {name: _told(value) for name, value in parameters.items() if name not in left_out}
 
 
-def _told(value):
+def _told(value: object) -> str:
     if isinstance(value, bool | np.bool_ | Integral):
         return repr(int(value))
     if isinstance(value, Real):

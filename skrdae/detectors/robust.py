@@ -2,7 +2,9 @@
 
 import warnings
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -11,12 +13,18 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
 from skrdae._memory import taken
 from skrdae._random import member_generators
+from skrdae._typing import Integers, Record
 from skrdae._validation import outside
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.decomposition import BaseDecomposition
 from skrdae.detectors.resuming import ResumingMixin
+from skrdae.networks.workspace import Workspace
 from skrdae.penalties import PENALTIES, GroupPenalty, penalty_of
 from skrdae.training.alternating import alternate
+
+if TYPE_CHECKING:
+    from skrdae.networks.mlp import MemberAutoencoder
+    from skrdae.networks.recurrent import MemberRecurrentAutoencoder
 
 
 class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
@@ -27,7 +35,14 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
     parameters of its members first along an axis.
     """
 
-    _parameter_constraints = {
+    lam: float | Literal["auto"]
+    max_iter: int
+    n_epochs: int
+    lr: float
+    tol: float | None
+    max_samples: float | Literal["auto"]
+
+    _parameter_constraints: dict[str, Any] = {
         **BaseTorchDetector._parameter_constraints,
         **ResumingMixin._parameter_constraints,
         "contamination": [
@@ -54,14 +69,18 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
     _lengths = ("max_iter",)
 
     @abstractmethod
-    def _new_network(self, n_features, generators):
+    def _new_network(
+        self, n_features: int, generators: Sequence[torch.Generator]
+    ) -> "MemberAutoencoder | MemberRecurrentAutoencoder":
         """Return a network with a member for each generator, not trained."""
 
     @property
-    def _n_rounds(self):
+    def _n_rounds(self) -> int:
         return self.max_iter
 
-    def _train(self, data, seeds, on_iteration):
+    def _train(
+        self, data: torch.Tensor, seeds: Integers, on_iteration: Callable[[Record], object]
+    ) -> None:
         self._warn_of_reach(data)
         n_samples = len(data)
         if isinstance(self.max_samples, Integral) and self.max_samples > n_samples:
@@ -97,7 +116,7 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
         self._residual_scale = self._measure(data)
         self.n_iter_, self.history_ = result.n_iter, result.history
 
-    def _schedule(self, n_rows):
+    def _schedule(self, n_rows: int) -> dict[str, Any]:
         """How members are trained on so many rows each."""
         return {
             "bound": self.scaler_.bound_,
@@ -108,7 +127,7 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
             "tol": self.tol,
         }
 
-    def _thresholds(self):
+    def _thresholds(self) -> tuple[list[float] | None, list[float] | None]:
         """Return each member's λ and None, or None and each member's quantile."""
         k = self.n_estimators
         if self.lam != "auto":
@@ -117,17 +136,20 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
         shares = [share] if k == 1 else share * np.geomspace(0.5, 2, k)
         return None, [1 - min(float(s), 0.5) for s in shares]
 
-    def _member_rows(self, data, generators):
+    def _member_rows(
+        self, data: torch.Tensor, generators: Sequence[torch.Generator]
+    ) -> torch.Tensor:
         """Return the rows each member is trained on: (n, d) → (K, m, d)."""
         n_samples = len(data)
         n_rows = self._n_rows_a_member(n_samples)
         if n_rows >= n_samples:
             return data.expand(len(generators), -1, -1)
-        rows = [torch.randperm(n_samples, generator=g, device="cpu")[:n_rows] for g in generators]
-        rows = torch.cat(rows).to(data.device)
+        rows = torch.cat(
+            [torch.randperm(n_samples, generator=g, device="cpu")[:n_rows] for g in generators]
+        ).to(data.device)
         return taken(data, rows).view(len(generators), n_rows, data.shape[1])
 
-    def _n_rows_a_member(self, n_samples):
+    def _n_rows_a_member(self, n_samples: int) -> int:
         if self.max_samples == "auto":
             return min(256, n_samples)
         if isinstance(self.max_samples, Integral):
@@ -136,12 +158,12 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
 
     # -------------------------------------------------------------------------------- flags
 
-    def _member_votes(self, rows, workspace):
+    def _member_votes(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         sparse = self._prox(self._residual(rows, rows, workspace))
         return (sparse != 0).any(dim=-1).to(rows.dtype)
 
-    def _vote_threshold(self):
+    def _vote_threshold(self) -> float:
         # One member's ℓ2,1 prox compares the norm, where that is the score, with λ.
         if self.penalty == "l21" and self._residual_scale is None and self.n_estimators == 1:
-            return self.lam_
+            return self.lam_  # type: ignore[return-value]  # with one member it is a number
         return super()._vote_threshold()

@@ -1,14 +1,20 @@
 """RobustDeepAutoencoder: X = L + S with a deep autoencoder for L and a sparse S."""
 
+import os
+from collections.abc import Callable, Sequence
+from typing import Literal
+
 import torch
 from sklearn.utils._param_validation import StrOptions
 
 from skrdae._random import member_generators
+from skrdae._typing import Callbacks, Integers, RandomStateLike, Record, Thresholder
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.robust import BaseRobustAutoencoder
-from skrdae.detectors.streaming import StreamingMixin
+from skrdae.detectors.streaming import Stream, StreamingMixin
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
-from skrdae.penalties import L21, PENALTIES, penalty_of
+from skrdae.networks.workspace import Workspace
+from skrdae.penalties import L21, PENALTIES, GroupPenalty, penalty_of
 from skrdae.training.alternating import alternate
 from skrdae.training.minibatch import map_chunks
 from skrdae.training.sparse import SparseRows, alternate_sparse
@@ -171,6 +177,8 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
     [0, 1, 2, 3, 4]
     """
 
+    network_: MemberAutoencoder
+
     _parameter_constraints = {
         **BaseRobustAutoencoder._parameter_constraints,
         "activation": [StrOptions(set(ACTIVATIONS))],
@@ -182,30 +190,30 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
 
     def __init__(
         self,
-        lam="auto",
+        lam: float | Literal["auto"] = "auto",
         *,
-        penalty="l21",
-        hidden_layer_sizes="auto",
-        activation="tanh",
-        output_activation="identity",
-        max_iter=5,
-        n_epochs=1,
-        batch_size="auto",
-        lr=1e-3,
-        tol=None,
-        n_estimators=8,
-        max_samples=1.0,
-        scaler="robust",
-        score_function="auto",
-        contamination=0.1,
-        store_decomposition=False,
-        device="auto",
-        random_state=None,
-        verbose=0,
-        callbacks=None,
-        warm_start=False,
-        checkpoint_path=None,
-    ):
+        penalty: Literal["l21", "l1", "l21_features"] | GroupPenalty = "l21",
+        hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
+        activation: Literal["tanh", "relu", "sigmoid", "identity"] = "tanh",
+        output_activation: Literal["identity", "sigmoid", "tanh", "relu"] = "identity",
+        max_iter: int = 5,
+        n_epochs: int = 1,
+        batch_size: int | Literal["auto"] = "auto",
+        lr: float = 1e-3,
+        tol: float | None = None,
+        n_estimators: int = 8,
+        max_samples: float | Literal["auto"] = 1.0,
+        scaler: Literal["robust", "standard", "minmax"] | None = "robust",
+        score_function: Literal["auto", "log", "norm"] = "auto",
+        contamination: float | Literal["auto"] | Thresholder = 0.1,
+        store_decomposition: bool = False,
+        device: str | torch.device = "auto",
+        random_state: RandomStateLike = None,
+        verbose: int = 0,
+        callbacks: Callbacks = None,
+        warm_start: bool = False,
+        checkpoint_path: str | os.PathLike[str] | None = None,
+    ) -> None:
         self.lam = lam
         self.penalty = penalty
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -232,10 +240,10 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
     _accepts_sparse = True
 
     @property
-    def _fits_sparse(self):
+    def _fits_sparse(self) -> bool:
         return self._accepts_sparse and not self._unlike_sparse()
 
-    def _unlike_sparse(self):
+    def _unlike_sparse(self) -> list[tuple[str, str]]:
         """Return the parameters that do not go with a sparse X, and what they would have to be."""
         named = not isinstance(self.penalty, str) or self.penalty in PENALTIES
         right = {
@@ -245,7 +253,12 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
         }
         return [pair for pair, fits in right.items() if not fits]
 
-    def _train(self, data, seeds, on_iteration):
+    def _train(
+        self,
+        data: torch.Tensor | SparseRows,
+        seeds: Integers,
+        on_iteration: Callable[[Record], object],
+    ) -> None:
         if not isinstance(data, SparseRows):
             super()._train(data, seeds, on_iteration)
             return
@@ -279,7 +292,9 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
         self._residual_scale = self._measure(data)
         self.n_iter_, self.history_ = result.n_iter, result.history
 
-    def _train_on(self, data, stream, on_iteration):
+    def _train_on(
+        self, data: torch.Tensor, stream: Stream, on_iteration: Callable[[Record], object]
+    ) -> list[Record]:
         if stream.network is None:
             stream.network = self._new_network(data.shape[1], stream.generators)
         lam, quantile = self._thresholds()
@@ -301,27 +316,29 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
             adam=stream.adam,
             **schedule,
         )
-        stream.adam, stream.extra = result.adam(), result.lam
+        # None comes of sparse trainings only.
+        stream.adam = result.adam()  # type: ignore[misc]
+        stream.extra = result.lam
         self.n_iter_ = len(stream.history) + result.n_iter
         return result.history
 
-    def _lams_of(self, stream, quantile):
+    def _lams_of(self, stream: Stream, quantile: list[float]) -> list[float]:
         """Return each member's λ for the rows remembered."""
         penalty, network = penalty_of(self.penalty), stream.network
         rows = self._to_device(stream.rows)
 
-        def norms(chunk, workspace):
+        def norms(chunk: torch.Tensor, workspace: Workspace) -> torch.Tensor:
             shown = self._clip(chunk).expand(network.n_members, *chunk.shape)
             return penalty.norms(chunk - network(shown, workspace))
 
         found = map_chunks(norms, rows, apart=network.rows_apart)
         return penalty.lam_quantile(found, quantile).tolist()
 
-    def _settle(self, stream, remembered):
+    def _settle(self, stream: Stream, remembered: torch.Tensor) -> None:
         self._freeze(stream.network, stream.extra, None)
         self._residual_scale = self._measure(remembered)
 
-    def _can_stream(self):
+    def _can_stream(self) -> bool:
         # A wrong name is told of by the check of parameters.
         if isinstance(self.penalty, str) and self.penalty not in PENALTIES:
             return True
@@ -332,7 +349,9 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
             )
         return True
 
-    def _new_network(self, n_features, generators):
+    def _new_network(
+        self, n_features: int, generators: Sequence[torch.Generator]
+    ) -> MemberAutoencoder:
         return MemberAutoencoder(
             n_features,
             self._layer_sizes(n_features),
@@ -342,15 +361,15 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
             self.device_,
         )
 
-    def _check_parameters(self):
+    def _check_parameters(self) -> None:
         super()._check_parameters()
         if not self._automatic_sizes():
-            check_layer_sizes(self.hidden_layer_sizes)
+            check_layer_sizes(self.hidden_layer_sizes)  # type: ignore[arg-type]  # not "auto"
 
-    def _automatic_sizes(self):
+    def _automatic_sizes(self) -> bool:
         return isinstance(self.hidden_layer_sizes, str) and self.hidden_layer_sizes == "auto"
 
-    def _layer_sizes(self, n_features):
+    def _layer_sizes(self, n_features: int) -> tuple[int, ...]:
         if self._automatic_sizes():
             return 64, max(2, round(min(n_features / 2, max(12, n_features**0.5))))
-        return check_layer_sizes(self.hidden_layer_sizes)
+        return check_layer_sizes(self.hidden_layer_sizes)  # type: ignore[arg-type]  # not "auto"

@@ -1,21 +1,42 @@
 """RobustDeepAutoencoderCV: λ chosen by cross-validation, the whole path trained as one stack."""
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from numbers import Integral, Real
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from sklearn.model_selection import KFold, StratifiedKFold, check_cv
+from numpy.typing import ArrayLike, NDArray
+from sklearn.model_selection import (
+    BaseCrossValidator,
+    BaseShuffleSplit,
+    KFold,
+    StratifiedKFold,
+    check_cv,
+)
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length
 from tqdm.auto import tqdm
 
 from skrdae._random import member_generators, member_seeds
+from skrdae._typing import (
+    Booleans,
+    Callbacks,
+    FloatRows,
+    Floats,
+    Integers,
+    RandomStateLike,
+    Rows,
+    Thresholder,
+)
 from skrdae._validation import check_labels, unchanged_on_failure
 from skrdae.detectors.residual_scale import rows_to_measure
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.metrics import SCORERS, agreement
-from skrdae.penalties import penalty_of
+from skrdae.networks.mlp import MemberAutoencoder
+from skrdae.penalties import GroupPenalty, penalty_of
 from skrdae.training.alternating import alternate_path, plain_norms
 from skrdae.training.minibatch import GPU_CHUNK_ROWS
 from skrdae.training.stack import part_rows
@@ -97,6 +118,11 @@ random_state, verbose, callbacks
     True
     """
 
+    lam_: float
+    lams_: Floats
+    lam_max_: float
+    scores_path_: Floats
+
     _parameter_constraints = {
         **{k: v for k, v in RobustDeepAutoencoder._parameter_constraints.items() if k != "lam"},
         "lams": "no_validation",  # by _given_lams, which says more
@@ -106,30 +132,36 @@ random_state, verbose, callbacks
 
     def __init__(
         self,
-        lams=20,
+        lams: ArrayLike = 20,
         *,
-        cv=None,
-        scoring=None,
-        penalty="l21",
-        hidden_layer_sizes="auto",
-        activation="tanh",
-        output_activation="identity",
-        max_iter=5,
-        n_epochs=1,
-        batch_size="auto",
-        lr=1e-3,
-        tol=None,
-        n_estimators=8,
-        max_samples=1.0,
-        scaler="robust",
-        score_function="auto",
-        contamination=0.1,
-        store_decomposition=False,
-        device="auto",
-        random_state=None,
-        verbose=0,
-        callbacks=None,
-    ):
+        cv: int
+        | BaseCrossValidator
+        | BaseShuffleSplit
+        | Iterable[tuple[ArrayLike, ArrayLike]]
+        | None = None,
+        scoring: Literal["roc_auc", "average_precision", "f1", "precision_at_n"]
+        | Callable[..., float]
+        | None = None,
+        penalty: Literal["l21", "l1", "l21_features"] | GroupPenalty = "l21",
+        hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
+        activation: Literal["tanh", "relu", "sigmoid", "identity"] = "tanh",
+        output_activation: Literal["identity", "sigmoid", "tanh", "relu"] = "identity",
+        max_iter: int = 5,
+        n_epochs: int = 1,
+        batch_size: int | Literal["auto"] = "auto",
+        lr: float = 1e-3,
+        tol: float | None = None,
+        n_estimators: int = 8,
+        max_samples: float | Literal["auto"] = 1.0,
+        scaler: Literal["robust", "standard", "minmax"] | None = "robust",
+        score_function: Literal["auto", "log", "norm"] = "auto",
+        contamination: float | Literal["auto"] | Thresholder = 0.1,
+        store_decomposition: bool = False,
+        device: str | torch.device = "auto",
+        random_state: RandomStateLike = None,
+        verbose: int = 0,
+        callbacks: Callbacks = None,
+    ) -> None:
         super().__init__(
             penalty=penalty,
             hidden_layer_sizes=hidden_layer_sizes,
@@ -156,7 +188,7 @@ random_state, verbose, callbacks
         self.cv = cv
         self.scoring = scoring
 
-    def fit(self, X, y=None):
+    def fit(self, X: Rows, y: ArrayLike | None = None) -> Self:
         """Choose λ and fit the detector with it.
 
         Parameters
@@ -183,18 +215,18 @@ random_state, verbose, callbacks
 
     _accepts_sparse = False
 
-    def _can_stream(self):
+    def _can_stream(self) -> bool:
         raise AttributeError(
             f"{type(self).__name__} has no partial_fit: choose λ on some rows, then stream to "
             "RobustDeepAutoencoder(lam)."
         )
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = self._scorer()[1]
         return tags
 
-    def _scorer(self):
+    def _scorer(self) -> tuple[Callable[..., float] | None, bool]:
         """Return the scorer, and whether it is one that compares with labels for certain."""
         scorer = self.scoring
         if isinstance(scorer, str):
@@ -203,11 +235,11 @@ random_state, verbose, callbacks
 
     # ------------------------------------------------------------------------------ the path
 
-    def _check_parameters(self):
+    def _check_parameters(self) -> None:
         super()._check_parameters()
         self._given_lams()
 
-    def _given_lams(self):
+    def _given_lams(self) -> Floats | None:
         """Return `lams` as an array, or None if it is a number of them."""
         lams = self.lams
         if isinstance(lams, Integral) and not isinstance(lams, bool):
@@ -232,18 +264,17 @@ random_state, verbose, callbacks
             )
         return values
 
-    def _fit(self, X, y):
+    def _fit(self, X: Rows, y: ArrayLike | None) -> None:
         X = self._start(X)
         scoring, compares = self._scorer()
         if compares:
-            y = self._checked_labels(X, y)
+            y = labels = self._checked_labels(X, y)
         seeds = member_seeds(self.random_state, self.n_estimators)
         folds = self._folds(X, y, scoring, seeds)
         if compares:
-            _check_folds(folds, y)
-        self.lams_ = self._given_lams()
-        if self.lams_ is None:
-            self.lams_ = self._grid(X, seeds)
+            _check_folds(folds, labels)
+        lams = self._given_lams()
+        self.lams_ = self._grid(X, seeds) if lams is None else lams
         self.scores_path_ = self._path(X, y, folds, seeds, scoring)
         means = self.scores_path_.mean(axis=1)
         if np.isnan(means).all():
@@ -255,10 +286,10 @@ random_state, verbose, callbacks
         self._complete(X, seeds)
         self.lam_ = self._chosen
 
-    def _thresholds(self):
+    def _thresholds(self) -> tuple[list[float], None]:
         return [self._chosen] * self.n_estimators, None
 
-    def _checked_labels(self, X, y):
+    def _checked_labels(self, X: FloatRows, y: ArrayLike | None) -> Booleans:
         if y is None:
             raise ValueError(
                 f"scoring={self.scoring!r} compares with labels, and there are none: pass y (1 for "
@@ -268,7 +299,13 @@ random_state, verbose, callbacks
         check_consistent_length(X, y)
         return y
 
-    def _folds(self, X, y, scoring, seeds):
+    def _folds(
+        self,
+        X: FloatRows,
+        y: ArrayLike | None,
+        scoring: Callable[..., float] | None,
+        seeds: Integers,
+    ) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
         """Return pairs of training and test places."""
         cv = 5 if self.cv is None else self.cv
         if isinstance(cv, type):
@@ -294,7 +331,7 @@ random_state, verbose, callbacks
         return folds
 
     @torch.no_grad()
-    def _grid(self, X, seeds):
+    def _grid(self, X: FloatRows, seeds: Integers) -> Floats:
         """Return λ from the one that keeps S empty down to the one that half the groups exceed."""
         stem, network, _, rows, generators = self._begun(X, seeds)
         schedule = stem._schedule(rows.shape[1])
@@ -306,9 +343,17 @@ random_state, verbose, callbacks
         # Where the network explains half of the groups, or all, to the last digit, any scale does.
         top = self.lam_max_ or 1.0
         least = min(max(median, 1e-3 * top), 0.99 * top)
-        return np.geomspace(top, least, self.lams)
+        n_lams: Any = self.lams
+        return np.geomspace(top, least, n_lams)
 
-    def _path(self, X, y, folds, seeds, scoring):
+    def _path(
+        self,
+        X: FloatRows,
+        y: ArrayLike | None,
+        folds: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]],
+        seeds: Integers,
+        scoring: Callable[..., float] | None,
+    ) -> Floats:
         """Return the score of each λ on each fold."""
         scores = np.empty((len(self.lams_), len(folds)))
         total = scores.size
@@ -330,7 +375,15 @@ random_state, verbose, callbacks
                     scores[:, fold] = agreement(rankings)
         return scores
 
-    def _begun(self, X, seeds):
+    def _begun(
+        self, X: FloatRows, seeds: Integers
+    ) -> tuple[
+        RobustDeepAutoencoder,
+        MemberAutoencoder,
+        torch.Tensor,
+        torch.Tensor,
+        list[torch.Generator],
+    ]:
         """Return a detector that knows its scale; its networks, data, rows and generators."""
         stem = _with_lam(self, np.inf)
         stem.n_features_in_ = X.shape[1]
@@ -341,7 +394,7 @@ random_state, verbose, callbacks
         return stem, network, data, stem._member_rows(data, generators), generators
 
     @torch.no_grad()  # within the generator only, not where it is used
-    def _fitted_path(self, X, seeds):
+    def _fitted_path(self, X: FloatRows, seeds: Integers) -> Iterator[RobustDeepAutoencoder]:
         """Yield a fitted RobustDeepAutoencoder for each λ."""
         n_members = len(seeds)
         stem, network, data, rows, generators = self._begun(X, seeds)
@@ -364,7 +417,7 @@ random_state, verbose, callbacks
             for i, value in enumerate(lams.tolist()):
                 mine = torch.arange(i * n_members, (i + 1) * n_members, device="cpu")
                 detector = _with_lam(self, value)
-                vars(detector).update({k: v for k, v in vars(stem).items() if k in _LEARNT})
+                detector.__dict__.update({k: v for k, v in vars(stem).items() if k in _LEARNT})
                 detector._freeze(
                     networks.select(mine.to(stem.device_)),
                     lam[mine],
@@ -380,7 +433,7 @@ random_state, verbose, callbacks
 _LEARNT = ("device_", "scaler_", "n_features_in_", "_classes", "classes_")
 
 
-def _with_lam(cv, lam):
+def _with_lam(cv: RobustDeepAutoencoderCV, lam: float) -> RobustDeepAutoencoder:
     """Return a detector with the parameters of a RobustDeepAutoencoderCV and a λ, not fitted."""
     parameters = cv.get_params(deep=False)
     for name in ("lams", "cv", "scoring"):
@@ -388,7 +441,7 @@ def _with_lam(cv, lam):
     return RobustDeepAutoencoder(lam, **parameters | {"verbose": 0, "callbacks": None})
 
 
-def _member_bytes(network, rows, n_scored):
+def _member_bytes(network: MemberAutoencoder, rows: torch.Tensor, n_scored: int) -> int:
     """Return how much memory one more member takes; the formula of the class's notes."""
     n_rows, n_features = rows.shape[1:]
     units = sum(bias.shape[2] for bias in network.biases)
@@ -399,7 +452,7 @@ def _member_bytes(network, rows, n_scored):
     return 4 * (matrices + work + 8 * n_weights + 4 * n_scored + 4 * n_measured)
 
 
-def _check_folds(folds, y):
+def _check_folds(folds: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]], y: Booleans) -> None:
     for number, (_, test) in enumerate(folds):
         if y[test].all() or not y[test].any():
             kind = "normal rows" if y[test].any() else "anomalies"

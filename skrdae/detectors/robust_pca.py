@@ -1,12 +1,17 @@
 """RobustPCA: X = L + S with L of low rank, the linear ancestor of the robust autoencoder."""
 
 import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
+from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skrdae._typing import Callbacks, FloatRows, Integers, Record, Thresholder
 from skrdae._validation import outside
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.decomposition import BaseDecomposition
@@ -127,6 +132,11 @@ class RobustPCA(BaseDecomposition):
     True
     """
 
+    lam_: float
+    rank_: int
+    network_: MemberAutoencoder
+    _sparse: NDArray[np.float32]
+
     _parameter_constraints = {
         **{
             name: BaseTorchDetector._parameter_constraints[name]
@@ -145,18 +155,18 @@ class RobustPCA(BaseDecomposition):
 
     def __init__(
         self,
-        lam="auto",
+        lam: float | Literal["auto"] = "auto",
         *,
-        max_iter=1000,
-        tol=1e-4,
-        scaler="robust",
-        score_function="auto",
-        contamination=0.1,
-        store_decomposition=False,
-        device="auto",
-        verbose=0,
-        callbacks=None,
-    ):
+        max_iter: int = 1000,
+        tol: float = 1e-4,
+        scaler: Literal["robust", "standard", "minmax"] | None = "robust",
+        score_function: Literal["auto", "log", "norm"] = "auto",
+        contamination: float | Thresholder = 0.1,
+        store_decomposition: bool = False,
+        device: str | torch.device = "auto",
+        verbose: int = 0,
+        callbacks: Callbacks = None,
+    ) -> None:
         self.lam = lam
         self.max_iter = max_iter
         self.tol = tol
@@ -169,10 +179,12 @@ class RobustPCA(BaseDecomposition):
         self.callbacks = callbacks
 
     @property
-    def _n_rounds(self):
+    def _n_rounds(self) -> int:
         return self.max_iter
 
-    def _train(self, data, seeds, on_iteration):
+    def _train(
+        self, data: torch.Tensor, seeds: Integers, on_iteration: Callable[[Record], object]
+    ) -> None:
         lam = max(data.shape) ** -0.5 if self.lam == "auto" else float(self.lam)
         # Clipped, as new rows are: one wild cell would make all else too small for tol to see. On
         # MPS there is no double precision.
@@ -189,7 +201,7 @@ class RobustPCA(BaseDecomposition):
                 stacklevel=outside(),
             )
         self.rank_ = result.components.shape[1]
-        self._sparse = None
+        self._sparse = None  # type: ignore[assignment]  # then nobody looks at it
         if self.store_decomposition:
             self._sparse = (result.sparse.to(data.device) + (data - shown)).cpu().numpy()
         # Of as many directions as there are features nothing would be left to score by.
@@ -199,7 +211,7 @@ class RobustPCA(BaseDecomposition):
         self._residual_scale = self._measure(data)
         self.n_iter_, self.history_ = result.n_iter, result.history
 
-    def _entry_threshold(self, data, components):
+    def _entry_threshold(self, data: torch.Tensor, components: torch.Tensor) -> torch.Tensor:
         """Return the residual's size that a share `contamination` of its entries exceeds."""
         share = float(self.contamination) if isinstance(self.contamination, Real) else 0.1
         rows = data[rows_to_measure(*data.shape).to(data.device)]
@@ -207,14 +219,14 @@ class RobustPCA(BaseDecomposition):
         residual = rows - shown @ components @ components.T
         return PENALTIES["l1"].lam_quantile(residual.abs()[None], [1 - share])
 
-    def _conclude(self, X):
+    def _conclude(self, X: FloatRows) -> None:
         if self.store_decomposition:
             self.sparse_ = self._sparse * self.scaler_.scale_
             self.low_rank_ = X - self.sparse_
         del self._sparse
 
 
-def _linear_autoencoder(components):
+def _linear_autoencoder(components: torch.Tensor) -> MemberAutoencoder:
     """Return the projection on orthonormal columns, (d, rank), as an autoencoder."""
     if not components.shape[1]:
         components = components.new_zeros(len(components), 1)

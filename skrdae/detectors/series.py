@@ -1,17 +1,29 @@
 """Series as users have them: arrays, frames with time stamps, lists of either."""
 
+from collections.abc import Sequence
+from typing import Any, Literal
+
 import numpy as np
 from sklearn.utils.validation import validate_data
 
+from skrdae._typing import Floats, Rows
+
 # Of an index in units of time, how long one is in nanoseconds.
-_UNITS = {"s": 1e9, "ms": 1e6, "us": 1e3, "ns": 1.0}
+_UNITS: dict[str | None, float] = {"s": 1e9, "ms": 1e6, "us": 1e3, "ns": 1.0}
 # Two steps are a gap if their distance is off the usual by more than this share of it.
 _TOLERANCE = 0.5
 # A series of which more than this share of the steps are gaps is none.
 _MOST_GAPS = 0.5
 
 
-def check_series(estimator, X, *, reset, on_gap, spacing=None):
+def check_series(
+    estimator: object,
+    X: Rows | Sequence[Rows],
+    *,
+    reset: bool,
+    on_gap: Literal["raise", "split"],
+    spacing: float | None = None,
+) -> tuple[Floats, list[int], float | None]:
     """Return series as one array, with the lengths of the stretches that windows may not leave.
 
     Parameters
@@ -42,8 +54,10 @@ def check_series(estimator, X, *, reset, on_gap, spacing=None):
         entries or, with ``on_gap="raise"``, is not sorted, holds one twice, or is uneven.
     """
     several = isinstance(X, list | tuple) and len(X) and all(getattr(x, "ndim", 0) for x in X)
-    arrays, lengths = [], []
-    for number, x in enumerate(X if several else [X]):
+    arrays: list[Floats] = []
+    lengths: list[int] = []
+    parts: Any = X if several else [X]
+    for number, x in enumerate(parts):
         name = f"X[{number}]" if several else "X"
         array = _values(estimator, x, reset and number == 0, name)
         pieces, spacing = _stretches(x, len(array), name, on_gap, spacing)
@@ -53,7 +67,7 @@ def check_series(estimator, X, *, reset, on_gap, spacing=None):
     return np.ascontiguousarray(series), lengths, spacing
 
 
-def _values(estimator, x, reset, name):
+def _values(estimator: object, x: Any, reset: bool, name: str) -> Floats:
     if getattr(x, "ndim", None) == 1 or (isinstance(x, list) and x and np.isscalar(x[0])):
         x = x.to_frame() if hasattr(x, "to_frame") else np.asarray(x)[:, np.newaxis]
     array = validate_data(
@@ -70,9 +84,11 @@ def _values(estimator, x, reset, name):
     return array
 
 
-def _stretches(x, length, name, on_gap, usual):
+def _stretches(
+    x: Any, length: int, name: str, on_gap: Literal["raise", "split"], usual: float | None
+) -> tuple[list[int], float | None]:
     """Return the lengths of what is left of a series when it is split at its gaps."""
-    index = getattr(x, "index", None)
+    index: Any = getattr(x, "index", None)
     stamps = _stamps(index)
     if stamps is None:
         return [length], usual
@@ -118,15 +134,15 @@ def _stretches(x, length, name, on_gap, usual):
     return np.diff([0, *after, length]).tolist(), usual
 
 
-def _is_of_time(index):
+def _is_of_time(index: Any) -> bool:
     return hasattr(index[-1] - index[0], "total_seconds")
 
 
-def _told_step(usual, index):
+def _told_step(usual: float, index: Any) -> str:
     return f"{usual / 1e9:g} seconds" if _is_of_time(index) else f"{usual:g}"
 
 
-def _stamps(index):
+def _stamps(index: Any) -> Floats | None:
     """Return what an index says of time as numbers, or None if it says nothing."""
     numbers = getattr(index, "asi8", None)  # dates, periods, durations
     if numbers is not None:
@@ -136,7 +152,7 @@ def _stamps(index):
     return None
 
 
-def check_window_size(size, lengths):
+def check_window_size(size: int, lengths: Sequence[int]) -> None:
     """Raise if no series is as long as a window.
 
     Parameters

@@ -3,16 +3,25 @@
 import copy
 import warnings
 from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.metaestimators import available_if
 
 from skrdae._random import member_generators, member_seeds
+from skrdae._typing import FloatRows, Integers, Record, Rows, RowsOrSparse
 from skrdae._validation import check_data, outside, unchanged_on_failure
 from skrdae.detectors.progress import watched
 from skrdae.detectors.resuming import told_parameters
 from skrdae.training.state import generator_states, set_generators
+
+if TYPE_CHECKING:
+    from skrdae.detectors.base import BaseTorchDetector as _Detector
+else:
+    _Detector = object
 
 # Rows that are remembered, a uniform sample of all that came.
 _MEMORY = 4096
@@ -40,17 +49,21 @@ _MAY_CHANGE = {
 }
 
 
-class StreamingMixin:
+class StreamingMixin(_Detector):
     """``partial_fit``, for detectors that can go on with further rows.
 
     The detector supplies :meth:`_train_on` and :meth:`_settle`.
     """
 
+    n_samples_seen_: int
+
     #: What the rows of its history are numbered by.
     _history_counter = "iteration"
 
     @abstractmethod
-    def _train_on(self, data, stream, on_iteration):
+    def _train_on(
+        self, data: torch.Tensor, stream: "Stream", on_iteration: Callable[[Record], object]
+    ) -> list[Record]:
         """Train on scaled rows of a chunk.
 
         Parameters
@@ -67,7 +80,7 @@ class StreamingMixin:
         """
 
     @abstractmethod
-    def _settle(self, stream, remembered):
+    def _settle(self, stream: "Stream", remembered: torch.Tensor) -> None:
         """Set what scoring needs, given the rows that are remembered, scaled.
 
         Parameters
@@ -76,12 +89,12 @@ class StreamingMixin:
         remembered : Tensor of shape (n, d)
         """
 
-    def _can_stream(self):
+    def _can_stream(self) -> bool:
         """Whether there is a ``partial_fit``; an AttributeError says why there is none."""
         return True
 
     @available_if(lambda self: self._can_stream())
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X: Rows, y: ArrayLike | None = None) -> Self:
         """Train on a chunk of rows, after those that came before.
 
         The first call begins, and so does one after `fit`, with a warning. Every chunk is
@@ -112,11 +125,11 @@ class StreamingMixin:
             self._partial_fit(X)
         return self
 
-    def _fit(self, X, y):
-        vars(self).pop("_stream", None)
+    def _fit(self, X: RowsOrSparse, y: ArrayLike | None) -> None:
+        self.__dict__.pop("_stream", None)
         super()._fit(X, y)
 
-    def _partial_fit(self, X):
+    def _partial_fit(self, X: Rows) -> None:
         self._check_parameters()
         for name, value in _NOT_IN_CHUNKS.items():
             if getattr(self, name, value) != value:
@@ -133,7 +146,7 @@ class StreamingMixin:
             )
         if stream is None:
             self._forget()
-            vars(self).pop("_kept", None)  # of a training that this one is not
+            self.__dict__.pop("_kept", None)  # of a training that this one is not
         X = check_data(self, X, reset=stream is None)
         if stream is None:
             self._learn_scale(X)
@@ -150,7 +163,7 @@ class StreamingMixin:
             stream.network.to(self.device_)
         n_before, counter = len(stream.history), self._history_counter
         data = self._to_device(X)
-        options = {"shows": self.verbose, "n_rounds": self._n_rounds, "n_done": 0}
+        options: dict[str, Any] = {"shows": self.verbose, "n_rounds": self._n_rounds, "n_done": 0}
         with torch.no_grad():
             with watched(self.callbacks, name=type(self).__name__, **options) as progress:
                 history = self._train_on(
@@ -167,7 +180,7 @@ class StreamingMixin:
         self._stream = stream.closed()
 
 
-def _later(row, counter, n_before):
+def _later(row: Record, counter: str, n_before: int) -> Record:
     return row | {counter: n_before + row[counter]}
 
 
@@ -189,14 +202,23 @@ class Stream:
         Rows that came.
     """
 
-    def __init__(self, seeds, settings):
+    settings: dict[str, str]
+    network: Any
+    adam: Any
+    extra: Any
+    generators: list[Any]
+    rows: FloatRows | None
+    history: list[Record]
+    n_seen: int
+
+    def __init__(self, seeds: Integers, settings: dict[str, str]) -> None:
         self.settings = settings
         self.network, self.adam, self.extra = None, None, None
         self.generators = generator_states(member_generators(seeds))
         self.rows, self.history, self.n_seen = None, [], 0
         self.random = np.random.RandomState(int(seeds[0]))
 
-    def opened(self):
+    def opened(self) -> "Stream":
         """Return a copy that can be trained without changing this one."""
         other = Stream.__new__(Stream)
         vars(other).update(vars(self))
@@ -207,12 +229,12 @@ class Stream:
         other.rows = None if self.rows is None else self.rows.copy()
         return other
 
-    def closed(self):
+    def closed(self) -> Self:
         """Put the states of generators in their place, which can be kept in files."""
         self.generators = generator_states(self.generators)
         return self
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # As of the detector: nothing of a GPU may be alive in a pickle.
         state = vars(self).copy()
         if self.network is not None:
@@ -221,10 +243,10 @@ class Stream:
             state["extra"] = self.extra.cpu()
         return state
 
-    def remember(self, X):
+    def remember(self, X: FloatRows) -> None:
         """Take a chunk into the sample of all rows (Vitter's algorithm R)."""
         n_free = _MEMORY if self.rows is None else _MEMORY - len(self.rows)
-        parts = [X[:n_free]] if self.rows is None else [self.rows, X[:n_free]]
+        parts: list[NDArray[Any]] = [X[:n_free]] if self.rows is None else [self.rows, X[:n_free]]
         self.rows, rest = np.concatenate(parts), X[n_free:]
         # The row that comes as the k-th takes the place of one of k drawn, if that is remembered.
         order = np.arange(self.n_seen + len(X) - len(rest), self.n_seen + len(X)) + 1

@@ -1,17 +1,29 @@
 """VAEDetector: reconstruction error and divergence of a variational autoencoder."""
 
+import os
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae._random import member_generators
+from skrdae._typing import (
+    Callbacks,
+    Floats,
+    Integers,
+    RandomStateLike,
+    Record,
+    RowsOrSparse,
+    Thresholder,
+)
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import GenerativeMixin
 from skrdae.detectors.resuming import ResumingMixin
-from skrdae.detectors.streaming import StreamingMixin
+from skrdae.detectors.streaming import Stream, StreamingMixin
 from skrdae.networks.mlp import ACTIVATIONS, sigmoid_
 from skrdae.networks.variational import (
     MemberVAE,
@@ -19,6 +31,7 @@ from skrdae.networks.variational import (
     gaussian_kl,
     gaussian_spread,
 )
+from skrdae.networks.workspace import Workspace
 from skrdae.training.minibatch import normal
 from skrdae.training.sparse import SparseRows
 from skrdae.training.variational import noise_variance, train_variational
@@ -143,6 +156,12 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
     [0, 1, 2, 3, 4]
     """
 
+    noise_variance_: Floats
+    network_: MemberVAE
+
+    # Elsewhere there is no "auto"; _scaling says what it stands for.
+    scaler: Literal["auto", "robust", "standard", "minmax"] | None  # type: ignore[assignment]
+
     _parameter_constraints = {
         **BaseTorchDetector._parameter_constraints,
         **ResumingMixin._parameter_constraints,
@@ -164,25 +183,25 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
     def __init__(
         self,
         *,
-        latent_dim="auto",
-        beta=1.0,
-        likelihood="gaussian",
-        n_samples=0,
-        hidden_layer_sizes=(64,),
-        activation="tanh",
-        n_epochs=20,
-        batch_size="auto",
-        lr=1e-3,
-        n_estimators=8,
-        scaler="auto",
-        contamination=0.1,
-        device="auto",
-        random_state=None,
-        verbose=0,
-        callbacks=None,
-        warm_start=False,
-        checkpoint_path=None,
-    ):
+        latent_dim: int | Literal["auto"] = "auto",
+        beta: float = 1.0,
+        likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
+        n_samples: int = 0,
+        hidden_layer_sizes: Sequence[int] = (64,),
+        activation: Literal["tanh", "relu", "sigmoid", "identity"] = "tanh",
+        n_epochs: int = 20,
+        batch_size: int | Literal["auto"] = "auto",
+        lr: float = 1e-3,
+        n_estimators: int = 8,
+        scaler: Literal["auto", "robust", "standard", "minmax"] | None = "auto",
+        contamination: float | Thresholder = 0.1,
+        device: str | torch.device = "auto",
+        random_state: RandomStateLike = None,
+        verbose: int = 0,
+        callbacks: Callbacks = None,
+        warm_start: bool = False,
+        checkpoint_path: str | os.PathLike[str] | None = None,
+    ) -> None:
         self.latent_dim = latent_dim
         self.beta = beta
         self.likelihood = likelihood
@@ -205,20 +224,20 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
     # ------------------------------------------------------------------------------ training
 
     @property
-    def _n_rounds(self):
+    def _n_rounds(self) -> int:
         return self.n_epochs
 
     @property
-    def _scaling(self):
+    def _scaling(self) -> Literal["robust", "standard", "minmax"] | None:
         if self.scaler != "auto":
             return self.scaler
         return "minmax" if self.likelihood == "bernoulli" else "robust"
 
-    def _check_parameters(self):
+    def _check_parameters(self) -> None:
         super()._check_parameters()
         check_layer_sizes(self.hidden_layer_sizes)
 
-    def _new_network(self, n_features, generators):
+    def _new_network(self, n_features: int, generators: Sequence[torch.Generator]) -> MemberVAE:
         return MemberVAE(
             n_features,
             check_layer_sizes(self.hidden_layer_sizes),
@@ -228,7 +247,12 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
             self.device_,
         )
 
-    def _train(self, data, seeds, on_iteration):
+    def _train(
+        self,
+        data: torch.Tensor | SparseRows,
+        seeds: Integers,
+        on_iteration: Callable[[Record], object],
+    ) -> None:
         self._likelihood, self._beta = self.likelihood, float(self.beta)
         if self._likelihood == "bernoulli":
             self._check_unit_interval(data)
@@ -256,20 +280,22 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         self._keep_noise(variance)
         self._draw(generators)
 
-    def _keep_noise(self, variance):
+    def _keep_noise(self, variance: torch.Tensor) -> None:
         self._variance = variance
         if self._likelihood == "gaussian":
             found = variance[:, 0].cpu().numpy().astype(np.float64)
             self.noise_variance_ = found * self._level**2
 
-    def _draw(self, generators):
+    def _draw(self, generators: Sequence[torch.Generator]) -> None:
         # The same draws for every row, so that a row's score does not depend on its company.
         shape = self.n_estimators, self.n_samples, self.network_.latent_dim
         self._draws = normal(
             generators, torch.empty(shape, dtype=torch.float32, device=self.device_)
         )
 
-    def _train_on(self, data, stream, on_iteration):
+    def _train_on(
+        self, data: torch.Tensor, stream: Stream, on_iteration: Callable[[Record], object]
+    ) -> list[Record]:
         if self.likelihood == "bernoulli":
             if stream.extra is not None and self.scaler_.method == "minmax":
                 data = data.clamp(0, 1)  # beyond the range of the first chunk
@@ -279,10 +305,10 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         if stream.extra is None:
             self._likelihood, self._beta = self.likelihood, float(self.beta)
             data = self._training_data(data, free=self._likelihood == "gaussian")
-            vars(self).pop("_draws", None)  # of an earlier fit
+            self.__dict__.pop("_draws", None)  # of an earlier fit
         else:
             data = self._in_units(self._clip(data))
-        states = []
+        states: list[dict[str, Any]] = []
         train_variational(
             stream.network,
             data,
@@ -300,7 +326,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         stream.extra = states[-1]
         return states[-1]["history"]
 
-    def _settle(self, stream, remembered):
+    def _settle(self, stream: Stream, remembered: torch.Tensor) -> None:
         self.network_ = stream.network
         variance = stream.extra["tensors"][-1].to(self.device_)
         if self._likelihood == "gaussian" and self.n_samples == 0:
@@ -313,7 +339,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
     _accepts_sparse = True
     _history_counter = "epoch"
 
-    def _sparse_training_data(self, data):
+    def _sparse_training_data(self, data: SparseRows) -> SparseRows:
         if self._likelihood == "gaussian" and self.scaler_.method not in ("robust", "standard"):
             raise ValueError(
                 "With a sparse X and likelihood='gaussian' scaler must be 'robust', 'standard' or "
@@ -322,9 +348,11 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         self._level = 1.0
         return data.clipped(self.scaler_.bound_)
 
-    def _check_unit_interval(self, data):
-        sparse = isinstance(data, SparseRows)
-        low, high = data.range() if sparse else (float(data.min()), float(data.max()))
+    def _check_unit_interval(self, data: torch.Tensor | SparseRows) -> None:
+        if isinstance(data, SparseRows):
+            low, high = data.range()
+        else:
+            low, high = float(data.min()), float(data.max())
         if low < -_ROUNDING or high > 1 + _ROUNDING:
             raise ValueError(
                 f"likelihood='bernoulli' needs data in [0, 1], but with scaler={self.scaler!r} "
@@ -334,7 +362,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
 
     # ------------------------------------------------------------------------------- scoring
 
-    def _error_at(self, z, rows, workspace):
+    def _error_at(self, z: torch.Tensor, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         """−log p(x|z) of each entry, up to a constant: (K, n, latent_dim) → (K, n, d)."""
         decoded = self.network_.decode(z, workspace)
         if self._likelihood == "gaussian":
@@ -343,7 +371,9 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         inside = rows.clamp(0, 1)
         return bernoulli_error(decoded, inside).add_((rows - inside).square())
 
-    def _member_parts(self, rows, workspace):
+    def _member_parts(
+        self, rows: torch.Tensor, workspace: Workspace
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Errors (K, n, d) and β × divergence (K, n) of rows; the score is their sum."""
         mean, log_variance = self.network_.encode(self._shown(rows), workspace)
         mean = mean.contiguous()
@@ -352,21 +382,21 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
             divergence = gaussian_kl(mean, log_variance).sum(dim=-1).mul_(self._beta)
             return self._error_at(mean, rows, workspace), divergence
         spread, draws = gaussian_spread(log_variance), self._draws
-        total = 0.0
+        total: Any = 0.0
         for sample in range(n_samples):
             z = torch.addcmul(mean, spread, draws[:, sample : sample + 1])
             total = total + self._error_at(z, rows, workspace)
         return total / n_samples, mean.new_zeros(mean.shape[:2])
 
-    def _member_scores(self, rows, workspace):
+    def _member_scores(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         error, divergence = self._member_parts(rows, workspace)
         return error.sum(dim=-1).add_(divergence)
 
-    def _member_shares(self, rows, workspace):
+    def _member_shares(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         error, divergence = self._member_parts(rows, workspace)
         space = workspace.part("encoder")
         values = self.network_.encoder.values(self._shown(rows), space)
-        mean, log_variance = values[-1].split(self.network_.latent_dim, dim=-1)
+        mean, log_variance = torch.split(values[-1], self.network_.latent_dim, dim=-1)
         grad = torch.cat([mean, torch.expm1(log_variance).mul_(0.5)], dim=-1)
         grad = self.network_.encoder.backward_from(values, grad, None, space, to_input=True)
         # The divergence belongs to z. A feature's part in it is taken to first order.
@@ -375,7 +405,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         part.div_(part.sum(dim=-1, keepdim=True))
         return error.add_(part.mul_(divergence[..., None]))
 
-    def score_parts(self, X):
+    def score_parts(self, X: RowsOrSparse) -> tuple[Floats, Floats]:
         """Return the two parts of each row's score.
 
         Parameters
@@ -392,15 +422,15 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         """
         return self._two_parts(X)
 
-    def _member_score_parts(self, rows, workspace):
+    def _member_score_parts(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         error, divergence = self._member_parts(rows, workspace)
         return torch.stack([error.sum(dim=-1), divergence], dim=-1)
 
     # ------------------------------------------------------------------------- codes and samples
 
-    def _member_codes(self, rows, workspace):
+    def _member_codes(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         return self.network_.encode(self._shown(rows), workspace)[0]
 
-    def _member_decode(self, codes, workspace):
+    def _member_decode(self, codes: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         decoded = self.network_.decode(codes, workspace)
         return sigmoid_(decoded) if self._likelihood == "bernoulli" else decoded * self._level

@@ -1,20 +1,31 @@
 """WindowedDetector: a series in, a score for each time step out."""
 
 import warnings
+from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from pyod.models.base import BaseDetector
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.metrics import roc_auc_score
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from skrdae._typing import Floats, Integers, Rows
 from skrdae._validation import check_labels, check_parameters, outside, unchanged_on_failure
 from skrdae.detectors.probability import ProbabilityMixin
 from skrdae.detectors.series import check_series, check_window_size
 from skrdae.preprocessing import Windows, dominant_period, spread_places
 from skrdae.thresholds import labels_threshold, quantile_threshold, thresholder_threshold
+
+
+class _ScoredWindows(Windows):
+    """Windows with their scores, by which steps are flagged."""
+
+    scores: Floats
 
 
 class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
@@ -100,6 +111,17 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     600
     """
 
+    detector_: Any
+    window_size_: int
+    decision_scores_: Floats
+    labels_: Integers
+    window_scores_: Floats
+    window_threshold_: float | None
+    threshold_: float
+    classes_: Integers
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
     _parameter_constraints = {
         "detector": [BaseDetector],
         "window_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
@@ -117,19 +139,19 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     get_params = BaseEstimator.get_params
     set_params = BaseEstimator.set_params
     __repr__ = BaseEstimator.__repr__
-    _get_param_names = classmethod(BaseEstimator._get_param_names.__func__)
+    _get_param_names: Any = classmethod(BaseEstimator._get_param_names.__func__)
 
     def __init__(
         self,
-        detector,
+        detector: BaseDetector,
         *,
-        window_size=144,
-        stride=1,
-        aggregate="mean",
-        max_windows=400,
-        trim=0.05,
-        on_gap="raise",
-    ):
+        window_size: int | Literal["auto"] = 144,
+        stride: int = 1,
+        aggregate: Literal["mean", "max", "median"] = "mean",
+        max_windows: int | None = 400,
+        trim: float = 0.05,
+        on_gap: Literal["raise", "split"] = "raise",
+    ) -> None:
         self.detector = detector
         self.window_size = window_size
         self.stride = stride
@@ -139,13 +161,13 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         self.on_gap = on_gap
 
     @property
-    def contamination(self):
+    def contamination(self) -> Any:
         """The detector's: the share of the windows that are flagged."""
         return self.detector.contamination
 
     # ------------------------------------------------------------------------------ fitting
 
-    def fit(self, X, y=None):
+    def fit(self, X: Rows | Sequence[Rows], y: ArrayLike | None = None) -> Self:
         """Fit a clone of the detector to the windows of a series.
 
         Parameters
@@ -170,14 +192,14 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
             self._fit(X)
         return self
 
-    def _fit(self, X):
+    def _fit(self, X: Rows | Sequence[Rows]) -> None:
         check_parameters(self)
         for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
             delattr(self, name)  # what an earlier fit found
         series, lengths, self._spacing = check_series(self, X, reset=True, on_gap=self.on_gap)
         self._check_channels()
         self.window_size_ = self._find_window_size(series, lengths)
-        windows = Windows(series, lengths, self.window_size_, self.stride)
+        windows = _ScoredWindows(series, lengths, self.window_size_, self.stride)
         self._classes = 2  # PyOD's number of predict_proba's columns
         self.classes_ = np.array([0, 1])
         # What scoring needs, as it was in this fit.
@@ -206,7 +228,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
                 stacklevel=outside(),
             )
 
-    def _check_channels(self):
+    def _check_channels(self) -> None:
         expected = getattr(self.detector, "n_channels", None)
         if expected is not None and expected != self.n_features_in_:
             raise ValueError(
@@ -214,21 +236,22 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
                 f"{expected!r}: set n_channels={self.n_features_in_}."
             )
 
-    def _find_window_size(self, series, lengths):
+    def _find_window_size(self, series: Floats, lengths: list[int]) -> int:
         size = self.window_size
         if isinstance(size, str):
             longest = int(np.argmax(lengths))
             first = sum(lengths[:longest])
-            size = dominant_period(series[first : first + lengths[longest]])
-            if size is None:
+            period = dominant_period(series[first : first + lengths[longest]])
+            if period is None:
                 raise ValueError(
                     "window_size='auto' found no period in X, up to a third of its length: pass a "
                     "number of steps, as many as an anomaly needs to show."
                 )
+            size = period
         check_window_size(size, lengths)
         return int(size)
 
-    def _fit_detector(self, windows, places):
+    def _fit_detector(self, windows: Windows, places: NDArray[np.intp]) -> Floats:
         """Fit a clone to some windows; return the scores of all."""
         n_wanted = len(places) if self.max_windows is None else self.max_windows
         chosen = places[spread_places(len(places), n_wanted)]
@@ -245,23 +268,24 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         scores[chosen] = self._finite(self.detector_.decision_scores_)
         return scores
 
-    def _window_scores(self, windows):
+    def _window_scores(self, windows: Windows) -> Floats:
         scores = np.empty(len(windows))
         for block in windows.blocks():
             scores[block] = np.ravel(self.detector_.decision_function(windows.rows(block)))
         return self._finite(scores)
 
-    def _finite(self, scores):
+    def _finite(self, scores: ArrayLike) -> Floats:
         scores = np.asarray(scores, np.float64).ravel()
         if not np.isfinite(scores).all():
             raise ValueError(f"{self.detector!r} gives windows scores that are not finite.")
         return scores
 
-    def _set_threshold(self, windows):
+    def _set_threshold(self, windows: _ScoredWindows) -> None:
         scores, contamination = self.window_scores_, self.detector.contamination
         self.window_threshold_ = None
         if isinstance(contamination, Real):
-            self.window_threshold_ = quantile_threshold(scores, contamination)
+            share: Any = contamination  # to mypy a Real is no float
+            self.window_threshold_ = quantile_threshold(scores, share)
         elif not isinstance(contamination, str):
             self.thresholder_, self.window_threshold_ = thresholder_threshold(contamination, scores)
         windows.scores = scores
@@ -274,25 +298,25 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
 
     # ------------------------------------------------------------------------------ scoring
 
-    def _validated(self, X):
+    def _validated(self, X: Rows | Sequence[Rows]) -> _ScoredWindows:
         check_is_fitted(self)
         series, lengths = self._series(X)
         check_window_size(self.window_size_, lengths)
-        return Windows(series, lengths, self.window_size_, self._stride)
+        return _ScoredWindows(series, lengths, self.window_size_, self._stride)
 
-    def _series(self, X):
+    def _series(self, X: Rows | Sequence[Rows]) -> tuple[Floats, list[int]]:
         return check_series(self, X, reset=False, on_gap=self._on_gap, spacing=self._spacing)[:2]
 
-    def _score(self, windows):
+    def _score(self, windows: _ScoredWindows) -> Floats:
         windows.scores = self._window_scores(windows)
         return windows.combine(windows.scores, self._aggregate)
 
-    def _labels_of(self, windows, scores):
+    def _labels_of(self, windows: _ScoredWindows, scores: Floats) -> Integers:
         if not self._by_windows:  # the threshold was set from outside
             return (scores > self.threshold_).astype(int)
         return self._window_labels(windows)
 
-    def _window_labels(self, windows):
+    def _window_labels(self, windows: _ScoredWindows) -> Integers:
         """Flag the steps of which every window is flagged."""
         if self.window_threshold_ is not None:
             flagged = windows.scores > self.window_threshold_
@@ -301,13 +325,13 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
             flagged = np.concatenate(votes) == 1
         return windows.all_of(flagged).astype(int)
 
-    def _flag_above_threshold(self):
+    def _flag_above_threshold(self) -> None:
         """Let ``threshold_``, set from outside, decide from now on."""
         self._by_windows = False
-        vars(self).pop("thresholder_", None)
+        self.__dict__.pop("thresholder_", None)
         self._share = float(self.labels_[~np.isnan(self.decision_scores_)].mean())
 
-    def decision_function(self, X):
+    def decision_function(self, X: Rows | Sequence[Rows]) -> Floats:
         """Return the anomaly score of each step, the higher the more anomalous.
 
         Parameters
@@ -322,7 +346,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         """
         return self._score(self._validated(X))
 
-    def score_new(self, X):
+    def score_new(self, X: Rows) -> float:
         """Return the score of the newest step alone.
 
         For data that arrive step by step: it looks at the last window only, and costs no more than
@@ -344,14 +368,15 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         """
         check_is_fitted(self)
         size = self.window_size_
-        newest = X[-size:] if hasattr(X, "shape") else np.asarray(list(X)[-size:])
+        steps: Any = X
+        newest = steps[-size:] if hasattr(X, "shape") else np.asarray(list(steps)[-size:])
         series, lengths = self._series(newest)
         check_window_size(size, [len(series)])
         if lengths[-1] < size:
             return np.nan
         return float(self._window_scores(Windows(series, lengths, size))[0])
 
-    def score(self, X, y):
+    def score(self, X: Rows | Sequence[Rows], y: ArrayLike) -> float:
         """Return the area under the ROC curve of the scores.
 
         A step without a score counts as the least anomalous, as it has the label 0.
@@ -370,13 +395,13 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         check_consistent_length(scores, y)
         return float(roc_auc_score(y, np.nan_to_num(scores, nan=np.nanmin(scores))))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         # PyOD's labels 0 and 1 are not the −1 and +1 of scikit-learn's outlier detectors.
         tags.estimator_type = None
         return tags
 
 
-def _is_auto_score(name, value):
+def _is_auto_score(name: str, value: object) -> bool:
     """Whether a parameter, maybe of a nested estimator, is a score_function left open."""
     return name.split("__")[-1] == "score_function" and isinstance(value, str) and value == "auto"

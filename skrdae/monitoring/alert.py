@@ -4,6 +4,9 @@ import logging
 import uuid
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
+
+AlertKind: TypeAlias = Literal["anomalies", "alert_rate", "drift"]
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,14 @@ class Alert:
     """
 
     monitor: str
-    kind: str
+    kind: AlertKind
     text: str
-    details: dict = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
     resolved: bool = False
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """Return the alert as a dict of JSON's types."""
         return asdict(self)
 
@@ -66,11 +69,13 @@ class LoggingHandler:
     The scores of pumps drift.
     """
 
-    def __init__(self, logger="skrdae.monitoring", level=logging.WARNING):
+    def __init__(
+        self, logger: str | logging.Logger = "skrdae.monitoring", level: int = logging.WARNING
+    ) -> None:
         self.logger = logging.getLogger(logger) if isinstance(logger, str) else logger
         self.level = level
 
-    def __call__(self, alert):
+    def __call__(self, alert: Alert) -> None:
         """Log an alert; its fields are the record's ``alert``."""
         level = min(self.level, logging.INFO) if alert.resolved else self.level
         self.logger.log(level, "%s", alert.text, extra={"alert": alert.as_dict()})

@@ -1,7 +1,12 @@
 """Whether scores are still distributed as they were."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import betabinom, chi2, ks_2samp
+
+from skrdae._typing import Floats
 
 # Bins of the stability index.
 _N_BINS = 10
@@ -33,7 +38,9 @@ class ScoreReference:
     (True, True)
     """
 
-    def __init__(self, scores):
+    scores: Floats
+
+    def __init__(self, scores: ArrayLike) -> None:
         self.scores = np.sort(np.asarray(scores, float).ravel())
         if len(self.scores) < _N_BINS or not np.isfinite(self.scores).all():
             raise ValueError(
@@ -49,13 +56,13 @@ class ScoreReference:
             zip(_QUANTILES, np.quantile(self.scores, _QUANTILES).tolist(), strict=True)
         )
 
-    def _shares_of(self, scores):
+    def _shares_of(self, scores: Floats) -> Floats:
         places = np.searchsorted(self._edges, scores)
-        counts = np.bincount(places, minlength=len(self._edges) + 1)
+        counts: NDArray[Any] = np.bincount(places, minlength=len(self._edges) + 1)
         # Half a row more in each bin, because the index of an empty one is infinite.
         return (counts + 0.5) / (len(scores) + 0.5 * len(counts))
 
-    def stability_index(self, scores):
+    def stability_index(self, scores: Floats) -> float:
         """Return the population stability index of scores, in bins of the reference's deciles.
 
         Parameters
@@ -75,7 +82,7 @@ class ScoreReference:
         p, q = self._shares, self._shares_of(scores)
         return float(((q - p) * np.log(q / p)).sum())
 
-    def stability_limit(self, n_scores):
+    def stability_limit(self, n_scores: int) -> float:
         """Return the index above which so many scores have drifted.
 
         It is 0.25, or, for few scores, what chance exceeds once in a thousand times.
@@ -91,7 +98,7 @@ class ScoreReference:
         by_chance = chi2.ppf(1 - P_VALUE, len(self._edges))
         return max(_MAJOR_SHIFT, by_chance * (1 / n_scores + 1 / len(self.scores)))
 
-    def kolmogorov_smirnov(self, scores):
+    def kolmogorov_smirnov(self, scores: Floats) -> tuple[float, float]:
         """Return statistic and p-value of the two-sample Kolmogorov–Smirnov test.
 
         Parameters
@@ -106,14 +113,16 @@ class ScoreReference:
         found = ks_2samp(self.scores, scores, method="asymp")
         return float(found.statistic), float(found.pvalue)
 
-    def share_above(self, threshold):
+    def share_above(self, threshold: float) -> float:
         """Return the share of the reference above a threshold, never quite zero."""
         return (self._count_above(threshold) + 0.5) / (len(self.scores) + 1)
 
-    def _count_above(self, threshold):
+    def _count_above(self, threshold: float) -> int:
         return len(self.scores) - int(np.searchsorted(self.scores, threshold, side="right"))
 
-    def too_often(self, n_flagged, n_rows, threshold, limit=None):
+    def too_often(
+        self, n_flagged: int, n_rows: int, threshold: float, limit: float | None = None
+    ) -> bool:
         """Say whether a threshold is exceeded too often.
 
         Parameters
@@ -141,6 +150,6 @@ class ScoreReference:
         below = max(len(self.scores) - above, 1)
         return bool(betabinom.sf(n_flagged - 1, n_rows, above + 1, below) < P_VALUE)
 
-    def n_above(self, scores):
+    def n_above(self, scores: Floats) -> dict[float, int]:
         """Return how many scores are above high quantiles of the reference, by quantile."""
         return {q: int((scores > value).sum()) for q, value in self._quantiles.items()}

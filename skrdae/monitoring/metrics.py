@@ -1,8 +1,14 @@
 """Figures for Prometheus."""
 
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Gauge
+
+    from skrdae.monitoring.monitor import BatchReport, Monitor
 
 
 class PrometheusMetrics:
@@ -59,17 +65,18 @@ class PrometheusMetrics:
     50.0
     """
 
-    def __init__(self, registry=None):
+    def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
         try:
             import prometheus_client as client
         except ImportError as error:
             raise ImportError(
                 "PrometheusMetrics needs prometheus_client: pip install 'skrdae[monitoring]'."
             ) from error
+        options: dict[str, Any]
         options = {"registry": client.REGISTRY if registry is None else registry}
         by_monitor = ("monitor",)
 
-        def gauge(name, text):
+        def gauge(name: str, text: str) -> "Gauge":
             return client.Gauge(f"skrdae_{name}", text, by_monitor, **options)
 
         self._rows = client.Counter("skrdae_rows", "Rows with a score", by_monitor, **options)
@@ -99,7 +106,7 @@ class PrometheusMetrics:
             "drifting_": gauge("drifting", "1 if the last window drifts"),
             "rate_is_high_": gauge("alert_rate_high", "1 if too many rows are flagged"),
         }
-        self._monitors = WeakValueDictionary()
+        self._monitors: WeakValueDictionary[str, Monitor] = WeakValueDictionary()
         self._undelivered = gauge("undelivered_alerts", "Alerts not known to have arrived")
         self._of_window = {
             "alert_rate": gauge("alert_rate", "Share of the last window flagged"),
@@ -107,7 +114,12 @@ class PrometheusMetrics:
             "ks_statistic": gauge("ks_statistic", "Kolmogorov–Smirnov statistic of it"),
         }
 
-    def observe(self, monitor, report=None, seconds=None):
+    def observe(
+        self,
+        monitor: "Monitor",
+        report: "BatchReport | None" = None,
+        seconds: float | None = None,
+    ) -> None:
         """Take note of what a monitor has seen; it calls this itself.
 
         Parameters
@@ -125,7 +137,7 @@ class PrometheusMetrics:
             if self._monitors.setdefault(name, monitor) is not monitor:
                 raise ValueError(f"name={name!r} is taken by another monitor with these metrics.")
             # Asked at every scrape: it changes between batches, too.
-            handlers = [h for h in monitor.handlers if hasattr(h, "n_undelivered")]
+            handlers: list[Any] = [h for h in monitor.handlers if hasattr(h, "n_undelivered")]
             self._undelivered.labels(name).set_function(
                 lambda: sum(handler.n_undelivered for handler in handlers)
             )

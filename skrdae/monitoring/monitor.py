@@ -3,14 +3,19 @@
 import logging
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from numbers import Integral, Real
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from skrdae._typing import Floats, Integers, RowsOrSparse
 from skrdae.metrics import anomaly_scores, deciding_step
-from skrdae.monitoring.alert import Alert
+from skrdae.monitoring.alert import Alert, AlertKind
 from skrdae.monitoring.drift import P_VALUE, ScoreReference
+from skrdae.monitoring.metrics import PrometheusMetrics
 from skrdae.thresholds import quantile_threshold
 
 _log = logging.getLogger("skrdae.monitoring")
@@ -63,10 +68,10 @@ class BatchReport:
         Of the windows that this batch completed.
     """
 
-    scores: np.ndarray
-    labels: np.ndarray
-    alerts: list = field(default_factory=list)
-    windows: list = field(default_factory=list)
+    scores: Floats
+    labels: Integers
+    alerts: list[Alert] = field(default_factory=list)
+    windows: list[WindowReport] = field(default_factory=list)
 
 
 class Monitor:
@@ -148,21 +153,32 @@ class Monitor:
     ['alert_rate', 'drift']
     """
 
+    threshold_: float
+    reference_: ScoreReference
+    expected_rate_: float
+    n_rows_: int
+    drifting_: bool
+    rate_is_high_: bool
+    n_handler_errors_: int
+    _pending: Floats
+    _recent: Floats
+
     def __init__(
         self,
-        detector,
+        detector: Any,
         *,
-        reference=None,
-        threshold=None,
-        window_size=1000,
-        drift="psi",
-        drift_limit=None,
-        rate_limit=None,
-        handlers=(),
-        metrics=None,
-        name="skrdae",
-    ):
-        if not isinstance(window_size, Integral) or isinstance(window_size, bool):
+        reference: ArrayLike | None = None,
+        threshold: float | None = None,
+        window_size: int = 1000,
+        drift: Literal["psi", "ks"] = "psi",
+        drift_limit: float | None = None,
+        rate_limit: float | None = None,
+        handlers: Callable[[Alert], object] | Sequence[Callable[[Alert], object]] = (),
+        metrics: PrometheusMetrics | None = None,
+        name: str = "skrdae",
+    ) -> None:
+        # Integral is for NumPy's; mypy does not know that int is one.
+        if not isinstance(window_size, int | Integral) or isinstance(window_size, bool):
             raise TypeError(f"window_size must be a number of rows; got {window_size!r}.")
         if window_size < 50:
             raise ValueError(f"window_size must be at least 50; got {window_size}.")
@@ -207,7 +223,7 @@ class Monitor:
 
     # ------------------------------------------------------------------------------ watching
 
-    def update(self, X):
+    def update(self, X: RowsOrSparse) -> BatchReport:
         """Score a batch of rows and take note of them.
 
         Parameters
@@ -230,12 +246,12 @@ class Monitor:
         names = getattr(X, "index", None)
         return self._take(scores, None if callable(names) else names, seconds)
 
-    def _scores(self, X):
+    def _scores(self, X: RowsOrSparse) -> Floats:
         if getattr(deciding_step(self.detector), "_leaves_steps_out", False):
             return np.asarray(self.detector.decision_function(X), float)  # NaN where there is none
         return anomaly_scores(self.detector, X)
 
-    def update_scores(self, scores):
+    def update_scores(self, scores: ArrayLike) -> BatchReport:
         """Take note of rows that were scored elsewhere.
 
         For series, for instance: ``monitor.update_scores([detector.score_new(series)])`` whenever
@@ -255,7 +271,7 @@ class Monitor:
             raise ValueError(f"scores must have one dimension; got shape {scores.shape}.")
         return self._take(scores)
 
-    def _take(self, scores, names=None, seconds=None):
+    def _take(self, scores: Floats, names: Any = None, seconds: float | None = None) -> BatchReport:
         if np.isinf(scores).any():
             raise ValueError("scores must be finite, or NaN where a row has none.")
         with self._lock:
@@ -272,9 +288,10 @@ class Monitor:
                 self.metrics.observe(self, report, seconds)
         return report
 
-    def _tell_anomalies(self, report, names):
+    def _tell_anomalies(self, report: BatchReport, names: Any) -> None:
         flagged = np.flatnonzero(report.labels)
         highest = flagged[np.argsort(-report.scores[flagged], kind="stable")][:_LISTED]
+        rows: list[dict[str, Any]]
         rows = [{"row": int(row), "score": float(report.scores[row])} for row in highest]
         if names is not None:
             rows = [{**row, "name": str(names[row["row"]])} for row in rows]
@@ -292,7 +309,7 @@ class Monitor:
         }
         self._tell(report, "anomalies", text, details)
 
-    def _close(self, window, report):
+    def _close(self, window: Floats, report: BatchReport) -> None:
         """Hold a window against the reference."""
         n_rows, n_flagged = len(window), int((window > self.threshold_).sum())
         index = self.reference_.stability_index(window)
@@ -328,14 +345,21 @@ class Monitor:
             )
             self._tell(report, "drift", text, asdict(found), not found.drifting)
 
-    def _drifts(self, index, p_value, n_rows):
+    def _drifts(self, index: float, p_value: float, n_rows: int) -> bool:
         if self.drift == "ks":
             return p_value < (P_VALUE if self.drift_limit is None else self.drift_limit)
         if self.drift_limit is None:
             return index > self.reference_.stability_limit(n_rows)
         return index > self.drift_limit
 
-    def _tell(self, report, kind, text, details, resolved=False):
+    def _tell(
+        self,
+        report: BatchReport,
+        kind: AlertKind,
+        text: str,
+        details: dict[str, Any],
+        resolved: bool = False,
+    ) -> None:
         alert = Alert(self.name, kind, text, details, resolved)
         report.alerts.append(alert)
         for handler in self.handlers:
@@ -347,7 +371,9 @@ class Monitor:
 
     # --------------------------------------------------------------------------- calibrating
 
-    def recalibrate(self, contamination=None, scores=None):
+    def recalibrate(
+        self, contamination: float | None = None, scores: ArrayLike | None = None
+    ) -> BatchReport:
         """Take other scores for what is normal from now on, and set the threshold by them.
 
         Neither the detector nor the rows seen so far are looked at again. What is drifting, or
@@ -388,7 +414,9 @@ class Monitor:
             self._n_closed += len(self._pending)
             self._pending = np.empty(0)
             report = BatchReport(np.empty(0), np.empty(0, int))
-            for kind, was in (("alert_rate", self.rate_is_high_), ("drift", self.drifting_)):
+            began: tuple[tuple[AlertKind, bool], ...]
+            began = (("alert_rate", self.rate_is_high_), ("drift", self.drifting_))
+            for kind, was in began:
                 if was:
                     text = f"{self.name}: recalibrated, the threshold is {self.threshold_:.4g} now"
                     details = {"threshold": self.threshold_}
@@ -399,11 +427,11 @@ class Monitor:
         return report
 
 
-def _is_number(value):
+def _is_number(value: float) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and np.isfinite(value)
 
 
-def _of_detector(detector, attribute, parameter):
+def _of_detector(detector: Any, attribute: str, parameter: str) -> Floats:
     if not hasattr(detector, attribute):
         raise ValueError(
             f"{type(detector).__name__} has no {attribute}: pass {parameter} (or fit it, if "

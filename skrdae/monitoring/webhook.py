@@ -14,9 +14,13 @@ import urllib.error
 import urllib.request
 import weakref
 from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from multiprocessing.util import Finalize
 from numbers import Real
+from typing import Any, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
+
+from skrdae.monitoring.alert import Alert
 
 _log = logging.getLogger("skrdae.monitoring")
 # Alerts waiting at most; beyond that the server has been away for too long.
@@ -31,7 +35,9 @@ _UNKNOWN = {504}
 # waiting may be set to.
 _AT_EXIT, _LONGEST = 5.0, 1e7
 # The handlers of this process.
-_HANDLERS = weakref.WeakSet()
+_HANDLERS: "weakref.WeakSet[WebhookHandler]" = weakref.WeakSet()
+# An alert, what is sent of it, and since when it waits.
+_Item: TypeAlias = tuple[Alert, bytes, float]
 
 
 class WebhookHandler:
@@ -78,7 +84,23 @@ class WebhookHandler:
     WebhookHandler(host='hooks.slack.com', n_undelivered=0)
     """
 
-    def __init__(self, url, *, payload="json", headers=None, timeout=5.0, give_up_after=86400.0):
+    payload: Literal["json", "slack"] | Callable[[Alert], object]
+    failed: list[Alert]
+    unconfirmed: list[Alert]
+    n_sent: int
+    _queue: deque[_Item]
+    _thread: threading.Thread | None
+    _in_flight: _Item | None
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        payload: Literal["json", "slack"] | Callable[[Alert], object] = "json",
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 5.0,
+        give_up_after: float = 86400.0,
+    ) -> None:
         parts = urlsplit(url) if isinstance(url, str) else None
         if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("url must begin with http:// or https:// and name a host.")
@@ -92,9 +114,9 @@ class WebhookHandler:
             if not (isinstance(value, Real) and 0 < value <= _LONGEST):
                 raise ValueError(f"{name} must be a number of seconds above 0; got {value!r}.")
         headers = dict(headers or {})
-        for name, value in headers.items():
+        for name, text in headers.items():
             if not all(
-                isinstance(v, str) and v.isascii() and v.isprintable() for v in (name, value)
+                isinstance(v, str) and v.isascii() and v.isprintable() for v in (name, text)
             ):
                 raise ValueError(f"headers must be text, of one line each; see that of {name!r}.")
         self._url, self._host = url, parts.hostname
@@ -103,7 +125,7 @@ class WebhookHandler:
         self._opener = urllib.request.build_opener(_NoRedirects)
         self._begin()
 
-    def _begin(self):
+    def _begin(self) -> None:
         self._pid = os.getpid()
         self._queue, self._changed = deque(), threading.Condition()
         self._thread, self._in_flight = None, None
@@ -112,19 +134,19 @@ class WebhookHandler:
         _HANDLERS.add(self)
         _finalizer(os.getpid())
 
-    def _begin_if_forked(self):
+    def _begin_if_forked(self) -> None:
         if self._pid != os.getpid():  # the thread and the queue are the parent's
             self._begin()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"WebhookHandler(host={self._host!r}, n_undelivered={self.n_undelivered})"
 
     @property
-    def n_undelivered(self):
+    def n_undelivered(self) -> int:
         """Alerts that wait, that failed, or that may or may not have arrived."""
         return len(self._queue) + len(self.failed) + len(self.unconfirmed)
 
-    def __call__(self, alert):
+    def __call__(self, alert: Alert) -> None:
         """Queue an alert.
 
         Raises
@@ -147,7 +169,7 @@ class WebhookHandler:
                 )
             self._put([(alert, body)])
 
-    def _put(self, items):
+    def _put(self, items: Iterable[tuple[Alert, bytes]]) -> None:
         now = time.monotonic()
         self._queue.extend((alert, body, now) for alert, body in items)
         if self._thread is None and self._queue:
@@ -162,7 +184,7 @@ class WebhookHandler:
             else:
                 self._thread = thread
 
-    def _body(self, alert):
+    def _body(self, alert: Alert) -> bytes:
         if callable(self.payload):
             content = self.payload(alert)
         else:
@@ -171,7 +193,7 @@ class WebhookHandler:
 
     # ---------------------------------------------------------------------------- delivering
 
-    def _work(self):
+    def _work(self) -> None:
         wait = 0.0
         while True:
             with self._changed:
@@ -206,7 +228,7 @@ class WebhookHandler:
                 self._settle(state, said, alert)
                 self._changed.notify_all()
 
-    def _settle(self, state, said, alert):
+    def _settle(self, state: str, said: str, alert: Alert) -> None:
         if state == "sent":
             self.n_sent += 1
         elif state == "unconfirmed":
@@ -216,7 +238,7 @@ class WebhookHandler:
             self.failed.append(alert)
             _log.error("%s: %s; not delivered: %s", self._host, said, alert.text)
 
-    def _settle_late(self, state, alert):
+    def _settle_late(self, state: str, alert: Alert) -> None:
         if state == "unconfirmed":  # as close() has it
             return
         self.unconfirmed.remove(alert)
@@ -227,7 +249,7 @@ class WebhookHandler:
             self.failed.append(alert)
             _log.error("%s: not delivered: %s", self._host, alert.text)
 
-    def _send(self, alert, body):
+    def _send(self, alert: Alert, body: bytes) -> tuple[str, str, float | None]:
         """Try once; return what became of it, what was said, and for how long to wait if asked."""
         headers = {
             "Content-Type": "application/json",
@@ -256,7 +278,7 @@ class WebhookHandler:
 
     # ------------------------------------------------------------------------------- ending
 
-    def flush(self, timeout=None):
+    def flush(self, timeout: float | None = None) -> bool:
         """Wait until no alert waits.
 
         Parameters
@@ -273,7 +295,7 @@ class WebhookHandler:
         with self._changed:
             return self._changed.wait_for(lambda: not self._queue, timeout)
 
-    def resend(self):
+    def resend(self) -> int:
         """Queue again what failed and what may not have arrived.
 
         Returns
@@ -290,7 +312,7 @@ class WebhookHandler:
             self._put(items)
         return len(items)
 
-    def close(self, timeout=5.0):
+    def close(self, timeout: float = 5.0) -> None:
         """Take no more alerts, and try at short intervals what waits.
 
         Parameters
@@ -300,12 +322,12 @@ class WebhookHandler:
         """
         self._close(time.monotonic() + timeout)
 
-    def _hasten(self):
+    def _hasten(self) -> None:
         with self._changed:
             self._closed = self._hurry = True
             self._changed.notify_all()
 
-    def _close(self, until):
+    def _close(self, until: float) -> None:
         self._begin_if_forked()
         self._hasten()
         with self._changed:
@@ -316,28 +338,28 @@ class WebhookHandler:
             self._queue.clear()
             self._changed.notify_all()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """Leaves a redirect an error: a POST that is redirected becomes a GET, without the alert."""
 
-    def redirect_request(self, *arguments):
+    def redirect_request(self, *arguments: Any) -> None:
         return None
 
 
-def _slack_text(alert):
+def _slack_text(alert: Alert) -> str:
     sign = ":white_check_mark:" if alert.resolved else ":rotating_light:"
     # Slack's three control characters.
     text = alert.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return f"{sign} {text}"
 
 
-def _asked(value):
+def _asked(value: Any) -> float | None:
     with contextlib.suppress(TypeError, ValueError):  # none, or a date
         seconds = float(value)
         return seconds if math.isfinite(seconds) else None
@@ -345,13 +367,13 @@ def _asked(value):
 
 
 @functools.cache
-def _finalizer(pid):
+def _finalizer(pid: int) -> "Finalize[None]":
     # Processes that multiprocessing has forked end without atexit.
     return Finalize(None, _close_all, exitpriority=0)
 
 
 @atexit.register
-def _close_all():
+def _close_all() -> None:
     """Close all handlers of this process, in the time that one may take."""
     until = time.monotonic() + _AT_EXIT
     mine = [h for h in list(_HANDLERS) if h._pid == os.getpid() and not h._closed]

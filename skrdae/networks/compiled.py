@@ -10,8 +10,10 @@ another place.
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skrdae._compiled import compiled, inlined
+from skrdae._typing import Integers
 
 _IDENTITY, _RELU, _TANH, _SIGMOID = range(4)
 #: Activations by name.
@@ -34,9 +36,9 @@ class Layers(NamedTuple):
         Where weight and bias of each layer begin.
     """
 
-    sizes: np.ndarray
-    kinds: np.ndarray
-    starts: np.ndarray
+    sizes: Integers
+    kinds: Integers
+    starts: Integers
 
 
 # The numerator's and the denominator's coefficients of a rational function, in x².
@@ -65,7 +67,7 @@ _TANH_END = np.float32(7.90531110763549805)  # beyond it, tanh is 1 in single pr
 
 
 @compiled
-def tanh(x):
+def tanh(x: np.float32) -> np.float32:
     """Return the hyperbolic tangent, within 3e-7."""
     # Unlike a call of the mathematical library, this is arithmetic that a loop does on a whole
     # register at once.
@@ -86,7 +88,7 @@ def tanh(x):
 
 
 @inlined
-def _activate(z, kind):
+def _activate(z: NDArray[np.float32], kind: int) -> None:
     """Put the activation in the place of its argument, a row."""
     if kind == _TANH:
         for j in range(len(z)):
@@ -105,7 +107,14 @@ _ROWS, _PANEL = 64, 128
 
 
 @inlined
-def _add_four_products(x, i, w, first, last, out):
+def _add_four_products(
+    x: NDArray[np.float32],
+    i: int,
+    w: NDArray[np.float32],
+    first: int,
+    last: int,
+    out: NDArray[np.float32],
+) -> None:
     """Add x @ w to four rows of the result from i on, for the weight's rows first to last.
 
     Sixteen products a number read: fewer rows or columns at a time would wait for memory.
@@ -137,7 +146,14 @@ def _add_four_products(x, i, w, first, last, out):
 
 
 @inlined
-def _add_product(x, i, w, first, last, out):
+def _add_product(
+    x: NDArray[np.float32],
+    i: int,
+    w: NDArray[np.float32],
+    first: int,
+    last: int,
+    out: NDArray[np.float32],
+) -> None:
     """Do the same for one row, in the same order."""
     z0, x0 = out[i], x[i]
     p = first
@@ -155,7 +171,13 @@ def _add_product(x, i, w, first, last, out):
 
 
 @compiled
-def dense(x, weight, bias, kind, out):
+def dense(
+    x: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    kind: int,
+    out: NDArray[np.float32],
+) -> None:
     """Fill in the value of a layer: activation(x @ weight + bias) of every member.
 
     A row's value does not depend, to the last bit, on its place or on what it is computed with.
@@ -192,13 +214,13 @@ def dense(x, weight, bias, kind, out):
 
 
 @inlined
-def block(flat, start, rows, columns):
+def block(flat: NDArray[np.float32], start: int, rows: int, columns: int) -> NDArray[np.float32]:
     """Return a part of a flat array as a matrix."""
     return flat[start : start + rows * columns].reshape(rows, columns)
 
 
 @compiled
-def places_of(layers, rows):
+def places_of(layers: Layers, rows: int) -> Integers:
     """Return where each layer's value begins in a space for so many rows, and the space's size."""
     places = np.zeros(len(layers.sizes) + 1, np.int64)
     for layer in range(len(layers.sizes)):
@@ -207,7 +229,7 @@ def places_of(layers, rows):
 
 
 @compiled
-def space_for(size):
+def space_for(size: int) -> NDArray[np.float32]:
     """Return an array that begins where a line of the cache does, its content undefined.
 
     Otherwise every register's load may touch two lines, and a fit takes a third longer.
@@ -218,7 +240,13 @@ def space_for(size):
 
 
 @compiled
-def forward(values, layers, space, places, rows):
+def forward(
+    values: NDArray[np.float32],
+    layers: Layers,
+    space: NDArray[np.float32],
+    places: Integers,
+    rows: int,
+) -> None:
     """Fill in every layer's value from the first one's."""
     for layer in range(len(layers.kinds)):
         fan_in, fan_out = layers.sizes[layer], layers.sizes[layer + 1]
@@ -234,7 +262,16 @@ def forward(values, layers, space, places, rows):
 
 
 @compiled
-def backward(values, grads, layers, space, slopes, places, rows, to_input):
+def backward(
+    values: NDArray[np.float32],
+    grads: NDArray[np.float32],
+    layers: Layers,
+    space: NDArray[np.float32],
+    slopes: NDArray[np.float32],
+    places: Integers,
+    rows: int,
+    to_input: bool,
+) -> None:
     """Fill in the gradients of the parameters, and of every layer's value but the first one's.
 
     `slopes` holds the gradient of the last one; with `to_input` the first one's is filled in too.

@@ -1,10 +1,13 @@
 """The stacked generative adversarial network, with an encoder."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from skrdae.networks.mlp import MemberMLP
 from skrdae.networks.products import member_matmul
+from skrdae.networks.workspace import Workspace
 
 # Rounds of power iteration at the start and at the end.
 _MANY_ROUNDS = 50
@@ -35,18 +38,20 @@ class MemberGAN(nn.Module):
     # Searches go back through the networks, by products whose rows depend on their number.
     rows_apart = False
 
+    encoder: MemberMLP | None
+
     def __init__(
         self,
-        n_features,
-        hidden_layer_sizes,
-        latent_dim,
-        discriminator_layer_sizes,
-        activation,
-        output_activation,
-        encodes,
-        generators,
-        device,
-    ):
+        n_features: int,
+        hidden_layer_sizes: Sequence[int],
+        latent_dim: int,
+        discriminator_layer_sizes: Sequence[int],
+        activation: str,
+        output_activation: str,
+        encodes: bool,
+        generators: Sequence[torch.Generator],
+        device: torch.device,
+    ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         hidden = list(hidden_layer_sizes)
@@ -71,14 +76,14 @@ class MemberGAN(nn.Module):
         # Networks that learn from each other end elsewhere with other last bits. Their figures were
         # measured with these products.
         for network in self.children():
-            network.compiled = False
+            network.compiled = False  # type: ignore[assignment]  # children() gives Modules
 
     @property
-    def n_members(self):
+    def n_members(self) -> int:
         """K."""
         return self.generator.n_members
 
-    def features(self, x, workspace=None):
+    def features(self, x: torch.Tensor, workspace: Workspace | None = None) -> list[torch.Tensor]:
         """Return the discriminator's values up to its last hidden layer, f, input first."""
         return self.discriminator.values(x, workspace, len(self.discriminator.weights) - 1)
 
@@ -101,12 +106,12 @@ class SpectralBound:
     (dividing the weights themselves, after the step).
     """
 
-    def __init__(self, network):
+    def __init__(self, network: MemberMLP) -> None:
         self._weights = network.weights
         self.vectors = [w.new_ones(w.shape[0], 1, w.shape[2]) for w in self._weights]
         self.apply(_MANY_ROUNDS)
 
-    def apply(self, n_rounds=2):
+    def apply(self, n_rounds: int = 2) -> None:
         """Divide the weights by their spectral norms, where these exceed one.
 
         Parameters
@@ -123,6 +128,6 @@ class SpectralBound:
                 vector.div_(norm + 1e-12)
             weight.div_(norm.clamp_(min=1))
 
-    def finish(self):
+    def finish(self) -> None:
         """Find the norms anew, with many rounds, and bring them to one or below."""
         self.apply(_MANY_ROUNDS)

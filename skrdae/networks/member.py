@@ -1,5 +1,8 @@
 """What all stacked networks share: parameters with the member axis first, told apart by it."""
 
+from typing import Self
+
+import torch
 from torch import nn
 
 
@@ -13,12 +16,14 @@ class MemberModule(nn.Module):
     #: value then depends on nothing else, and no part needs more than one thread.
     rows_apart = False
 
+    _parameters: dict[str, nn.Parameter]  # type: ignore[assignment]  # here none is None
+
     @property
-    def n_members(self):
+    def n_members(self) -> int:
         """K."""
         return next(iter(self._parameters.values())).shape[0]
 
-    def select(self, members):
+    def select(self, members: torch.Tensor) -> Self:
         """Return a network of some of the members, whose weights are copies.
 
         Parameters
@@ -35,12 +40,12 @@ class MemberModule(nn.Module):
             other.add(name, value[members])
         return other
 
-    def assign(self, members, other):
+    def assign(self, members: torch.Tensor, other: "MemberModule") -> None:
         """Copy the weights of `other`, a network of as many members, into `members`."""
         for mine, theirs in zip(self.parameters(), other.parameters(), strict=True):
             mine[members] = theirs.to(mine.device)
 
-    def add(self, name, value):
+    def add(self, name: str, value: torch.Tensor) -> None:
         """Add a parameter, of shape (K, …)."""
         # The gradients are written to buffers of the optimiser's, not to the parameters.
         self.register_parameter(name, nn.Parameter(value, requires_grad=False))

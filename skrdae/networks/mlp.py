@@ -1,18 +1,21 @@
 """Stacked multilayer perceptrons: K networks of one shape, one batched product a layer."""
 
 import math
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Literal, overload
 
 import torch
 
 from skrdae.networks.compiled import KINDS, dense
 from skrdae.networks.member import MemberModule
 from skrdae.networks.products import member_matmul
+from skrdae.networks.workspace import Workspace
 
 _aten = torch.ops.aten
 
 
-def sigmoid_(x):
+def sigmoid_(x: torch.Tensor) -> torch.Tensor:
     """Put the logistic function in the place of its argument."""
     # By way of tanh, whose vectorised and scalar code agree to the last bit; torch.sigmoid's
     # do not, so that a value would depend on its place in the tensor.
@@ -21,7 +24,13 @@ def sigmoid_(x):
 
 #: name → (in-place function, in-place product of a gradient with the derivative, told from the
 #: function's value). Working from values lets a training step keep one tensor a layer.
-ACTIVATIONS = {
+ACTIVATIONS: dict[
+    str,
+    tuple[
+        Callable[[torch.Tensor], torch.Tensor],
+        Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    ],
+] = {
     "identity": (lambda x: x, lambda grad, value: grad),
     "relu": (
         torch.relu_,
@@ -64,7 +73,13 @@ class MemberMLP(MemberModule):
     #: Whether compiled loops make the layers on a CPU, and not torch's products.
     compiled = True
 
-    def __init__(self, sizes, activations, generators, device):
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activations: Sequence[str],
+        generators: Sequence[torch.Generator],
+        device: torch.device,
+    ) -> None:
         super().__init__()
         self.activations = list(activations)
         for fan_in, fan_out in pairwise(sizes):
@@ -83,20 +98,22 @@ class MemberMLP(MemberModule):
     # From the dictionary, because a ParameterList takes longer to give an entry than a small
     # product takes.
     @property
-    def weights(self):
+    def weights(self) -> list[torch.nn.Parameter]:
         """A (K, in, out) parameter a layer."""
         return list(self._parameters.values())[::2]
 
     @property
-    def biases(self):
+    def biases(self) -> list[torch.nn.Parameter]:
         """A (K, 1, out) parameter a layer."""
         return list(self._parameters.values())[1::2]
 
-    def forward(self, x, workspace=None):
+    def forward(self, x: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return the last layer's value: (K, n, in) → (K, n, out)."""
         return self.values(x, workspace)[-1]
 
-    def values(self, x, workspace=None, n_layers=None):
+    def values(
+        self, x: torch.Tensor, workspace: Workspace | None = None, n_layers: int | None = None
+    ) -> list[torch.Tensor]:
         """Return the value of every layer, input first: what `backward_from` needs.
 
         With a :class:`~skrdae.networks.workspace.Workspace` they lie in its buffers and last
@@ -104,7 +121,9 @@ class MemberMLP(MemberModule):
         """
         return self._layers(x, 0, n_layers or len(self.activations), workspace)
 
-    def _layers(self, x, start, stop, workspace):
+    def _layers(
+        self, x: torch.Tensor, start: int, stop: int, workspace: Workspace | None
+    ) -> list[torch.Tensor]:
         values, weights, biases = [x], self.weights, self.biases
         n_rows = x.shape[1]
         for layer in range(start, stop):
@@ -116,15 +135,43 @@ class MemberMLP(MemberModule):
                 out = workspace.take(("value", layer), *shape)
             if self.compiled and x.device.type == "cpu" and x.dtype == torch.float32:
                 one = x[:1] if x.stride(0) == 0 else x
-                x = one.contiguous().numpy()
-                dense(x, weight.numpy(), bias.numpy(), KINDS[kind], out.numpy())
+                shown = one.contiguous().numpy()
+                dense(shown, weight.numpy(), bias.numpy(), KINDS[kind], out.numpy())
             else:
                 ACTIVATIONS[kind][0](member_matmul(x, weight, out=out).add_(bias))
             values.append(out)
             x = out
         return values
 
-    def backward_from(self, values, grad, grads, workspace, *, to_input=False):
+    @overload
+    def backward_from(
+        self,
+        values: Sequence[torch.Tensor],
+        grad: torch.Tensor,
+        grads: tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]] | None,
+        workspace: Workspace,
+        *,
+        to_input: Literal[True],
+    ) -> torch.Tensor: ...
+    @overload
+    def backward_from(
+        self,
+        values: Sequence[torch.Tensor],
+        grad: torch.Tensor,
+        grads: tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]] | None,
+        workspace: Workspace,
+        *,
+        to_input: Literal[False] = False,
+    ) -> None: ...
+    def backward_from(
+        self,
+        values: Sequence[torch.Tensor],
+        grad: torch.Tensor,
+        grads: tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]] | None,
+        workspace: Workspace,
+        *,
+        to_input: bool = False,
+    ) -> torch.Tensor | None:
         """Back-propagate a loss's gradient.
 
         Parameters
@@ -173,8 +220,14 @@ class MemberAutoencoder(MemberMLP):
     """
 
     def __init__(
-        self, n_features, hidden_layer_sizes, activation, output_activation, generators, device
-    ):
+        self,
+        n_features: int,
+        hidden_layer_sizes: Sequence[int],
+        activation: str,
+        output_activation: str,
+        generators: Sequence[torch.Generator],
+        device: torch.device,
+    ) -> None:
         encoder = [n_features, *hidden_layer_sizes]
         sizes = encoder + encoder[-2::-1]
         activations = [activation] * (len(sizes) - 2) + [output_activation]
@@ -182,19 +235,24 @@ class MemberAutoencoder(MemberMLP):
         self.n_encoder_layers = len(hidden_layer_sizes)
 
     @property
-    def code_size(self):
+    def code_size(self) -> int:
         """Units of the bottleneck."""
         return self.weights[self.n_encoder_layers - 1].shape[2]
 
-    def encode(self, x, workspace=None):
+    def encode(self, x: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return the bottleneck's codes: (K, n, d) → (K, n, units)."""
         return self._layers(x, 0, self.n_encoder_layers, workspace)[-1]
 
-    def decode(self, code, workspace=None):
+    def decode(self, code: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return the data that codes stand for: (K, n, units) → (K, n, d)."""
         return self._layers(code, self.n_encoder_layers, len(self.activations), workspace)[-1]
 
-    def error_gradient(self, x, grads, workspace):
+    def error_gradient(
+        self,
+        x: torch.Tensor,
+        grads: tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]],
+        workspace: Workspace,
+    ) -> None:
         """Write the gradient of a row's squared error, averaged over the rows.
 
         Parameters

@@ -18,7 +18,9 @@ _ALIGNMENT = 4
 _FEW_ROWS = 12
 
 
-def member_matmul(a, b, out=None):
+def member_matmul(
+    a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None
+) -> torch.Tensor:
     """Multiply matrices member by member: (K, m, k) @ (K, k, n) → (K, m, n).
 
     On a CPU each slice is equal, to the last bit, to the same product made alone, and each row to
@@ -45,7 +47,9 @@ def member_matmul(a, b, out=None):
     return out.copy_(_multiply(a, b, None, batches)[:, :rows, :columns])
 
 
-def _multiply(a, b, out, batches):
+def _multiply(
+    a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None, batches: bool
+) -> torch.Tensor:
     if batches:
         return torch.bmm(a, b, out=out)
     if out is None:
@@ -56,7 +60,7 @@ def _multiply(a, b, out, batches):
 
 
 @functools.lru_cache(maxsize=4096)
-def _plan(n_members, rows, inner, columns):
+def _plan(n_members: int, rows: int, inner: int, columns: int) -> tuple[bool, int, int, bool]:
     """Return how to multiply matrices of these shapes.
 
     Returns

@@ -1,12 +1,18 @@
 """Stacked recurrent autoencoders: LSTM or GRU, a fused kernel for all steps of a layer."""
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
 
 import torch
+from torch import nn
 
 from skrdae._parallel import in_parallel
 from skrdae.networks.member import MemberModule
 from skrdae.networks.products import member_matmul
+from skrdae.networks.workspace import Workspace
+
+_T = TypeVar("_T")
 
 #: name → gates of a unit.
 CELLS = {"lstm": 4, "gru": 3}
@@ -45,7 +51,18 @@ class MemberRecurrentAutoencoder(MemberModule):
     device : torch.device
     """
 
-    def __init__(self, n_features, n_channels, hidden_layer_sizes, cell, generators, device):
+    readout_weight: nn.Parameter
+    readout_bias: nn.Parameter
+
+    def __init__(
+        self,
+        n_features: int,
+        n_channels: int,
+        hidden_layer_sizes: Sequence[int],
+        cell: Literal["lstm", "gru"],
+        generators: Sequence[torch.Generator],
+        device: torch.device,
+    ) -> None:
         super().__init__()
         self.cell, self.n_channels = cell, n_channels
         self.n_steps = n_features // n_channels
@@ -62,26 +79,28 @@ class MemberRecurrentAutoencoder(MemberModule):
         self.add("readout_bias", weight.new_zeros(len(generators), 1, n_channels))
 
     @property
-    def weights(self):
+    def weights(self) -> list[nn.Parameter]:
         """Every parameter, the member axis first."""
         return list(self._parameters.values())
 
     # The biases lie with the weights, as cuDNN wants them.
-    biases = ()
+    biases: tuple[nn.Parameter, ...] = ()
 
     @property
-    def code_size(self):
+    def code_size(self) -> int:
         """Units of the code."""
         return self.shapes[self.n_encoder_layers - 1][1]
 
-    def _layer_weights(self, member):
+    def _layer_weights(self, member: int) -> list[list[torch.Tensor]]:
         """Return the weights of each layer of a member, views of its parameters."""
         return [
             _parts(flat[member], *shape, self.cell)
             for flat, shape in zip(self.weights, self.shapes, strict=False)
         ]
 
-    def _run(self, sequence, weights):
+    def _run(
+        self, sequence: torch.Tensor, weights: list[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run one layer: (T, n, in) → (T, n, units), and the last state, (n, units)."""
         units = weights[1].shape[1]
         start = sequence.new_zeros(1, sequence.shape[1], units)
@@ -92,66 +111,76 @@ class MemberRecurrentAutoencoder(MemberModule):
             out, last = torch.gru(sequence, start, weights, *options)
         return out, last[0]
 
-    def _encode(self, sequence, layers):
+    def _encode(self, sequence: torch.Tensor, layers: list[list[torch.Tensor]]) -> torch.Tensor:
         for weights in layers[: self.n_encoder_layers]:
             sequence, code = self._run(sequence, weights)
         return code
 
-    def _decode(self, code, layers):
+    def _decode(self, code: torch.Tensor, layers: list[list[torch.Tensor]]) -> torch.Tensor:
         sequence = code.expand(self.n_steps, *code.shape)
         for weights in layers[self.n_encoder_layers :]:
             sequence, _ = self._run(sequence, weights)
         return sequence
 
-    def _sequence(self, rows):
+    def _sequence(self, rows: torch.Tensor) -> torch.Tensor:
         """Turn windows, (n, T·c), to a sequence, (T, n, c)."""
-        return rows.unflatten(1, (self.n_steps, self.n_channels)).transpose(0, 1).contiguous()
+        sequence = torch.unflatten(rows, 1, (self.n_steps, self.n_channels))
+        return sequence.transpose(0, 1).contiguous()
 
-    def _read_out(self, states, member):
+    def _read_out(self, states: torch.Tensor, member: int) -> torch.Tensor:
         """Make values of the decoder's states: (T, n, units) → (T, n, c)."""
         weight, bias = self.readout_weight[member, None], self.readout_bias[member]
         flat = states.reshape(1, -1, states.shape[2])
         return member_matmul(flat, weight)[0].add_(bias).view(*states.shape[:2], -1)
 
-    def forward(self, x, workspace=None):
+    def forward(self, x: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return what the members make of windows: (K, n, T·c) → (K, n, T·c)."""
         return self.decode(self.encode(x))
 
-    def encode(self, x, workspace=None):
+    def encode(self, x: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return the codes: (K, n, T·c) → (K, n, units)."""
         return self._map(
             lambda k, rows: self._encode(self._sequence(rows), self._layer_weights(k)), x
         )
 
-    def decode(self, code, workspace=None):
+    def decode(self, code: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return the windows that codes stand for: (K, n, units) → (K, n, T·c)."""
 
-        def windows(k, rows):
+        def windows(k: int, rows: torch.Tensor) -> torch.Tensor:
             made = self._read_out(self._decode(rows, self._layer_weights(k)), k)
             return made.transpose(0, 1).flatten(1)
 
         return self._map(windows, code)
 
-    def _map(self, function, x):
+    def _map(
+        self, function: Callable[[int, torch.Tensor], torch.Tensor], x: torch.Tensor
+    ) -> torch.Tensor:
         """Apply a function of a member's place and rows: (K, n, …) → (K, n, …)."""
         made = self._in_pieces(function, x, -(-x.shape[1] // _SCORED_ROWS[self.cell]))
-        return torch.cat(made).unflatten(0, x.shape[:2])
+        return torch.unflatten(torch.cat(made), 0, x.shape[:2])
 
-    def _in_pieces(self, function, x, n_pieces):
+    def _in_pieces(
+        self, function: Callable[[int, torch.Tensor], _T], x: torch.Tensor, n_pieces: int
+    ) -> list[_T]:
         """Apply a function of a member's place and rows to parts of the rows; return a list."""
         if x.device.type != "cpu":
             n_pieces = 1
         pieces = [(k, part) for k, rows in enumerate(x) for part in rows.tensor_split(n_pieces)]
 
-        def work(piece):  # whether gradients are traced is a thread's own affair
-            with torch.no_grad():
+        def work(piece: tuple[int, torch.Tensor]) -> _T:
+            with torch.no_grad():  # whether gradients are traced is a thread's own affair
                 return function(*piece)
 
         # The products that a GRU's kernel calls have threads of their own.
         apart = x.device.type == "cpu" and self.cell == "lstm"
         return in_parallel(work, pieces) if apart else list(map(work, pieces))
 
-    def error_gradient(self, x, grads, workspace):
+    def error_gradient(
+        self,
+        x: torch.Tensor,
+        grads: tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]],
+        workspace: Workspace,
+    ) -> None:
         """Write the gradient of a window's squared error, averaged over the windows.
 
         Parameters
@@ -174,7 +203,7 @@ class MemberRecurrentAutoencoder(MemberModule):
             for total, part in zip(grads[0], parts, strict=True):
                 total[place // per_member].add_(part)
 
-    def _gradient(self, member, rows, scale):
+    def _gradient(self, member: int, rows: torch.Tensor, scale: float) -> list[torch.Tensor]:
         """Return the gradient of `scale` times half the squared errors, a tensor a parameter."""
         found = [torch.zeros_like(value[member]) for value in self.weights]
         layers, leaves = self._layer_weights(member), []
@@ -196,12 +225,12 @@ class MemberRecurrentAutoencoder(MemberModule):
         return found
 
 
-def _sizes(n_inputs, units, cell):
+def _sizes(n_inputs: int, units: int, cell: str) -> tuple[tuple[int, ...], ...]:
     gates = CELLS[cell] * units
     return (gates, n_inputs), (gates, units), (gates,), (gates,)
 
 
-def _parts(flat, n_inputs, units, cell):
+def _parts(flat: torch.Tensor, n_inputs: int, units: int, cell: str) -> list[torch.Tensor]:
     """Return views of one member's layer: weights of inputs and states, and two biases."""
     parts, start = [], 0
     for shape in _sizes(n_inputs, units, cell):
@@ -211,7 +240,9 @@ def _parts(flat, n_inputs, units, cell):
     return parts
 
 
-def _initial(n_inputs, units, cell, generators):
+def _initial(
+    n_inputs: int, units: int, cell: str, generators: Sequence[torch.Generator]
+) -> torch.Tensor:
     """Draw the weights of a layer, one after another as cuDNN wants them: (K, numbers)."""
     n_numbers = sum(math.prod(shape) for shape in _sizes(n_inputs, units, cell))
     flat = torch.zeros(
@@ -226,7 +257,7 @@ def _initial(n_inputs, units, cell, generators):
     return flat
 
 
-def _glorot(generator, n, a, b):
+def _glorot(generator: torch.Generator, n: int, a: int, b: int) -> torch.Tensor:
     """Draw n matrices of shape (a, b)."""
     bound = math.sqrt(6 / (a + b))
     drawn = torch.rand(n, a, b, generator=generator, dtype=torch.float32, device="cpu")

@@ -1,10 +1,13 @@
 """The stacked variational autoencoder."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn.functional import softplus
 
 from skrdae.networks.mlp import MemberMLP
+from skrdae.networks.workspace import Workspace
 
 
 class MemberVAE(nn.Module):
@@ -27,7 +30,15 @@ class MemberVAE(nn.Module):
 
     rows_apart = True
 
-    def __init__(self, n_features, hidden_layer_sizes, latent_dim, activation, generators, device):
+    def __init__(
+        self,
+        n_features: int,
+        hidden_layer_sizes: Sequence[int],
+        latent_dim: int,
+        activation: str,
+        generators: Sequence[torch.Generator],
+        device: torch.device,
+    ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         hidden = list(hidden_layer_sizes)
@@ -38,21 +49,23 @@ class MemberVAE(nn.Module):
         self.decoder = MemberMLP(sizes, activations, generators, device)
 
     @property
-    def n_members(self):
+    def n_members(self) -> int:
         """K."""
         return self.encoder.n_members
 
-    def encode(self, x, workspace=None):
+    def encode(
+        self, x: torch.Tensor, workspace: Workspace | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and log-variance of q(z|x): (K, n, d) → two of (K, n, latent_dim)."""
         part = None if workspace is None else workspace.part("encoder")
         return self.encoder(x, part).split(self.latent_dim, dim=-1)
 
-    def decode(self, z, workspace=None):
+    def decode(self, z: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return the parameter of p(x|z): (K, n, latent_dim) → (K, n, d)."""
         return self.decoder(z, None if workspace is None else workspace.part("decoder"))
 
 
-def gaussian_kl(mean, log_variance):
+def gaussian_kl(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
     r"""Return the divergence of N(μ, σ²) from N(0, I), a value for each latent dimension.
 
     .. math:: -\tfrac12 (1 + \log\sigma^2 - \mu^2 - \sigma^2)
@@ -83,12 +96,12 @@ def gaussian_kl(mean, log_variance):
     return excess.add_(_wide(mean).square()).mul_(0.5).clamp_(min=0).to(mean.dtype)
 
 
-def gaussian_spread(log_variance):
+def gaussian_spread(log_variance: torch.Tensor) -> torch.Tensor:
     """Return the standard deviation, exp(½ log σ²)."""
     return torch.exp(0.5 * _wide(log_variance)).to(torch.float32)
 
 
-def bernoulli_error(logit, x):
+def bernoulli_error(logit: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Return the cross-entropy −x log p − (1 − x) log(1 − p) of p = sigmoid(logit), in nats.
 
     Parameters
@@ -100,7 +113,7 @@ def bernoulli_error(logit, x):
     return softplus(logit).sub_(x * logit).clamp_(min=0).to(torch.float32)
 
 
-def _wide(values):
+def _wide(values: torch.Tensor) -> torch.Tensor:
     # In double precision, where the device has it: what is rounded to single afterwards does not
     # show which of a kernel's code paths, that round exp differently, a value took.
     return values if values.device.type == "mps" else values.double()

@@ -1,6 +1,8 @@
 """Memory that a loop takes again and again instead of asking the system for it."""
 
 import math
+from collections.abc import Hashable
+from typing import Self
 
 import torch
 
@@ -13,11 +15,15 @@ class Workspace:
     gone. A workspace serves one thread.
     """
 
-    def __init__(self, device):
+    _flat: dict[Hashable, torch.Tensor]
+    _views: dict[tuple[Hashable, tuple[int, ...]], torch.Tensor]
+    _parts: dict[Hashable, Self]
+
+    def __init__(self, device: torch.device) -> None:
         self._device = device
         self._flat, self._views, self._parts = {}, {}, {}
 
-    def take(self, name, *shape):
+    def take(self, name: Hashable, *shape: int) -> torch.Tensor:
         """Return a tensor of a shape, its content undefined."""
         view = self._views.get((name, shape))
         if view is None:
@@ -31,7 +37,7 @@ class Workspace:
             view = self._views[name, shape] = flat[:size].view(shape)
         return view
 
-    def part(self, name):
+    def part(self, name: Hashable) -> Self:
         """Return the workspace of a part, whose names are its own."""
         if name not in self._parts:
             self._parts[name] = type(self)(self._device)

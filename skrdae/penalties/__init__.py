@@ -7,9 +7,9 @@ from skrdae.penalties.l21 import L21, L21Features
 __all__ = ["L1", "L21", "PENALTIES", "GroupPenalty", "L21Features", "penalty_of"]
 
 #: The penalties by the name that a detector's ``penalty`` parameter gives them.
-PENALTIES = {"l1": L1(), "l21": L21(), "l21_features": L21Features()}
+PENALTIES: dict[str, GroupPenalty] = {"l1": L1(), "l21": L21(), "l21_features": L21Features()}
 
 
-def penalty_of(penalty):
+def penalty_of(penalty: str | GroupPenalty) -> GroupPenalty:
     """Return the penalty that a detector's ``penalty`` parameter names, or is."""
     return PENALTIES[penalty] if isinstance(penalty, str) else penalty

@@ -1,6 +1,7 @@
 """What every penalty shares: group soft thresholding."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 
@@ -24,12 +25,12 @@ class GroupPenalty(ABC):
     #: Whether a group holds entries of several rows, so that a row alone does not tell its norm.
     across_rows = False
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         fields = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({fields})"
 
     @abstractmethod
-    def norms(self, residual):
+    def norms(self, residual: torch.Tensor) -> torch.Tensor:
         """Return each group's Euclidean norm, once.
 
         Parameters
@@ -42,7 +43,7 @@ class GroupPenalty(ABC):
             With one row if groups reach over rows.
         """
 
-    def spread(self, values):
+    def spread(self, values: torch.Tensor) -> torch.Tensor:
         """Hand what was found for each group to the group's entries.
 
         Parameters
@@ -59,7 +60,7 @@ class GroupPenalty(ABC):
         return values
 
     @abstractmethod
-    def row_shares(self, residual):
+    def row_shares(self, residual: torch.Tensor) -> torch.Tensor:
         """Split each row's own penalty, Ω of that row alone, over the row's entries.
 
         Parameters
@@ -73,14 +74,14 @@ class GroupPenalty(ABC):
         """
 
     @abstractmethod
-    def row_values(self, residual):
+    def row_values(self, residual: torch.Tensor) -> torch.Tensor:
         """Return Ω of each row alone, a tensor of shape (n_members, n_samples)."""
 
-    def value(self, sparse):
+    def value(self, sparse: torch.Tensor) -> torch.Tensor:
         """Return Ω(S) of each member, a float64 tensor of shape (n_members,)."""
         return self.value_after_prox(self.norms(sparse), sparse.new_zeros(len(sparse)))
 
-    def value_after_prox(self, norms, lam):
+    def value_after_prox(self, norms: torch.Tensor, lam: torch.Tensor) -> torch.Tensor:
         """Return Ω of the prox of a residual with these norms, without making it.
 
         Parameters
@@ -97,7 +98,13 @@ class GroupPenalty(ABC):
         dtype = torch.float32 if norms.device.type == "mps" else torch.float64
         return (norms - lam.view(-1, 1, 1)).clamp_(min=0).sum(dim=(1, 2), dtype=dtype)
 
-    def prox(self, residual, lam, norms=None, out=None):
+    def prox(
+        self,
+        residual: torch.Tensor,
+        lam: torch.Tensor,
+        norms: torch.Tensor | None = None,
+        out: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         r"""Return the minimiser of :math:`\tfrac12\|S - R\|_F^2 + \lambda\,\Omega(S)`.
 
         Each group g is scaled by ``max(1 - lam / norm_g, 0)``.
@@ -125,12 +132,12 @@ class GroupPenalty(ABC):
         factor = torch.where(norms > lam, 1 - lam / norms, torch.zeros_like(norms))
         return torch.mul(residual, self.spread(factor), out=out)
 
-    def lam_max(self, residual):
+    def lam_max(self, residual: torch.Tensor) -> torch.Tensor:
         """Return the smallest λ of each member for which the prox is zero, shape (n_members,)."""
         return self.norms(residual).amax(dim=(1, 2))
 
     @staticmethod
-    def lam_quantile(norms, quantile):
+    def lam_quantile(norms: torch.Tensor, quantile: Sequence[float]) -> torch.Tensor:
         """Return the λ of each member under or at which a share of its groups falls.
 
         Parameters

@@ -1,5 +1,7 @@
 """ℓ1: every entry is a group."""
 
+import torch
+
 from skrdae.penalties.base import GroupPenalty
 
 
@@ -19,11 +21,11 @@ class L1(GroupPenalty):
     [[[3.0, -0.0], [-1.0, 0.0]]]
     """
 
-    def norms(self, residual):
+    def norms(self, residual: torch.Tensor) -> torch.Tensor:
         return residual.abs()
 
-    def row_shares(self, residual):
+    def row_shares(self, residual: torch.Tensor) -> torch.Tensor:
         return residual.abs()
 
-    def row_values(self, residual):
+    def row_values(self, residual: torch.Tensor) -> torch.Tensor:
         return residual.abs().sum(dim=-1)

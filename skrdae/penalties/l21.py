@@ -21,14 +21,14 @@ class L21(GroupPenalty):
     [[[1.5, 2.0], [0.0, 0.0]]]
     """
 
-    def norms(self, residual):
+    def norms(self, residual: torch.Tensor) -> torch.Tensor:
         return torch.linalg.vector_norm(residual, dim=-1, keepdim=True)
 
-    def row_shares(self, residual):
+    def row_shares(self, residual: torch.Tensor) -> torch.Tensor:
         norms = self.norms(residual)
         return residual.square() / torch.where(norms > 0, norms, torch.ones_like(norms))
 
-    def row_values(self, residual):
+    def row_values(self, residual: torch.Tensor) -> torch.Tensor:
         return torch.linalg.vector_norm(residual, dim=-1)
 
 
@@ -50,12 +50,12 @@ class L21Features(GroupPenalty):
 
     across_rows = True
 
-    def norms(self, residual):
+    def norms(self, residual: torch.Tensor) -> torch.Tensor:
         return torch.linalg.vector_norm(residual, dim=-2, keepdim=True)
 
     # In a row alone every column holds one entry, so Ω of the row is its ℓ1 norm.
-    def row_shares(self, residual):
+    def row_shares(self, residual: torch.Tensor) -> torch.Tensor:
         return residual.abs()
 
-    def row_values(self, residual):
+    def row_values(self, residual: torch.Tensor) -> torch.Tensor:
         return residual.abs().sum(dim=-1)

@@ -1,12 +1,24 @@
 """What the displays share."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
 import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ManyAxes: TypeAlias = "Axes | Sequence[Axes] | NDArray[np.object_]"
 
 #: Of rows that are flagged and of those that are not, and of thresholds.
 FLAGGED, ORDINARY, LINE = "tab:red", "tab:blue", "0.3"
 
 
-def axes(ax, n=1, *, stacked=False, **options):
+def axes(
+    ax: "ManyAxes | None", n: int = 1, *, stacked: bool = False, **options: Any
+) -> "tuple[Figure, list[Axes]]":
     """Return figure and axes to draw on: those given, or new ones.
 
     Parameters
@@ -38,18 +50,18 @@ def axes(ax, n=1, *, stacked=False, **options):
             *shape, squeeze=False, sharex=stacked, layout="constrained", **options
         )
         return figure, list(made.ravel())
-    given = list(np.ravel(ax))
+    given = list(np.asanyarray(ax).ravel())
     if len(given) != n:
         raise ValueError(f"ax must be {n} axes; got {len(given)}.")
     return given[0].figure, given
 
 
-def tidy(ax):
+def tidy(ax: "Axes") -> None:
     """Leave out the lines that say nothing."""
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def check_fitted(estimator, attribute, hint):
+def check_fitted(estimator: object, attribute: str, hint: str) -> Any:
     """Raise unless an estimator has what a picture shows."""
     if not hasattr(estimator, attribute):
         raise ValueError(f"{type(estimator).__name__} has no {attribute}: {hint}")

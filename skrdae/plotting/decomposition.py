@@ -1,8 +1,15 @@
 """X = L + S, side by side."""
 
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
 
-from skrdae.plotting.base import axes, check_fitted
+from skrdae._typing import Floats, Rows
+from skrdae.plotting.base import ManyAxes, axes, check_fitted
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 class DecompositionDisplay:
@@ -31,12 +38,29 @@ class DecompositionDisplay:
     ['X', 'L', 'S']
     """
 
-    def __init__(self, X, low_rank, sparse, image_shape=None):
+    ax_: "list[Axes]"
+    figure_: "Figure"
+
+    def __init__(
+        self,
+        X: Floats,
+        low_rank: Floats,
+        sparse: Floats,
+        image_shape: tuple[int, int] | None = None,
+    ) -> None:
         self.X, self.low_rank, self.sparse = X, low_rank, sparse
         self.image_shape = image_shape
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, image_shape=None, ax=None, **options):
+    def from_estimator(
+        cls,
+        estimator: object,
+        X: Rows,
+        *,
+        image_shape: tuple[int, int] | None = None,
+        ax: "ManyAxes | None" = None,
+        **options: Any,
+    ) -> Self:
         """Draw what a fitted detector decomposes rows into.
 
         Parameters
@@ -58,7 +82,16 @@ class DecompositionDisplay:
         return cls.from_predictions(X, low_rank, sparse, image_shape=image_shape, ax=ax, **options)
 
     @classmethod
-    def from_predictions(cls, X, low_rank, sparse, *, image_shape=None, ax=None, **options):
+    def from_predictions(
+        cls,
+        X: Rows,
+        low_rank: Rows,
+        sparse: Rows,
+        *,
+        image_shape: tuple[int, int] | None = None,
+        ax: "ManyAxes | None" = None,
+        **options: Any,
+    ) -> Self:
         """Draw a decomposition."""
         parts = [np.asarray(part, float) for part in (X, low_rank, sparse)]
         if image_shape is not None and np.prod(image_shape) != parts[0].shape[1]:
@@ -66,9 +99,9 @@ class DecompositionDisplay:
                 f"image_shape={image_shape!r} has {np.prod(image_shape)} pixels; rows have "
                 f"{parts[0].shape[1]} values."
             )
-        return cls(*parts, image_shape).plot(ax, **options)
+        return cls(parts[0], parts[1], parts[2], image_shape).plot(ax, **options)
 
-    def plot(self, ax=None, *, n_columns=None):
+    def plot(self, ax: "ManyAxes | None" = None, *, n_columns: int | None = None) -> Self:
         """Draw.
 
         Parameters
@@ -88,6 +121,7 @@ class DecompositionDisplay:
         reach = np.nanmax(np.abs(pictures[2])) or 1.0
         images = self.image_shape is not None
         for ax, picture, title in zip(self.ax_, pictures, "XLS", strict=True):
+            limits: dict[str, Any]
             limits = {"vmin": low, "vmax": high, "cmap": "gray" if images else "viridis"}
             if title == "S":  # white where it is zero
                 limits = {"vmin": -reach, "vmax": reach, "cmap": "RdBu_r"}
@@ -103,7 +137,7 @@ class DecompositionDisplay:
             self.ax_[0].set_ylabel("row")
         return self
 
-    def _picture(self, part, n_columns):
+    def _picture(self, part: Floats, n_columns: int | None) -> Floats:
         if self.image_shape is None:
             return part
         height, width = self.image_shape

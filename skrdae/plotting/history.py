@@ -1,8 +1,16 @@
 """What a training did, iteration by iteration."""
 
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
 
-from skrdae.plotting.base import axes, check_fitted, tidy
+from skrdae._typing import Record
+from skrdae.plotting.base import ManyAxes, axes, check_fitted, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 class HistoryDisplay:
@@ -29,11 +37,20 @@ class HistoryDisplay:
     ['error', 'kl', 'variance']
     """
 
-    def __init__(self, history):
+    ax_: "list[Axes]"
+    figure_: "Figure"
+
+    def __init__(self, history: Sequence[Record]) -> None:
         self.history = history
 
     @classmethod
-    def from_estimator(cls, estimator, *, names=None, ax=None):
+    def from_estimator(
+        cls,
+        estimator: object,
+        *,
+        names: Sequence[str] | None = None,
+        ax: "ManyAxes | None" = None,
+    ) -> Self:
         """Draw the history of a fitted detector.
 
         Parameters
@@ -51,14 +68,20 @@ class HistoryDisplay:
         return cls.from_predictions(history, names=names, ax=ax)
 
     @classmethod
-    def from_predictions(cls, history, *, names=None, ax=None):
+    def from_predictions(
+        cls,
+        history: Iterable[Record],
+        *,
+        names: Sequence[str] | None = None,
+        ax: "ManyAxes | None" = None,
+    ) -> Self:
         """Draw a history."""
         history = list(history)
         if not history:
             raise ValueError("The history is empty.")
         return cls(history).plot(ax, names=names)
 
-    def plot(self, ax=None, *, names=None):
+    def plot(self, ax: "ManyAxes | None" = None, *, names: Sequence[str] | None = None) -> Self:
         """Draw.
 
         Parameters
@@ -81,6 +104,7 @@ class HistoryDisplay:
             values = np.array([row[name] for row in self.history], float)
             ax.plot(at, values, "o-", ms=3)
             ax.set(title=name, xlabel=count)
-            ax.xaxis.get_major_locator().set_params(integer=True)
+            locator: Any = ax.xaxis.get_major_locator()
+            locator.set_params(integer=True)
             tidy(ax)
         return self

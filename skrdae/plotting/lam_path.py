@@ -1,8 +1,16 @@
 """The λ path: how each λ is rated, and which is taken."""
 
-import numpy as np
+from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from skrdae._typing import Floats
 from skrdae.plotting.base import LINE, ORDINARY, axes, check_fitted, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 class LamPathDisplay:
@@ -31,11 +39,14 @@ class LamPathDisplay:
     'λ'
     """
 
-    def __init__(self, lams, scores, lam=None):
+    ax_: "Axes"
+    figure_: "Figure"
+
+    def __init__(self, lams: Floats, scores: Floats, lam: float | None = None) -> None:
         self.lams, self.scores, self.lam = lams, scores, lam
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, **options):
+    def from_estimator(cls, estimator: Any, *, ax: "Axes | None" = None, **options: Any) -> Self:
         """Draw the path of a fitted ``RobustDeepAutoencoderCV``.
 
         Parameters
@@ -53,11 +64,19 @@ class LamPathDisplay:
         return cls.from_predictions(estimator.lams_, scores, estimator.lam_, ax=ax, **options)
 
     @classmethod
-    def from_predictions(cls, lams, scores, lam=None, *, ax=None, **options):
+    def from_predictions(
+        cls,
+        lams: ArrayLike,
+        scores: ArrayLike,
+        lam: float | None = None,
+        *,
+        ax: "Axes | None" = None,
+        **options: Any,
+    ) -> Self:
         """Draw a path."""
         return cls(np.asarray(lams, float), np.asarray(scores, float), lam).plot(ax, **options)
 
-    def plot(self, ax=None, *, score_name="score"):
+    def plot(self, ax: "Axes | None" = None, *, score_name: str = "score") -> Self:
         """Draw.
 
         Parameters

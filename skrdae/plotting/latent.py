@@ -1,9 +1,17 @@
 """The codes of rows, in two dimensions."""
 
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 
+from skrdae._typing import Floats, Rows
 from skrdae.plotting.base import FLAGGED, ORDINARY, axes, check_fitted, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 class LatentSpaceDisplay:
@@ -33,11 +41,27 @@ class LatentSpaceDisplay:
     'vaedetector0'
     """
 
-    def __init__(self, codes, labels=None, names=("first", "second")):
+    ax_: "Axes"
+    figure_: "Figure"
+
+    def __init__(
+        self,
+        codes: Floats,
+        labels: NDArray[Any] | None = None,
+        names: tuple[str, str] = ("first", "second"),
+    ) -> None:
         self.codes, self.labels, self.names = codes, labels, names
 
     @classmethod
-    def from_estimator(cls, estimator, X, y=None, *, ax=None, **options):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Rows,
+        y: ArrayLike | None = None,
+        *,
+        ax: "Axes | None" = None,
+        **options: Any,
+    ) -> Self:
         """Draw the codes of rows.
 
         Parameters
@@ -63,21 +87,35 @@ class LatentSpaceDisplay:
         return cls.from_predictions(codes, labels, names=names, ax=ax, **options)
 
     @classmethod
-    def from_predictions(cls, codes, labels=None, *, names=None, ax=None, **options):
+    def from_predictions(
+        cls,
+        codes: ArrayLike,
+        labels: ArrayLike | None = None,
+        *,
+        names: tuple[str, str] | None = None,
+        ax: "Axes | None" = None,
+        **options: Any,
+    ) -> Self:
         """Draw codes; more than two dimensions by their first two principal components."""
-        codes = np.asarray(codes, float)
-        if codes.shape[1] > 2 and len(codes) == 1:
-            codes, names = np.zeros((1, 2)), ("first component", "second component")
-        elif codes.shape[1] > 2:
-            codes, names = PCA(2).fit_transform(codes), ("first component", "second component")
-        elif codes.shape[1] == 1:
-            codes, names = np.c_[codes, np.zeros(len(codes))], ("code", "")
+        points = np.asarray(codes, float)
+        if points.shape[1] > 2 and len(points) == 1:
+            points, names = np.zeros((1, 2)), ("first component", "second component")
+        elif points.shape[1] > 2:
+            points, names = PCA(2).fit_transform(points), ("first component", "second component")
+        elif points.shape[1] == 1:
+            points, names = np.c_[points, np.zeros(len(points))], ("code", "")
         labels = None if labels is None else np.asarray(labels)
-        if labels is not None and len(labels) != len(codes):
-            raise ValueError(f"There are {len(labels)} labels for {len(codes)} rows.")
-        return cls(codes, labels, names or ("first", "second")).plot(ax, **options)
+        if labels is not None and len(labels) != len(points):
+            raise ValueError(f"There are {len(labels)} labels for {len(points)} rows.")
+        return cls(points, labels, names or ("first", "second")).plot(ax, **options)
 
-    def plot(self, ax=None, *, kinds=("normal", "anomaly"), s=12):
+    def plot(
+        self,
+        ax: "Axes | None" = None,
+        *,
+        kinds: tuple[str, str] = ("normal", "anomaly"),
+        s: float = 12,
+    ) -> Self:
         """Draw.
 
         Parameters
@@ -96,9 +134,8 @@ class LatentSpaceDisplay:
         flagged = np.zeros(len(self.codes), bool) if self.labels is None else self.labels != 0
         parts = [(kinds[0], ~flagged, ORDINARY), (kinds[1], flagged, FLAGGED)]
         for label, part, color in parts if flagged.any() else parts[:1]:
-            self.ax_.scatter(
-                *self.codes[part].T, s=s, c=color, label=label, linewidths=0, alpha=0.7
-            )
+            x, y = self.codes[part].T
+            self.ax_.scatter(x, y, s=s, c=color, label=label, linewidths=0, alpha=0.7)
         self.ax_.set(xlabel=self.names[0], ylabel=self.names[1])
         if flagged.any():
             self.ax_.legend(frameon=False)

@@ -1,9 +1,17 @@
 """The distribution of scores, and where the threshold lies in it."""
 
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from skrdae._typing import Booleans, Floats, RowsOrSparse
 from skrdae.plotting.base import FLAGGED, LINE, ORDINARY, axes, check_fitted, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 class ScoreDisplay:
@@ -34,11 +42,24 @@ class ScoreDisplay:
     'score'
     """
 
-    def __init__(self, scores, threshold=None, y=None):
+    ax_: "Axes"
+    figure_: "Figure"
+
+    def __init__(
+        self, scores: Floats, threshold: float | None = None, y: NDArray[Any] | None = None
+    ) -> None:
         self.scores, self.threshold, self.y = scores, threshold, y
 
     @classmethod
-    def from_estimator(cls, estimator, X=None, y=None, *, ax=None, **options):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: RowsOrSparse | None = None,
+        y: ArrayLike | None = None,
+        *,
+        ax: "Axes | None" = None,
+        **options: Any,
+    ) -> Self:
         """Draw the scores of a fitted detector.
 
         Parameters
@@ -64,14 +85,22 @@ class ScoreDisplay:
         return cls.from_predictions(scores, threshold, y, ax=ax, **options)
 
     @classmethod
-    def from_predictions(cls, scores, threshold=None, y=None, *, ax=None, **options):
+    def from_predictions(
+        cls,
+        scores: ArrayLike,
+        threshold: float | None = None,
+        y: ArrayLike | None = None,
+        *,
+        ax: "Axes | None" = None,
+        **options: Any,
+    ) -> Self:
         """Draw scores."""
         scores, y = np.asarray(scores, float), None if y is None else np.asarray(y)
         if y is not None and y.shape != scores.shape:
             raise ValueError(f"y has shape {y.shape}, scores {scores.shape}.")
         return cls(scores, threshold, y).plot(ax, **options)
 
-    def plot(self, ax=None, *, bins=50, log=True):
+    def plot(self, ax: "Axes | None" = None, *, bins: int = 50, log: bool = True) -> Self:
         """Draw.
 
         Parameters
@@ -88,11 +117,13 @@ class ScoreDisplay:
         self.figure_, (self.ax_,) = axes(ax)
         known = np.isfinite(self.scores)
         scores = self.scores[known]
+        edges: Any  # matplotlib declares lists only
         try:
             edges = np.histogram_bin_edges(scores, bins)
         except ValueError:  # they differ by their last bits, if at all
             reach = 1e-6 * np.abs(scores).max()
             edges = np.array([scores.min() - reach, scores.max() + reach])
+        groups: list[tuple[str | None, Booleans, str]]
         if self.y is not None:
             groups = [
                 ("normal", self.y[known] == 0, ORDINARY),

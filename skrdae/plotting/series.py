@@ -1,9 +1,17 @@
 """A series with its scores and what is flagged in it."""
 
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from skrdae.plotting.base import FLAGGED, LINE, ORDINARY, axes, tidy
+from skrdae._typing import Floats, Rows
+from skrdae.plotting.base import FLAGGED, LINE, ORDINARY, ManyAxes, axes, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 class SeriesDisplay:
@@ -37,12 +45,24 @@ class SeriesDisplay:
     2
     """
 
-    def __init__(self, series, scores, labels, threshold=None, time=None):
+    ax_: "list[Axes]"
+    figure_: "Figure"
+
+    def __init__(
+        self,
+        series: Floats,
+        scores: Floats,
+        labels: NDArray[Any],
+        threshold: float | None = None,
+        time: NDArray[Any] | None = None,
+    ) -> None:
         self.series, self.scores, self.labels = series, scores, labels
         self.threshold, self.time = threshold, time
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, ax=None, **options):
+    def from_estimator(
+        cls, estimator: Any, X: Rows, *, ax: "ManyAxes | None" = None, **options: Any
+    ) -> Self:
         """Draw a series as a fitted ``WindowedDetector`` sees it.
 
         Parameters
@@ -66,8 +86,16 @@ class SeriesDisplay:
 
     @classmethod
     def from_predictions(
-        cls, series, scores, labels, threshold=None, *, time=None, ax=None, **options
-    ):
+        cls,
+        series: Rows,
+        scores: ArrayLike,
+        labels: ArrayLike,
+        threshold: float | None = None,
+        *,
+        time: NDArray[Any] | None = None,
+        ax: "ManyAxes | None" = None,
+        **options: Any,
+    ) -> Self:
         """Draw a series, scores and labels."""
         series = np.asarray(series, float)
         series = series[:, None] if series.ndim == 1 else series
@@ -79,7 +107,7 @@ class SeriesDisplay:
             )
         return cls(series, scores, labels, threshold, time).plot(ax, **options)
 
-    def plot(self, ax=None, *, lw=0.8):
+    def plot(self, ax: "ManyAxes | None" = None, *, lw: float = 0.8) -> Self:
         """Draw.
 
         Parameters

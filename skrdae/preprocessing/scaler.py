@@ -1,10 +1,14 @@
 """Column scaling inside a detector."""
 
+from typing import Any, Literal, Self
+
 import numpy as np
-from scipy.sparse import issparse
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix, issparse
 
 from skrdae._memory import is_mapped
 from skrdae._parallel import in_parallel
+from skrdae._typing import FloatRows, Floats
 
 #: What a ``scaler`` parameter may name; ``None`` leaves the data as they are.
 SCALERS = ("robust", "standard", "minmax", None)
@@ -51,11 +55,17 @@ class ColumnScaler:
     [[0.0, 0.0], [0.5, 0.0], [1.0, 0.0]]
     """
 
-    def __init__(self, method, bound=10.0):
+    center_: Floats
+    scale_: Floats
+    bound_: float
+
+    def __init__(
+        self, method: Literal["robust", "standard", "minmax"] | None, bound: float = 10.0
+    ) -> None:
         self.method = method
         self.bound = bound
 
-    def fit(self, X):
+    def fit(self, X: FloatRows | csr_matrix) -> Self:
         """Find centre and scale of each column.
 
         Parameters
@@ -97,7 +107,7 @@ class ColumnScaler:
         self.center_, self.scale_ = center, np.where(constant | (scale <= 0), 1.0, scale)
         return self
 
-    def _measured(self, X):
+    def _measured(self, X: FloatRows | csr_matrix) -> Floats:
         """Return what :meth:`_measure` does, for any number of columns and rows."""
         if issparse(X):
             return self._measure_sparse(X)
@@ -112,7 +122,7 @@ class ColumnScaler:
         blocks = in_parallel(lambda start: self._measure(X[:, start : start + at_once]), starts)
         return np.concatenate(blocks, axis=1)
 
-    def _corrected(self, found, X):
+    def _corrected(self, found: Floats, X: FloatRows) -> Floats:
         """Replace what :meth:`_measure` told from some rows, but for quantiles, by that of all."""
         smallest, largest, _, center, scale = found
         shift, sums, squares = center.copy(), 0.0, 0.0
@@ -135,7 +145,7 @@ class ColumnScaler:
                 center, scale = smallest, largest - smallest
         return np.array([smallest, largest, rounding, center, scale])
 
-    def _measure_sparse(self, X):
+    def _measure_sparse(self, X: csr_matrix) -> Floats:
         """Do what :meth:`_measure` does, of a CSR matrix."""
         n_rows = X.shape[0]
         X = X.tocsc().astype(np.float64)
@@ -160,12 +170,14 @@ class ColumnScaler:
                 center[column], scale[column] = found[3, 0], found[4, 0]
         return np.array([smallest, largest, rounding, center, scale])
 
-    def _measure(self, X):
+    def _measure(self, X: FloatRows) -> Floats:
         """Return minimum, maximum, rounding error, centre and scale of each column."""
+        smallest: NDArray[Any]
+        largest: NDArray[Any]
         with np.errstate(over="ignore", invalid="ignore"):
             if self.method == "robust":
                 # Sorted first, which is done by whole registers and so faster than selecting.
-                columns = np.array(X.T, order="C")  # a copy, even of one column
+                columns: NDArray[Any] = np.array(X.T, order="C")  # a copy, even of one column
                 columns.sort(axis=1)
                 # Copies, because the quantiles may move what they are told from.
                 smallest, largest = columns[:, 0].copy(), columns[:, -1].copy()
@@ -188,7 +200,9 @@ class ColumnScaler:
                 center, scale = smallest, largest - smallest
         return np.array([smallest, largest, rounding, center, scale], np.float64)
 
-    def transform(self, X, out=None):
+    def transform(
+        self, X: FloatRows, out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """Scale.
 
         Parameters
@@ -204,7 +218,7 @@ class ColumnScaler:
         scaled = np.empty(X.shape, np.float32) if out is None else out
         rows = max(1, 2**16 // X.shape[1])  # double-precision copies that stay in the cache
 
-        def scale(start):
+        def scale(start: int) -> None:
             part = X[start : start + rows]
             with np.errstate(over="ignore"):
                 if self.method is not None:
@@ -216,9 +230,9 @@ class ColumnScaler:
         in_parallel(scale, range(0, len(X), rows))
         return scaled
 
-    def inverse_transform(self, Z):
+    def inverse_transform(self, Z: ArrayLike) -> Floats:
         """Undo :meth:`transform`, in double precision."""
         return np.asarray(Z, np.float64) * self.scale_ + self.center_
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"ColumnScaler({self.method!r})"

@@ -1,9 +1,15 @@
 """Sliding windows over series, and the period that a series has."""
 
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import detrend
+
+from skrdae._typing import Booleans, FloatRows, Floats
 
 # How many values a piece of work on windows holds at once: a few MB.
 _PIECE = 2**20
@@ -46,9 +52,15 @@ class Windows:
     [1.0, 1.0, 1.5, 2.0, 5.5, 9.0, 9.0]
     """
 
-    def __init__(self, series, lengths, size, stride=1):
+    starts: NDArray[np.intp]
+    _all: NDArray[Any]
+
+    def __init__(
+        self, series: FloatRows, lengths: Sequence[int], size: int, stride: int = 1
+    ) -> None:
         self.series, self.size, self.stride = series, size, stride
         self.n_steps, n_channels = series.shape
+        starts: list[NDArray[np.intp] | list[int]]
         starts, first = [], 0
         for length in lengths:
             last = length - size
@@ -64,10 +76,10 @@ class Windows:
             shape = (self.n_steps - size + 1, size * n_channels)
             self._all = as_strided(series, shape, (step, series.itemsize), writeable=False)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.starts)
 
-    def rows(self, places):
+    def rows(self, places: slice | NDArray[np.intp]) -> FloatRows:
         """Return windows as rows, (n, size · n_channels), a view where they are evenly spaced.
 
         Parameters
@@ -81,13 +93,13 @@ class Windows:
             return self._all[starts[0] : starts[-1] + 1 : steps[0]]
         return self._all[starts]
 
-    def blocks(self):
+    def blocks(self) -> Iterator[slice]:
         """Yield slices of windows that are few enough to be copied."""
         rows = max(64, _PIECE // (self.size * self.series.shape[1]) // 64 * 64)
         for start in range(0, len(self), rows):
             yield slice(start, start + rows)
 
-    def combine(self, values, how):
+    def combine(self, values: Floats, how: Literal["mean", "max", "median"]) -> Floats:
         """Make a value for each step of those of the windows that cover it.
 
         Parameters
@@ -128,7 +140,7 @@ class Windows:
             combined[part][covered] = made[covered]
         return combined
 
-    def all_of(self, marked):
+    def all_of(self, marked: Booleans) -> Booleans:
         """Return for each step whether all windows that cover it are marked.
 
         Parameters
@@ -144,19 +156,19 @@ class Windows:
         before = np.concatenate([[0], np.cumsum(~marked)])
         return (counts > 0) & (before[first + counts] == before[first])
 
-    def _covering(self):
+    def _covering(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return for each step the first window that covers it, and how many do."""
         steps = np.arange(self.n_steps)
         first = np.searchsorted(self.starts, steps - self.size, side="right")
         return first, np.searchsorted(self.starts, steps, side="right") - first
 
-    def count(self, marked):
+    def count(self, marked: Booleans) -> NDArray[np.intp]:
         """Return how many marked steps each window holds; `marked` is boolean, one a step."""
         before = np.concatenate([[0], np.cumsum(marked)])
         return before[self.starts + self.size] - before[self.starts]
 
 
-def spread_places(n, n_wanted):
+def spread_places(n: int, n_wanted: int) -> NDArray[np.intp]:
     """Return places among n, in order, spread evenly but not at a constant step.
 
     A constant step could fall in with the period of a series, and then see one phase of it only.
@@ -183,7 +195,7 @@ def spread_places(n, n_wanted):
     return np.unique((places * (n / n_wanted)).astype(np.intp))
 
 
-def dominant_period(series):
+def dominant_period(series: FloatRows) -> int | None:
     """Return the period of a series in steps, or None if it has none.
 
     That is the highest peak of the autocorrelation, the mean over the channels, less their linear

@@ -1,14 +1,20 @@
 """What the columns of a table hold."""
 
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from skrdae._typing import Booleans, Floats
+
+if TYPE_CHECKING:
+    from pandas import Index, Series
 
 # The form of dates that needs no guessing.
 ISO = "ISO8601"
 
 
-def is_numbers(column):
+def is_numbers(column: "Series") -> bool:
     """Whether a column, of whatever type, holds numbers and nothing else."""
     import pandas as pd
 
@@ -17,7 +23,7 @@ def is_numbers(column):
     return not is_dates(column) and not misfits(column).any()
 
 
-def is_dates(column):
+def is_dates(column: "Series") -> bool:
     """Whether a column has a type of dates, or of lengths of time."""
     import pandas as pd
 
@@ -25,12 +31,12 @@ def is_dates(column):
     return types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column)
 
 
-def misfits(column):
+def misfits(column: "Series") -> Booleans:
     """Return which values are neither numbers nor missing."""
     return np.isnan(as_floats(column)) & column.notna().to_numpy()
 
 
-def as_floats(column):
+def as_floats(column: "Series") -> Floats:
     """Return a column as float64; NaN where a value is missing or no number."""
     import pandas as pd
 
@@ -40,7 +46,7 @@ def as_floats(column):
     return column.to_numpy(dtype=float, na_value=np.nan)
 
 
-def not_numbers(name, column, remedy):
+def not_numbers(name: Any, column: "Series", remedy: str) -> str:
     """Return a sentence on a column that should hold numbers."""
     if is_dates(column):
         return f"Column {name!r} holds dates. Make it the time_column, or ignore it."
@@ -55,13 +61,13 @@ def not_numbers(name, column, remedy):
     return text
 
 
-def has_decimal_commas(column):
+def has_decimal_commas(column: "Series") -> bool:
     """Whether all that is no number becomes one with a point in the place of a comma."""
     wrong = column[misfits(column)].astype(str)
     return len(wrong) > 0 and is_numbers(wrong.str.replace(",", ".", n=1, regex=False))
 
 
-def time_format(column, given=None):
+def time_format(column: "Series", given: str | None = None) -> str | None:
     """Find the form that a column of times is written in.
 
     Parameters
@@ -104,7 +110,7 @@ def time_format(column, given=None):
     )
 
 
-def times(column, form):
+def times(column: "Series", form: str | None) -> "Index":
     """Return a column of times as an index.
 
     Parameters
@@ -137,7 +143,7 @@ def times(column, form):
     return pd.DatetimeIndex(found)
 
 
-def _parsed(column, form):
+def _parsed(column: "Series", form: str) -> "Series":
     import pandas as pd
 
     with warnings.catch_warnings():

@@ -1,10 +1,16 @@
 """TableEncoder: numbers of a table."""
 
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
+
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skrdae._typing import Booleans, Floats, Rows
 from skrdae._validation import check_parameters, unchanged_on_failure
 from skrdae.tables.columns import (
     as_floats,
@@ -16,6 +22,9 @@ from skrdae.tables.columns import (
     time_format,
     times,
 )
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
 
 # One-hot encoding a column of more values than this tells identifiers from each other, not rows.
 _MOST_CATEGORIES = 100
@@ -75,6 +84,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     2     4.0         1.0         0.0
     """
 
+    numeric_columns_: list[Any]
+    fill_values_: Floats
+    categories_: dict[Any, list[str]]
+    dropped_columns_: list[Any]
+    time_format_: str | None
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
     _parameter_constraints = {
         "time_column": [str, None],
         "time_format": [str, None],
@@ -86,20 +103,20 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        time_column=None,
+        time_column: str | None = None,
         *,
-        time_format=None,
-        missing="error",
-        categories="error",
-        ignore=(),
-    ):
+        time_format: str | None = None,
+        missing: Literal["error", "median", "mean", "interpolate"] = "error",
+        categories: Literal["error", "one-hot", "drop"] = "error",
+        ignore: Sequence[str] = (),
+    ) -> None:
         self.time_column = time_column
         self.time_format = time_format
         self.missing = missing
         self.categories = categories
         self.ignore = ignore
 
-    def fit(self, X, y=None):
+    def fit(self, X: Rows, y: object = None) -> Self:
         """Learn which columns there are, what to fill in, and the categories.
 
         Parameters
@@ -123,7 +140,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             self._fit(self._frame(X, reset=True))
         return self
 
-    def _fit(self, frame):
+    def _fit(self, frame: "DataFrame") -> None:
         ignored = list(self.ignore)
         named = [*ignored, *([] if self.time_column is None else [self.time_column])]
         _check_columns(frame, named)
@@ -134,7 +151,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 self.time_format_ = time_format(column, self.time_format)
             times(column, self.time_format_)
         columns = [name for name in frame.columns if name not in {*named}]
-        numeric, encoded, dropped = [], {}, []
+        numeric: list[Any] = []
+        encoded: dict[Any, list[str]] = {}
+        dropped: list[Any] = []
         for name in columns:
             column = frame[name]
             if column.isna().all():
@@ -173,7 +192,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         elif self.missing != "error":
             self.fill_values_ = np.nanmedian(numbers, axis=0)
 
-    def transform(self, X):
+    def transform(self, X: Rows) -> "DataFrame | Floats":
         """Return the numbers of a table.
 
         Parameters
@@ -216,7 +235,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         result.columns = self._names_out()
         return result if _is_frame(X) else result.to_numpy()
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Return the names of the columns of the result.
 
         Parameters
@@ -231,18 +250,18 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return np.array(self._names_out(), dtype=object)
 
-    def _names_out(self):
+    def _names_out(self) -> list[str]:
         prefix = "" if self._by_name else "x"
         encoded = [f"{name}_{v}" for name, values in self.categories_.items() for v in values]
         return [f"{prefix}{name}" for name in [*self.numeric_columns_, *encoded]]
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.allow_nan = self.missing != "error"
         return tags
 
-    def _frame(self, X, *, reset):
+    def _frame(self, X: Any, *, reset: bool) -> "DataFrame":
         try:
             import pandas as pd
         except ImportError as error:
@@ -263,7 +282,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         X = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
         return pd.DataFrame(X)
 
-    def _numbers(self, frame, remedy):
+    def _numbers(self, frame: "DataFrame", remedy: str) -> Floats:
         """Return the columns of numbers, NaN where one is missing."""
         columns = []
         for name in self.numeric_columns_:
@@ -280,7 +299,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             return np.empty((len(frame), 0))
         return np.column_stack(columns)
 
-    def _refuse_missing(self, name, missing, remedy):
+    def _refuse_missing(self, name: Any, missing: "Series | Booleans", remedy: str) -> None:
         if self.missing == "error" and missing.any():
             raise ValueError(
                 f"Column {name!r} contains NaN: {int(missing.sum())} of {len(missing)} values are "
@@ -288,7 +307,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             )
 
 
-def _categories(name, column):
+def _categories(name: Any, column: "Series") -> list[str]:
     found = sorted({str(value) for value in column.dropna()})
     if len(found) > _MOST_CATEGORIES:
         hint = " (They look like numbers with decimal commas: set decimal to ','.)"
@@ -300,16 +319,16 @@ def _categories(name, column):
     return found
 
 
-def _is_mostly_numbers(column):
+def _is_mostly_numbers(column: "Series") -> bool:
     """Whether half of what is there are numbers, or would be with another decimal mark."""
     return misfits(column).sum() <= column.notna().sum() / 2 or has_decimal_commas(column)
 
 
-def _is_frame(X):
+def _is_frame(X: object) -> bool:
     return hasattr(X, "iloc") and hasattr(X, "columns")
 
 
-def _check_columns(frame, names):
+def _check_columns(frame: "DataFrame", names: Iterable[Any]) -> None:
     absent = [name for name in names if name not in frame.columns]
     if absent:
         raise ValueError(

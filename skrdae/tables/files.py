@@ -6,19 +6,31 @@ import tarfile
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterable
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 #: How the names of Parquet files end.
 PARQUET = (".parquet", ".pq")
 _BROKEN = (ValueError, EOFError, zlib.error, zipfile.BadZipFile, lzma.LZMAError, tarfile.TarError)
 
 
-def is_parquet(path):
+def is_parquet(path: str | PathLike[str]) -> bool:
     """Whether a file is Parquet by its name."""
     return Path(path).suffix.lower() in PARQUET
 
 
-def read_table(path, *, separator=",", decimal=".", text=()):
+def read_table(
+    path: str | PathLike[str],
+    *,
+    separator: str = ",",
+    decimal: str = ".",
+    text: Iterable[str] = (),
+) -> "DataFrame":
     """Read a CSV or Parquet file.
 
     Parameters
@@ -46,14 +58,14 @@ def read_table(path, *, separator=",", decimal=".", text=()):
     pandas = _pandas_for(path)
     if is_parquet(path):
         return _read_parquet(path)
-    options = {"low_memory": False, "decimal": decimal}
+    options: dict[str, Any] = {"low_memory": False, "decimal": decimal}
     if pandas.__version__.startswith("2."):
         # To the last bit, as later ones do anyway: a row of CSV scores as that of Parquet.
         options["float_precision"] = "round_trip"
     return _read_csv(path, separator, dtype=dict.fromkeys(text, str), **options)
 
 
-def read_text(path, *, separator=","):
+def read_text(path: str | PathLike[str], *, separator: str = ",") -> "DataFrame":
     """Read a CSV file as it is written, all columns as text.
 
     Parameters
@@ -68,7 +80,7 @@ def read_text(path, *, separator=","):
     return _read_csv(path, separator, dtype=str, keep_default_na=False)
 
 
-def _read_csv(path, separator, **options):
+def _read_csv(path: str | PathLike[str], separator: str, **options: Any) -> "DataFrame":
     import pandas as pd
 
     with Path(path).open("rb"):  # a file, and nothing that pandas would fetch from elsewhere
@@ -98,7 +110,7 @@ def _read_csv(path, separator, **options):
     return table
 
 
-def _read_parquet(path):
+def _read_parquet(path: str | PathLike[str]) -> "DataFrame":
     import pandas as pd
 
     with Path(path).open("rb"):
@@ -112,7 +124,7 @@ def _read_parquet(path):
     return table.reset_index() if names else table.reset_index(drop=True)
 
 
-def table_bytes(table, path, *, separator=","):
+def table_bytes(table: "DataFrame", path: str | PathLike[str], *, separator: str = ",") -> bytes:
     """Return a table as the bytes of a CSV or Parquet file, whichever `path` ends in.
 
     Parameters
@@ -130,7 +142,7 @@ def table_bytes(table, path, *, separator=","):
     return table.to_csv(index=False, sep=separator).encode()
 
 
-def _pandas_for(path):
+def _pandas_for(path: str | PathLike[str]) -> Any:
     try:
         import pandas
 

@@ -1,9 +1,15 @@
 """Adam on one flat buffer for all members of a stacked network."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
+from torch import nn
 
 from skrdae.networks.compiled import KINDS, Layers
+from skrdae.networks.mlp import MemberMLP
+from skrdae.networks.recurrent import MemberRecurrentAutoencoder
 from skrdae.training.compiled import Adam
 
 # The fused kernel treats what does not fill a vector register at the end of a tensor with other
@@ -43,7 +49,13 @@ class MemberAdam:
     # arithmetic with those is many times slower. They are cut off long before.
     _TINY, _FLUSH_EVERY = 1e-30, 64
 
-    def __init__(self, network, lr, betas=(0.9, 0.999), eps=None):
+    def __init__(
+        self,
+        network: nn.Module,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float | None = None,
+    ) -> None:
         self.lr, self.betas = lr, betas
         self.eps = self._EPS if eps is None else eps
         self.n_steps = 0
@@ -58,18 +70,20 @@ class MemberAdam:
             parameter.data = view
         self.grads = dict(zip(map(id, parameters), self._views(self._grads), strict=True))
 
-    def _views(self, flat):
+    def _views(self, flat: torch.Tensor) -> list[torch.Tensor]:
         return [
             piece[: shape.numel()].view(shape)
-            for piece, shape in zip(flat.split(self._sizes), self._shapes, strict=True)
+            for piece, shape in zip(torch.split(flat, self._sizes), self._shapes, strict=True)
         ]
 
-    def grads_of(self, network):
+    def grads_of(
+        self, network: MemberMLP | MemberRecurrentAutoencoder
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Return the gradient buffers of a network's weights and of its biases."""
         weights = [self.grads[id(p)] for p in network.weights]
         return weights, [self.grads[id(p)] for p in network.biases]
 
-    def compiled(self, network, n_pieces=1):
+    def compiled(self, network: MemberMLP, n_pieces: int = 1) -> list[tuple[Adam, Layers]]:
         """Return for each member of a network what the compiled loops work on.
 
         Parameters
@@ -91,21 +105,20 @@ class MemberAdam:
             grads = self._grads.new_zeros(n_pieces, grads.shape[1]).numpy()  # aligned
         settings = (self.lr, *self.betas, self.eps, self.n_steps)
         adam = Adam(values, grads, mean, square, *settings)
-        sizes = [network.weights[0].shape[1], *(w.shape[2] for w in network.weights)]
-        kinds = [KINDS[name] for name in network.activations]
-        layers = Layers(np.array(sizes), np.array(kinds), None)
+        sizes = np.array([network.weights[0].shape[1], *(w.shape[2] for w in network.weights)])
+        kinds = np.array([KINDS[name] for name in network.activations])
         # The values lie at the beginning of the storage.
         starts = [
             [p[k].storage_offset() for p in network.parameters()] for k in range(network.n_members)
         ]
-        return [(adam, layers._replace(starts=np.array(own))) for own in starts]
+        return [(adam, Layers(sizes, kinds, np.array(own))) for own in starts]
 
-    def count(self, n_steps):
+    def count(self, n_steps: int) -> None:
         """Take note of steps made by others."""
         self.n_steps += n_steps
         self._step.add_(n_steps)
 
-    def step(self):
+    def step(self) -> None:
         """Move the parameters by the gradients found in the buffers."""
         self.n_steps += 1
         self._step.add_(1)
@@ -130,7 +143,7 @@ class MemberAdam:
             self._mean.copy_(torch.hardshrink(self._mean, self._TINY))
             self._square.clamp_(min=self._TINY)
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """Return what another optimiser needs to go on as this one would."""
         return {
             "mean": self._mean.to("cpu", copy=True),
@@ -138,19 +151,19 @@ class MemberAdam:
             "n_steps": self.n_steps,
         }
 
-    def restore(self, state):
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Go on as another optimiser of such a network would have; see :meth:`state`."""
         self._mean.copy_(state["mean"])
         self._square.copy_(state["square"])
         self.n_steps = state["n_steps"]
         self._step.fill_(self.n_steps)
 
-    def release(self):
+    def release(self) -> None:
         """Give every parameter memory of its own again, so that it can be stored alone."""
         for parameter in self._parameters:
             parameter.data = parameter.data.clone()
 
-    def select(self, network, members):
+    def select(self, network: nn.Module, members: torch.Tensor) -> "MemberAdam":
         """Return the optimiser of `network`, made of some of this one's members."""
         other = MemberAdam(network, self.lr, self.betas, self.eps)
         other.n_steps = self.n_steps

@@ -1,8 +1,12 @@
 """Adversarial training of the stacked GAN, and training of its encoder."""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import torch
 
-from skrdae.networks.gan import SpectralBound
+from skrdae._typing import Record
+from skrdae.networks.gan import MemberGAN, SpectralBound
 from skrdae.networks.workspace import Workspace
 from skrdae.training.adam import MemberAdam
 from skrdae.training.history import AdversarialRecord, EncoderRecord
@@ -18,17 +22,17 @@ _KAPPA = 1.0
 
 
 def train_adversarial(
-    network,
-    data,
+    network: MemberGAN,
+    data: torch.Tensor,
     *,
-    n_epochs,
-    batch_size,
-    lr,
-    generators,
-    on_iteration=None,
-    state=None,
-    on_state=None,
-):
+    n_epochs: int,
+    batch_size: int,
+    lr: float,
+    generators: Sequence[torch.Generator],
+    on_iteration: Callable[[Record], object] | None = None,
+    state: Mapping[str, Any] | None = None,
+    on_state: Callable[[Callable[[], dict[str, Any]]], object] | None = None,
+) -> list[Record]:
     """Train generator and discriminator against each other, one step of each a batch.
 
     The discriminator lowers the hinge loss E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))); every few
@@ -71,7 +75,8 @@ def train_adversarial(
     maker_space, critic_space = workspace.part("generator"), workspace.part("discriminator")
     n_members, n_features = len(generators), data.shape[1]
     rows = data.expand(n_members, -1, -1)
-    history, n_steps = [], 0
+    history: list[Record] = []
+    n_steps = 0
     tensors = [*maker.parameters(), *critic.parameters(), *spectral.vectors]
     if state is not None:
         history, n_steps = list(state["history"]), state["n_steps"]
@@ -80,7 +85,7 @@ def train_adversarial(
         critic_optimiser.restore(state["critic"])
         set_generators(generators, state["generators"])
 
-    def reached():
+    def reached() -> dict[str, Any]:
         return {
             "history": list(history),
             "n_steps": n_steps,
@@ -132,17 +137,17 @@ def train_adversarial(
 
 
 def train_encoder(
-    network,
-    data,
+    network: MemberGAN,
+    data: torch.Tensor,
     *,
-    n_epochs,
-    batch_size,
-    lr,
-    generators,
-    on_iteration=None,
-    state=None,
-    on_state=None,
-):
+    n_epochs: int,
+    batch_size: int,
+    lr: float,
+    generators: Sequence[torch.Generator],
+    on_iteration: Callable[[Record], object] | None = None,
+    state: Mapping[str, Any] | None = None,
+    on_state: Callable[[Callable[[], dict[str, Any]]], object] | None = None,
+) -> list[Record]:
     """Train the encoder for the frozen generator and discriminator (f-AnoGAN's izi_f).
 
     The loss of a row is ‖x − G(E(x))‖² + κ (d / n_f) ‖f(x) − f(G(E(x)))‖² for d features of the
@@ -157,20 +162,21 @@ def train_encoder(
     networks, Medical Image Analysis 54, 2019.
     """
     encoder, maker, critic = network.encoder, network.generator, network.discriminator
+    assert encoder is not None
     optimiser = MemberAdam(encoder, lr)
     grads = optimiser.grads_of(encoder)
     workspace = Workspace(data.device)
     spaces = [workspace.part(name) for name in ("encoder", "generator", "discriminator")]
     n_members, n_features = len(generators), data.shape[1]
     rows = data.expand(n_members, -1, -1)
-    history = []
+    history: list[Record] = []
     if state is not None:
         history = list(state["history"])
         fill(encoder.parameters(), state["tensors"])
         optimiser.restore(state["adam"])
         set_generators(generators, state["generators"])
 
-    def reached():
+    def reached() -> dict[str, Any]:
         return {
             "history": list(history),
             "tensors": copied(encoder.parameters()),

@@ -1,10 +1,15 @@
 """Alternating minimisation for X = L + S: train on L, then shrink what is left over to S."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from skrdae._typing import Record
+from skrdae.networks.mlp import MemberAutoencoder
+from skrdae.networks.recurrent import MemberRecurrentAutoencoder
+from skrdae.penalties.base import GroupPenalty
 from skrdae.training.stack import Stack
 from skrdae.training.state import copied, set_weights, weights_of
 
@@ -34,29 +39,29 @@ class AlternatingResult:
     norms: torch.Tensor | None
     n_iter: int
     converged: bool
-    history: list
-    adam: Callable | None = None
+    history: list[Record]
+    adam: Callable[[], dict[str, Any]] | None = None
 
 
 def alternate(
-    network,
-    data,
-    penalty,
+    network: MemberAutoencoder | MemberRecurrentAutoencoder,
+    data: torch.Tensor,
+    penalty: GroupPenalty,
     *,
-    lam,
-    quantile,
-    bound,
-    max_iter,
-    n_epochs,
-    batch_size,
-    lr,
-    tol,
-    generators,
-    on_iteration=None,
-    state=None,
-    on_state=None,
-    adam=None,
-):
+    lam: Sequence[float] | None,
+    quantile: Sequence[float] | None,
+    bound: float,
+    max_iter: int,
+    n_epochs: int,
+    batch_size: int,
+    lr: float,
+    tol: float | None,
+    generators: Sequence[torch.Generator],
+    on_iteration: Callable[[Record], object] | None = None,
+    state: Mapping[str, Any] | None = None,
+    on_state: Callable[[Callable[[], dict[str, Any]]], object] | None = None,
+    adam: Mapping[str, Any] | None = None,
+) -> AlternatingResult:
     r"""Minimise :math:`\|L - D(E(L))\|_F^2 + \lambda\,\Omega(S)` subject to X = L + S.
 
     Each outer iteration trains the network on L = X − S for `n_epochs`, without starting it
@@ -112,20 +117,20 @@ def alternate(
 
 
 def alternate_path(
-    network,
-    data,
-    penalty,
+    network: MemberAutoencoder | MemberRecurrentAutoencoder,
+    data: torch.Tensor,
+    penalty: GroupPenalty,
     *,
-    lams,
-    bound,
-    max_iter,
-    n_epochs,
-    batch_size,
-    lr,
-    tol,
-    generators,
-    n_at_once,
-):
+    lams: Sequence[float],
+    bound: float,
+    max_iter: int,
+    n_epochs: int,
+    batch_size: int,
+    lr: float,
+    tol: float | None,
+    generators: Sequence[torch.Generator],
+    n_at_once: int,
+) -> Iterator[tuple[slice, MemberAutoencoder | MemberRecurrentAutoencoder, torch.Tensor | None]]:
     """Make K fits for each of several λ, as :func:`alternate` would one after another.
 
     Until the first prox λ plays no part, so that much is trained once for all. What follows the
@@ -162,7 +167,18 @@ def alternate_path(
         yield places, trained, result.norms
 
 
-def plain_norms(network, data, penalty, *, bound, max_iter, n_epochs, batch_size, lr, generators):
+def plain_norms(
+    network: MemberAutoencoder | MemberRecurrentAutoencoder,
+    data: torch.Tensor,
+    penalty: GroupPenalty,
+    *,
+    bound: float,
+    max_iter: int,
+    n_epochs: int,
+    batch_size: int,
+    lr: float,
+    generators: Sequence[torch.Generator],
+) -> tuple[float, float]:
     """Train plain autoencoders; return how large the norms of their residuals' groups are.
 
     Parameters are those of :func:`alternate`.
@@ -187,13 +203,18 @@ def plain_norms(network, data, penalty, *, bound, max_iter, n_epochs, batch_size
 class _Found:
     """What members leave behind when they leave the stack, and how far the others are."""
 
-    def __init__(self, network, stack):
+    norms: torch.Tensor | None
+    history: list[Record]
+
+    def __init__(
+        self, network: MemberAutoencoder | MemberRecurrentAutoencoder, stack: Stack
+    ) -> None:
         self.network, self.stack = network, stack
         self.lam = stack.data.new_zeros(len(stack.generators))
         self.norms = None
         self.iteration, self.history, self.all_done = 0, [], False
 
-    def take(self, leaving):
+    def take(self, leaving: torch.Tensor) -> None:
         """Take what members have found, which a mask tells."""
         stack = self.stack
         places = stack.members[leaving]
@@ -204,7 +225,7 @@ class _Found:
                 self.norms = stack.norms.new_zeros(len(self.lam), *stack.norms.shape[1:])
             self.norms[places] = stack.norms[leaving]
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
         return {
             "iteration": self.iteration,
             "history": list(self.history),
@@ -215,7 +236,7 @@ class _Found:
             "stack": self.stack.state(),
         }
 
-    def restore(self, state):
+    def restore(self, state: Mapping[str, Any]) -> None:
         self.iteration, self.history = state["iteration"], list(state["history"])
         self.all_done = state["all_done"]
         set_weights(self.network, state["weights"])
@@ -223,23 +244,23 @@ class _Found:
         self.lam, *norms = (t.to(device, copy=True) for t in state["found"])
         self.norms = norms[0] if norms else None
         self.stack.restore(state["stack"])
-        for norms in state["norms"]:
-            self.stack.norms = norms.to(device, copy=True)
+        for of_stack in state["norms"]:
+            self.stack.norms = of_stack.to(device, copy=True)
 
 
 def _go_on(
-    stack,
-    found,
-    max_iter,
-    n_epochs,
-    batch_size,
-    tol,
-    on_iteration=None,
-    on_state=None,
-    networks_only=False,
-):
+    stack: Stack,
+    found: _Found,
+    max_iter: int,
+    n_epochs: int,
+    batch_size: int,
+    tol: float | None,
+    on_iteration: Callable[[Record], object] | None = None,
+    on_state: Callable[[Callable[[], dict[str, Any]]], object] | None = None,
+    networks_only: bool = False,
+) -> AlternatingResult:
     """Finish what a stack has begun, which has its first residual or was restored."""
-    stopped = False
+    stopped: object = False
     # Whether the last prox is of any use.
     shrink_last = not networks_only or stack.penalty.across_rows
     while not (stopped or found.all_done or found.iteration >= max_iter):

@@ -3,13 +3,16 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skrdae._compiled import compiled
+from skrdae._typing import Integers
 from skrdae.networks.compiled import (
     HALF,
     ONE,
     TWO,
     ZERO,
+    Layers,
     backward,
     block,
     forward,
@@ -36,10 +39,10 @@ class Adam(NamedTuple):
         Steps made before.
     """
 
-    values: np.ndarray
-    grads: np.ndarray
-    mean: np.ndarray
-    square: np.ndarray
+    values: NDArray[np.float32]
+    grads: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    square: NDArray[np.float32]
     lr: float
     beta1: float
     beta2: float
@@ -48,7 +51,7 @@ class Adam(NamedTuple):
 
 
 @compiled
-def _adam(adam, layers, step):
+def _adam(adam: Adam, layers: Layers, step: int) -> None:
     """Move a network's parameters by their gradients; `step` counts from 1."""
     for layer in range(len(layers.kinds)):
         fan_in, fan_out = layers.sizes[layer], layers.sizes[layer + 1]
@@ -59,7 +62,7 @@ def _adam(adam, layers, step):
 
 
 @compiled
-def move(adam, start, end, step):
+def move(adam: Adam, start: int, end: int, step: int) -> None:
     """Move the parameters in a part of the flat arrays by their gradients."""
     step_size = np.float32(adam.lr / (1.0 - adam.beta1**step))
     root = np.float32(np.sqrt(1.0 - adam.beta2**step))
@@ -82,7 +85,9 @@ def move(adam, start, end, step):
 
 
 @compiled
-def _gather(data, order, bound, out):
+def _gather(
+    data: NDArray[np.float32], order: Integers, bound: np.float32, out: NDArray[np.float32]
+) -> None:
     for i in range(len(order)):
         row = data[order[i]]
         for j in range(len(row)):
@@ -90,7 +95,7 @@ def _gather(data, order, bound, out):
 
 
 @compiled
-def _share(n, n_parts, part):
+def _share(n: int, n_parts: int, part: int) -> tuple[int, int]:
     """Return first and last of n things, dealt out evenly, that are a part's."""
     size, more = n // n_parts, n % n_parts
     first = part * size + min(part, more)
@@ -98,12 +103,19 @@ def _share(n, n_parts, part):
 
 
 @compiled
-def _most_rows(n_rows, n_batches):
+def _most_rows(n_rows: int, n_batches: int) -> int:
     return n_rows // n_batches + (1 if n_rows % n_batches else 0)
 
 
 @compiled
-def train_autoencoder(adam, layers, data, order, n_batches, bound):
+def train_autoencoder(
+    adam: Adam,
+    layers: Layers,
+    data: NDArray[np.float32],
+    order: Integers,
+    n_batches: int,
+    bound: np.float32,
+) -> None:
     """Train a member for an epoch to reconstruct its rows by least squares.
 
     A batch is split into as many pieces as there are buffers for gradients.
@@ -132,7 +144,7 @@ def train_autoencoder(adam, layers, data, order, n_batches, bound):
 
 
 @compiled
-def spaces_for(adam, layers, rows):
+def spaces_for(adam: Adam, layers: Layers, rows: int) -> NDArray[np.float32]:
     """Return memory for the pieces of a batch of so many rows, two spaces each."""
     n_pieces = len(adam.grads)
     size = places_of(layers, _most_rows(rows, n_pieces))[-1]
@@ -140,7 +152,15 @@ def spaces_for(adam, layers, rows):
 
 
 @compiled
-def learn_piece(adam, layers, data, rows, bound, spaces, piece):
+def learn_piece(
+    adam: Adam,
+    layers: Layers,
+    data: NDArray[np.float32],
+    rows: Integers,
+    bound: np.float32,
+    spaces: NDArray[np.float32],
+    piece: int,
+) -> None:
     """Write the gradients of one piece of a batch, whose rows are given.
 
     `spaces` is what :func:`spaces_for` returned for the largest batch; it is overwritten.
@@ -150,7 +170,17 @@ def learn_piece(adam, layers, data, rows, bound, spaces, piece):
 
 
 @compiled
-def _learn(adam, layers, data, batch, piece, bound, space, slopes, places):
+def _learn(
+    adam: Adam,
+    layers: Layers,
+    data: NDArray[np.float32],
+    batch: Integers,
+    piece: int,
+    bound: np.float32,
+    space: NDArray[np.float32],
+    slopes: NDArray[np.float32],
+    places: Integers,
+) -> None:
     first, last = _share(len(batch), len(adam.grads), piece)
     n_rows, n_features = last - first, data.shape[1]
     _gather(data, batch[first:last], bound, block(space, 0, n_rows, n_features))
@@ -165,8 +195,19 @@ def _learn(adam, layers, data, batch, piece, bound, space, slopes, places):
 
 @compiled
 def train_variational_autoencoder(
-    adam, encoder, decoder, data, order, noise, n_batches, beta, gaussian, variance, follow, floor
-):
+    adam: Adam,
+    encoder: Layers,
+    decoder: Layers,
+    data: NDArray[np.float32],
+    order: Integers,
+    noise: NDArray[np.float32],
+    n_batches: int,
+    beta: np.float32,
+    gaussian: bool,
+    variance: NDArray[np.float32],
+    follow: np.float32,
+    floor: np.float32,
+) -> tuple[float, float]:
     """Train a member for an epoch to maximise its evidence lower bound.
 
     Parameters
@@ -245,7 +286,15 @@ def train_variational_autoencoder(
 
 
 @compiled
-def _gaussian_slopes(x, fit, slope, weights, variance, follow, floor):
+def _gaussian_slopes(
+    x: NDArray[np.float32],
+    fit: NDArray[np.float32],
+    slope: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    follow: np.float32,
+    floor: np.float32,
+) -> tuple[float, np.float32]:
     """Follow the errors with the variance; write the gradient of the weighted errors.
 
     Returns the squared errors added up, and the variance's mean.
@@ -273,7 +322,12 @@ def _gaussian_slopes(x, fit, slope, weights, variance, follow, floor):
 
 
 @compiled
-def _bernoulli_slopes(x, logit, slope, products):
+def _bernoulli_slopes(
+    x: NDArray[np.float32],
+    logit: NDArray[np.float32],
+    slope: NDArray[np.float32],
+    products: NDArray[np.float32],
+) -> float:
     """Write the gradient of the cross-entropies; return them added up.
 
     They are max(z, 0) − z x − log p, p the logistic function of |z|. Of p, between a half and one,

@@ -2,9 +2,12 @@
 
 from dataclasses import asdict, dataclass
 
+from skrdae._typing import Record
 
+
+@dataclass(frozen=True)
 class _Record:
-    def row(self):
+    def row(self) -> Record:
         """Return the record as a dict of plain numbers."""
         return asdict(self)
 

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from skrdae.networks.gan import MemberGAN
+from skrdae.networks.workspace import Workspace
 from skrdae.training.adam import MemberAdam
 
 # Step of Adam in z, whose prior has standard deviation one.
@@ -23,12 +25,22 @@ class Mismatch:
     workspace : Workspace
     """
 
-    def __init__(self, network, rows, shown, lam, workspace):
+    _made: list[torch.Tensor]
+    _values: list[torch.Tensor]
+
+    def __init__(
+        self,
+        network: MemberGAN,
+        rows: torch.Tensor,
+        shown: torch.Tensor,
+        lam: float,
+        workspace: Workspace,
+    ) -> None:
         self.network, self.rows, self.lam = network, rows, lam
         self._spaces = workspace.part("generator"), workspace.part("discriminator")
         self._features = network.features(shown, self._spaces[1])[-1].clone()
 
-    def at(self, z):
+    def at(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Take the generator's rows for codes (K, n, latent_dim) as x̂.
 
         Returns
@@ -42,12 +54,12 @@ class Mismatch:
         self._values = self.network.features(self._made[-1], self._spaces[1])
         return self._made[-1] - self.rows, self._values[-1] - self._features
 
-    def objective(self, residual, by_feature):
+    def objective(self, residual: torch.Tensor, by_feature: torch.Tensor) -> torch.Tensor:
         """Return the mismatch of every row: (K, n)."""
         total = residual.abs().sum(dim=-1).mul_(1 - self.lam)
         return total.add_(by_feature.abs().sum(dim=-1), alpha=self.lam)
 
-    def gradient(self, residual, by_feature):
+    def gradient(self, residual: torch.Tensor, by_feature: torch.Tensor) -> torch.Tensor:
         """Return the gradient with respect to the z of the last :meth:`at`; overwrites both."""
         grad = self.network.discriminator.backward_from(
             self._values, by_feature.sign_().mul_(self.lam), None, self._spaces[1], to_input=True
@@ -59,12 +71,12 @@ class Mismatch:
 
 
 class _Codes(nn.Module):
-    def __init__(self, z):
+    def __init__(self, z: torch.Tensor) -> None:
         super().__init__()
         self.z = nn.Parameter(z.clone(), requires_grad=False)
 
 
-def search(mismatch, start, n_iter):
+def search(mismatch: Mismatch, start: torch.Tensor, n_iter: int) -> torch.Tensor:
     """Lower each row's mismatch by Adam on its own code.
 
     Every row's objective is its own, summed and not averaged, and Adam works entry by entry, so

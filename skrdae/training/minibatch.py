@@ -1,14 +1,20 @@
 """Passes over rows: shuffled minibatches for training, chunks of one size for everything else."""
 
 import functools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from skrdae._parallel import in_parallel, one_blas_thread
-from skrdae.networks.mlp import MemberMLP
+from skrdae._typing import Integers
+from skrdae.networks.compiled import Layers
+from skrdae.networks.mlp import MemberAutoencoder, MemberMLP
+from skrdae.networks.recurrent import MemberRecurrentAutoencoder
 from skrdae.networks.workspace import Workspace
-from skrdae.training.compiled import learn_piece, move, spaces_for, train_autoencoder
+from skrdae.training.adam import MemberAdam
+from skrdae.training.compiled import Adam, learn_piece, move, spaces_for, train_autoencoder
 
 #: The rows of a chunk are a multiple of this, the last one filled up. A matrix product's last bits,
 #: and those of functions that are vectorised, depend on shapes; that forward passes see one of them
@@ -25,7 +31,12 @@ GPU_CHUNK_ROWS = 4096
 _LARGE, _PIECE_ROWS, _MOST_PIECES = 2**21, 128, 16
 
 
-def map_chunks(function, data, *, apart=False):
+def map_chunks(
+    function: Callable[[torch.Tensor, Workspace], torch.Tensor],
+    data: torch.Tensor,
+    *,
+    apart: bool = False,
+) -> torch.Tensor:
     """Apply a row-wise function to data in chunks of one size.
 
     Parameters
@@ -53,11 +64,15 @@ def map_chunks(function, data, *, apart=False):
     # bits on that.
     n_parts = min(torch.get_num_threads(), -(-n_rows // LARGE_CHUNK_ROWS))
     rows = -(-n_rows // (n_parts * LARGE_CHUNK_ROWS)) * LARGE_CHUNK_ROWS
-    parts = list(data.split(rows, dim=-2))
+    parts = torch.split(data, rows, dim=-2)
     return torch.cat(in_parallel(lambda part: _map_part(function, part), parts), dim=1)
 
 
-def _map_part(function, data, size=None):
+def _map_part(
+    function: Callable[[torch.Tensor, Workspace], torch.Tensor],
+    data: torch.Tensor,
+    size: int | None = None,
+) -> torch.Tensor:
     workspace = Workspace(data.device)
     n_rows, start, pieces = data.shape[-2], 0, []
     with torch.no_grad():  # a thread's own affair
@@ -75,7 +90,9 @@ def _map_part(function, data, size=None):
     return torch.cat(pieces, dim=1)
 
 
-def shuffled_batches(n_rows, batch_size, generators, device):
+def shuffled_batches(
+    n_rows: int, batch_size: int, generators: Sequence[torch.Generator], device: torch.device
+) -> Sequence[torch.Tensor]:
     """Yield the batches of one epoch, each a LongTensor of shape (K, rows of the batch).
 
     Every member has an order of its own. The rows are dealt out evenly, so that no batch is
@@ -86,7 +103,9 @@ def shuffled_batches(n_rows, batch_size, generators, device):
     return torch.stack(orders).to(device).tensor_split(n_batches, dim=1)
 
 
-def gather(data, batch, out=None):
+def gather(
+    data: torch.Tensor, batch: torch.Tensor, out: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return each member's rows of a batch: data (K, n, d), batch (K, m) → (K, m, d).
 
     `data` is one matrix that all members see, expanded, or lies in one piece.
@@ -106,7 +125,7 @@ def gather(data, batch, out=None):
     return out
 
 
-def normal(generators, out):
+def normal(generators: Sequence[torch.Generator], out: torch.Tensor) -> torch.Tensor:
     """Fill `out`, of shape (K, …), with normal numbers, each member's from its own generator."""
     if out.device.type == "cpu":
         for k, generator in enumerate(generators):
@@ -120,7 +139,17 @@ def normal(generators, out):
     return out.copy_(torch.stack(drawn), non_blocking=True)
 
 
-def train_epochs(network, optimiser, data, *, bound, n_epochs, batch_size, generators, workspace):
+def train_epochs(
+    network: MemberAutoencoder | MemberRecurrentAutoencoder,
+    optimiser: MemberAdam,
+    data: torch.Tensor,
+    *,
+    bound: float,
+    n_epochs: int,
+    batch_size: int,
+    generators: Sequence[torch.Generator],
+    workspace: Workspace,
+) -> None:
     """Train every member to reconstruct its own rows by least squares.
 
     Parameters
@@ -138,12 +167,23 @@ def train_epochs(network, optimiser, data, *, bound, n_epochs, batch_size, gener
         Give each member's order of rows.
     workspace : Workspace
     """
-    compiled = data.device.type == "cpu" and isinstance(network, MemberMLP)
-    train = _train_compiled if compiled else _train_stacked
-    train(network, optimiser, data, bound, n_epochs, batch_size, generators, workspace)
+    options = optimiser, data, bound, n_epochs, batch_size, generators, workspace
+    if data.device.type == "cpu" and isinstance(network, MemberMLP):
+        _train_compiled(network, *options)
+    else:
+        _train_stacked(network, *options)
 
 
-def _train_stacked(network, optimiser, data, bound, n_epochs, batch_size, generators, workspace):
+def _train_stacked(
+    network: MemberAutoencoder | MemberRecurrentAutoencoder,
+    optimiser: MemberAdam,
+    data: torch.Tensor,
+    bound: float,
+    n_epochs: int,
+    batch_size: int,
+    generators: Sequence[torch.Generator],
+    workspace: Workspace,
+) -> None:
     grads = optimiser.grads_of(network)
     clips = bool(data.amax() > bound) or bool(data.amin() < -bound)
     for _ in range(n_epochs):
@@ -156,22 +196,31 @@ def _train_stacked(network, optimiser, data, bound, n_epochs, batch_size, genera
             optimiser.step()
 
 
-def _train_compiled(network, optimiser, data, bound, n_epochs, batch_size, generators, workspace):
+def _train_compiled(
+    network: MemberMLP,
+    optimiser: MemberAdam,
+    data: torch.Tensor,
+    bound: float,
+    n_epochs: int,
+    batch_size: int,
+    generators: Sequence[torch.Generator],
+    workspace: Workspace,
+) -> None:
     n_rows = data.shape[1]
     n_batches = -(-n_rows // batch_size)
-    rows, bound = data.numpy(), np.float32(bound)
+    rows, limit = data.numpy(), np.float32(bound)
     widest = max(weight[0].numel() for weight in network.weights)
     n_pieces = pieces(-(-n_rows // n_batches), widest)
     members = optimiser.compiled(network, n_pieces)
     # With one member alone there is nothing else for other threads to do.
     learn = learn_in_pieces if n_pieces > 1 and len(members) == 1 else train_autoencoder
 
-    def train(k):
+    def train(k: int) -> None:
         adam, layers = members[k]
         for epoch in range(n_epochs):
             order = torch.randperm(n_rows, generator=generators[k], device="cpu").numpy()
             state = adam._replace(n_done=adam.n_done + epoch * n_batches)
-            learn(state, layers, rows[k], order, n_batches, bound)
+            learn(state, layers, rows[k], order, n_batches, limit)
 
     with one_blas_thread:
         if learn is learn_in_pieces:
@@ -181,7 +230,7 @@ def _train_compiled(network, optimiser, data, bound, n_epochs, batch_size, gener
     optimiser.count(n_epochs * n_batches)
 
 
-def pieces(n_rows, n_weights):
+def pieces(n_rows: int, n_weights: int) -> int:
     """Return into how many pieces a batch is split.
 
     Large ones are, so that threads can share the work on a single network. The number must not
@@ -190,7 +239,14 @@ def pieces(n_rows, n_weights):
     return min(-(-n_rows // _PIECE_ROWS), _MOST_PIECES) if n_rows * n_weights >= _LARGE else 1
 
 
-def learn_in_pieces(adam, layers, data, order, n_batches, bound):
+def learn_in_pieces(
+    adam: Adam,
+    layers: Layers,
+    data: NDArray[np.float32],
+    order: Integers,
+    n_batches: int,
+    bound: np.float32,
+) -> None:
     """Do what train_autoencoder does for one member alone, the pieces of a batch side by side."""
     batches = np.array_split(order, n_batches)
     spaces = spaces_for(adam, layers, len(batches[0]))

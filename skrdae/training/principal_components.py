@@ -1,8 +1,11 @@
 """Principal component pursuit: X = L + S with L of low rank and S sparse, a convex problem."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+
+from skrdae._typing import Record
 
 # Any step leads to the solution. It is doubled or halved where one of the two criteria lags far
 # behind the other, but not for ever, which is what convergence asks for.
@@ -31,10 +34,17 @@ class PursuitResult:
     step: float
     n_iter: int
     converged: bool
-    history: list
+    history: list[Record]
 
 
-def pursue(data, *, lam, max_iter, tol, on_iteration=None):
+def pursue(
+    data: torch.Tensor,
+    *,
+    lam: float,
+    max_iter: int,
+    tol: float,
+    on_iteration: Callable[[Record], object] | None = None,
+) -> PursuitResult:
     r"""Minimise :math:`\|L\|_* + \lambda \|S\|_1` subject to X = L + S.
 
     The alternating direction method of multipliers: singular values are shrunk, then entries,
@@ -65,7 +75,8 @@ def pursue(data, *, lam, max_iter, tol, on_iteration=None):
     # To start with, the step of the reference.
     step = data.numel() / (4 * data.abs().sum().item() or 1.0)
     sparse, multiplier = torch.zeros_like(data), torch.zeros_like(data)
-    components, history, converged = data.new_zeros(data.shape[1], 0), [], False
+    components, converged = data.new_zeros(data.shape[1], 0), False
+    history: list[Record] = []
     for iteration in range(1, max_iter + 1):
         low_rank, components, values = _shrink_singular_values(
             data - sparse + multiplier / step, 1 / step
@@ -74,7 +85,7 @@ def pursue(data, *, lam, max_iter, tol, on_iteration=None):
         sparse = _shrink(data - low_rank + multiplier / step, lam / step)
         rest = data - low_rank - sparse
         multiplier.add_(rest, alpha=step)
-        row = {
+        row: Record = {
             "iteration": iteration,
             "objective": (values.sum() + lam * sparse.abs().sum()).item(),
             "rank": len(values),
@@ -87,7 +98,7 @@ def pursue(data, *, lam, max_iter, tol, on_iteration=None):
             ),
         }
         history.append(row)
-        stopped = on_iteration is not None and on_iteration(row)
+        stopped = on_iteration is not None and bool(on_iteration(row))
         converged = stopped or max(row["constraint"], row["change"]) < tol
         if converged:
             break
@@ -99,11 +110,13 @@ def pursue(data, *, lam, max_iter, tol, on_iteration=None):
     return PursuitResult(sparse, components, step, iteration, converged, history)
 
 
-def _shrink(values, threshold):
+def _shrink(values: torch.Tensor, threshold: float) -> torch.Tensor:
     return values.sign() * (values.abs() - threshold).clamp_(min=0)
 
 
-def _shrink_singular_values(matrix, threshold):
+def _shrink_singular_values(
+    matrix: torch.Tensor, threshold: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the matrix with smaller singular values, its right directions and those values."""
     # By way of the smaller Gram matrix, which is many times faster than the decomposition of a
     # tall matrix. It blurs singular values under a hundred-millionth of the largest; they are

@@ -1,10 +1,17 @@
 """Training on rows that are dense a batch at a time only."""
 
+from collections.abc import Callable, Iterator, Sequence
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, csr_matrix
 
 from skrdae._parallel import one_blas_thread
+from skrdae._typing import FloatRows, Integers, Record
+from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.networks.workspace import Workspace
+from skrdae.penalties.base import GroupPenalty
 from skrdae.training.adam import MemberAdam
 from skrdae.training.alternating import AlternatingResult
 from skrdae.training.compiled import train_autoencoder
@@ -31,34 +38,41 @@ class SparseRows:
     shape : tuple
     """
 
-    def __init__(self, X, scale, places=None):
+    shape: tuple[int, int]
+
+    def __init__(
+        self,
+        X: csr_matrix | csr_array,
+        scale: Callable[[FloatRows], NDArray[np.float32]],
+        places: Integers | None = None,
+    ) -> None:
         self._X, self._scale, self._places = X, scale, places
         self.shape = (X.shape[0] if places is None else len(places), X.shape[1])
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
-    def rows(self, places):
+    def rows(self, places: slice | Integers) -> NDArray[np.float32]:
         """Return some rows, a float32 array, by a slice or an array of places."""
         if self._places is not None:
             places = self._places[places]
         return self._scale(self._X[places].toarray())
 
-    def parts(self):
+    def parts(self) -> Iterator[slice]:
         """Yield slices that cover all rows."""
         for start in range(0, len(self), _PART):
             yield slice(start, min(start + _PART, len(self)))
 
-    def range(self):
+    def range(self) -> tuple[float, float]:
         """Return the least and the greatest value."""
         ends = [(rows.min(), rows.max()) for rows in map(self.rows, self.parts())]
         return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
 
-    def clipped(self, bound):
+    def clipped(self, bound: float) -> "SparseRows":
         """Return the rows with values beyond ±bound brought back to it."""
         return SparseRows(self._X, lambda rows: self._scale(rows).clip(-bound, bound), self._places)
 
-    def some(self, places):
+    def some(self, places: Integers) -> "SparseRows":
         """Return the rows at these places, as sparse as before."""
         if self._places is not None:
             places = self._places[places]
@@ -68,15 +82,27 @@ class SparseRows:
 class _SparseMember:
     """One member's L = X − S, where S is kept of the rows only in which it is not zero."""
 
-    def __init__(self, network, rows, bound, lr, generator):
+    lam: torch.Tensor
+
+    def __init__(
+        self,
+        network: MemberAutoencoder,
+        rows: SparseRows,
+        bound: float,
+        lr: float,
+        generator: torch.Generator,
+    ) -> None:
         self.network, self.rows, self.bound, self.generator = network, rows, bound, generator
         self.optimiser = MemberAdam(network, lr)
         self.workspace = Workspace(torch.device("cpu"))
         self.place = np.full(len(rows), -1)  # of a row's S among those kept
         self.sparse = np.empty((0, rows.shape[1]), np.float32)
-        self.lam, self.penalty_value, self.error = None, 0.0, 0.0
+        # λ is None until the first prox.
+        self.lam, self.penalty_value, self.error = None, 0.0, 0.0  # type: ignore[assignment]
 
-    def low_rank(self, places, data=None):
+    def low_rank(
+        self, places: slice | Integers, data: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """Return rows of L; `data` are those of X, and are written to."""
         data = self.rows.rows(places) if data is None else data
         kept = self.place[places]
@@ -84,7 +110,7 @@ class _SparseMember:
         data[with_s] -= self.sparse[kept[with_s]]
         return data
 
-    def train(self, n_epochs, batch_size):
+    def train(self, n_epochs: int, batch_size: int) -> None:
         n_rows = len(self.rows)
         n_batches = -(-n_rows // batch_size)
         most = -(-n_rows // n_batches)
@@ -100,7 +126,7 @@ class _SparseMember:
                 learn(state, layers, block, np.arange(len(batch)), 1, bound)
         self.optimiser.count(n_epochs * n_batches)
 
-    def _residual(self, places):
+    def _residual(self, places: slice | Integers) -> tuple[NDArray[np.float32], float]:
         """Return rows of X − D(E(L)), and their ‖L − D(E(L))‖²."""
         data = self.rows.rows(places)
         low_rank = self.low_rank(places, data.copy())
@@ -109,7 +135,7 @@ class _SparseMember:
         error = np.square(low_rank - fit, dtype=np.float64).sum()
         return np.subtract(data, fit, out=data), error
 
-    def find_norms(self):
+    def find_norms(self) -> torch.Tensor:
         """Return the norm of every row's residual, with the network as it is."""
         norms, self.error = np.empty(len(self.rows), np.float32), 0.0
         for places in self.rows.parts():
@@ -118,7 +144,7 @@ class _SparseMember:
             self.error += error
         return torch.from_numpy(norms).view(1, -1, 1)
 
-    def shrink(self, norms):
+    def shrink(self, norms: torch.Tensor) -> None:
         """Take the prox of the residual with this member's λ."""
         lam = float(self.lam)
         moving = np.flatnonzero(norms.numpy().ravel() > lam)
@@ -135,9 +161,20 @@ class _SparseMember:
 
 @torch.no_grad()
 def alternate_sparse(
-    network, rows, penalty, *, lam, quantile, bound, max_iter, n_epochs, batch_size, lr, generators,
-    on_iteration=None,
-):  # fmt: skip
+    network: MemberAutoencoder,
+    rows: Sequence[SparseRows],
+    penalty: GroupPenalty,
+    *,
+    lam: Sequence[float] | None,
+    quantile: Sequence[float] | None,
+    bound: float,
+    max_iter: int,
+    n_epochs: int,
+    batch_size: int,
+    lr: float,
+    generators: Sequence[torch.Generator],
+    on_iteration: Callable[[Record], object] | None = None,
+) -> AlternatingResult:
     """Do what :func:`~skrdae.training.alternating.alternate` does, for ℓ2,1 by sample.
 
     Members follow one another, so that one has its S in memory at a time. There is no tolerance
@@ -157,21 +194,23 @@ def alternate_sparse(
     -------
     AlternatingResult
     """
-    lams, histories, stopped = [], [], None
+    lams: list[torch.Tensor] = []
+    histories: list[list[Record]] = []
+    stopped: int | None = None
     for k, generator in enumerate(generators):
         place = torch.tensor([k], device="cpu")
         member = _SparseMember(network.select(place), rows[k], bound, lr, generator)
         size = np.sqrt(sum(np.square(rows[k].rows(p), dtype=float).sum() for p in rows[k].parts()))
-        history = []
+        history: list[Record] = []
         for iteration in range(1, (stopped or max_iter) + 1):
             with one_blas_thread:
                 member.train(n_epochs, batch_size)
             norms = member.find_norms()
             charge = 0.0 if member.lam is None else float(member.lam) * member.penalty_value
-            if quantile is None:
-                member.lam = torch.tensor([lam[k]], dtype=torch.float32, device="cpu")
-            else:
+            if quantile is not None:
                 member.lam = penalty.lam_quantile(norms, [quantile[k]])
+            elif lam is not None:
+                member.lam = torch.tensor([lam[k]], dtype=torch.float32, device="cpu")
             member.penalty_value = float(penalty.value_after_prox(norms, member.lam))
             member.shrink(norms)
             left = norms.double().clamp(max=float(member.lam)).square().sum().sqrt()

@@ -1,12 +1,18 @@
 """The state of the alternating training: members, their L and what their networks leave of X."""
 
 import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 import torch
 
 from skrdae._memory import matrix_like, taken
 from skrdae._parallel import in_parallel
+from skrdae._typing import Record
+from skrdae.networks.mlp import MemberAutoencoder
+from skrdae.networks.recurrent import MemberRecurrentAutoencoder
 from skrdae.networks.workspace import Workspace
+from skrdae.penalties.base import GroupPenalty
 from skrdae.training.adam import MemberAdam
 from skrdae.training.history import IterationRecord
 from skrdae.training.minibatch import train_epochs
@@ -33,7 +39,23 @@ class Stack:
     the residual from then until the prox. Everything else is made for a few rows at a time.
     """
 
-    def __init__(self, network, data, penalty, lam, quantile, bound, lr, generators):
+    rest: torch.Tensor  # X − D(E(L)) − S of the iteration before, in the rows watched
+    norms: torch.Tensor  # of the groups of the residual
+    error: torch.Tensor  # ‖L − D(E(L))‖²
+    lam: torch.Tensor
+    penalty_value: torch.Tensor | float  # Ω(S)
+
+    def __init__(
+        self,
+        network: MemberAutoencoder | MemberRecurrentAutoencoder,
+        data: torch.Tensor,
+        penalty: GroupPenalty,
+        lam: Sequence[float] | None,
+        quantile: Sequence[float] | None,
+        bound: float,
+        lr: float,
+        generators: Sequence[torch.Generator],
+    ) -> None:
         self.members = torch.arange(len(generators), device=data.device)
         self.network = network.select(self.members)
         self.optimiser = MemberAdam(self.network, lr)
@@ -43,14 +65,16 @@ class Stack:
         self.data = data
         self.matrix = matrix_like(data, data.shape).copy_(data)  # L or X − D(E(L))
         self.watched = _watched_rows(*data.shape[1:])
-        self.rest = None  # X − D(E(L)) − S of the iteration before, in the rows watched
-        self.norms = None  # of the groups of the residual
-        self.error = None  # ‖L − D(E(L))‖²
-        self.lam = None if lam is None else torch.tensor(lam, dtype=data.dtype, device=data.device)
-        self.penalty_value = 0.0  # Ω(S)
+        # Until the first residual and the first prox.
+        self.rest = self.norms = self.error = self.lam = None  # type: ignore[assignment]
+        if lam is not None:
+            self.lam = torch.tensor(lam, dtype=data.dtype, device=data.device)
+        self.penalty_value = 0.0
         self.total, self.total_watched = self._over_parts(self._sizes, (2, len(data)))
 
-    def _over_parts(self, function, shape):
+    def _over_parts(
+        self, function: Callable[[slice, Workspace], torch.Tensor], shape: tuple[int, ...]
+    ) -> torch.Tensor:
         """Add up what a function of a few rows and a workspace gives, as many at once as may be.
 
         The parts are the same for any number of members and threads, and so are sums over them.
@@ -62,7 +86,7 @@ class Stack:
         n_groups = min(torch.get_num_threads(), len(parts)) if apart else 1
         ends = [len(parts) * group // n_groups for group in range(n_groups + 1)]
 
-        def work(group):
+        def work(group: int) -> list[torch.Tensor]:
             workspace = self.workspace.part(group)
             with torch.no_grad():  # a thread's own affair
                 mine = parts[ends[group] : ends[group + 1]]
@@ -76,7 +100,7 @@ class Stack:
                 sums += values
         return sums
 
-    def _watched(self, rows):
+    def _watched(self, rows: slice) -> tuple[torch.Tensor | slice, slice]:
         """Return which of a part's rows are watched, and where they lie among those watched."""
         if self.watched is None:
             return slice(None), rows
@@ -85,7 +109,7 @@ class Stack:
         )
         return (self.watched[first:last] - rows.start).to(self.data.device), slice(first, last)
 
-    def _sizes(self, rows, workspace):
+    def _sizes(self, rows: slice, workspace: Workspace) -> torch.Tensor:
         """‖X‖² of a part, and of the rows watched."""
         data = self.data[:, rows]
         whole = _squares(data)
@@ -93,7 +117,7 @@ class Stack:
             return torch.stack([whole, whole])
         return torch.stack([whole, _squares(data[:, self._watched(rows)[0]])])
 
-    def train(self, n_epochs, batch_size):
+    def train(self, n_epochs: int, batch_size: int) -> None:
         """Train the network on L."""
         train_epochs(
             self.network,
@@ -106,20 +130,20 @@ class Stack:
             workspace=self.workspace,
         )
 
-    def start_again(self):
+    def start_again(self) -> None:
         """Set L = X."""
         self.matrix.copy_(self.data)
 
-    def find_residual(self):
+    def find_residual(self) -> None:
         """Replace L by the residual; find its norms and the error, with the network as it is."""
         self.error = self._over_parts(self._find_part, (len(self.generators),))
         if self.penalty.across_rows:
             self.norms = self.penalty.norms(self.matrix)
         else:
-            parts = self.matrix.split(part_rows(self.data.shape[2]), dim=1)
+            parts = torch.split(self.matrix, part_rows(self.data.shape[2]), dim=1)
             self.norms = torch.cat([self.penalty.norms(part) for part in parts], dim=1)
 
-    def _find_part(self, rows, workspace):
+    def _find_part(self, rows: slice, workspace: Workspace) -> torch.Tensor:
         low_rank, data = self.matrix[:, rows], self.data[:, rows]
         shown = workspace.take("batch", *low_rank.shape)
         torch.clamp(low_rank, -self.bound, self.bound, out=shown)
@@ -128,13 +152,13 @@ class Stack:
         torch.sub(data, fit, out=low_rank)
         return error
 
-    def shrink(self, iteration):
+    def shrink(self, iteration: int) -> tuple[Record, torch.Tensor]:
         """Take the prox of the residual; return the history row and each member's criterion.
 
         Only after :meth:`find_residual`. The matrix is L again.
         """
         # With λ = ∞ or at the start, S and its penalty are zero.
-        charge = 0.0
+        charge: torch.Tensor | float = 0.0
         if self.lam is not None:
             charge = torch.nan_to_num(self.lam * self.penalty_value).cpu()
         if self.quantile is not None:
@@ -165,7 +189,7 @@ class Stack:
         )
         return record.row(), torch.minimum(constraint, change)
 
-    def _shrink_part(self, rows, workspace, first):
+    def _shrink_part(self, rows: slice, workspace: Workspace, first: bool) -> torch.Tensor:
         """Replace the residual by L = X − S; return ‖S‖², ‖rest‖² and ‖change of the rest‖²."""
         data, residual = self.data[:, rows], self.matrix[:, rows]
         norms = self.norms if self.penalty.across_rows else self.norms[:, rows]
@@ -190,7 +214,7 @@ class Stack:
             torch.sub(data, sparse, out=low_rank)
         return torch.stack(sums)
 
-    def branch(self, lams):
+    def branch(self, lams: Sequence[float]) -> Self:
         """Return a stack of all members for each λ, which goes on from the first residual."""
         n_members = len(self.generators)
         places = torch.arange(n_members, device=self.data.device).repeat(len(lams))
@@ -207,17 +231,19 @@ class Stack:
             setattr(other, name, getattr(self, name)[places.cpu()])
         return other
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """Return what :meth:`restore` needs, after a prox."""
         return {
             "members": self.members.cpu(),
             "weights": weights_of(self.network),
             "adam": self.optimiser.state(),
             "generators": generator_states(self.generators),
-            "tensors": copied([self.matrix, self.rest, self.lam, self.penalty_value]),
+            "tensors": copied(
+                [self.matrix, self.rest, self.lam, torch.as_tensor(self.penalty_value)]
+            ),
         }
 
-    def restore(self, state):
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Become what another stack was that began with the same networks, data and parameters."""
         mask = torch.isin(self.members.cpu(), state["members"].cpu())
         if not bool(mask.all()):
@@ -231,7 +257,7 @@ class Stack:
             t.to(self.data.device, copy=True) for t in others
         )
 
-    def keep(self, mask):
+    def keep(self, mask: torch.Tensor) -> None:
         """Drop the members outside the mask."""
         network = self.network.select(mask)
         self.optimiser = self.optimiser.select(network, mask)
@@ -253,12 +279,12 @@ class Stack:
             self.quantile = [self.quantile[k] for k in kept]
 
 
-def part_rows(n_features):
+def part_rows(n_features: int) -> int:
     """Return how many rows a pass over all of them works on at once."""
     return min(max(_PART // n_features, _LEAST_ROWS), _MOST_ROWS)
 
 
-def _watched_rows(n_rows, n_features):
+def _watched_rows(n_rows: int, n_features: int) -> torch.Tensor | None:
     """Return the places of the rows whose change is watched, rising, or None for all.
 
     A matrix of what was left in the iteration before is needed for nothing else. Of thousands of
@@ -271,14 +297,14 @@ def _watched_rows(n_rows, n_features):
     return torch.randperm(n_rows, generator=generator, device="cpu")[:n_watched].sort().values
 
 
-def _same(generator):
+def _same(generator: torch.Generator) -> torch.Generator:
     """Return a generator that will draw the same numbers."""
     other = torch.Generator(device="cpu")
     other.set_state(generator.get_state())
     return other
 
 
-def _squares(values):
+def _squares(values: torch.Tensor) -> torch.Tensor:
     """Return the sum of squares of each member's matrix, in double precision on the CPU."""
     norms = torch.linalg.vector_norm(values, dim=(1, 2))
     return norms.cpu().double().square()

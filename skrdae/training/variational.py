@@ -1,12 +1,16 @@
 """Training of the stacked variational autoencoder."""
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
 import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from skrdae._parallel import in_parallel, one_blas_thread
+from skrdae._typing import Record
 from skrdae.networks.mlp import sigmoid_
-from skrdae.networks.variational import gaussian_kl
+from skrdae.networks.variational import MemberVAE, gaussian_kl
 from skrdae.networks.workspace import Workspace
 from skrdae.training.adam import MemberAdam
 from skrdae.training.compiled import train_variational_autoencoder
@@ -27,20 +31,20 @@ _CONSTANTS = np.float32(_FOLLOW), np.float32(_VARIANCE_FLOOR)
 
 
 def train_variational(
-    network,
-    data,
+    network: MemberVAE,
+    data: torch.Tensor | SparseRows,
     *,
-    likelihood,
-    beta,
-    n_epochs,
-    batch_size,
-    lr,
-    generators,
-    noise_of_samples=False,
-    on_iteration=None,
-    state=None,
-    on_state=None,
-):
+    likelihood: Literal["gaussian", "bernoulli"],
+    beta: float,
+    n_epochs: int,
+    batch_size: int,
+    lr: float,
+    generators: Sequence[torch.Generator],
+    noise_of_samples: bool = False,
+    on_iteration: Callable[[Record], object] | None = None,
+    state: Mapping[str, Any] | None = None,
+    on_state: Callable[[Callable[[], dict[str, Any]]], object] | None = None,
+) -> tuple[list[Record], torch.Tensor]:
     r"""Maximise the evidence lower bound of every member.
 
     .. math:: E_{q(z|x)}[\log p(x|z)] - \beta\,KL(q(z|x) \| N(0, I)),
@@ -84,18 +88,17 @@ def train_variational(
     optimiser = MemberAdam(network, lr)
     device = next(network.parameters()).device
     workspace = Workspace(device)
-    sparse = isinstance(data, SparseRows)
-    rows = data if sparse else data.expand(len(generators), -1, -1)
+    rows = data if isinstance(data, SparseRows) else data.expand(len(generators), -1, -1)
     variance = torch.ones(len(generators), 1, data.shape[1], dtype=torch.float32, device=device)
-    run = _run_compiled if device.type == "cpu" else _run
-    history = []
+    run: Callable[..., torch.Tensor] = _run_compiled if device.type == "cpu" else _run
+    history: list[Record] = []
     if state is not None:
         history = list(state["history"])
         fill([*network.parameters(), variance], state["tensors"])
         optimiser.restore(state["adam"])
         set_generators(generators, state["generators"])
 
-    def reached():
+    def reached() -> dict[str, Any]:
         return {
             "history": list(history),
             "tensors": copied([*network.parameters(), variance]),
@@ -120,7 +123,7 @@ def train_variational(
         history.append(record.row())
         if on_state is not None:
             made = reached()  # now, because what follows draws from the generators
-            on_state(lambda made=made: made)
+            on_state(made.copy)
         if on_iteration is not None and on_iteration(history[-1]):
             break
     optimiser.release()
@@ -129,7 +132,18 @@ def train_variational(
     return history, variance
 
 
-def _run(network, optimiser, rows, variance, *, gaussian, beta, batch_size, generators, workspace):
+def _run(
+    network: MemberVAE,
+    optimiser: MemberAdam,
+    rows: torch.Tensor,
+    variance: torch.Tensor,
+    *,
+    gaussian: bool,
+    beta: float,
+    batch_size: int,
+    generators: Sequence[torch.Generator],
+    workspace: Workspace,
+) -> torch.Tensor:
     """Train for an epoch; return the errors and divergences of each member, added up, (2, K)."""
     n_members, n_samples, n_features = rows.shape
     latent_dim = network.latent_dim
@@ -143,7 +157,7 @@ def _run(network, optimiser, rows, variance, *, gaussian, beta, batch_size, gene
         noise = workspace.take("noise", n_members, n_rows, latent_dim)
         normal(generators, noise)
         encoded = network.encoder.values(x, encoder_space)
-        mean, log_variance = encoded[-1].split(latent_dim, dim=-1)
+        mean, log_variance = torch.split(encoded[-1], latent_dim, dim=-1)
         spread = torch.exp(0.5 * log_variance)
         decoded = network.decoder.values(torch.addcmul(mean, spread, noise), decoder_space)
         out = decoded[-1]
@@ -151,6 +165,7 @@ def _run(network, optimiser, rows, variance, *, gaussian, beta, batch_size, gene
         # twice the mean variance: squared errors and their gradients then keep the scale that
         # Adam's ε is made for.
         grad = workspace.take("grad", *out.shape)
+        weight: torch.Tensor | float
         if gaussian:
             torch.sub(out, x, out=grad)
             square = grad.square().mean(dim=1, keepdim=True)
@@ -180,8 +195,17 @@ def _run(network, optimiser, rows, variance, *, gaussian, beta, batch_size, gene
 
 
 def _run_compiled(
-    network, optimiser, rows, variance, *, gaussian, beta, batch_size, generators, workspace
-):
+    network: MemberVAE,
+    optimiser: MemberAdam,
+    rows: torch.Tensor | SparseRows,
+    variance: torch.Tensor,
+    *,
+    gaussian: bool,
+    beta: float,
+    batch_size: int,
+    generators: Sequence[torch.Generator],
+    workspace: Workspace,
+) -> torch.Tensor:
     """Do the same on a CPU."""
     n_members, n_samples = len(generators), rows.shape[-2]
     n_batches = -(-n_samples // batch_size)
@@ -189,15 +213,15 @@ def _run_compiled(
     decoders = optimiser.compiled(network.decoder)
     losses = torch.zeros(2, n_members, dtype=torch.float64, device="cpu")
 
-    def train(k):
+    def train(k: int) -> None:
         generator = generators[k]
         order = torch.randperm(n_samples, generator=generator, device="cpu").numpy()
-        noise = torch.empty(1, n_samples, network.latent_dim, dtype=torch.float32, device="cpu")
-        for batch in noise.tensor_split(n_batches, dim=1):  # as they are drawn elsewhere
-            normal([generator], batch)
+        space = torch.empty(1, n_samples, network.latent_dim, dtype=torch.float32, device="cpu")
+        for part in space.tensor_split(n_batches, dim=1):  # as they are drawn elsewhere
+            normal([generator], part)
         (adam, encoder), (_, decoder) = encoders[k], decoders[k]
         rest = np.float32(beta), gaussian, variance[k, 0].numpy(), *_CONSTANTS
-        noise = noise[0].numpy()
+        noise = space[0].numpy()
         if not isinstance(rows, SparseRows):
             losses[0, k], losses[1, k] = train_variational_autoencoder(
                 adam, encoder, decoder, rows[0].numpy(), order, noise, n_batches, *rest
@@ -219,12 +243,12 @@ def _run_compiled(
     return losses
 
 
-def _variance(mean_square):
+def _variance(mean_square: torch.Tensor) -> torch.Tensor:
     """Return the noise variance of greatest likelihood for errors of this mean square."""
     return mean_square.clamp(min=_VARIANCE_FLOOR)
 
 
-def noise_variance(network, data):
+def noise_variance(network: MemberVAE, data: torch.Tensor | SparseRows) -> torch.Tensor:
     """Estimate the noise of each feature from the errors at z = μ.
 
     Parameters
@@ -241,10 +265,11 @@ def noise_variance(network, data):
     total = torch.zeros(network.n_members, 1, data.shape[1], dtype=torch.float32, device=device)
     layers = [*network.encoder.weights, *network.decoder.weights]
     widest = max(weight.shape[2] for weight in layers)
+    parts: Iterable[torch.Tensor]
     if isinstance(data, SparseRows):
         parts = (torch.from_numpy(data.rows(places)) for places in data.parts())
     else:
-        parts = data.split(max(_PART_SIZE // widest, 1))
+        parts = torch.split(data, max(_PART_SIZE // widest, 1))
     for part in parts:
         rows = part.expand(network.n_members, -1, -1)
         mean, _ = network.encode(rows, workspace)
