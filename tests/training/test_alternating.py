@@ -170,6 +170,42 @@ def test_the_history_holds_what_it_says(data):
     assert row == pytest.approx(expected, rel=1e-4)
 
 
+def test_of_many_rows_the_change_is_that_of_some(data, monkeypatch):
+    options = {"lam": [2.0, 0.0, 1.0], "tol": 1e-3, "max_iter": 3}  # one leaves at once
+    network, result = _fit(data, SEEDS[:3], **options)
+    monkeypatch.setattr(stack, "_WATCHED", 200 * data.shape[1])
+    monkeypatch.setattr(stack, "_LEAST_WATCHED", 1)
+    monkeypatch.setattr(stack, "part_rows", lambda n_features: 64)  # some lie in each part
+    states = []
+    few, found = _fit(data, SEEDS[:3], on_state=lambda of: states.append(of()), **options)
+    for a, b in zip(few.parameters(), network.parameters(), strict=True):
+        assert torch.equal(a, b)
+    for mine, right in zip(found.history, result.history, strict=True):
+        assert mine.pop("change") == pytest.approx(right.pop("change"), rel=0.15)
+        assert mine == pytest.approx(right, rel=1e-5)
+    again, goes_on = _fit(data, SEEDS[:3], state=states[1], **options)
+    assert goes_on.history[2]["change"] == _fit(data, SEEDS[:3], **options)[1].history[2]["change"]
+    for a, b in zip(again.parameters(), few.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_change_of_some_rows_is_what_the_definition_says(data, monkeypatch):
+    monkeypatch.setattr(stack, "_WATCHED", 40 * data.shape[1])
+    monkeypatch.setattr(stack, "_LEAST_WATCHED", 1)
+    first, _ = _fit(data, SEEDS[:1], lam=[1.5], max_iter=1)
+    second, result = _fit(data, SEEDS[:1], lam=[1.5], max_iter=2)
+    watched = stack._watched_rows(*data.shape)
+    assert len(set(watched.tolist())) == 40
+    penalty, X, threshold = PENALTIES["l21"], data[None], torch.tensor([1.5])
+    fit1 = first(X.clamp(-10, 10))
+    S1 = penalty.prox(X - fit1, threshold)
+    fit2 = second((X - S1).clamp(-10, 10))
+    S2 = penalty.prox(X - fit2, threshold)
+    change = torch.linalg.vector_norm((fit2 + S2 - fit1 - S1)[0, watched])
+    whole = torch.linalg.vector_norm(data[watched])
+    assert result.history[1]["change"] == pytest.approx(float(change / whole), rel=1e-4)
+
+
 def test_an_infinite_lam_is_plain_training(data):
     network, result = _fit(data, SEEDS[:1], lam=[float("inf")], max_iter=3, n_epochs=2)
     plain, _ = _fit(data, SEEDS[:1], lam=[float("inf")], max_iter=1, n_epochs=6)
