@@ -9,14 +9,13 @@ from typing import Any, Literal, TypeGuard, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_matrix
 from sklearn.utils._param_validation import (
     InvalidParameterError,
     validate_parameter_constraints,
 )
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
-from skrdae._typing import Booleans, FloatRows, Rows, RowsOrSparse
+from skrdae._typing import Booleans, FloatRows, FloatRowsOrSparse, Rows, RowsOrSparse
 
 
 def check_parameters(estimator: Any) -> None:
@@ -71,10 +70,10 @@ def check_data(
 @overload
 def check_data(
     estimator: Any, X: RowsOrSparse, *, reset: bool, sparse: bool
-) -> FloatRows | csr_matrix: ...
+) -> FloatRowsOrSparse: ...
 def check_data(
     estimator: Any, X: RowsOrSparse, *, reset: bool, sparse: bool = False
-) -> FloatRows | csr_matrix:
+) -> FloatRowsOrSparse:
     """Return X as a float array; see :func:`sklearn.utils.validation.validate_data`.
 
     With ``sparse=True`` it may be a CSR matrix, too.

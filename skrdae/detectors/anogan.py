@@ -19,7 +19,7 @@ from skrdae.detectors.encoding import GenerativeMixin
 from skrdae.detectors.resuming import ResumingMixin
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.mlp import ACTIVATIONS
-from skrdae.networks.workspace import Workspace
+from skrdae.networks.workspace import RowFunction, Workspace
 from skrdae.training.adversarial import train_adversarial, train_encoder
 from skrdae.training.latent_search import Mismatch, search
 from skrdae.training.minibatch import normal
@@ -338,9 +338,7 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         # Called only where there is an encoder.
         return self.network_.encoder(shown, workspace.part("encoder"))  # type: ignore[misc]
 
-    def _map_tensor(
-        self, function: Callable[[torch.Tensor, Workspace], torch.Tensor], data: torch.Tensor
-    ) -> Floats:
+    def _map_tensor(self, function: RowFunction, data: torch.Tensor) -> Floats:
         if not (self.verbose and self._searches):
             return super()._map_tensor(function, data)
         with tqdm(total=len(data), desc="search", unit="row") as bar:

@@ -11,25 +11,18 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from pyod.models.base import BaseDetector
-from scipy.sparse import csr_matrix, issparse
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import roc_auc_score
 from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import (
-    check_array,
-    check_consistent_length,
-    check_is_fitted,
-    column_or_1d,
-)
 
 from skrdae._device import resolve_device
 from skrdae._memory import is_mapped, matrix
 from skrdae._random import member_seeds
 from skrdae._typing import (
     Callbacks,
-    FloatRows,
+    FloatRowsOrSparse,
     Floats,
     Integers,
     RandomStateLike,
@@ -37,14 +30,14 @@ from skrdae._typing import (
     RowsOrSparse,
     Thresholder,
 )
-from skrdae._validation import check_data, check_parameters, outside, unchanged_on_failure
+from skrdae._validation import check_parameters, outside, unchanged_on_failure
 from skrdae.detectors.labelling import LabelMixin
 from skrdae.detectors.probability import ProbabilityMixin
 from skrdae.detectors.progress import Progress, callbacks_of, watched
+from skrdae.detectors.scoring import ScoringMixin, dense
 from skrdae.networks.mlp import OUTPUT_RANGES
-from skrdae.networks.workspace import Workspace
+from skrdae.networks.workspace import RowFunction, Workspace
 from skrdae.preprocessing import SCALERS, ColumnScaler
-from skrdae.training.minibatch import map_chunks
 from skrdae.training.sparse import SparseRows
 
 if TYPE_CHECKING:
@@ -52,14 +45,11 @@ if TYPE_CHECKING:
     from skrdae.networks.member import MemberModule
     from skrdae.networks.variational import MemberVAE
 
-# Values that are scaled and moved to the device at once when scoring, and of how many rows the
-# number is a multiple.
-_BLOCK, _BLOCK_ROWS, _SPARSE_ROWS = 2**22, 2**12, 2**8
 # Rows looked at to see whether they differ, and so many of a sparse matrix, which may be wide.
 _DISTINCT_ROWS, _DISTINCT_SPARSE = 1000, 100
 
 
-class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
+class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector):
     """Base class of the detectors: PyOD's contract outside, PyTorch inside.
 
     A subclass stores its parameters in ``__init__``, lists what they may be in
@@ -152,7 +142,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
     #: Where ``contamination="auto"`` has a meaning, a method that says which rows each member finds
     #: anomalous: (rows, workspace), (n, d) → (K, n), 1.0 or 0.0.
     # It is None elsewhere, where the check of parameters keeps anybody from calling it.
-    _member_votes: Callable[[torch.Tensor, Workspace], torch.Tensor] = None  # type: ignore[assignment]
+    _member_votes: RowFunction = None  # type: ignore[assignment]
 
     @property
     @abstractmethod
@@ -239,7 +229,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         X = self._start(X)
         self._complete(X, member_seeds(self.random_state, self.n_estimators))
 
-    def _start(self, X: RowsOrSparse) -> FloatRows | csr_matrix:
+    def _start(self, X: RowsOrSparse) -> FloatRowsOrSparse:
         """Check the parameters and X, which is returned as an array; learn how to scale it."""
         self._check_parameters()
         self._forget()
@@ -252,16 +242,13 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
             delattr(self, name)
 
-    def _learn_scale(self, X: FloatRows | csr_matrix) -> None:
+    def _learn_scale(self, X: FloatRowsOrSparse) -> None:
         self.device_ = resolve_device(self.device)
         self.scaler_ = ColumnScaler(self._scaling, self._bound).fit(X)
         self._classes = 2  # PyOD's number of predict_proba's columns
         self.classes_ = np.array([0, 1])
 
-    def _to_device(self, X: FloatRows | csr_matrix) -> torch.Tensor:
-        return torch.from_numpy(self.scaler_.transform(_dense(X))).to(self.device_)
-
-    def _training_rows(self, X: FloatRows | csr_matrix) -> torch.Tensor | SparseRows:
+    def _training_rows(self, X: FloatRowsOrSparse) -> torch.Tensor | SparseRows:
         """Return X scaled, on the device; in a file if X is in one, sparse if X is."""
         if issparse(X):
             if self.device_.type != "cpu":
@@ -279,7 +266,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         self.scaler_.transform(X, out=data.numpy())
         return data
 
-    def _complete(self, X: FloatRows | csr_matrix, seeds: Integers) -> None:
+    def _complete(self, X: FloatRowsOrSparse, seeds: Integers) -> None:
         """Train on checked data, score them and set the threshold."""
         data = self._training_rows(X)
         options: dict[str, Any] = {
@@ -301,7 +288,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         self._judge(scores, X)
         self._conclude(X)
 
-    def _judge(self, scores: Floats, X: FloatRows | csr_matrix) -> None:
+    def _judge(self, scores: Floats, X: FloatRowsOrSparse) -> None:
         """Weigh the members by their scores of rows, (K, n), and set the threshold."""
         self._weigh(scores)
         if (np.ptp(scores, axis=1) == 0).all() and self._n_different(X) > 2:
@@ -326,7 +313,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
     def _on_interrupt(self) -> None:
         """Do what a detector adds where a training was interrupted."""
 
-    def _conclude(self, X: FloatRows | csr_matrix) -> None:
+    def _conclude(self, X: FloatRowsOrSparse) -> None:
         """Do what a detector adds once it is fitted to X, which is checked."""
 
     def _weigh(self, scores: Floats) -> None:
@@ -344,111 +331,13 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
         self._weights = medians.mean() / medians / len(medians)
         self.decision_scores_ = self._weighted(scores)
 
-    def _n_different(self, X: FloatRows | csr_matrix) -> int:
+    def _n_different(self, X: FloatRowsOrSparse) -> int:
         """Count rows that differ by more than rounding errors, among the first ones.
 
         Two of them lie on either side of their centre, and so tie by right.
         """
-        rows = _dense(X[: _DISTINCT_SPARSE if issparse(X) else _DISTINCT_ROWS])
+        rows = dense(X[: _DISTINCT_SPARSE if issparse(X) else _DISTINCT_ROWS])
         return len(np.unique(np.round(self.scaler_.transform(rows), 6), axis=0))
-
-    # ------------------------------------------------------------------------------ scoring
-
-    def _validated(self, X: RowsOrSparse) -> FloatRows | csr_matrix:
-        check_is_fitted(self)
-        return self._check_data(X, reset=False)
-
-    def _check_data(self, X: RowsOrSparse, *, reset: bool) -> FloatRows | csr_matrix:
-        """Return X as rows of floats; see :func:`~skrdae._validation.check_data`."""
-        return check_data(self, X, reset=reset, sparse=self._accepts_sparse)
-
-    def _map(
-        self, function: Callable[[torch.Tensor, Workspace], torch.Tensor], X: FloatRows | csr_matrix
-    ) -> Floats:
-        """Apply a function of scaled rows and a workspace to validated X; give NumPy float64.
-
-        Otherwise `function` is as in :func:`~skrdae.training.minibatch.map_chunks`.
-        """
-        pieces = []
-        multiple = _SPARSE_ROWS if issparse(X) else _BLOCK_ROWS
-        rows = max(1, _BLOCK // (X.shape[1] * multiple)) * multiple
-        for start in range(0, X.shape[0], rows):
-            block = self._to_device(X[start : start + rows])
-            pieces.append(self._map_tensor(function, block))
-        return np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0]
-
-    def _map_tensor(
-        self, function: Callable[[torch.Tensor, Workspace], torch.Tensor], data: torch.Tensor
-    ) -> Floats:
-        """Do the same for data that are scaled, on the device."""
-        with torch.no_grad():
-            found = map_chunks(function, data, apart=self.network_.rows_apart)
-        return found.cpu().numpy().astype(np.float64)
-
-    def _weighted(self, values: Floats) -> Floats:
-        """Average over the members, (K, …) → (…), each weighted to one scale."""
-        # Added up one by one: NumPy's sum goes about it differently for one row than for many.
-        total = values[0] * self._weights[0]
-        for value, weight in zip(values[1:], self._weights[1:], strict=True):
-            total += value * weight
-        return total
-
-    def _score(self, X: FloatRows | csr_matrix) -> Floats:
-        return self._weighted(self._map(self._member_scores, X))
-
-    def decision_function(self, X: RowsOrSparse) -> Floats:
-        """Return the anomaly score of each row, the higher the more anomalous.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            On the training data it equals ``decision_scores_``. A row's score does not depend,
-            to the last bit, on the rows scored with it.
-        """
-        return self._score(self._validated(X))
-
-    def score(self, X: RowsOrSparse, y: ArrayLike) -> float:
-        """Return the area under the ROC curve of the scores.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-            Numbers or booleans, 0 for normal rows; anything else is an anomaly. With one class
-            alone the area is not defined: NaN and an ``UndefinedMetricWarning``.
-
-        Returns
-        -------
-        float
-        """
-        scores = self.decision_function(X)
-        y = column_or_1d(check_array(y, ensure_2d=False, dtype="numeric", input_name="y"))
-        check_consistent_length(scores, y)
-        if set(np.unique(y)) == {-1, 1}:
-            raise ValueError(
-                "y holds -1 and 1; here 0 is normal and anything else an anomaly. Of "
-                "scikit-learn's outlier labels pass y == -1."
-            )
-        return float(roc_auc_score(y != 0, scores))
-
-    def explain(self, X: RowsOrSparse) -> Floats:
-        """Return the share of each feature in each row's score.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features), float64
-            Not negative. The shares of a row add up to its ``decision_function``, within the
-            rounding of single precision.
-        """
-        return self._weighted(self._map(self._member_shares, self._validated(X)))
 
     # ------------------------------------------------------------------------- scikit-learn
 
@@ -479,7 +368,3 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, BaseDetector):
             # scikit-learn's check of sparse matrices asks whoever has predict_proba for these.
             tags.classifier_tags = ClassifierTags(multi_class=False)
         return tags
-
-
-def _dense(X: Any) -> FloatRows:
-    return X.toarray() if issparse(X) else X

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, issparse
+from scipy.sparse import issparse
 
-from skrdae._typing import FloatRows, Floats, RowsOrSparse
+from skrdae._typing import FloatRowsOrSparse, Floats, RowsOrSparse
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import EncoderMixin
 from skrdae.detectors.residual_scale import log_terms, residual_scale, rows_to_measure
@@ -90,7 +90,7 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
         self.network_ = network
         return torch.cat(scales)
 
-    def _conclude(self, X: FloatRows | csr_matrix) -> None:
+    def _conclude(self, X: FloatRowsOrSparse) -> None:
         if self.store_decomposition:
             self.low_rank_, self.sparse_ = self.decompose(X)
 

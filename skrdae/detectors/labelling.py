@@ -1,14 +1,10 @@
 """From scores to labels: by a threshold, by a pythresh object, or by the members' votes."""
 
-from collections.abc import Callable
 from numbers import Real
 from typing import TYPE_CHECKING, Literal
 
-import torch
-from scipy.sparse import csr_matrix
-
-from skrdae._typing import FloatRows, Floats, Integers, Thresholder
-from skrdae.networks.workspace import Workspace
+from skrdae._typing import FloatRowsOrSparse, Floats, Integers, Thresholder
+from skrdae.networks.workspace import RowFunction
 from skrdae.thresholds import labels_threshold, quantile_threshold, thresholder_threshold
 
 
@@ -24,17 +20,17 @@ class LabelMixin:
     labels_: Integers
     thresholder_: Thresholder
     contamination: float | Literal["auto"] | Thresholder
-    _member_votes: Callable[[torch.Tensor, Workspace], torch.Tensor]
+    _member_votes: RowFunction
 
     if TYPE_CHECKING:
 
         def _map(
             self,
-            function: Callable[[torch.Tensor, Workspace], torch.Tensor],
-            X: FloatRows | csr_matrix,
+            function: RowFunction,
+            X: FloatRowsOrSparse,
         ) -> Floats: ...
 
-    def _set_threshold(self, X: FloatRows | csr_matrix) -> None:
+    def _set_threshold(self, X: FloatRowsOrSparse) -> None:
         scores, contamination = self.decision_scores_, self.contamination
         self._mu, self._sigma = float(scores.mean()), float(scores.std())
         self._by_vote = isinstance(contamination, str)
@@ -62,7 +58,7 @@ class LabelMixin:
     def _vote_threshold(self) -> float:
         return labels_threshold(self.decision_scores_, self.labels_)
 
-    def _votes(self, X: FloatRows | csr_matrix) -> Integers:
+    def _votes(self, X: FloatRowsOrSparse) -> Integers:
         """Label rows by what more than half of the members say."""
         votes = self._map(self._member_votes, X)
         return (votes.mean(axis=0) > 0.5).astype(int)
@@ -70,5 +66,5 @@ class LabelMixin:
     def _label(self, scores: Floats) -> Integers:
         return (scores > self.threshold_).astype(int)
 
-    def _labels_of(self, X: FloatRows | csr_matrix, scores: Floats) -> Integers:
+    def _labels_of(self, X: FloatRowsOrSparse, scores: Floats) -> Integers:
         return self._votes(X) if self._by_vote else self._label(scores)

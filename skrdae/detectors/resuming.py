@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import csr_matrix, issparse
+from scipy.sparse import issparse
 
 from skrdae._checkpoint import read_tree, write_tree
 from skrdae._files import check_target, remove_unfinished
 from skrdae._random import member_seeds
-from skrdae._typing import FloatRows, Integers, RowsOrSparse
+from skrdae._typing import FloatRows, FloatRowsOrSparse, Integers, RowsOrSparse
 from skrdae.penalties import GroupPenalty
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class _Training:
     state: dict[str, Any] | None
 
     def __init__(
-        self, detector: ResumingMixin, X: FloatRows | csr_matrix, before: dict[str, Any] | None
+        self, detector: ResumingMixin, X: FloatRowsOrSparse, before: dict[str, Any] | None
     ) -> None:
         self.state = self.seeds = None
         self.interrupted = False

@@ -1,22 +1,14 @@
 """RobustDeepAutoencoderCV: λ chosen by cross-validation, the whole path trained as one stack."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
-from sklearn.model_selection import (
-    BaseCrossValidator,
-    BaseShuffleSplit,
-    KFold,
-    StratifiedKFold,
-    check_cv,
-)
+from numpy.typing import ArrayLike
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length
 from tqdm.auto import tqdm
 
@@ -32,6 +24,7 @@ from skrdae._typing import (
     Thresholder,
 )
 from skrdae._validation import check_labels, unchanged_on_failure
+from skrdae.detectors.folds import Folds, Splitter, check_classes, folds_of
 from skrdae.detectors.residual_scale import rows_to_measure
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.metrics import SCORERS, agreement
@@ -134,11 +127,7 @@ random_state, verbose, callbacks
         self,
         lams: ArrayLike = 20,
         *,
-        cv: int
-        | BaseCrossValidator
-        | BaseShuffleSplit
-        | Iterable[tuple[ArrayLike, ArrayLike]]
-        | None = None,
+        cv: Splitter = None,
         scoring: Literal["roc_auc", "average_precision", "f1", "precision_at_n"]
         | Callable[..., float]
         | None = None,
@@ -270,9 +259,11 @@ random_state, verbose, callbacks
         if compares:
             y = labels = self._checked_labels(X, y)
         seeds = member_seeds(self.random_state, self.n_estimators)
-        folds = self._folds(X, y, scoring, seeds)
+        given = self.random_state
+        seed = int(given) if isinstance(given, Integral) else int(seeds[0])
+        folds = folds_of(self.cv, X, y, stratify=scoring is not None, seed=seed)
         if compares:
-            _check_folds(folds, labels)
+            check_classes(folds, labels)
         lams = self._given_lams()
         self.lams_ = self._grid(X, seeds) if lams is None else lams
         self.scores_path_ = self._path(X, y, folds, seeds, scoring)
@@ -299,37 +290,6 @@ random_state, verbose, callbacks
         check_consistent_length(X, y)
         return y
 
-    def _folds(
-        self,
-        X: FloatRows,
-        y: ArrayLike | None,
-        scoring: Callable[..., float] | None,
-        seeds: Integers,
-    ) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-        """Return pairs of training and test places."""
-        cv = 5 if self.cv is None else self.cv
-        if isinstance(cv, type):
-            raise TypeError(f"cv must be an object, not the class: write {cv.__name__}().")
-        if isinstance(cv, Integral):
-            seed = self.random_state
-            seed = int(seed) if isinstance(seed, Integral) else int(seeds[0])
-            two = scoring is not None and y is not None and type_of_target(y) == "binary"
-            y = y if two else None
-            cv = (StratifiedKFold if two else KFold)(cv, shuffle=True, random_state=seed)
-        places = np.arange(len(X))
-        try:
-            folds = [(places[train], places[test]) for train, test in check_cv(cv).split(X, y)]
-        except (TypeError, ValueError, IndexError) as error:
-            raise ValueError(
-                f"cv={self.cv!r} could not split X: {error} (One that stratifies needs y.)"
-            ) from error
-        if not folds or not all(len(train) and len(test) for train, test in folds):
-            raise ValueError(
-                "cv gives no folds, or an empty one. (A generator can be used once only: pass "
-                "list(splitter.split(X, y)).)"
-            )
-        return folds
-
     @torch.no_grad()
     def _grid(self, X: FloatRows, seeds: Integers) -> Floats:
         """Return λ from the one that keeps S empty down to the one that half the groups exceed."""
@@ -350,7 +310,7 @@ random_state, verbose, callbacks
         self,
         X: FloatRows,
         y: ArrayLike | None,
-        folds: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]],
+        folds: Folds,
         seeds: Integers,
         scoring: Callable[..., float] | None,
     ) -> Floats:
@@ -450,14 +410,3 @@ def _member_bytes(network: MemberAutoencoder, rows: torch.Tensor, n_scored: int)
     matrices, work = 2 * n_rows * n_features, 2 * at_once * (units + n_features)
     n_measured = len(rows_to_measure(n_scored, n_features)) * n_features
     return 4 * (matrices + work + 8 * n_weights + 4 * n_scored + 4 * n_measured)
-
-
-def _check_folds(folds: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]], y: Booleans) -> None:
-    for number, (_, test) in enumerate(folds):
-        if y[test].all() or not y[test].any():
-            kind = "normal rows" if y[test].any() else "anomalies"
-            raise ValueError(
-                f"cv leaves no {kind} in the test part of fold {number}, so that it cannot be "
-                f"scored with labels. There are {int(y.sum())} anomalies in y: use "
-                "StratifiedKFold(shuffle=True) with no more folds than that."
-            )

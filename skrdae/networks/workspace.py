@@ -1,8 +1,8 @@
 """Memory that a loop takes again and again instead of asking the system for it."""
 
 import math
-from collections.abc import Hashable
-from typing import Self
+from collections.abc import Callable, Hashable
+from typing import Self, TypeAlias
 
 import torch
 
@@ -42,3 +42,7 @@ class Workspace:
         if name not in self._parts:
             self._parts[name] = type(self)(self._device)
         return self._parts[name]
+
+
+#: What is made of a few rows, (n, d) or (K, n, d), with buffers of a workspace.
+RowFunction: TypeAlias = Callable[[torch.Tensor, Workspace], torch.Tensor]

@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix, issparse
 
 from skrdae._memory import is_mapped
 from skrdae._parallel import in_parallel
-from skrdae._typing import FloatRows, Floats
+from skrdae._typing import FloatRows, FloatRowsOrSparse, Floats
 
 #: What a ``scaler`` parameter may name; ``None`` leaves the data as they are.
 SCALERS = ("robust", "standard", "minmax", None)
@@ -65,7 +65,7 @@ class ColumnScaler:
         self.method = method
         self.bound = bound
 
-    def fit(self, X: FloatRows | csr_matrix) -> Self:
+    def fit(self, X: FloatRowsOrSparse) -> Self:
         """Find centre and scale of each column.
 
         Parameters
@@ -107,7 +107,7 @@ class ColumnScaler:
         self.center_, self.scale_ = center, np.where(constant | (scale <= 0), 1.0, scale)
         return self
 
-    def _measured(self, X: FloatRows | csr_matrix) -> Floats:
+    def _measured(self, X: FloatRowsOrSparse) -> Floats:
         """Return what :meth:`_measure` does, for any number of columns and rows."""
         if issparse(X):
             return self._measure_sparse(X)

@@ -1,7 +1,7 @@
 """Passes over rows: shuffled minibatches for training, chunks of one size for everything else."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from skrdae._typing import Integers
 from skrdae.networks.compiled import Layers
 from skrdae.networks.mlp import MemberAutoencoder, MemberMLP
 from skrdae.networks.recurrent import MemberRecurrentAutoencoder
-from skrdae.networks.workspace import Workspace
+from skrdae.networks.workspace import RowFunction, Workspace
 from skrdae.training.adam import MemberAdam
 from skrdae.training.compiled import Adam, learn_piece, move, spaces_for, train_autoencoder
 
@@ -32,7 +32,7 @@ _LARGE, _PIECE_ROWS, _MOST_PIECES = 2**21, 128, 16
 
 
 def map_chunks(
-    function: Callable[[torch.Tensor, Workspace], torch.Tensor],
+    function: RowFunction,
     data: torch.Tensor,
     *,
     apart: bool = False,
@@ -69,7 +69,7 @@ def map_chunks(
 
 
 def _map_part(
-    function: Callable[[torch.Tensor, Workspace], torch.Tensor],
+    function: RowFunction,
     data: torch.Tensor,
     size: int | None = None,
 ) -> torch.Tensor:

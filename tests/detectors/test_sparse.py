@@ -15,7 +15,7 @@ from skrdae import (
     load,
     save,
 )
-from skrdae.detectors import base
+from skrdae.detectors import scoring
 from skrdae.preprocessing import ColumnScaler
 from skrdae.training.sparse import SparseRows
 
@@ -175,7 +175,7 @@ def test_a_matrix_is_never_dense_whole(X, monkeypatch):
         return found
 
     monkeypatch.setattr(SparseRows, "rows", watched)
-    monkeypatch.setattr(base, "_BLOCK", 1)  # of so narrow a matrix it would hold all rows
+    monkeypatch.setattr(scoring, "_BLOCK", 1)  # of so narrow a matrix it would hold all rows
     monkeypatch.setattr(
         sp.csr_matrix, "toarray", _refuse_large(sp.csr_matrix.toarray), raising=True
     )
