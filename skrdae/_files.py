@@ -12,7 +12,7 @@ _UNFINISHED = ".skrdae-part"
 
 def remove_unfinished(path: Path) -> None:
     """Remove what a process left beside a file that was killed while it wrote it."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}-*{_UNFINISHED}"):
+    for left in path.parent.glob(f".{glob.escape(path.name)}-????????{_UNFINISHED}"):
         with contextlib.suppress(OSError):
             left.unlink()
 

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = None
         return 0
     except MemoryError:
-        _say(f"{name}: not enough memory for {arguments.data}")
+        _say(f"{name}: not enough memory for {getattr(arguments, 'data', 'that')}")
         return 1
     except (ImportError, OSError, TypeError, ValueError) as error:
         _say(f"{name}: {_in_flags(str(error))}")

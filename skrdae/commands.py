@@ -98,13 +98,13 @@ def score(options: Namespace) -> dict[str, Any]:
     model = load(options.model, device=options.device)
     if not hasattr(model, "decision_function"):
         raise ValueError(f"{options.model} holds a {type(model).__name__}, which is no detector.")
-    steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
+    steps = _steps(model)
     encoder = steps.pop(0) if isinstance(steps[0], TableEncoder) else None
     table = _read(options, () if encoder is None else encoder.categories_)
     order = _order(options, encoder, table)
     table = table.iloc[order]
     if encoder is None:
-        rows = _numbers(table, getattr(model, "feature_names_in_", None))
+        rows = _numbers(table, getattr(steps[0], "feature_names_in_", None))
     else:
         rows = encoder.transform(table)
         _tell_what_was_done(encoder, table)
@@ -120,6 +120,14 @@ def score(options: Namespace) -> dict[str, Any]:
     else:  # not scored a second time
         labels = (scores > detector.threshold_).astype(int)
     return _report(options, table, order, rows, detector, scores, labels, figure)
+
+
+def _steps(model: Any) -> list[Any]:
+    """Return the steps of a pipeline that do something, those of pipelines within it too."""
+    if not isinstance(model, Pipeline):
+        return [model]
+    steps = (step for _, step in model.steps if step not in (None, "passthrough"))
+    return [inner for step in steps for inner in _steps(step)]
 
 
 def _read(options: Namespace, text: Iterable[str] = ()) -> "DataFrame":
@@ -224,11 +232,7 @@ def _check_files(options: Namespace) -> None:
 
 
 def _check_installed(option: str, module: str, extra: str) -> None:
-    try:
-        found = importlib.util.find_spec(module) is not None
-    except ValueError:  # what is meant to be missing
-        found = False
-    if not found:
+    if importlib.util.find_spec(module) is None:
         raise ImportError(f"{option} needs {module}: pip install 'skrdae[{extra}]'.")
 
 

@@ -10,7 +10,8 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skrdae import OutlierAdapter, RobustDeepAutoencoder, RobustPCA, WindowedDetector, save
 from skrdae.cli import main
@@ -153,6 +154,30 @@ def test_a_series_in_any_order(folder, tmp_path, capsys):
     assert "not of 300 seconds" in err
 
 
+def test_stretches_of_a_series_are_printed_the_highest_first(folder, capsys):
+    options = ["--time-column", "time", "--model", "robust-pca", "--window-size", 8]
+    call = ("detect", folder / "series.csv", *options)
+    for share, more in ((0.2, False), (0.4, True)):
+        _, out, _ = _run(capsys, *call, "--contamination", share, "--json")
+        found = json.loads(out)["anomalies"]
+        assert len(found) > 1
+        assert (len(found) > 10) == more
+        assert found == sorted(found, key=lambda stretch: -stretch["score"])
+        status, out, err = _run(capsys, *call, "--contamination", share)
+        assert (status, err) == (0, "")
+        first, names, *lines = out.splitlines()
+        assert first.endswith("of 900 rows flagged by RobustPCA")
+        assert names.split() == ["from", "to", "score"]
+        if more:
+            assert lines.pop() == "..."
+        assert len(lines) == min(len(found), 10)
+        for line, stretch in zip(lines, found, strict=False):
+            assert line[:27].strip() == stretch["start"]
+            assert line[27:54].strip() == stretch["end"]
+            assert line[54:].strip() == f"{stretch['score']:.4g}"
+            assert len(line) == len(names)
+
+
 def test_times_that_need_a_format(folder, tmp_path, capsys):
     options = ["--time-column", "time", "--window-size", 24, "--json"]
     saved = ["--time-format", "%d.%m.%Y %H:%M", "--save", tmp_path / "model"]
@@ -251,6 +276,18 @@ def test_a_forged_model_is_a_line(folder, tmp_path, capsys):
     assert "unexpected AttributeError" in err
 
 
+def test_a_seed_is_that_of_the_training(folder, tmp_path, capsys):
+    table = read_table(folder / "numbers.csv")
+    scores = []
+    for seed in (0, 7):
+        options = ("--seed", seed, "-o", tmp_path / "o.csv")
+        assert _run(capsys, "detect", folder / "numbers.csv", *options)[0] == 0
+        scores.append(read_table(tmp_path / "o.csv")["skrdae_score"])
+        expected = RobustDeepAutoencoder(random_state=seed).fit(table).decision_scores_
+        assert np.array_equal(scores[-1], expected)
+    assert not np.array_equal(*scores)
+
+
 def test_every_model_takes_a_table(folder, capsys):
     for model in ("robust-pca", "vae", "anogan"):
         status, out, _ = _run(
@@ -279,6 +316,55 @@ def test_models_that_python_saved(folder, tmp_path, capsys):
     options = ("--json", "--plot", tmp_path / "p.png")
     _, out, _ = _run(capsys, "score", tmp_path / "model", folder / "series.csv", *options)
     assert json.loads(out)["flagged"] == windowed.labels_.sum() > 0
+
+
+def test_steps_before_a_detector_are_applied(folder, tmp_path, capsys):
+    table = read_table(folder / "numbers.csv")
+    detector = RobustPCA(contamination=0.01)
+    for steps in (
+        [TableEncoder(), StandardScaler(), detector],
+        [StandardScaler(), detector],
+        ["passthrough", StandardScaler(), None, detector],
+        [TableEncoder(), make_pipeline(StandardScaler(), detector)],
+        [make_pipeline(TableEncoder(), StandardScaler()), detector],
+    ):
+        model = make_pipeline(*steps).fit(table)
+        save(model, tmp_path / "model")
+        options = ("-o", tmp_path / "o.csv")
+        status, _, err = _run(capsys, "score", tmp_path / "model", folder / "numbers.csv", *options)
+        assert (status, err) == (0, "")
+        found = read_table(tmp_path / "o.csv")
+        assert np.array_equal(found["skrdae_score"], model.decision_function(table))
+        assert np.array_equal(found["skrdae_label"], model.predict(table))
+        assert found["skrdae_label"].sum() > 0
+
+
+def test_models_that_do_not_fit_are_named(folder, tmp_path, capsys):
+    table = read_table(folder / "numbers.csv")
+    renamed = table.rename(columns={"power": "watts", "temperature": "degrees"})
+    for model, words in (
+        (StandardScaler(), f"{tmp_path / 'model'} holds a StandardScaler, which is no detector."),
+        (make_pipeline(TableEncoder()), "holds a Pipeline, which is no detector."),
+        (RobustPCA(), "The table has no column 'watts', 'degrees'."),
+    ):
+        save(model.fit(renamed), tmp_path / "model")
+        status, out, err = _run(capsys, "score", tmp_path / "model", folder / "numbers.csv")
+        assert (status, out, err.count("\n")) == (1, "", 1)
+        assert err.endswith(f"{words}\n")
+
+
+def test_too_little_memory_is_a_line(folder, capsys, monkeypatch):
+    def refuse(*arguments, **options):
+        raise MemoryError
+
+    path = folder / "numbers.csv"
+    monkeypatch.setattr("pandas.read_csv", refuse)
+    status, out, err = _run(capsys, "detect", path)
+    assert (status, out) == (1, "")
+    assert err == f"skrdae detect: not enough memory for {path}\n"
+    monkeypatch.setattr("skrdae.demo.one_class_digits", refuse)
+    status, out, err = _run(capsys, "demo")
+    assert (status, err) == (1, "skrdae demo: not enough memory for that\n")
 
 
 @pytest.mark.parametrize(
@@ -351,6 +437,11 @@ def test_errors_are_one_line_and_status_1(arguments, words, folder, monkeypatch,
         (["detect", "plant.csv", "--model", "forest"], "choose from '?robust-autoencoder"),
         (["detect", "plant.csv", "--missing", "guess"], "--missing"),
         (["detect", "plant.csv", "--window-size", "day"], "--window-size.*steps, or auto"),
+        (["detect", "plant.csv", "--window-size", "0"], "--window-size.*or auto, value: '0'"),
+        (["detect", "plant.csv", "--seed", "-1"], "--seed.*whole number from 0 value: '-1'"),
+        (["detect", "plant.csv", "--seed", "x"], "--seed.*whole number from 0 value: 'x'"),
+        (["detect", "plant.csv", "--separator", ";;"], "--separator.*single character, or tab"),
+        (["detect", "plant.csv", "--decimal", ""], "--decimal.*single character.*''"),
         (["detect", "plant.csv", "--colour", "red"], "--colour"),
         (["score", "model"], "data"),
         (["demo", "--digit", "12"], "--digit"),

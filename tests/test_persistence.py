@@ -30,6 +30,7 @@ from skrdae import (
 )
 from skrdae.metrics import roc_auc_scorer
 from skrdae.penalties import L21
+from skrdae.tables import TableEncoder
 
 RDA = {"n_estimators": 2, "max_iter": 2, "random_state": 0}
 GAN = {"n_estimators": 2, "n_epochs": 2, "n_encoder_epochs": 2, "random_state": 0}
@@ -160,6 +161,29 @@ def test_parameters_of_numpy_and_callbacks(data, tmp_path):
         save(after.set_params(lam=np.longdouble(1)), tmp_path / "file")
 
 
+def test_arrays_of_text_and_of_times_come_back(data, tmp_path):
+    table = pd.DataFrame(data[0], columns=list("abcdef")).assign(note="x", day="Monday")
+    encoder = TableEncoder(ignore=np.array(["note", "day"]))
+    detector = make_pipeline(encoder, RobustPCA()).fit(table)
+    times = {
+        "dates": np.array([["2026-01-05T06:30:00", "NaT"], ["1969-12-31", "2026"]], "M8[s]"),
+        "lengths": np.arange(-3, 9).astype("m8[ns]")[::4],
+        "date": np.datetime64("2026-01-05", "D"),
+        "length": np.timedelta64(90, "m"),
+    }
+    vars(detector[-1]).update(times)
+    save(detector, tmp_path / "file")
+    after = load(tmp_path / "file")
+    assert after[0].ignore.dtype.kind == "U"
+    assert after[0].ignore.tolist() == ["note", "day"]
+    assert np.array_equal(after.decision_function(table), detector.decision_function(table))
+    for name, right in times.items():
+        found = getattr(after[-1], name)
+        assert type(found) is type(right)
+        assert found.dtype == right.dtype
+        np.testing.assert_array_equal(found, right)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="files have no modes")
 def test_a_file_has_the_mode_of_any_other_and_links_are_followed(fitted, tmp_path):
     (tmp_path / "plain").touch()
@@ -286,6 +310,9 @@ def test_what_cannot_be_saved_is_named_and_leaves_the_old_file(data, fitted, fil
     own = type("Own", (L21,), {})
     with pytest.raises(TypeError, match=r"RobustDeepAutoencoder\.penalty is a .*Own"):
         save(RobustDeepAutoencoder(penalty=own(), **RDA).fit(data[0]), file)
+    objects = TableEncoder(ignore=np.array([1], dtype=object)).fit(pd.DataFrame(data[0]))
+    with pytest.raises(TypeError, match=r"TableEncoder\.ignore is an array of objects"):
+        save(objects, file)
     with pytest.raises(TypeError, match="cannot hold"):
         save(IForest(n_estimators=5).fit(data[0]), file)
     assert file.read_bytes() == before

@@ -70,6 +70,12 @@ def test_far_values_stay_finite_and_ordered():
     assert np.isfinite(np.square(Z).sum())
 
 
+@pytest.mark.parametrize("method", SCALERS)
+def test_a_scaler_is_shown_as_it_is_made(method):
+    assert repr(eval(repr(ColumnScaler(method)))) == repr(ColumnScaler(method))
+    assert repr(ColumnScaler(method)) == f"ColumnScaler({method!r})"
+
+
 def test_unscaled_data_that_a_network_cannot_take_are_refused():
     with pytest.raises(ValueError, match="scaler"):
         ColumnScaler(None).fit(np.array([[1e7], [0.0]]))
@@ -160,3 +166,9 @@ def test_no_dominant_period():
     for series in (rng.normal(size=2000), rng.normal(size=2000).cumsum(), np.arange(99.0), [1.0]):
         assert dominant_period(np.asarray(series)[:, None]) is None
     assert dominant_period(np.zeros((50, 2))) is None
+    # One whose autocorrelation falls below zero beyond a third of its length only.
+    series = np.zeros(15)
+    series[[0, 7, 14]] = 1, -1, 1
+    centred = series - series.mean()  # it has no trend
+    assert np.correlate(centred, centred, "full")[14 : 14 + 7].min() > 0
+    assert dominant_period(series[:, None]) is None

@@ -1,3 +1,7 @@
+import errno
+import os
+import sys
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -63,6 +67,18 @@ def test_interpolation():
     assert encoder.transform(table[:1])["a"].tolist() == [3.0]  # nothing to draw a line between
 
 
+@pytest.mark.parametrize("missing", ["error", "median", "mean", "interpolate"])
+def test_a_table_of_text_alone(missing):
+    table = pd.DataFrame({"machine": ["press", "mill", "press"], "shift": ["a", "a", "b"]})
+    out = TableEncoder(missing=missing, categories="one-hot").fit_transform(table)
+    assert out.to_dict("list") == {
+        "machine_mill": [0.0, 1.0, 0.0],
+        "machine_press": [1.0, 0.0, 1.0],
+        "shift_a": [1.0, 1.0, 0.0],
+        "shift_b": [0.0, 0.0, 1.0],
+    }
+
+
 @pytest.mark.parametrize("kind", ["polars", "arrow", "object", "category"])
 def test_other_types_give_the_same_numbers(kind):
     table = _plant().drop(columns="when")
@@ -121,6 +137,27 @@ def test_more_that_cannot_be():
         encoder.transform(table.drop(columns="power"))
     with pytest.raises(ValueError, match="'power' is not numeric: 'off' in row 0"):
         encoder.transform(table.assign(power="off"))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        [3, 4, 9],
+        [0.25, 0.5, 0.75],
+        pd.date_range("2026-01-05", periods=3, freq="h"),
+        pd.date_range("2026-03-29", periods=3, freq="h", tz="Europe/Berlin"),
+        pd.to_timedelta([0, 90, 180], unit="s"),
+    ],
+    ids=["whole numbers", "numbers", "dates", "dates of a zone", "lengths of time"],
+)
+def test_times_that_are_no_text_are_taken_as_they_are(column):
+    table = pd.DataFrame({"a": [1.0, 2.0, 3.0], "when": column})
+    encoder = TableEncoder("when").fit(table)
+    out = encoder.transform(table)
+    assert encoder.time_format_ is None
+    assert out.to_dict("list") == {"a": [1.0, 2.0, 3.0]}
+    assert out.index.tolist() == list(column)
+    assert (out.index.name, out.index.dtype) == ("when", table["when"].dtype)
 
 
 def test_times_of_several_offsets_are_one_time_line():
@@ -189,6 +226,31 @@ def test_files_that_are_none(tmp_path):
         read_table(path)
     with pytest.raises(FileNotFoundError):
         read_table(tmp_path / "nowhere.csv")
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_numbers_come_back_to_the_last_bit(tmp_path, name):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"a": rng.normal(size=1000) * 10.0 ** rng.integers(-30, 30, 1000)})
+    (tmp_path / name).write_bytes(table_bytes(table, name))
+    assert read_table(tmp_path / name).equals(table)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
+def test_a_file_that_cannot_be_read_is_not_said_to_be_no_table():
+    # It opens, but there is nothing at its beginning.
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)) as stop:
+        read_table("/proc/self/mem")
+    assert stop.value.errno == errno.EIO
+
+
+def test_without_pandas_the_error_says_what_to_install(monkeypatch):
+    encoder, fitted = TableEncoder(), TableEncoder().fit(np.eye(3))
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    for call in (encoder.fit, fitted.transform):
+        with pytest.raises(ImportError, match=r"pandas: pip install 'skrdae\[tables\]'"):
+            call(np.eye(3))
+    assert not hasattr(encoder, "n_features_in_")
 
 
 def test_commas_at_the_ends_of_lines_are_no_column(tmp_path):

@@ -95,6 +95,15 @@ def test_a_thresholder_that_only_labels():
     assert threshold == 3.0
 
 
+def test_a_thresholder_that_leaves_scores_out_is_refused():
+    class Short(_TopTwo):
+        def fit(self, scores):
+            return super().fit(scores[1:])
+
+    with pytest.raises(ValueError, match=r"it gave 3 labels for 4 scores.*pythresh"):
+        thresholder_threshold(Short(), np.array([5.0, 1.0, 4.0, 2.0]))
+
+
 class _Cut:
     """A thresholder that flags what is above a cut, whatever it is fitted to."""
 
@@ -109,6 +118,13 @@ class _Cut:
 
     def predict(self, scores):
         return (scores > self.cut).astype(int)
+
+
+@pytest.mark.parametrize("function", [max_f1_threshold, max_fpr_threshold])
+@pytest.mark.parametrize("y", [[0, 1], [0, 1, 0, 1]])
+def test_there_is_a_label_for_each_score(function, y):
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        function([1.0, 2.0, 3.0], y)
 
 
 @pytest.mark.parametrize("cut", [1.5, 1.0, 2.0, 2.1, 1e9, 0.9, -1e9, 1e300, -1e300])
@@ -333,8 +349,9 @@ def test_labels_are_checked_and_not_needed_by_all_rules(halves):
     assert alone.threshold_ == pytest.approx(scores.mean() + 3 * scores.std())
     with pytest.raises(ValueError, match="y == -1"):
         tune_threshold(detector, X_val, np.where(y_val, -1, 1))
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
-        tune_threshold(detector, X_val, y_val[:-1])
+    for rule in ("max_f1", "percentile"):
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            tune_threshold(detector, X_val, y_val[:-1], rule)
 
 
 def test_default_levels():

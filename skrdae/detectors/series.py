@@ -89,6 +89,9 @@ def _stretches(
 ) -> tuple[list[int], float | None]:
     """Return the lengths of what is left of a series when it is split at its gaps."""
     index: Any = getattr(x, "index", None)
+    kind = getattr(getattr(index, "dtype", None), "kind", None)
+    if kind in ("m", "M") and not hasattr(index, "asi8"):
+        index = type(index)(index.to_numpy())  # Arrow's times become those of pandas
     stamps = _stamps(index)
     if stamps is None:
         return [length], usual

@@ -210,9 +210,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ValueError
             If a column that `fit` saw is missing, or a value is not what it should be.
         """
-        import pandas as pd
-
         check_is_fitted(self)
+        pd = _pandas()
         frame = self._frame(X, reset=False)
         of_time = [] if self.time_column is None else [self.time_column]
         _check_columns(frame, [*self.numeric_columns_, *self.categories_, *of_time])
@@ -262,12 +261,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return tags
 
     def _frame(self, X: Any, *, reset: bool) -> "DataFrame":
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                "Tables are read with pandas: pip install 'skrdae[tables]'."
-            ) from error
+        pd = _pandas()
         if hasattr(X, "to_pandas"):  # polars, Arrow
             X = X.to_pandas()
         if _is_frame(X):
@@ -335,3 +329,11 @@ def _check_columns(frame: "DataFrame", names: Iterable[Any]) -> None:
             f"The table has no column {', '.join(map(repr, absent))}; it has "
             f"{', '.join(map(repr, frame.columns))}."
         )
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError("Tables are read with pandas: pip install 'skrdae[tables]'.") from error
+    return pandas

@@ -234,6 +234,17 @@ def test_nothing_else_is_touched(X, tmp_path):
     assert not (tmp_path / "file").exists()
 
 
+def test_what_a_killed_write_left_is_removed_and_nothing_of_others(X, tmp_path):
+    left = tmp_path / ".run[1]-abcdefgh.skrdae-part"
+    others = [tmp_path / f".{name}-abcdefgh.skrdae-part" for name in ("run1", "run[2]", "run[1]-2")]
+    for path in (left, *others):
+        path.write_bytes(b"half")
+    folder = tmp_path / ".run[1]-ijklmnop.skrdae-part"  # which cannot be removed
+    folder.mkdir()
+    _make("rda", 3, checkpoint_path=tmp_path / "run[1]").fit(X)
+    assert sorted(tmp_path.iterdir()) == sorted([*others, folder])
+
+
 def test_a_file_from_a_stranger_has_no_place_to_write_to(X, tmp_path):
     detector = _make("rda", 3, checkpoint_path=tmp_path / "vault").fit(X)
     save(detector, tmp_path / "model")

@@ -39,6 +39,7 @@ class TestContract(DetectorContract):
         ({"lams": [1.0, -1.0]}, "lams"),
         ({"lams": [1.0, np.nan]}, "lams"),
         ({"lams": [[1.0, 2.0]]}, "lams"),
+        ({"lams": [[1.0], [2.0, 3.0]]}, "lams must be a number"),
         ({"lams": "many"}, "lams"),
         ({"lams": 2.5}, "lams"),
         ({"lams": True}, "lams"),

@@ -481,6 +481,35 @@ def test_the_usual_step_is_that_of_the_training_series():
     assert np.isnan(split.decision_function(frame.iloc[[*range(20), 60]])[-1])
 
 
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_times_of_arrow_tell_gaps_as_well(zone):
+    frame = _frame(tz=zone).drop(_frame(tz=zone).index[80:90])
+    arrow = frame.set_axis(
+        frame.index.astype(f"timestamp[us{', ' + zone if zone else ''}][pyarrow]")
+    )
+    with pytest.raises(ValueError, match=r"1 gap\(s\), the first between 2024-03-01 06:35:00"):
+        _detector().fit(arrow)
+    split = _detector(on_gap="split").fit(frame)
+    assert np.array_equal(
+        _detector(on_gap="split").fit(arrow).decision_scores_, split.decision_scores_
+    )
+
+
+@pytest.mark.parametrize("on_gap", ["raise", "split"])
+def test_a_series_of_one_step_says_nothing_of_the_usual_one(on_gap):
+    frame = _frame()
+    with pytest.warns(UserWarning, match="No window covers 1 of 200"):
+        detector = _detector(window_size=5, on_gap=on_gap).fit([frame[:1], frame[1:]])
+    alone = _detector(window_size=5, on_gap=on_gap).fit(frame[1:])
+    assert np.isnan(detector.decision_scores_[0])
+    assert np.array_equal(detector.decision_scores_[1:], alone.decision_scores_)
+    with pytest.raises(ValueError, match="300 seconds"):
+        detector.predict(frame[::12])
+    # Nor does it know a gap, where a window is as short.
+    detector = _detector(window_size=1, on_gap=on_gap).fit(frame)
+    assert detector.score_new(frame[-1:]) == detector.decision_scores_[-1]
+
+
 def test_scores_that_are_not_finite_are_refused():
     class Broken(_Mean):
         def decision_function(self, X):

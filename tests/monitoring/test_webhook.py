@@ -155,6 +155,19 @@ def test_what_the_server_refuses_is_kept_and_logged(answer, receiver, caplog):
     assert "secret" not in caplog.text
 
 
+def test_a_header_that_cannot_be_sent_is_a_failure_and_holds_up_nothing(receiver, caplog):
+    alerts = _alerts(2)
+    with WebhookHandler(receiver.url, headers={"A:B": "secret"}) as handler:
+        for alert in alerts:
+            handler(alert)
+        assert handler.flush(10)
+    assert handler.failed == alerts
+    assert (handler.n_sent, handler.unconfirmed, receiver.seen) == (0, [], [])
+    assert "Invalid header name b'A:B'" in caplog.text
+    assert caplog.text.count("not delivered: number") == 2
+    assert "secret" not in caplog.text
+
+
 def test_it_gives_up_in_the_end(receiver, caplog):
     receiver.stop()
     handler = WebhookHandler(receiver.url, give_up_after=0.2)
