@@ -300,8 +300,10 @@ def test_every_state_is_gone_on_from(data, penalty, options, n_training):
     network, result = _fit(data, SEEDS[:3], on_state=lambda of: states.append(of()), **options)
     assert [row["n_training"] for row in result.history] == n_training
     assert len(states) == len(n_training)
-    for state in states:
-        other, again = _fit(data, SEEDS[:3], state=state, **options)
+    for done, state in enumerate(states, 1):
+        rows = []
+        other, again = _fit(data, SEEDS[:3], state=state, on_iteration=rows.append, **options)
+        assert rows == result.history[done:]
         _assert_same(other, again, network, result)
 
 
