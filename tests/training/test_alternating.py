@@ -221,6 +221,13 @@ def test_the_quantile_sets_the_share(data):
     assert flagged.tolist() == [30, 150]
 
 
+def test_norms_of_groups_over_rows_are_those_of_the_last_residual(data):
+    network, result = _fit(data, SEEDS[:2], penalty="l21_features", lam=[1.0, 2.0], max_iter=1)
+    residual = data - network(data.clamp(-10, 10).expand(2, -1, -1))
+    expected = torch.linalg.vector_norm(residual, dim=1, keepdim=True)
+    torch.testing.assert_close(result.norms, expected, rtol=1e-4, atol=0)
+
+
 # ---------------------------------------------------------------------- paths and whole trainings
 
 SCHEDULE = {"bound": 10.0, "max_iter": 3, "n_epochs": 2, "batch_size": 32, "lr": 3e-3}
