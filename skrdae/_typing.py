@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_matrix, sparray, spmatrix
+from scipy.sparse import csr_array, csr_matrix, sparray, spmatrix
 
 #: Rows as users hand them in: lists, arrays, tables of pandas and polars.
 Rows: TypeAlias = ArrayLike
@@ -17,7 +17,7 @@ Floats: TypeAlias = NDArray[np.float64]
 #: Rows once they are checked: of single or double precision.
 FloatRows: TypeAlias = NDArray[np.float64] | NDArray[np.float32]
 #: The same of a detector that takes sparse matrices.
-FloatRowsOrSparse: TypeAlias = FloatRows | csr_matrix
+FloatRowsOrSparse: TypeAlias = FloatRows | csr_matrix | csr_array
 Integers: TypeAlias = NDArray[np.int64]
 Booleans: TypeAlias = NDArray[np.bool_]
 

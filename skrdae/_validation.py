@@ -141,8 +141,10 @@ def unchanged_on_failure(estimator: object) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
+        # In this order, for another interrupt may come in between.
+        estimator.__dict__.update(before)
+        for name in vars(estimator).keys() - before.keys():
+            delattr(estimator, name)
         for random, state in drawn:
             random.set_state(state)
         raise

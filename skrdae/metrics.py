@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_array, column_or_1d
 
-from skrdae._typing import Booleans, Floats, RowsOrSparse
+from skrdae._typing import Booleans, Floats, Rows, RowsOrSparse
 from skrdae._validation import check_labels
 
 # Points drawn to measure volumes, always the same ones: their error is common to all candidates.
@@ -321,7 +321,7 @@ def _volumes(estimator: Any, X: Any, name: str) -> tuple[Floats, Floats | None]:
     return mass, volume
 
 
-def excess_mass_scorer(estimator: Any, X: RowsOrSparse, y: object = None) -> float:
+def excess_mass_scorer(estimator: Any, X: Rows, y: object = None) -> float:
     r"""Score a fitted detector without labels, by excess mass; larger is better.
 
     A good score puts many rows into level sets of little volume. With
@@ -379,7 +379,7 @@ def _excess_mass(mass: Floats, volume: Floats) -> float:
         t, line = stop, at_once[volume[at_once].argmin()]
 
 
-def mass_volume_scorer(estimator: Any, X: RowsOrSparse, y: object = None) -> float:
+def mass_volume_scorer(estimator: Any, X: Rows, y: object = None) -> float:
     r"""Score a fitted detector without labels, by the mass-volume curve; larger is better.
 
     The volume of the smallest level set that holds a share α of the rows, integrated over α from

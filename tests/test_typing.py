@@ -41,6 +41,13 @@ def test_detectors(plane: NDArray[np.float64], tmp_path: Path) -> None:
     load(tmp_path / "detector")
 
 
+def test_chunks(plane: NDArray[np.float64]) -> None:
+    detector = RobustDeepAutoencoder(max_iter=1, random_state=0).partial_fit(plane)
+    assert_type(detector, RobustDeepAutoencoder)
+    assert_type(detector.n_samples_seen_, int)
+    assert detector.n_samples_seen_ == len(plane)
+
+
 def test_rows_are_whatever_numpy_makes_an_array_of(plane: NDArray[np.float64]) -> None:
     rows = plane.tolist()
     vae = VAEDetector(n_epochs=1, random_state=0).fit(rows)

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from skrdae._typing import FloatRowsOrSparse, Floats, RowsOrSparse
+from skrdae._typing import FloatRowsOrSparse, Floats, Rows
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import EncoderMixin
 from skrdae.detectors.residual_scale import log_terms, residual_scale, rows_to_measure
@@ -132,7 +132,7 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
             sparse = torch.where(vanished, sparse, again)
         return sparse
 
-    def decompose(self, X: RowsOrSparse) -> tuple[Floats, Floats]:
+    def decompose(self, X: Rows) -> tuple[Floats, Floats]:
         """Split data into what the network explains and what is sparse, X = L + S.
 
         With the network frozen, S starts at zero and is replaced by the prox of X − D(E(X − S))

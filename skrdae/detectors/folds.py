@@ -2,27 +2,25 @@
 
 from collections.abc import Iterable, Sequence
 from numbers import Integral
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.model_selection import (
-    BaseCrossValidator,
-    BaseShuffleSplit,
-    KFold,
-    StratifiedKFold,
-    check_cv,
-)
+from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.utils.multiclass import type_of_target
 
 from skrdae._typing import Booleans, FloatRows
 
-#: What scikit-learn calls ``cv``.
-Splitter: TypeAlias = (
-    int | BaseCrossValidator | BaseShuffleSplit | Iterable[tuple[ArrayLike, ArrayLike]] | None
-)
 #: Pairs of training and test places.
 Folds: TypeAlias = Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]]
+
+
+class _Splits(Protocol):
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Any: ...
+
+
+#: What scikit-learn calls ``cv``.
+Splitter: TypeAlias = int | _Splits | Iterable[tuple[ArrayLike, ArrayLike]] | None
 
 
 def folds_of(

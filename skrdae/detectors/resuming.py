@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 
@@ -16,7 +17,7 @@ from skrdae._checkpoint import read_tree, write_tree
 from skrdae._files import check_target, remove_unfinished
 from skrdae._random import member_seeds
 from skrdae._typing import FloatRows, FloatRowsOrSparse, Integers, RowsOrSparse
-from skrdae.penalties import GroupPenalty
+from skrdae.penalties import GroupPenalty, penalty_of
 
 if TYPE_CHECKING:
     from skrdae.detectors.base import BaseTorchDetector as _Detector
@@ -25,6 +26,9 @@ else:
 
 # Rows read at once for their digest.
 _ROWS = 4096
+
+# Characters of a parameter that can still be read in a message.
+_LONG = 200
 
 # Parameters that have no part in a training.
 _NO_PART = {
@@ -198,15 +202,31 @@ def _settings(detector: ResumingMixin, X: FloatRows) -> dict[str, str]:
 def told_parameters(detector: "_Detector", left_out: Collection[str]) -> dict[str, str]:
     """Return the parameters of a detector as text that can be compared."""
     parameters = detector.get_params(deep=False)
-    return {name: _told(value) for name, value in parameters.items() if name not in left_out}
+    told = {name: _told(value) for name, value in parameters.items() if name not in left_out}
+    if "penalty" in told:
+        told["penalty"] = _told(penalty_of(parameters["penalty"]))  # a name is a penalty, too
+    rows = parameters.get("max_samples")
+    if isinstance(rows, Real) and not isinstance(rows, Integral):
+        told["max_samples"] = repr(float(rows))  # 1.0 is all rows, 1 is one
+    return told
 
 
-def _told(value: object) -> str:
+def _told(value: object, other: Callable[[Any], str] = lambda v: type(v).__name__) -> str:
     if isinstance(value, bool | np.bool_ | Integral):
         return repr(int(value))
     if isinstance(value, Real):
-        return repr(float(value))
-    if isinstance(value, tuple | list | np.ndarray):
-        return repr([_told(v) for v in np.ravel(value)])
-    plain = value is None or isinstance(value, str | GroupPenalty)
-    return repr(value) if plain else type(value).__name__
+        number = float(value)
+        return repr(int(number)) if number.is_integer() else repr(number)
+    if isinstance(value, GroupPenalty):  # of which all has a part in the training
+        return f"{type(value).__name__}({_told(vars(value), repr) if vars(value) else ''})"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_told(field, other)}" for key, field in value.items())
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().tolist()
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, tuple | list):
+        told = repr([_told(v, other) for v in value])
+        # The whole of a long one counts, but is not to be read.
+        return told if len(told) < _LONG else hashlib.sha256(told.encode()).hexdigest()[:16]
+    return repr(value) if value is None or isinstance(value, str) else other(value)

@@ -4,12 +4,11 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.metaestimators import available_if
 
 from skrdae._random import member_generators, member_seeds
 from skrdae._typing import FloatRows, Integers, Record, Rows, RowsOrSparse
@@ -20,7 +19,14 @@ from skrdae.training.state import generator_states, set_generators
 
 if TYPE_CHECKING:
     from skrdae.detectors.base import BaseTorchDetector as _Detector
+
+    _T = TypeVar("_T")
+
+    def available_if(check: Callable[[Any], bool]) -> Callable[[_T], _T]:
+        """Return what scikit-learn's returns, which hides the types of what it decorates."""
 else:
+    from sklearn.utils.metaestimators import available_if
+
     _Detector = object
 
 # Rows that are remembered, a uniform sample of all that came.

@@ -14,7 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from skrdae._typing import Floats, Integers, Rows
+from skrdae._typing import Floats, Integers, Rows, Thresholder
 from skrdae._validation import check_labels, check_parameters, outside, unchanged_on_failure
 from skrdae.detectors.probability import ProbabilityMixin
 from skrdae.detectors.series import check_series, check_window_size
@@ -118,6 +118,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     window_scores_: Floats
     window_threshold_: float | None
     threshold_: float
+    thresholder_: Thresholder
     classes_: Integers
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]

@@ -322,7 +322,7 @@ class Monitor:
             stability_index=index,
             ks_statistic=statistic,
             ks_p_value=p_value,
-            drifting=bool(self._drifts(index, p_value, n_rows)),
+            drifting=self._drifts(index, p_value, n_rows),
             rate_is_high=self.reference_.too_often(
                 n_flagged, n_rows, self.threshold_, self.rate_limit
             ),
@@ -347,10 +347,10 @@ class Monitor:
 
     def _drifts(self, index: float, p_value: float, n_rows: int) -> bool:
         if self.drift == "ks":
-            return p_value < (P_VALUE if self.drift_limit is None else self.drift_limit)
+            return bool(p_value < (P_VALUE if self.drift_limit is None else self.drift_limit))
         if self.drift_limit is None:
-            return index > self.reference_.stability_limit(n_rows)
-        return index > self.drift_limit
+            return bool(index > self.reference_.stability_limit(n_rows))
+        return bool(index > self.drift_limit)
 
     def _tell(
         self,

@@ -1,5 +1,6 @@
 """The codes of rows, in two dimensions."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -48,7 +49,7 @@ class LatentSpaceDisplay:
         self,
         codes: Floats,
         labels: NDArray[Any] | None = None,
-        names: tuple[str, str] = ("first", "second"),
+        names: Sequence[str] = ("first", "second"),
     ) -> None:
         self.codes, self.labels, self.names = codes, labels, names
 
@@ -92,7 +93,7 @@ class LatentSpaceDisplay:
         codes: ArrayLike,
         labels: ArrayLike | None = None,
         *,
-        names: tuple[str, str] | None = None,
+        names: Sequence[str] | None = None,
         ax: "Axes | None" = None,
         **options: Any,
     ) -> Self:

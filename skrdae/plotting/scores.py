@@ -1,5 +1,6 @@
 """The distribution of scores, and where the threshold lies in it."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -100,7 +101,9 @@ class ScoreDisplay:
             raise ValueError(f"y has shape {y.shape}, scores {scores.shape}.")
         return cls(scores, threshold, y).plot(ax, **options)
 
-    def plot(self, ax: "Axes | None" = None, *, bins: int = 50, log: bool = True) -> Self:
+    def plot(
+        self, ax: "Axes | None" = None, *, bins: int | str | Sequence[float] = 50, log: bool = True
+    ) -> Self:
         """Draw.
 
         Parameters

@@ -92,7 +92,7 @@ class SeriesDisplay:
         labels: ArrayLike,
         threshold: float | None = None,
         *,
-        time: NDArray[Any] | None = None,
+        time: ArrayLike | None = None,
         ax: "ManyAxes | None" = None,
         **options: Any,
     ) -> Self:
@@ -105,7 +105,8 @@ class SeriesDisplay:
                 f"series, scores and labels must be of one length; got {len(series)}, "
                 f"{len(scores)} and {len(labels)}."
             )
-        return cls(series, scores, labels, threshold, time).plot(ax, **options)
+        times = None if time is None else np.asarray(time)
+        return cls(series, scores, labels, threshold, times).plot(ax, **options)
 
     def plot(self, ax: "ManyAxes | None" = None, *, lw: float = 0.8) -> Self:
         """Draw.

@@ -1,6 +1,6 @@
 """TableEncoder: numbers of a table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -108,7 +108,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         time_format: str | None = None,
         missing: Literal["error", "median", "mean", "interpolate"] = "error",
         categories: Literal["error", "one-hot", "drop"] = "error",
-        ignore: Sequence[str] = (),
+        ignore: Collection[str] = (),
     ) -> None:
         self.time_column = time_column
         self.time_format = time_format

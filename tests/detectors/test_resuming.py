@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 
 from skrdae import (
@@ -19,6 +20,7 @@ from skrdae import (
     save,
 )
 from skrdae._checkpoint import read_tree, write_tree
+from skrdae.penalties import L21
 
 RDA = {"n_estimators": 3, "random_state": 0}
 #: detector → the parameter that says how long it is trained
@@ -198,7 +200,7 @@ def test_foreign_checkpoints_are_refused_and_stay(X, tmp_path):
     tree = read_tree(path)
     tree["settings"]["version"] = "0.0"
     write_tree(path, tree)
-    with pytest.raises(ValueError, match=r"version=0\.0"):
+    with pytest.raises(ValueError, match=r"version=0\.0, and here it is '?\d"):
         detector.fit(X)
     for wrong in (b"", b"nothing", content[:-100], content[:200] + b"x" + content[201:]):
         path.write_bytes(wrong)
@@ -263,9 +265,40 @@ def test_sizes_are_compared_by_value(X):
     assert detector.n_iter_ == 4
     with pytest.raises(ValueError, match="hidden_layer_sizes"):
         detector.set_params(hidden_layer_sizes=np.array([4, 4]), max_iter=5).fit(X)
-    vae = _make("vae", 3, warm_start=True).fit(X)
-    vae.set_params(contamination=0.3, n_epochs=4).fit(X)  # which no training knows of
+    for same in (8.0, np.float32(8)), ("l21", L21()), (1, np.int64(1)):
+        name = {8.0: "lam", "l21": "penalty", 1: "tol"}[same[0]]
+        detector = _make("rda", 2, warm_start=True, **{name: same[0]}).fit(X)
+        detector.set_params(max_iter=3, **{name: same[1]}).fit(X)
+        _same(detector, _make("rda", 3, **{name: same[0]}).fit(X), X)
+    few = _make("rda", 2, warm_start=True, max_samples=1).fit(X)
+    with pytest.raises(ValueError, match=r"max_samples=1, and here it is 1\.0"):
+        few.set_params(max_samples=1.0, max_iter=3).fit(X)
+    vae = _make("vae", 3, warm_start=True, beta=1).fit(X)
+    vae.set_params(beta=1.0, contamination=0.3, n_epochs=4).fit(X)  # which no training knows of
     _same(vae, _make("vae", 4, contamination=0.3).fit(X), X)
+
+
+class _Weighted(L21):
+    """Rows' norms with weights of the features."""
+
+    def __init__(self, weights):
+        self.weights = weights
+
+    def norms(self, residual):
+        return super().norms(residual * torch.as_tensor(self.weights))
+
+
+def test_all_of_a_penalty_is_compared():
+    X = np.random.default_rng(0).normal(size=(60, 1100))  # more weights than a repr shows
+    weights, others = torch.ones(1100), torch.ones(1100)
+    others[550] = 50
+    options = {"n_estimators": 1, "max_samples": 30, "warm_start": True}
+    for first, second in ((weights, others), (weights.numpy(), others.numpy())):
+        detector = _make("rda", 2, penalty=_Weighted(first), **options).fit(X)
+        with pytest.raises(ValueError, match=r"training with penalty=_Weighted.*, and here"):
+            detector.set_params(penalty=_Weighted(second), max_iter=3).fit(X)
+        detector.set_params(penalty=_Weighted(first * 1), max_iter=3).fit(X)
+        assert detector.n_iter_ == 3
 
 
 def _fail(row):
