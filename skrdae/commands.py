@@ -256,7 +256,7 @@ def _report(
     table: "DataFrame",
     order: NDArray[np.intp],
     rows: "DataFrame | Floats",
-    detector: BaseTorchDetector | WindowedDetector,
+    detector: Any,
     scores: Floats,
     labels: Integers,
     figure: "Figure | None",

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import assert_type
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from skrdae import RobustDeepAutoencoder, RobustDeepAutoencoderCV, VAEDetector, WindowedDetector
@@ -25,6 +26,10 @@ def test_detectors(plane: NDArray[np.float64], tmp_path: Path) -> None:
     fitted = detector.fit(plane)
     assert_type(fitted, RobustDeepAutoencoder)
     assert fitted is detector
+    with pytest.raises(AttributeError):
+        print(detector.treshold_)  # type: ignore[attr-defined]  # which strict mypy insists on
+    with pytest.raises(TypeError):
+        VAEDetector(max_iter=1)  # type: ignore[call-arg]
     assert_type(detector.decision_scores_, Floats)
     assert detector.decision_scores_.dtype == np.float64
     assert_type(detector.decision_function(plane), Floats)

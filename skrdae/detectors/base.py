@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from pyod.models.base import BaseDetector
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from skrdae._bases import BaseDetector, BaseEstimator
 from skrdae._device import resolve_device
 from skrdae._memory import is_mapped, matrix
 from skrdae._random import member_seeds
@@ -72,7 +71,9 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
 
+    batch_size: int | Literal["auto"]
     n_estimators: int
+    output_activation: str
     scaler: Literal["robust", "standard", "minmax"] | None
     contamination: float | Literal["auto"] | Thresholder
     device: str | torch.device
@@ -113,7 +114,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
     get_params = BaseEstimator.get_params
     set_params = BaseEstimator.set_params
     __repr__ = BaseEstimator.__repr__
-    _get_param_names: Any = classmethod(BaseEstimator._get_param_names.__func__)
+    _get_param_names: Any = vars(BaseEstimator)["_get_param_names"]
 
     # ---------------------------------------------------------------- what a subclass supplies
 

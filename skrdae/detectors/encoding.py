@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from skrdae._bases import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from skrdae._random import member_seeds
 from skrdae._typing import Floats, RandomStateLike, Rows, RowsOrSparse
-from skrdae.preprocessing import LARGEST, ColumnScaler
+from skrdae.preprocessing import LARGEST
 from skrdae.training.minibatch import map_chunks
 
 if TYPE_CHECKING:
+    from skrdae.detectors.base import BaseTorchDetector as _Detector
     from skrdae.networks.gan import MemberGAN
     from skrdae.networks.variational import MemberVAE
+    from skrdae.networks.workspace import Workspace
+else:
+    _Detector = object
 
 
 def code_size(n_features: int) -> int:
@@ -26,7 +30,7 @@ def code_size(n_features: int) -> int:
     return max(2, round(math.sqrt(n_features)))
 
 
-class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Detector):
     """Codes of the members side by side, and the way back.
 
     A detector supplies ``_member_codes(rows, workspace)``, (n, d) → (K, n, units), and
@@ -34,8 +38,12 @@ class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     ``_code_size`` of units a member.
     """
 
-    scaler_: ColumnScaler
-    device_: torch.device
+    if TYPE_CHECKING:
+
+        @property
+        def _code_size(self) -> int: ...
+        def _member_codes(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor: ...
+        def _member_decode(self, codes: torch.Tensor, workspace: Workspace) -> torch.Tensor: ...
 
     def transform(self, X: RowsOrSparse) -> Floats:
         """Encode rows.
@@ -103,6 +111,10 @@ class GenerativeMixin(EncoderMixin):
     latent_dim: int | Literal["auto"]
     network_: "MemberVAE | MemberGAN"
     _level: float
+
+    if TYPE_CHECKING:
+
+        def _member_score_parts(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor: ...
 
     def _latent_units(self, n_features: int) -> int:
         return code_size(n_features) if self.latent_dim == "auto" else int(self.latent_dim)

@@ -6,11 +6,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pyod.models.base import BaseDetector
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, OutlierMixin, clone
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from skrdae._bases import BaseEstimator, MetaEstimatorMixin, OutlierMixin
 from skrdae._typing import FloatRows, Floats, Integers, RandomStateLike, Rows
 from skrdae._validation import check_data, unchanged_on_failure
 from skrdae.thresholds import labels_threshold
@@ -112,11 +113,12 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         return self
 
     def _fitted_clone(self, X: FloatRows, y: ArrayLike | None) -> Any:
-        detector = clone(self.detector)
+        detector: Any = clone(self.detector)
         if self.random_state is not None and "random_state" in detector.get_params():
             detector.set_params(random_state=self.random_state)
         # PyOD's own warn of any y. What fit returns is not used: with some of them it is None.
-        if isinstance(detector, BaseEstimator) and get_tags(detector).target_tags.required:
+        tagged = isinstance(detector, BaseEstimator)
+        if tagged and get_tags(detector).target_tags.required:
             detector.fit(X, y)
         else:
             detector.fit(X)

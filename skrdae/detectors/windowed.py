@@ -7,13 +7,13 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pyod.models.base import BaseDetector
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from skrdae._bases import BaseDetector, BaseEstimator, MetaEstimatorMixin
 from skrdae._typing import Floats, Integers, Rows, Thresholder
 from skrdae._validation import check_labels, check_parameters, outside, unchanged_on_failure
 from skrdae.detectors.probability import ProbabilityMixin
@@ -111,6 +111,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     600
     """
 
+    detector: Any
     detector_: Any
     window_size_: int
     decision_scores_: Floats
@@ -140,7 +141,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     get_params = BaseEstimator.get_params
     set_params = BaseEstimator.set_params
     __repr__ = BaseEstimator.__repr__
-    _get_param_names: Any = classmethod(BaseEstimator._get_param_names.__func__)
+    _get_param_names: Any = vars(BaseEstimator)["_get_param_names"]
 
     def __init__(
         self,

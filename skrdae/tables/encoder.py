@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skrdae._bases import BaseEstimator, TransformerMixin
 from skrdae._typing import Booleans, Floats, Rows
 from skrdae._validation import check_parameters, unchanged_on_failure
 from skrdae.tables.columns import (
