@@ -292,6 +292,10 @@ def test_it_replaces_a_pythresh_contamination(halves):
         flagged = detector.decision_function(X_val) > tuned.threshold_
         assert np.array_equal(tuned.predict(X_val), flagged)
         assert 0.1 < flagged[y_val == 0].mean() <= 0.2
+    ours = RobustDeepAutoencoder(contamination=IQR(), random_state=0).fit(X)
+    tuned = tune_threshold(ours, X_val, y_val)
+    assert hasattr(ours, "thresholder_")
+    assert not hasattr(tuned, "thresholder_")  # which decides nothing any more
 
 
 def test_it_tunes_the_end_of_a_pipeline(halves):

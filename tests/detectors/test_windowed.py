@@ -194,6 +194,7 @@ def test_votes_of_members_and_pythresh_objects_label_windows():
 
     inner = RobustDeepAutoencoder(contamination=IQR(), random_state=0)
     detector = WindowedDetector(inner, window_size=30).fit(series)
+    assert not hasattr(tune_threshold(detector, series, rule="percentile"), "thresholder_")
     flagged = IQR().fit(detector.window_scores_).labels_
     assert np.array_equal(detector.labels_, held.combine(1 - flagged, "max") == 0)
     assert detector.labels_[600:650].sum() > 40

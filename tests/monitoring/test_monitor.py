@@ -70,6 +70,7 @@ def test_drift_is_told_when_it_begins_and_when_it_ends(detector):
     assert not any(w.drifting for w in monitor.update(_rows(2000, 7)).windows)
     worse = monitor.update(_rows(800, 8, noise=1.0))
     assert [w.drifting for w in worse.windows] == [True] * 4
+    assert all(type(w.drifting) is bool for w in worse.windows)
     assert [told for told in _told(worse) if told[0] == "drift"] == [("drift", False)]
     assert [told for told in _told(worse) if told[0] == "alert_rate"] == [("alert_rate", False)]
     assert monitor.drifting_
