@@ -17,7 +17,7 @@ from skrdae._checkpoint import read_tree, write_tree
 from skrdae._files import check_target, remove_unfinished
 from skrdae._random import member_seeds
 from skrdae._typing import FloatRows, FloatRowsOrSparse, Integers, RowsOrSparse
-from skrdae.penalties import GroupPenalty, penalty_of
+from skrdae.penalties import PENALTIES, GroupPenalty, penalty_of
 
 if TYPE_CHECKING:
     from skrdae.detectors.base import BaseTorchDetector as _Detector
@@ -204,7 +204,9 @@ def told_parameters(detector: "_Detector", left_out: Collection[str]) -> dict[st
     parameters = detector.get_params(deep=False)
     told = {name: _told(value) for name, value in parameters.items() if name not in left_out}
     if "penalty" in told:
-        told["penalty"] = _told(penalty_of(parameters["penalty"]))  # a name is a penalty, too
+        named = {_told(penalty): repr(name) for name, penalty in PENALTIES.items()}
+        penalty = _told(penalty_of(parameters["penalty"]))
+        told["penalty"] = named.get(penalty, penalty)  # "l21" and L21() are one
     rows = parameters.get("max_samples")
     if isinstance(rows, Real) and not isinstance(rows, Integral):
         told["max_samples"] = repr(float(rows))  # 1.0 is all rows, 1 is one
