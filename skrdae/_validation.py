@@ -3,7 +3,7 @@
 import contextlib
 import numbers
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Literal, TypeGuard, overload
 
@@ -37,7 +37,7 @@ def check_parameters(estimator: Any) -> None:
             )
 
 
-def check_layer_sizes(sizes: Sequence[int], name: str = "hidden_layer_sizes") -> tuple[int, ...]:
+def check_layer_sizes(sizes: Any, name: str = "hidden_layer_sizes") -> tuple[int, ...]:
     """Return layer sizes as a tuple of ints.
 
     Raises

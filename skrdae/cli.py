@@ -19,9 +19,8 @@ _EXIT_CODES = (
 class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong with a call."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        # Only a dozen arguments without a name would reach as far as allow_abbrev.
-        super().__init__(*arguments, allow_abbrev=False, **options)  # type: ignore[misc]
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} ({self.prog} --help says more)\n")

@@ -28,7 +28,9 @@ class ProbabilityMixin:
 
     if TYPE_CHECKING:
 
-        def fit(self, X: RowsOrSparse, y: ArrayLike | None = None) -> Self: ...  # noqa: D102
+        def fit(self, X: RowsOrSparse, y: ArrayLike | None = None) -> Self:
+            """Fit the detector."""
+
         def _validated(self, X: Any) -> Any: ...
         def _score(self, X: Any) -> Floats: ...
         def _labels_of(self, X: Any, scores: Floats) -> Integers: ...

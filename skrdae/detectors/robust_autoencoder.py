@@ -364,7 +364,7 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         if not self._automatic_sizes():
-            check_layer_sizes(self.hidden_layer_sizes)  # type: ignore[arg-type]  # not "auto"
+            check_layer_sizes(self.hidden_layer_sizes)
 
     def _automatic_sizes(self) -> bool:
         return isinstance(self.hidden_layer_sizes, str) and self.hidden_layer_sizes == "auto"
@@ -372,4 +372,4 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
     def _layer_sizes(self, n_features: int) -> tuple[int, ...]:
         if self._automatic_sizes():
             return 64, max(2, round(min(n_features / 2, max(12, n_features**0.5))))
-        return check_layer_sizes(self.hidden_layer_sizes)  # type: ignore[arg-type]  # not "auto"
+        return check_layer_sizes(self.hidden_layer_sizes)

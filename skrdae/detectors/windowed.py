@@ -286,8 +286,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         scores, contamination = self.window_scores_, self.detector.contamination
         self.window_threshold_ = None
         if isinstance(contamination, Real):
-            share: Any = contamination  # to mypy a Real is no float
-            self.window_threshold_ = quantile_threshold(scores, share)
+            self.window_threshold_ = quantile_threshold(scores, float(contamination))
         elif not isinstance(contamination, str):
             self.thresholder_, self.window_threshold_ = thresholder_threshold(contamination, scores)
         windows.scores = scores
