@@ -3,7 +3,8 @@
 import contextlib
 import numbers
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any, Literal, TypeGuard, overload
 
@@ -16,6 +17,9 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 from skrdae._typing import Booleans, FloatRows, FloatRowsOrSparse, Rows, RowsOrSparse
+
+# Columns that a warning lists.
+_LISTED = 10
 
 
 def check_parameters(estimator: Any) -> None:
@@ -122,6 +126,20 @@ def check_labels(y: ArrayLike) -> Booleans:
         hint = " Of scikit-learn's outlier labels pass y == -1." if set(found) <= {-1, 1} else ""
         raise ValueError(f"y must hold 0 (normal) and 1 (anomaly) only; it holds {shown}.{hint}")
     return labels.astype(bool)
+
+
+def warn_of_constants(names: Sequence[Any], what: str) -> None:
+    """Warn of columns, or channels, that do not change; `names` may be empty."""
+    if not names:
+        return
+    listed = ", ".join(map(repr, names[:_LISTED]))
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    warnings.warn(
+        f"{what} of X are constant: {listed}{more}. Any other value in them will count as "
+        "anomalous, whatever its unit; leave them out if it should not.",
+        UserWarning,
+        stacklevel=outside(),
+    )
 
 
 def outside() -> int:

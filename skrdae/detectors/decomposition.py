@@ -152,7 +152,7 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
         X = self._validated(X)
         if issparse(X):
             raise TypeError("decompose gives dense matrices: pass some rows, as X[:100].toarray().")
-        sparse = self._map(self._member_sparse, X).mean(axis=0) * self.scaler_.scale_
+        sparse = self.scaler_.unscale(self._map(self._member_sparse, X).mean(axis=0), X)
         return X - sparse, sparse
 
     def _member_codes(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:

@@ -14,6 +14,7 @@ from skrdae._validation import check_data, check_layer_sizes
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.networks.recurrent import CELLS, MemberRecurrentAutoencoder
 from skrdae.penalties import GroupPenalty
+from skrdae.training.sparse import SparseRows
 
 
 class LSTMRobustAutoencoder(BaseRobustAutoencoder):
@@ -64,9 +65,9 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
     n_estimators : int, default=1
         Members of the ensemble; they differ in seed, rows and λ. Scores are brought to one scale
         and averaged. Training takes as many times as long.
-    max_samples : int, float or "auto", default=1.0
-        Windows each member is trained on, drawn without replacement: a number, a share, or
-        ``"auto"`` for min(256, n_samples).
+    max_samples : int, float, "auto" or None, default=None
+        Windows each member is trained on, drawn without replacement: a number, a share,
+        ``"auto"`` for min(256, n_samples), or ``None`` for all windows, but 10,000 at most.
     scaler : {"robust", "standard", "minmax"} or None, default="robust"
         Scaling of the columns inside the detector, see
         :class:`~skrdae.preprocessing.ColumnScaler`.
@@ -168,7 +169,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         lr: float = 3e-3,
         tol: float | None = None,
         n_estimators: int = 1,
-        max_samples: float | Literal["auto"] = 1.0,
+        max_samples: float | Literal["auto"] | None = None,
         scaler: Literal["robust", "standard", "minmax"] | None = "robust",
         contamination: float | Literal["auto"] | Thresholder = 0.1,
         store_decomposition: bool = False,
@@ -205,7 +206,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         super()._check_parameters()
         check_layer_sizes(self.hidden_layer_sizes)
 
-    def _warn_of_reach(self, data: torch.Tensor) -> None:
+    def _warn_of_reach(self, data: torch.Tensor | SparseRows) -> None:
         """Do nothing: the last layer is linear, and reaches everywhere."""
 
     def _new_network(

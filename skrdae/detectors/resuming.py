@@ -208,7 +208,7 @@ def told_parameters(detector: "_Detector", left_out: Collection[str]) -> dict[st
         penalty = _told(penalty_of(parameters["penalty"]))
         told["penalty"] = named.get(penalty, penalty)  # "l21" and L21() are one
     rows = parameters.get("max_samples")
-    if isinstance(rows, Real) and not isinstance(rows, Integral):
+    if "max_samples" in told and isinstance(rows, Real) and not isinstance(rows, Integral):
         told["max_samples"] = repr(float(rows))  # 1.0 is all rows, 1 is one
     return told
 

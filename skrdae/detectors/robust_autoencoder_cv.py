@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_consistent_length
 from tqdm.auto import tqdm
 
+from skrdae._device import plain_torch
 from skrdae._random import member_generators, member_seeds
 from skrdae._typing import (
     Booleans,
@@ -27,6 +28,7 @@ from skrdae._validation import check_labels, unchanged_on_failure
 from skrdae.detectors.folds import Folds, Splitter, check_classes, folds_of
 from skrdae.detectors.residual_scale import rows_to_measure
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
+from skrdae.detectors.samples import member_rows, rows_a_member
 from skrdae.metrics import SCORERS, agreement
 from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.penalties import GroupPenalty, penalty_of
@@ -141,7 +143,7 @@ random_state, verbose, callbacks
         lr: float = 1e-3,
         tol: float | None = None,
         n_estimators: int = 8,
-        max_samples: float | Literal["auto"] = 1.0,
+        max_samples: float | Literal["auto"] | None = None,
         scaler: Literal["robust", "standard", "minmax"] | None = "robust",
         score_function: Literal["auto", "log", "norm"] = "auto",
         contamination: float | Literal["auto"] | Thresholder = 0.1,
@@ -198,7 +200,7 @@ random_state, verbose, callbacks
             If a parameter, X or y is not as it should be, or a fold has rows of one class only.
             The estimator is then as it was before.
         """
-        with unchanged_on_failure(self):
+        with unchanged_on_failure(self), plain_torch():
             self._fit(X, y)
         return self
 
@@ -290,7 +292,6 @@ random_state, verbose, callbacks
         check_consistent_length(X, y)
         return y
 
-    @torch.no_grad()
     def _grid(self, X: FloatRows, seeds: Integers) -> Floats:
         """Return λ from the one that keeps S empty down to the one that half the groups exceed."""
         stem, network, _, rows, generators = self._begun(X, seeds)
@@ -351,9 +352,9 @@ random_state, verbose, callbacks
         generators = member_generators(seeds)
         network = stem._new_network(X.shape[1], generators)
         data = stem._to_device(X)
-        return stem, network, data, stem._member_rows(data, generators), generators
+        rows = member_rows(data, rows_a_member(self.max_samples, len(data)), generators)
+        return stem, network, data, rows, generators
 
-    @torch.no_grad()  # within the generator only, not where it is used
     def _fitted_path(self, X: FloatRows, seeds: Integers) -> Iterator[RobustDeepAutoencoder]:
         """Yield a fitted RobustDeepAutoencoder for each λ."""
         n_members = len(seeds)

@@ -14,12 +14,23 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skrdae._bases import BaseDetector, BaseEstimator, MetaEstimatorMixin
-from skrdae._typing import Floats, Integers, Rows, Thresholder
-from skrdae._validation import check_labels, check_parameters, outside, unchanged_on_failure
+from skrdae._typing import Booleans, Floats, Integers, Rows, Thresholder
+from skrdae._validation import (
+    check_labels,
+    check_parameters,
+    outside,
+    unchanged_on_failure,
+    warn_of_constants,
+)
+from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.probability import ProbabilityMixin
 from skrdae.detectors.series import check_series, check_window_size
-from skrdae.preprocessing import Windows, dominant_period, spread_places
-from skrdae.thresholds import labels_threshold, quantile_threshold, thresholder_threshold
+from skrdae.detectors.steps import end_threshold, flag_steps, step_scores, window_threshold
+from skrdae.preprocessing import ColumnScaler, Windows, dominant_period, spread_places
+from skrdae.thresholds import labels_threshold, thresholder_threshold
+
+# Fewer windows than this tell little of what is ordinary.
+_FEW_WINDOWS = 50
 
 
 class _ScoredWindows(Windows):
@@ -200,6 +211,8 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
             delattr(self, name)  # what an earlier fit found
         series, lengths, self._spacing = check_series(self, X, reset=True, on_gap=self.on_gap)
         self._check_channels()
+        names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
+        warn_of_constants(names[np.ptp(series, axis=0) == 0].tolist(), "Channels")
         self.window_size_ = self._find_window_size(series, lengths)
         windows = _ScoredWindows(series, lengths, self.window_size_, self.stride)
         self._classes = 2  # PyOD's number of predict_proba's columns
@@ -217,15 +230,35 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
             kept = np.flatnonzero(held <= np.median(held))
             if len(kept) < len(windows):
                 scores = self._fit_detector(windows, kept)
-        self.window_scores_ = scores
-        self.decision_scores_ = windows.combine(scores, self.aggregate)
+        self.window_scores_ = windows.scores = scores
+        self._ordinary = float(np.median(scores))
+        self.decision_scores_ = step_scores(windows, scores, self.aggregate, self._ordinary)
         self._set_threshold(windows)
+        self._warn_of_labels(windows)
         n_uncovered = int(np.isnan(self.decision_scores_).sum())
         if n_uncovered:
             warnings.warn(
                 f"No window covers {n_uncovered} of {len(self.decision_scores_)} steps; their "
                 "score is NaN and their label 0. (A stride above window_size leaves steps out, and "
                 "so do series, or stretches between gaps, that are shorter than a window.)",
+                UserWarning,
+                stacklevel=outside(),
+            )
+
+    def _warn_of_labels(self, windows: Windows) -> None:
+        """Warn where the labels say little."""
+        if len(windows) < _FEW_WINDOWS:
+            warnings.warn(
+                f"X has {len(windows)} windows of {self.window_size_} steps, too few to tell what "
+                "is ordinary: use a longer series, or a smaller window_size.",
+                UserWarning,
+                stacklevel=outside(),
+            )
+        if not self.labels_.any():
+            warnings.warn(
+                "No step of X is flagged: none has all of its windows above the threshold. If "
+                "there are anomalies in X, look at the highest decision_scores_, or raise the "
+                "detector's contamination.",
                 UserWarning,
                 stacklevel=outside(),
             )
@@ -261,7 +294,13 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         automatic = [k for k, v in self.detector_.get_params().items() if _is_auto_score(k, v)]
         self.detector_.set_params(**dict.fromkeys(automatic, "norm"))
         # What fit returns is not used: with some of PyOD's it is None.
-        self.detector_.fit(windows.rows(chosen))
+        if isinstance(self.detector_, BaseTorchDetector):
+            self.detector_._tells_of_constants = False  # of steps of windows; see _fit
+            self.detector_.fit(windows.rows(chosen))
+            del self.detector_._tells_of_constants
+            self._scale_constants(self.detector_, windows.series)
+        else:
+            self.detector_.fit(windows.rows(chosen))
         scores = np.empty(len(windows))
         if len(chosen) < len(windows):
             scores[:] = self._window_scores(windows)
@@ -269,6 +308,23 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         # as new ones: one that looks at neighbours leaves out the row itself.
         scores[chosen] = self._finite(self.detector_.decision_scores_)
         return scores
+
+    @staticmethod
+    def _scale_constants(detector: BaseTorchDetector, series: Floats) -> None:
+        """Give steps that did not change in the windows fitted to the scale of their channel.
+
+        What changes in the series now and then is not as strange as what never does.
+        """
+        scaler = detector.scaler_
+        steps = np.flatnonzero(scaler.constant_)
+        if not len(steps):
+            return
+        by_channel = ColumnScaler(scaler.method, scaler.bound).fit(series)
+        channels = steps % series.shape[1]
+        changing = ~by_channel.constant_[channels]
+        detector.scaler_ = scaler.with_columns(
+            steps[changing], scale_=by_channel.scale_[channels[changing]], constant_=False
+        )
 
     def _window_scores(self, windows: Windows) -> Floats:
         scores = np.empty(len(windows))
@@ -286,11 +342,13 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         scores, contamination = self.window_scores_, self.detector.contamination
         self.window_threshold_ = None
         if isinstance(contamination, Real):
-            self.window_threshold_ = quantile_threshold(scores, float(contamination))
+            self.window_threshold_ = window_threshold(windows, scores, float(contamination))
         elif not isinstance(contamination, str):
             self.thresholder_, self.window_threshold_ = thresholder_threshold(contamination, scores)
-        windows.scores = scores
-        self.labels_ = self._window_labels(windows)
+        flagged = self._flagged_windows(windows)
+        clear = windows.all_of(flagged)
+        self._end_threshold = end_threshold(windows, scores, clear, contamination)
+        self.labels_ = self._flag(windows, flagged)
         covered = ~np.isnan(self.decision_scores_)
         found = self.decision_scores_[covered]
         self.threshold_ = labels_threshold(found, self.labels_[covered])
@@ -310,21 +368,22 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
 
     def _score(self, windows: _ScoredWindows) -> Floats:
         windows.scores = self._window_scores(windows)
-        return windows.combine(windows.scores, self._aggregate)
+        return step_scores(windows, windows.scores, self._aggregate, self._ordinary)
 
     def _labels_of(self, windows: _ScoredWindows, scores: Floats) -> Integers:
         if not self._by_windows:  # the threshold was set from outside
             return (scores > self.threshold_).astype(int)
-        return self._window_labels(windows)
+        return self._flag(windows, self._flagged_windows(windows))
 
-    def _window_labels(self, windows: _ScoredWindows) -> Integers:
-        """Flag the steps of which every window is flagged."""
+    def _flagged_windows(self, windows: _ScoredWindows) -> Booleans:
         if self.window_threshold_ is not None:
-            flagged = windows.scores > self.window_threshold_
-        else:
-            votes = [self.detector_.predict(windows.rows(block)) for block in windows.blocks()]
-            flagged = np.concatenate(votes) == 1
-        return windows.all_of(flagged).astype(int)
+            return windows.scores > self.window_threshold_
+        votes = [self.detector_.predict(windows.rows(block)) for block in windows.blocks()]
+        return np.concatenate(votes) == 1
+
+    def _flag(self, windows: _ScoredWindows, flagged: Booleans) -> Integers:
+        labels = flag_steps(windows, windows.scores, flagged, self._ordinary, self._end_threshold)
+        return labels.astype(int)
 
     def _flag_above_threshold(self) -> None:
         """Let ``threshold_``, set from outside, decide from now on."""

@@ -53,12 +53,14 @@ class Windows:
     """
 
     starts: NDArray[np.intp]
+    lengths: NDArray[np.intp]
     _all: NDArray[Any]
 
     def __init__(
         self, series: FloatRows, lengths: Sequence[int], size: int, stride: int = 1
     ) -> None:
         self.series, self.size, self.stride = series, size, stride
+        self.lengths = np.asarray(lengths, np.intp)
         self.n_steps, n_channels = series.shape
         starts: list[NDArray[np.intp] | list[int]]
         starts, first = [], 0
@@ -161,6 +163,26 @@ class Windows:
         steps = np.arange(self.n_steps)
         first = np.searchsorted(self.starts, steps - self.size, side="right")
         return first, np.searchsorted(self.starts, steps, side="right") - first
+
+    def coverage(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return how many windows cover each step.
+
+        Returns
+        -------
+        counts, most : ndarray of shape (n_timesteps,)
+            Of the step itself, and of the best covered step of its stretch.
+        """
+        _, counts = self._covering()
+        filled = self.lengths[self.lengths > 0]
+        most = np.maximum.reduceat(counts, np.cumsum(filled) - filled)
+        return counts, np.repeat(most, filled)
+
+    def stretches(self) -> Iterator[tuple[int, int]]:
+        """Yield first and last (exclusive) of the windows of each stretch that has any."""
+        ends = np.searchsorted(self.starts, np.cumsum(self.lengths))
+        for first, stop in zip(np.concatenate([[0], ends]), ends, strict=False):
+            if first < stop:
+                yield int(first), int(stop)
 
     def count(self, marked: Booleans) -> NDArray[np.intp]:
         """Return how many marked steps each window holds; `marked` is boolean, one a step."""
