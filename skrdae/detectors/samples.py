@@ -58,6 +58,16 @@ def member_rows(
     return taken(data, places.flatten().to(data.device)).view(*places.shape, data.shape[1])
 
 
+def rows_to_look_at(n_samples: int) -> torch.Tensor:
+    """Return the places of all rows, or of as many as a member is trained on by default.
+
+    They are always the same for the same number.
+    """
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    places = member_places(rows_a_member(None, n_samples), n_samples, [generator])
+    return torch.arange(n_samples, device="cpu") if places is None else places[0]
+
+
 def warn_of_too_few(max_samples: float | Literal["auto"] | None, n_samples: int) -> None:
     """Warn if more rows are asked for than there are."""
     if isinstance(max_samples, Integral) and int(max_samples) > n_samples:

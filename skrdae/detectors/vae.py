@@ -23,7 +23,13 @@ from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import GenerativeMixin
 from skrdae.detectors.resuming import ResumingMixin
-from skrdae.detectors.samples import MAX_SAMPLES, member_places, rows_a_member, warn_of_too_few
+from skrdae.detectors.samples import (
+    MAX_SAMPLES,
+    member_places,
+    rows_a_member,
+    rows_to_look_at,
+    warn_of_too_few,
+)
 from skrdae.detectors.streaming import Stream, StreamingMixin
 from skrdae.networks.mlp import ACTIVATIONS, sigmoid_
 from skrdae.networks.variational import (
@@ -284,12 +290,23 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
             batch_size=self._rows_a_batch(n_rows),
             lr=self.lr,
             generators=generators,
-            noise_of_samples=self.n_samples > 0,
+            noise_of_samples=self.n_samples > 0 or n_rows < len(data),
             on_iteration=on_iteration,
             **self._resuming(),
         )
+        if n_rows < len(data) and self.n_samples == 0 and self._likelihood == "gaussian":
+            variance = self._noise_of(data)
         self._keep_noise(variance)
         self._draw(generators)
+
+    def _noise_of(self, data: torch.Tensor | SparseRows) -> torch.Tensor:
+        """Estimate the noise from scaled rows of which each member has seen a part."""
+        places = rows_to_look_at(len(data))
+        if isinstance(data, SparseRows):
+            some = self._sparse_training_data(data).of_members(places[None], 1)
+            return noise_variance(self.network_, some * self.n_estimators)
+        rows = self._in_units(self._clip(data[places.to(data.device)]))
+        return noise_variance(self.network_, rows)
 
     def _keep_noise(self, variance: torch.Tensor) -> None:
         self._variance = variance

@@ -45,14 +45,16 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     The windows of a series are the rows that the detector is fitted to. A step's score is made of
     those of all windows that cover it. A step is flagged if *every* window that covers it is: one
     normal window clears all of its steps, so that a single strange step does not have its
-    neighbours flagged for sitting in the same windows.
+    neighbours flagged for sitting in the same windows. Near ends and gaps, where windows are
+    missing that could clear a step, flags end where the windows' scores stop rising.
 
     Parameters
     ----------
     detector : object
         A detector of this package or of PyOD, for rows of window_size · n_channels values (step by
         step, the channels of a step side by side). It is cloned. Its `contamination` is the share
-        of the windows that are flagged. In the clone ``score_function="auto"`` becomes "norm",
+        of the windows that are flagged; where anomalies are so many that this leaves them out, it
+        is the share of the steps. In the clone ``score_function="auto"`` becomes "norm",
         because all steps of a window have one unit.
     window_size : int or "auto", default=144
         Steps of a window. ``"auto"`` is the dominant period of the series; a series without
@@ -60,7 +62,9 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     stride : int, default=1
         Steps from one window to the next. The last one always ends with the series.
     aggregate : {"mean", "max", "median"}, default="mean"
-        How a step's score is made of those of the windows that cover it.
+        How a step's score is made of those of the windows that cover it. Where k windows cover a
+        step and K the best covered step of the stretch between two gaps, the distance from the
+        median of `window_scores_` is multiplied by √(k / K).
     max_windows : int or None, default=400
         Windows that the detector is fitted to at most, spread evenly over the series; windows that
         overlap tell little that is new, and a detector that sees every anomaly in a hundred of
@@ -104,9 +108,10 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     megabytes (but at least 64 windows) at a time to be scored. ``max_windows=None`` hands the
     detector all windows at once, as a view that cannot be written to.
 
-    The newest step of a series is in one window only, so that ``predict`` flags it as often as
-    windows are flagged, by the share `contamination`. For alarms on single new steps compare
-    :meth:`score_new` with a high quantile of ``window_scores_``.
+    The newest step of a series is in one window only. ``predict`` flags it where that window
+    exceeds the score that windows without an anomaly exceed once in ``window_size_`` /
+    `contamination` times. For alarms on single new steps compare :meth:`score_new` with a high
+    quantile of ``window_scores_``.
 
     Examples
     --------
@@ -407,10 +412,9 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         return self._score(self._validated(X))
 
     def score_new(self, X: Rows) -> float:
-        """Return the score of the newest step alone.
+        """Return the score of the newest window alone.
 
-        For data that arrive step by step: it looks at the last window only, and costs no more than
-        scoring one row.
+        For data that arrive step by step: it costs no more than scoring one row.
 
         Parameters
         ----------
@@ -421,10 +425,11 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         Returns
         -------
         float
-            What ``decision_function`` gives for the last step of X, to the last bit if the
+            As the last of ``window_scores_`` of a series that ends like X, to the last bit if the
             detector's scores do not depend on the rows scored together; NaN where a gap is less
-            than a window ago (``on_gap="split"``). When more steps have come, the windows that
-            hold them count as well, and the score of this step changes.
+            than a window ago (``on_gap="split"``). Compare it with ``window_scores_`` and
+            ``window_threshold_``: ``decision_function`` shrinks the score of a step that only one
+            window covers.
         """
         check_is_fitted(self)
         size = self.window_size_
