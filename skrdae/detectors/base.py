@@ -29,7 +29,7 @@ from skrdae._typing import (
     RowsOrSparse,
     Thresholder,
 )
-from skrdae._validation import check_parameters, outside, unchanged_on_failure
+from skrdae._validation import check_parameters, outside, refitting
 from skrdae.detectors.labelling import LabelMixin
 from skrdae.detectors.probability import ProbabilityMixin
 from skrdae.detectors.progress import Progress, callbacks_of, watched
@@ -206,8 +206,8 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
         ValueError, TypeError
             If a parameter or X is not as it should be. The estimator is then as it was before.
         """
-        with unchanged_on_failure(self):
-            self._fit(X, y)
+        with refitting(self) as draft:
+            draft._fit(X, y)
         return self
 
     def _check_parameters(self) -> None:

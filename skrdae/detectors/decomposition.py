@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from skrdae._typing import FloatRowsOrSparse, Floats, Rows
+from skrdae._validation import snapshot
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import EncoderMixin
 from skrdae.detectors.residual_scale import log_terms, residual_scale, rows_to_measure
@@ -149,6 +150,7 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
         sparse : ndarray of shape (n_samples, n_features)
             S = X − L, exactly zero where no member's prox leaves anything.
         """
+        self = snapshot(self)
         X = self._validated(X)
         if issparse(X):
             raise TypeError("decompose gives dense matrices: pass some rows, as X[:100].toarray().")

@@ -10,7 +10,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae._typing import Callbacks, FloatRows, Floats, RandomStateLike, Rows, Thresholder
-from skrdae._validation import check_data, check_layer_sizes
+from skrdae._validation import check_data, check_layer_sizes, snapshot
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.networks.recurrent import CELLS, MemberRecurrentAutoencoder
 from skrdae.penalties import GroupPenalty
@@ -250,6 +250,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         sparse : ndarray of the shape of X
             S = X − L, exactly zero where no member's prox leaves anything.
         """
+        self = snapshot(self)
         low_rank, sparse = super().decompose(X)
         if _ndim(X) == 3:
             return self._by_step(low_rank), self._by_step(sparse)
@@ -269,6 +270,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
             Not negative. The shares of a window add up to its ``decision_function``, within the
             rounding of single precision.
         """
+        self = snapshot(self)
         return self._by_step(super().explain(X))
 
     def _by_step(self, rows: Floats) -> Floats:

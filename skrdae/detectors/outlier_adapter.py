@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skrdae._bases import BaseEstimator, MetaEstimatorMixin, OutlierMixin
 from skrdae._typing import FloatRows, Floats, Integers, RandomStateLike, Rows
-from skrdae._validation import check_data, unchanged_on_failure
+from skrdae._validation import check_data, refitting, snapshot
 from skrdae.thresholds import labels_threshold
 
 
@@ -100,16 +100,16 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
                 f"detector must be a detector of this package or of PyOD{hint}; got {detector!r}. "
                 "scikit-learn's own have this polarity already; of a pipeline wrap the last step."
             )
-        with unchanged_on_failure(self):
-            if self.random_state is not None:
-                check_random_state(self.random_state)  # raises if it is none
-            X = check_data(self, X, reset=True)
+        if self.random_state is not None:
+            check_random_state(self.random_state)  # raises if it is none
+        with refitting(self) as draft:
+            X = check_data(draft, X, reset=True)
             if frozen:
                 check_is_fitted(detector, "decision_scores_")
             else:
-                detector = self._fitted_clone(X, y)
-            self.detector_ = detector
-            self.offset_ = -_threshold_of(self.detector_)
+                detector = draft._fitted_clone(X, y)
+            draft.detector_ = detector
+            draft.offset_ = -_threshold_of(detector)
         return self
 
     def _fitted_clone(self, X: FloatRows, y: ArrayLike | None) -> Any:
@@ -135,6 +135,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,), float64
         """
+        self = snapshot(self)
         check_is_fitted(self)
         X = check_data(self, X, reset=False)
         return -np.asarray(self.detector_.decision_function(X), np.float64).ravel()
@@ -150,6 +151,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,), float64
         """
+        self = snapshot(self)
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Rows) -> Integers:
@@ -163,6 +165,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,), int
         """
+        self = snapshot(self)
         check_is_fitted(self)
         return _turned(self.detector_.predict(check_data(self, X, reset=False)))
 

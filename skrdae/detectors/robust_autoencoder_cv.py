@@ -23,7 +23,7 @@ from skrdae._typing import (
     Rows,
     Thresholder,
 )
-from skrdae._validation import check_labels, unchanged_on_failure
+from skrdae._validation import check_labels, refitting
 from skrdae.detectors.folds import Folds, Splitter, check_classes, folds_of
 from skrdae.detectors.residual_scale import rows_to_measure
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
@@ -198,8 +198,8 @@ random_state, verbose, callbacks
             If a parameter, X or y is not as it should be, or a fold has rows of one class only.
             The estimator is then as it was before.
         """
-        with unchanged_on_failure(self):
-            self._fit(X, y)
+        with refitting(self) as draft:
+            draft._fit(X, y)
         return self
 
     _accepts_sparse = False

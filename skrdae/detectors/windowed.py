@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skrdae._bases import BaseDetector, BaseEstimator, MetaEstimatorMixin
 from skrdae._typing import Floats, Integers, Rows, Thresholder
-from skrdae._validation import check_labels, check_parameters, outside, unchanged_on_failure
+from skrdae._validation import check_labels, check_parameters, outside, refitting, snapshot
 from skrdae.detectors.probability import ProbabilityMixin
 from skrdae.detectors.series import check_series, check_window_size
 from skrdae.preprocessing import Windows, dominant_period, spread_places
@@ -190,8 +190,8 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         ValueError, TypeError
             If a parameter or X is not as it should be. The estimator is then as it was before.
         """
-        with unchanged_on_failure(self):
-            self._fit(X)
+        with refitting(self) as draft:
+            draft._fit(X)
         return self
 
     def _fit(self, X: Rows | Sequence[Rows]) -> None:
@@ -345,6 +345,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         ndarray of shape (n_timesteps,), float64
             Of several series, one after another. NaN for steps that no window covers.
         """
+        self = snapshot(self)
         return self._score(self._validated(X))
 
     def score_new(self, X: Rows) -> float:
@@ -367,6 +368,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
             than a window ago (``on_gap="split"``). When more steps have come, the windows that
             hold them count as well, and the score of this step changes.
         """
+        self = snapshot(self)
         check_is_fitted(self)
         size = self.window_size_
         steps: Any = X
