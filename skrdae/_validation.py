@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 from skrdae._bases import BaseEstimator
+from skrdae._columns import numbers_only
 from skrdae._typing import Booleans, FloatRows, FloatRowsOrSparse, Rows, RowsOrSparse
 
 _T = TypeVar("_T")
@@ -84,11 +85,18 @@ def check_data(
     With ``sparse=True`` it may be a CSR matrix, too.
 
     Feature count and names are learnt with ``reset=True`` and held against those with ``False``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If columns of X do not hold numbers, see :func:`~skrdae._columns.numbers_only`; and what
+        scikit-learn raises.
     """
     # scikit-learn would hand it back as it is, but takes longer to find that out than it takes to
     # score a row.
     if not reset and _is_plain(X, estimator):
         return X
+    X = numbers_only(X)
     accepted = "csr" if sparse else False
     if isinstance(X, np.ndarray) and not X.dtype.isnative:
         X = X.astype(X.dtype.newbyteorder("="))  # single precision stays what it is

@@ -11,6 +11,7 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skrdae._bases import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from skrdae._columns import numbers_only
 from skrdae._random import member_seeds
 from skrdae._typing import Floats, RandomStateLike, Rows, RowsOrSparse
 from skrdae._validation import snapshot
@@ -77,7 +78,7 @@ class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Detector)
         """
         self = snapshot(self)
         check_is_fitted(self)
-        codes = check_array(X, dtype=np.float32)
+        codes = check_array(numbers_only(X), dtype=np.float32)
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {codes.shape[1]} columns, but transform gives {self._n_features_out}."

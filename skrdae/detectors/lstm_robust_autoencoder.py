@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skrdae._columns import numbers_only
 from skrdae._typing import Callbacks, FloatRows, Floats, RandomStateLike, Rows, Thresholder
 from skrdae._validation import check_data, check_layer_sizes, snapshot
 from skrdae.detectors.robust import BaseRobustAutoencoder
@@ -219,7 +220,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
     def _check_data(self, X: Rows, *, reset: bool) -> FloatRows:
         n_channels = int(self.n_channels) if reset else self.network_.n_channels
         if _ndim(X) == 3:
-            X = np.asarray(X)
+            X = np.asarray(numbers_only(X))
             if X.shape[2] != n_channels:
                 raise ValueError(
                     f"X has {X.shape[2]} channels, its last axis, but n_channels is {n_channels}."
