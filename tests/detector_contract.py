@@ -340,7 +340,7 @@ class DetectorContract:
             (np.array([1.0, 2.0]), "Reshape"),
             (np.zeros((0, 3)), "0 sample"),
             (np.zeros((3, 0)), "0 feature"),
-            (np.array([["a", "b"], ["c", "d"]], dtype=object), "could not convert"),
+            (np.array([["a", "b"], ["c", "d"]], dtype=object), "contains text"),
             (
                 np.array([[1.7e308, 0.0], [-1.7e308, 1.0], [1.7e308, 2.0], [-1.7e308, 1.0]]),
                 "widely",

@@ -29,12 +29,7 @@ from skrdae._typing import (
     RowsOrSparse,
     Thresholder,
 )
-from skrdae._validation import (
-    check_parameters,
-    outside,
-    unchanged_on_failure,
-    warn_of_constants,
-)
+from skrdae._validation import check_parameters, outside, refitting, warn_of_constants
 from skrdae.detectors.labelling import LabelMixin
 from skrdae.detectors.probability import ProbabilityMixin
 from skrdae.detectors.progress import Progress, callbacks_of, watched
@@ -213,8 +208,8 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
         ValueError, TypeError
             If a parameter or X is not as it should be. The estimator is then as it was before.
         """
-        with unchanged_on_failure(self), plain_torch():
-            self._fit(X, y)
+        with refitting(self) as draft, plain_torch():
+            draft._fit(X, y)
         return self
 
     def _check_parameters(self) -> None:

@@ -12,9 +12,11 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skrdae._bases import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from skrdae._columns import numbers_only
 from skrdae._device import plain_torch
 from skrdae._random import member_seeds
 from skrdae._typing import Floats, RandomStateLike, Rows, RowsOrSparse
+from skrdae._validation import snapshot
 from skrdae.detectors.samples import member_places, rows_a_member
 from skrdae.preprocessing import LARGEST
 from skrdae.training.minibatch import map_chunks
@@ -60,6 +62,7 @@ class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Detector)
         ndarray of shape (n_samples, n_estimators × code size)
             The members' codes side by side.
         """
+        self = snapshot(self)
         codes = self._map(self._member_codes, self._validated(X))  # shape: (K, n, units)
         return np.concatenate(list(codes), axis=1)
 
@@ -76,8 +79,9 @@ class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Detector)
         ndarray of shape (n_samples, n_features)
             In the units of the training data; the mean of what the members decode.
         """
+        self = snapshot(self)
         check_is_fitted(self)
-        codes = check_array(X, dtype=np.float32)
+        codes = check_array(numbers_only(X), dtype=np.float32)
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {codes.shape[1]} columns, but transform gives {self._n_features_out}."
@@ -173,6 +177,7 @@ class GenerativeMixin(EncoderMixin):
             In the units of the training data, without noise added. Each row is from a member
             chosen at random.
         """
+        self = snapshot(self)
         check_is_fitted(self)
         if isinstance(n_samples, bool | np.bool_):
             raise TypeError(f"n_samples must be an integer, not {n_samples!r}.")
@@ -185,5 +190,6 @@ class GenerativeMixin(EncoderMixin):
         return self.scaler_.inverse_transform(decoded[member, np.arange(n_samples)])
 
     def _two_parts(self, X: RowsOrSparse) -> tuple[Floats, Floats]:
+        self = snapshot(self)
         both = self._weighted(self._map(self._member_score_parts, self._validated(X)))
         return both[:, 0], both[:, 1]

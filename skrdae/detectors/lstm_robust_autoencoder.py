@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skrdae._columns import numbers_only
 from skrdae._typing import Callbacks, FloatRows, Floats, RandomStateLike, Rows, Thresholder
-from skrdae._validation import check_data, check_layer_sizes
+from skrdae._validation import check_data, check_layer_sizes, snapshot
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.networks.recurrent import CELLS, MemberRecurrentAutoencoder
 from skrdae.penalties import GroupPenalty
@@ -220,7 +221,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
     def _check_data(self, X: Rows, *, reset: bool) -> FloatRows:
         n_channels = int(self.n_channels) if reset else self.network_.n_channels
         if _ndim(X) == 3:
-            X = np.asarray(X)
+            X = np.asarray(numbers_only(X))
             if X.shape[2] != n_channels:
                 raise ValueError(
                     f"X has {X.shape[2]} channels, its last axis, but n_channels is {n_channels}."
@@ -251,6 +252,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         sparse : ndarray of the shape of X
             S = X − L, exactly zero where no member's prox leaves anything.
         """
+        self = snapshot(self)
         low_rank, sparse = super().decompose(X)
         if _ndim(X) == 3:
             return self._by_step(low_rank), self._by_step(sparse)
@@ -270,6 +272,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
             Not negative. The shares of a window add up to its ``decision_function``, within the
             rounding of single precision.
         """
+        self = snapshot(self)
         return self._by_step(super().explain(X))
 
     def _by_step(self, rows: Floats) -> Floats:

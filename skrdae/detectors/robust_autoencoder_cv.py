@@ -24,7 +24,7 @@ from skrdae._typing import (
     Rows,
     Thresholder,
 )
-from skrdae._validation import check_labels, unchanged_on_failure
+from skrdae._validation import check_labels, refitting
 from skrdae.detectors.folds import Folds, Splitter, check_classes, folds_of
 from skrdae.detectors.residual_scale import rows_to_measure
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
@@ -200,8 +200,8 @@ random_state, verbose, callbacks
             If a parameter, X or y is not as it should be, or a fold has rows of one class only.
             The estimator is then as it was before.
         """
-        with unchanged_on_failure(self), plain_torch():
-            self._fit(X, y)
+        with refitting(self) as draft:
+            draft._fit(X, y)
         return self
 
     _accepts_sparse = False
@@ -267,7 +267,8 @@ random_state, verbose, callbacks
         if compares:
             check_classes(folds, labels)
         lams = self._given_lams()
-        self.lams_ = self._grid(X, seeds) if lams is None else lams
+        with plain_torch():
+            self.lams_ = self._grid(X, seeds) if lams is None else lams
         self.scores_path_ = self._path(X, y, folds, seeds, scoring)
         means = self.scores_path_.mean(axis=1)
         if np.isnan(means).all():
@@ -276,7 +277,8 @@ random_state, verbose, callbacks
                 "chosen. Use fewer folds, or another scoring."
             )
         self._chosen = float(self.lams_[np.nanargmax(means)])
-        self._complete(X, seeds)
+        with plain_torch():
+            self._complete(X, seeds)
         self.lam_ = self._chosen
 
     def _thresholds(self) -> tuple[list[float], None]:
@@ -322,7 +324,7 @@ random_state, verbose, callbacks
             for fold, (train, test) in enumerate(folds):
                 rows, rankings = X[test], []
                 labels = () if y is None or scoring is None else (np.asarray(y)[test],)
-                for place, detector in enumerate(self._fitted_path(X[train], seeds)):
+                for place, detector in enumerate(_plainly(self._fitted_path(X[train], seeds))):
                     if scoring is None:
                         rankings.append(detector._score(rows))
                     else:
@@ -388,6 +390,16 @@ random_state, verbose, callbacks
                 detector._weigh(scores[mine.numpy()])
                 detector._set_threshold(X)
                 yield detector
+
+
+def _plainly(path: Iterator[RobustDeepAutoencoder]) -> Iterator[RobustDeepAutoencoder]:
+    """Yield the same, with torch in the caller's mode only where it is used."""
+    while True:
+        with plain_torch():
+            detector = next(path, None)
+        if detector is None:
+            return
+        yield detector
 
 
 #: What fits on the same rows have in common.

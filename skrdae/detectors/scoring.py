@@ -16,7 +16,7 @@ from sklearn.utils.validation import (
 
 from skrdae._device import plain_torch
 from skrdae._typing import FloatRows, FloatRowsOrSparse, Floats, RowsOrSparse
-from skrdae._validation import check_data
+from skrdae._validation import check_data, snapshot
 from skrdae.networks.workspace import RowFunction, Workspace
 from skrdae.preprocessing import ColumnScaler
 from skrdae.training.minibatch import map_chunks
@@ -99,6 +99,7 @@ class ScoringMixin:
             On the training data it equals ``decision_scores_``. A row's score does not depend,
             to the last bit, on the rows scored with it.
         """
+        self = snapshot(self)
         return self._score(self._validated(X))
 
     def score(self, X: RowsOrSparse, y: ArrayLike) -> float:
@@ -138,6 +139,7 @@ class ScoringMixin:
             Not negative. The shares of a row add up to its ``decision_function``, within the
             rounding of single precision.
         """
+        self = snapshot(self)
         return self._weighted(self._map(self._member_shares, self._validated(X)))
 
 

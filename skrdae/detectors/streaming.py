@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from skrdae._device import plain_torch
 from skrdae._random import member_generators, member_seeds
 from skrdae._typing import FloatRows, Integers, Record, Rows, RowsOrSparse
-from skrdae._validation import check_data, outside, unchanged_on_failure
+from skrdae._validation import check_data, outside, refitting
 from skrdae.detectors.progress import watched
 from skrdae.detectors.resuming import told_parameters
 from skrdae.training.state import generator_states, set_generators
@@ -128,8 +128,8 @@ class StreamingMixin(_Detector):
         ValueError, TypeError
             If a parameter or X is not as it should be. The estimator is then as it was before.
         """
-        with unchanged_on_failure(self), plain_torch():
-            self._partial_fit(X)
+        with refitting(self) as draft, plain_torch():
+            draft._partial_fit(X)
         return self
 
     def _fit(self, X: RowsOrSparse, y: ArrayLike | None) -> None:

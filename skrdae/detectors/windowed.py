@@ -14,17 +14,20 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skrdae._bases import BaseDetector, BaseEstimator, MetaEstimatorMixin
-from skrdae._typing import Booleans, Floats, Integers, Rows, Thresholder
+from skrdae._typing import Booleans, FloatRows, Floats, Integers, Rows, Thresholder
 from skrdae._validation import (
     check_labels,
     check_parameters,
     outside,
-    unchanged_on_failure,
+    refitting,
+    snapshot,
     warn_of_constants,
 )
 from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.probability import ProbabilityMixin
-from skrdae.detectors.series import check_series, check_window_size
+from skrdae.detectors.series import CheckedSeries, check_series, check_window_size
+from skrdae.detectors.series_error import SeriesError
 from skrdae.detectors.steps import end_threshold, flag_steps, step_scores, window_threshold
 from skrdae.preprocessing import ColumnScaler, Windows, dominant_period, spread_places
 from skrdae.thresholds import labels_threshold, thresholder_threshold
@@ -37,6 +40,10 @@ class _ScoredWindows(Windows):
     """Windows with their scores, by which steps are flagged."""
 
     scores: Floats
+
+    def __init__(self, series: CheckedSeries, size: int, stride: int) -> None:
+        super().__init__(series.values, series.lengths, size, stride)
+        self.by_row = series.by_row
 
 
 class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
@@ -74,9 +81,10 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         of the second fit, which is the one that counts (at most half of the windows are left out,
         though). 0 fits once.
     on_gap : {"raise", "split"}, default="raise"
-        What to do if the index of a DataFrame leaves out steps. ``"split"`` lets no window reach
-        over a gap, or over a place where the index goes back, as when a clock is put back; steps
-        between gaps closer than a window are then covered by none.
+        What to do if the index of X leaves out steps. ``"split"`` lets no window reach over a gap,
+        or over a place where the index goes back, as when a clock is put back; steps between gaps
+        closer than a window are then covered by none. Steps of another size than in training are
+        an error either way.
 
     Attributes
     ----------
@@ -84,8 +92,8 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         The fitted clone.
     window_size_ : int
     decision_scores_ : ndarray of shape (n_timesteps,)
-        Scores of the training series (of a list of series, one after another), the higher the more
-        anomalous; NaN for steps that no window covers.
+        Scores of the training series, in the order of the rows (of a list of series, one after
+        another), the higher the more anomalous; NaN for steps that no window covers.
     labels_ : ndarray of shape (n_timesteps,)
         1 for the steps that are flagged, 0 for the others.
     window_scores_ : ndarray of shape (n_windows,)
@@ -150,8 +158,12 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         "on_gap": [StrOptions({"raise", "split"})],
     }
     _boolean_parameters = ()
+    #: It reads the index of X, and takes lists of series.
+    _takes_series = True
     #: Steps that no window covers have the score NaN, and by right.
     _leaves_steps_out = True
+    #: Files of earlier versions do not hold it.
+    _index_kind: str | None = None
 
     # PyOD's base class overrides these with versions that fail scikit-learn's checks.
     get_params = BaseEstimator.get_params
@@ -192,8 +204,11 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         ----------
         X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
             A list of arrays or frames is one of several series; no window holds steps of two. The
-            steps of a frame with time stamps have to follow each other at even distances, see
-            `on_gap`.
+            index of a DataFrame tells the time if it holds dates, text that reads as dates,
+            periods, lengths of time or numbers; its steps have to follow each other at even
+            distances, see `on_gap`. A MultiIndex makes it several series: one level is the time,
+            the others name the series, whose rows may lie between each other. The first column of
+            a table of polars or Arrow is its index if it holds dates.
         y : Ignored
             Not used; present by scikit-learn's convention.
 
@@ -205,21 +220,30 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         ------
         ValueError, TypeError
             If a parameter or X is not as it should be. The estimator is then as it was before.
+            What is wrong with series is a
+            :class:`~skrdae.detectors.series_error.SeriesError`, a ValueError.
         """
-        with unchanged_on_failure(self):
-            self._fit(X)
+        with refitting(self) as draft:
+            draft._fit(X)
         return self
 
     def _fit(self, X: Rows | Sequence[Rows]) -> None:
+        if isinstance(self.detector, OutlierAdapter):
+            raise TypeError(
+                "detector is an OutlierAdapter, whose scores and labels have scikit-learn's signs. "
+                "Pass the detector within it, and adapt the whole if you need those signs: "
+                "OutlierAdapter(WindowedDetector(...))."
+            )
         check_parameters(self)
         for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
             delattr(self, name)  # what an earlier fit found
-        series, lengths, self._spacing = check_series(self, X, reset=True, on_gap=self.on_gap)
+        series = check_series(self, X, reset=True, on_gap=self.on_gap)
+        self._spacing, self._index_kind = series.spacing, series.index_kind
         self._check_channels()
         names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
-        warn_of_constants(names[np.ptp(series, axis=0) == 0].tolist(), "Channels")
-        self.window_size_ = self._find_window_size(series, lengths)
-        windows = _ScoredWindows(series, lengths, self.window_size_, self.stride)
+        warn_of_constants(names[np.ptp(series.values, axis=0) == 0].tolist(), "Channels")
+        self.window_size_ = self._find_window_size(series.values, series.lengths)
+        windows = _ScoredWindows(series, self.window_size_, self.stride)
         self._classes = 2  # PyOD's number of predict_proba's columns
         self.classes_ = np.array([0, 1])
         # What scoring needs, as it was in this fit.
@@ -249,6 +273,8 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
                 UserWarning,
                 stacklevel=outside(),
             )
+        self.decision_scores_ = windows.by_row(self.decision_scores_)
+        self.labels_ = windows.by_row(self.labels_)
 
     def _warn_of_labels(self, windows: Windows) -> None:
         """Warn where the labels say little."""
@@ -315,7 +341,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         return scores
 
     @staticmethod
-    def _scale_constants(detector: BaseTorchDetector, series: Floats) -> None:
+    def _scale_constants(detector: BaseTorchDetector, series: FloatRows) -> None:
         """Give steps that did not change in the windows fitted to the scale of their channel.
 
         What changes in the series now and then is not as strange as what never does.
@@ -364,21 +390,29 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
 
     def _validated(self, X: Rows | Sequence[Rows]) -> _ScoredWindows:
         check_is_fitted(self)
-        series, lengths = self._series(X)
-        check_window_size(self.window_size_, lengths)
-        return _ScoredWindows(series, lengths, self.window_size_, self._stride)
+        series = self._series(X)
+        check_window_size(self.window_size_, series.lengths)
+        return _ScoredWindows(series, self.window_size_, self._stride)
 
-    def _series(self, X: Rows | Sequence[Rows]) -> tuple[Floats, list[int]]:
-        return check_series(self, X, reset=False, on_gap=self._on_gap, spacing=self._spacing)[:2]
+    def _series(self, X: Rows | Sequence[Rows]) -> CheckedSeries:
+        return check_series(
+            self,
+            X,
+            reset=False,
+            on_gap=self._on_gap,
+            spacing=self._spacing,
+            index_kind=self._index_kind,
+        )
 
     def _score(self, windows: _ScoredWindows) -> Floats:
         windows.scores = self._window_scores(windows)
-        return step_scores(windows, windows.scores, self._aggregate, self._ordinary)
+        steps = step_scores(windows, windows.scores, self._aggregate, self._ordinary)
+        return windows.by_row(steps)
 
     def _labels_of(self, windows: _ScoredWindows, scores: Floats) -> Integers:
         if not self._by_windows:  # the threshold was set from outside
             return (scores > self.threshold_).astype(int)
-        return self._flag(windows, self._flagged_windows(windows))
+        return windows.by_row(self._flag(windows, self._flagged_windows(windows)))
 
     def _flagged_windows(self, windows: _ScoredWindows) -> Booleans:
         if self.window_threshold_ is not None:
@@ -402,13 +436,17 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         Parameters
         ----------
         X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
-            At least as long as a window.
+            As in `fit`, and at least as long as a window. Its index has to be of the same kind, and
+            its steps as long, as in training; an array, or an index that tells no time, is taken
+            as it is.
 
         Returns
         -------
         ndarray of shape (n_timesteps,), float64
-            Of several series, one after another. NaN for steps that no window covers.
+            In the order of the rows, those of a list one after another. NaN for steps that no
+            window covers.
         """
+        self = snapshot(self)
         return self._score(self._validated(X))
 
     def score_new(self, X: Rows) -> float:
@@ -431,15 +469,22 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
             ``window_threshold_``: ``decision_function`` shrinks the score of a step that only one
             window covers.
         """
+        self = snapshot(self)
         check_is_fitted(self)
         size = self.window_size_
         steps: Any = X
         newest = steps[-size:] if hasattr(X, "shape") else np.asarray(list(steps)[-size:])
-        series, lengths = self._series(newest)
-        check_window_size(size, [len(series)])
-        if lengths[-1] < size:
+        series = self._series(newest)
+        if series.n_series > 1:
+            raise SeriesError(
+                f"The newest {size} rows of X are of {series.n_series} series: pass one series.",
+                "several",
+                count=series.n_series,
+            )
+        check_window_size(size, [len(series.values)])
+        if series.lengths[-1] < size:
             return np.nan
-        return float(self._window_scores(Windows(series, lengths, size))[0])
+        return float(self._window_scores(Windows(series.values, series.lengths, size))[0])
 
     def score(self, X: Rows | Sequence[Rows], y: ArrayLike) -> float:
         """Return the area under the ROC curve of the scores.

@@ -66,7 +66,7 @@ class MemberVAE(nn.Module):
 
     def moments(self, encoded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and log-variance, the latter at most 40, of what the encoder gave."""
-        mean, log_variance = encoded.split(self.latent_dim, dim=-1)
+        mean, log_variance = torch.split(encoded, self.latent_dim, dim=-1)
         return mean, log_variance.clamp(max=MOST_LOG_VARIANCE)
 
     def decode(self, z: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:

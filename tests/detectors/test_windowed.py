@@ -360,7 +360,7 @@ def test_gaps_are_an_error_or_borders():
         ),
         (lambda f: f.replace(f.iloc[3, 0], np.inf), "infinity"),
         (lambda f: f[:20], "shorter than the window: window_size is 30, .* 20 steps"),
-        (lambda f: f.astype(str) + "x", "could not convert"),
+        (lambda f: f.astype(str) + "x", "contains text in column 'a'"),
         (lambda f: [f, f.iloc[::-1]], r"index of X\[1\] is not sorted"),
         (lambda f: [f, f.rename(columns={"a": "b"})], "feature names"),
         (lambda f: [f.to_numpy(), np.zeros((50, 2))], "2 features"),
