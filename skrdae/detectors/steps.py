@@ -1,4 +1,8 @@
-"""From windows to steps: scores, a threshold, and which steps are to blame."""
+"""From windows to steps: scores, a threshold, and which steps are to blame.
+
+Stouffer, S. A. et al., The American Soldier, Vol. 1, 1949, has the sum of scores over the root of
+their number.
+"""
 
 from numbers import Real
 from typing import Literal
@@ -26,12 +30,12 @@ def step_scores(
     how: Literal["mean", "max", "median"],
     ordinary: float,
 ) -> Floats:
-    """Return the score of each step: what its windows say, shrunk where they are few.
+    """Return the score of each step: what its windows say, the louder the more of them say it.
 
-    Windows that all hold one strange step all score high, and so would every step near an end
-    that only they cover. With k windows in the place of the K that cover the best covered step of
-    the stretch, a score keeps √(k / K) of its distance from the ordinary one: an average of k
-    windows is known √k times as well as a single one.
+    Windows that hold a strange step all score high, and so would every step near an end that they
+    alone cover. So the distance of a step's score from that of an ordinary window is multiplied by
+    √k for k windows (at most all that fit): the sum of k excesses over √k, which is how Stouffer
+    combines k tests. One window alone keeps its score.
 
     Parameters
     ----------
@@ -47,10 +51,11 @@ def step_scores(
         NaN where no window covers a step.
     """
     combined = windows.combine(scores, how)
-    counts, most = windows.coverage()
-    few = (counts > 0) & (counts < most)
-    share = np.sqrt(counts[few] / most[few])
-    combined[few] = ordinary + (combined[few] - ordinary) * share
+    positions = windows.n_positions()
+    several = positions > 1
+    combined[several] -= ordinary
+    combined[several] *= np.sqrt(positions[several])
+    combined[several] += ordinary
     return combined
 
 

@@ -69,9 +69,10 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     stride : int, default=1
         Steps from one window to the next. The last one always ends with the series.
     aggregate : {"mean", "max", "median"}, default="mean"
-        How a step's score is made of those of the windows that cover it. Where k windows cover a
-        step and K the best covered step of the stretch between two gaps, the distance from the
-        median of `window_scores_` is multiplied by √(k / K).
+        How a step's score is made of those of the windows that cover it. The distance from the
+        median of `window_scores_` is then multiplied by √k, where k is the number of windows that
+        could cover the step: `window_size_`, but less near ends and gaps, and 1 at the very ends.
+        What many windows say counts for more than what one says.
     max_windows : int or None, default=400
         Windows that the detector is fitted to at most, spread evenly over the series; windows that
         overlap tell little that is new, and a detector that sees every anomaly in a hundred of
@@ -450,9 +451,10 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         return self._score(self._validated(X))
 
     def score_new(self, X: Rows) -> float:
-        """Return the score of the newest window alone.
+        """Return the score of the newest step alone.
 
-        For data that arrive step by step: it costs no more than scoring one row.
+        For data that arrive step by step: it looks at the last window only, and costs no more than
+        scoring one row.
 
         Parameters
         ----------
@@ -463,11 +465,11 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         Returns
         -------
         float
-            As the last of ``window_scores_`` of a series that ends like X, to the last bit if the
+            What ``decision_function`` gives for the last step of X, to the last bit if the
             detector's scores do not depend on the rows scored together; NaN where a gap is less
-            than a window ago (``on_gap="split"``). Compare it with ``window_scores_`` and
-            ``window_threshold_``: ``decision_function`` shrinks the score of a step that only one
-            window covers.
+            than a window ago (``on_gap="split"``). It is the score of the last window: compare it
+            with ``window_scores_`` and ``window_threshold_``. When more steps have come, more
+            windows hold the step, and its score in ``decision_function`` is another.
         """
         self = snapshot(self)
         check_is_fitted(self)

@@ -164,18 +164,16 @@ class Windows:
         first = np.searchsorted(self.starts, steps - self.size, side="right")
         return first, np.searchsorted(self.starts, steps, side="right") - first
 
-    def coverage(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return how many windows cover each step.
+    def n_positions(self) -> NDArray[np.intp]:
+        """Return for each step at how many places a window could lie that covers it.
 
-        Returns
-        -------
-        counts, most : ndarray of shape (n_timesteps,)
-            Of the step itself, and of the best covered step of its stretch.
+        That is how many windows cover it with a stride of 1.
         """
-        _, counts = self._covering()
-        filled = self.lengths[self.lengths > 0]
-        most = np.maximum.reduceat(counts, np.cumsum(filled) - filled)
-        return counts, np.repeat(most, filled)
+        ends = np.cumsum(self.lengths)
+        place = np.arange(self.n_steps) - np.repeat(ends - self.lengths, self.lengths)
+        length = np.repeat(self.lengths, self.lengths)
+        most = np.minimum(self.size, np.maximum(length - self.size + 1, 0))
+        return np.minimum(np.minimum(place + 1, length - place), most)
 
     def stretches(self) -> Iterator[tuple[int, int]]:
         """Yield first and last (exclusive) of the windows of each stretch that has any."""

@@ -248,9 +248,12 @@ def test_flags_at_ends_are_a_part_of_those_of_all_windows(seed):
         first += length
 
 
-def test_scores_are_shrunk_by_the_root_of_how_many_windows_there_are():
-    windows = Windows(np.zeros((7, 1)), [7], 3)
-    scores = np.array([5.0, 1.0, 1.0, 1.0, 9.0])
+@pytest.mark.parametrize("stride", [1, 3])
+def test_scores_grow_with_the_root_of_how_many_windows_there_could_be(stride):
+    windows = Windows(np.zeros((12, 1)), [7, 2, 3], 3, stride)
+    scores = np.random.default_rng(0).normal(size=len(windows))
+    mean = windows.combine(scores, "mean")
     found = step_scores(windows, scores, "mean", 1.0)
-    expected = [1 + 4 / 3**0.5, 1 + 2 * (2 / 3) ** 0.5, 7 / 3, 1, 11 / 3, 1 + 4 * (2 / 3) ** 0.5]
-    np.testing.assert_allclose(found, [*expected, 1 + 8 / 3**0.5])
+    root = np.sqrt([1, 2, 3, 3, 3, 2, 1, np.nan, np.nan, 1, 1, 1])
+    np.testing.assert_allclose(found, 1 + (mean - 1) * root)
+    assert found[6] == scores[windows.starts == 4]  # to the last bit
