@@ -254,7 +254,7 @@ def test_a_file_from_a_stranger_has_no_place_to_write_to(X, tmp_path):
     assert again.checkpoint_path is None
     # Even if the file says so.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skrdae.persistence._LEFT_OUT", {"callbacks"})
+        patch.setattr("skrdae.persistence.writing.LEFT_OUT", {"callbacks"})
         save(detector.set_params(checkpoint_path=str(tmp_path / "vault")), tmp_path / "model")
     assert load(tmp_path / "model").checkpoint_path is None
 
