@@ -201,9 +201,10 @@ class Watched:
 SPARE, TIMES = 64 * 2**20, 20
 
 
-def originals(folder):
+def originals(folder, kinds=KINDS):
+    """Return files as they should be, in parts."""
     contents = {}
-    for kind in KINDS:
+    for kind in kinds:
         path = Path(folder) / "original"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -31,7 +31,7 @@ MOST = 2**53
 
 # JSON takes memory by its lists and objects. A file has some, and beyond them one in so many
 # characters; what is written here has one in about fifteen.
-_FEW, _MANY, _CHARACTERS = 10_000, 1_000_000, 4
+_FEW, _MANY, _CHARACTERS = 10_000, 1_000_000, 8
 # Digits of a number of 64 bits.
 _DIGITS = 20
 # Characters of a value in a message.

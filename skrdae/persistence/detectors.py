@@ -76,6 +76,8 @@ def _bounded(scaler: ColumnScaler, where: str, sizes: Sizes) -> None:
     # Data that are left as they are have the bound in multiples of the largest value, or of one.
     if scaler.bound_ < scaler.bound or (scaler.method and scaler.bound_ != scaler.bound):
         misfit(f"{where}.bound_", scaler.bound_, f"what bound={scaler.bound:g} gives")
+    if scaler.method is None and (scaler.center_.any() or (scaler.scale_ != 1).any()):
+        raise ValueError(f"{where} leaves the data as they are, but center_ and scale_ do not")
 
 
 KINDS[ColumnScaler] = Kind(

@@ -25,7 +25,6 @@ from skrdae._schema import (
     record,
     size,
     tensor,
-    whole,
 )
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.variational import MemberVAE
@@ -82,13 +81,13 @@ def weights(*shape: int | str) -> Check:
     return tensor(torch.float32, *shape, low=-LARGEST_WEIGHT, high=LARGEST_WEIGHT)
 
 
-def adam(shapes: Shapes, members: str = "members") -> Check:
+def adam(shapes: Shapes, members: str = "members", steps: str = "steps") -> Check:
     """Return a check of the state of Adam for some of a network's members."""
 
     def check(value: object, where: str, sizes: Sizes) -> None:
         n = flat_size([(sizes[members], *shape[1:]) for shape in shapes])
         mean, square = tensor(torch.float32, n), tensor(torch.float32, n, low=0)
-        record({"mean": mean, "square": square, "n_steps": whole()})(value, where, sizes)
+        record({"mean": mean, "square": square, "n_steps": size(steps, 0)})(value, where, sizes)
 
     return check
 
@@ -179,14 +178,14 @@ def _adversarial(network: MemberGAN) -> Check:
             {
                 "history": history(EncoderRecord),
                 "tensors": listed(*_parameters(shapes)),
-                "adam": adam(shapes),
+                "adam": adam(shapes, steps="steps of the encoder"),
                 "generators": generators(),
             }
         )
     gan = record(
         {
             "history": history(AdversarialRecord),
-            "n_steps": whole(),
+            "n_steps": size("steps", 0),
             "tensors": listed(*_parameters(maker), *_parameters(critic), *vectors),
             "maker": adam(maker),
             "critic": adam(critic),
