@@ -64,12 +64,15 @@ DETECTORS = {
     "robust, plain data": RobustDeepAutoencoder(
         activation="relu", scaler=None, **RDA | {"random_state": np.random.RandomState(3)}
     ),
-    "robust, names": RobustDeepAutoencoder(**RDA),
+    "robust, names": RobustDeepAutoencoder(**RDA | {"hidden_layer_sizes": np.array([5, 3])}),
     "search for λ": RobustDeepAutoencoderCV(
-        [2.0, 4.0], cv=StratifiedKFold(2), scoring=roc_auc_scorer, **RDA
+        np.array([2.0, 4.0]), cv=StratifiedKFold(2), scoring=roc_auc_scorer, **RDA
+    ),
+    "search for λ, drawn folds": RobustDeepAutoencoderCV(
+        3, cv=ShuffleSplit(2, random_state=0), **RDA
     ),
     "search for λ, no labels": RobustDeepAutoencoderCV(
-        3, cv=ShuffleSplit(2, random_state=0), **RDA
+        3, cv=[(np.arange(30), np.arange(30, 60)), ([0, 1, 2, 3], [4, 5])], **RDA
     ),
     "robust PCA": RobustPCA(store_decomposition=True),
     "VAE": VAEDetector(**VAE),
@@ -89,7 +92,7 @@ DETECTORS = {
         StandardScaler(), RobustScaler(), MinMaxScaler(), MaxAbsScaler(), RobustPCA()
     ),
     "pipeline of a table": make_pipeline(
-        TableEncoder(missing="median", categories="one-hot", ignore=["time"]),
+        TableEncoder(missing="median", categories="one-hot", ignore=np.array(["time"])),
         RobustDeepAutoencoder(**RDA),
     ),
     "pipeline of a series": make_pipeline(

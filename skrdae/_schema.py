@@ -89,8 +89,9 @@ def one_line(error: BaseException) -> str:
 
 
 def shortened(text: str, most: int = 400) -> str:
-    """Return text in one line, and at most so many characters of it."""
-    text = " ".join(text[: 2 * most].split())
+    """Return text in one line, at most so many characters of it, and none that cannot be seen."""
+    text = "".join(c if c.isprintable() else " " for c in text[: 2 * most])
+    text = " ".join(text.split())
     return text if len(text) <= most else f"{text[:most]} …"
 
 

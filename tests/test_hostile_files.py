@@ -499,6 +499,28 @@ def test_json_that_no_writer_makes(text, words, file_of):
     _refused(file, words)
 
 
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("rda", ["hidden_layer_sizes"]),
+        ("rda", ["lam"]),
+        ("rda", ["device"]),
+        ("cv", ["lams"]),
+        ("cv", ["cv"]),
+        ("cv", ["cv", "test_size"]),
+        ("table", ["steps", 0, 1, "ignore"]),
+        ("windows", ["detector", "hidden_layer_sizes"]),
+    ],
+)
+def test_no_parameter_is_an_axis_without_end(name, place, file_of):
+    for shape in ((1 << 40, 0), (1 << 40, 0, 3)):
+        file = file_of(name)
+        file.arrays["endless"] = np.zeros(shape, np.int64)
+        file.put({"is": "array", "key": "endless"}, *place)
+        file.write()
+        _refused(file)
+
+
 def test_an_array_is_referred_to_once(file_of):
     file = file_of("rda")
     file.arrays["more"] = np.zeros(3)

@@ -30,6 +30,8 @@ from skrdae import (
 )
 from skrdae.metrics import roc_auc_scorer
 from skrdae.penalties import L21
+from skrdae.persistence.kinds import KINDS
+from skrdae.preprocessing import ColumnScaler
 from skrdae.tables import TableEncoder
 
 RDA = {"n_estimators": 2, "max_iter": 2, "random_state": 0}
@@ -373,6 +375,40 @@ def test_another_version_of_scikit_learn_is_pointed_out(fitted, tmp_path):
     )
     with pytest.warns(UserWarning, match=r"scikit-learn 0\.1"):
         load(tmp_path / "file")
+
+
+def test_what_another_version_of_scikit_learn_did_not_have_is_its_default(data, tmp_path):
+    detector = make_pipeline(MinMaxScaler(), VAEDetector(**VAE)).fit(data[0])
+    save(detector, tmp_path / "file")
+
+    def change(tree):
+        del tree["state"]["steps"][0]["items"][1]["state"]["clip"]
+        return tree
+
+    _rewrite(tmp_path / "file", change_tree=change)
+    with pytest.raises(ValueError, match="has no clip"):
+        load(tmp_path / "file")
+    _rewrite(
+        tmp_path / "file",
+        change_header=lambda header: header["versions"].update({"scikit-learn": "0.1"}),
+    )
+    with pytest.warns(UserWarning, match=r"scikit-learn 0\.1"):
+        after = load(tmp_path / "file")
+    assert after[0].clip is False
+    assert np.array_equal(after.decision_function(data[0]), detector.decision_function(data[0]))
+
+
+def test_an_earlier_format_is_filled_in(data, fitted, tmp_path, monkeypatch):
+    save(fitted["rda"], tmp_path / "file")
+    kind = KINDS[ColumnScaler]
+    sizes = kind.fitted | kind.fields | {"widest_": kind.fields["bound_"]}
+    later = {"widest_": lambda attributes: 2 * attributes["bound_"]}
+    monkeypatch.setitem(KINDS, ColumnScaler, kind._replace(fields=sizes, later=later))
+    with pytest.raises(ValueError, match="has no widest_"):
+        load(tmp_path / "file")
+    monkeypatch.setattr("skrdae.persistence.files.FORMAT", 2)
+    after = load(tmp_path / "file")
+    assert after.scaler_.widest_ == 2 * after.scaler_.bound_
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -1,8 +1,10 @@
 """What makes columns of columns: scikit-learn's scalers and TableEncoder."""
 
 import contextlib
+import inspect
 import math
 import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -89,6 +91,15 @@ def _scaled(scaler: Any, where: str, sizes: Sizes) -> None:
             raise ValueError(f"{where} has {parameter}=True, and {attribute} is None")
 
 
+def _defaults(cls: Any) -> dict[str, Callable[[dict[str, Any]], Any]]:
+    """Return what parameters are where a version did not have them: what they are by default."""
+
+    def always(value: Any) -> Callable[[dict[str, Any]], Any]:
+        return lambda attributes: value
+
+    return {p.name: always(p.default) for p in inspect.signature(cls).parameters.values()}
+
+
 for _class, (_checks, _) in _FITTED.items():
     KINDS[_class] = Kind(
         parameters(_class),
@@ -96,6 +107,7 @@ for _class, (_checks, _) in _FITTED.items():
         _NAMES,
         _scaled,
         _class._validate_params,
+        _defaults(_class),
     )
 
 

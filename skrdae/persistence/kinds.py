@@ -51,6 +51,9 @@ class Kind(NamedTuple):
         What the attributes have to do with each other, checked when each is right in itself.
     settings : callable
         The estimator's own check of its parameters.
+    later : dict of callables
+        Of what an earlier format, or another version of scikit-learn, did not have: functions of
+        the attributes that there are.
     """
 
     fields: Mapping[str, Check]
@@ -58,6 +61,7 @@ class Kind(NamedTuple):
     extra: Mapping[str, Check] = {}
     whole: Check = anything
     settings: Callable[[Any], object] = bool
+    later: Mapping[str, Callable[[dict[str, Any]], Any]] = {}
 
 
 class _Kinds(dict[type, Kind]):
@@ -167,9 +171,11 @@ def simple(value: Any, where: str, sizes: Sizes) -> None:
     if isinstance(value, list | tuple):
         for place, entry in enumerate(value):
             simple(entry, f"{where}[{place}]", sizes)
-    elif not (
-        value is None or isinstance(value, bool | int | float | str | np.generic | np.ndarray)
-    ):
+    elif isinstance(value, np.ndarray):
+        # An axis beside an empty one may be of any length, and somebody goes along it.
+        if value.ndim > 1 and not value.size:
+            misfit(where, value, "an array with entries, or of one axis")
+    elif not _is_plain(value):
         misfit(where, value, "a number, text, or a list of such")
 
 
@@ -216,9 +222,7 @@ def check_columns(names: Collection[Any], where: str) -> None:
     n_odd = 0
     for name in names:
         parts = name if type(name) is tuple else (name,)
-        if not all(
-            p is None or isinstance(p, bool | int | float | str | np.generic) for p in parts
-        ):
+        if not all(map(_is_plain, parts)):
             misfit(f"a name in {where}", name, "text or a number")
         if any(isinstance(part, str) and len(part) > _LONGEST_NAME for part in parts):
             raise ValueError(f"{where} holds a name of more than {_LONGEST_NAME} characters")

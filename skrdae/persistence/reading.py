@@ -1,19 +1,18 @@
 """From a tree of JSON's types, and arrays beside it, to a detector."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from torch import nn
 
 from skrdae._schema import check_names, misfit, number, text, whole
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.persistence.kinds import (
     CLASSES,
+    KINDS,
     MOST_OBJECTS,
     SCORERS,
     check_columns,
@@ -39,14 +38,22 @@ class Reader:
     ----------
     arrays : dict of ndarray
     device : torch.device
-    is_older : bool
-        Whether another version of scikit-learn wrote the tree.
+    earlier : bool
+        Whether the tree is of an earlier format.
+    other_sklearn : bool
+        Whether another version of scikit-learn wrote it.
     """
 
     def __init__(
-        self, arrays: dict[str, NDArray[Any]], device: torch.device, *, is_older: bool
+        self,
+        arrays: dict[str, NDArray[Any]],
+        device: torch.device,
+        *,
+        earlier: bool,
+        other_sklearn: bool,
     ) -> None:
-        self._arrays, self._device, self._is_older = arrays, device, is_older
+        self._arrays, self._device = arrays, device
+        self._earlier, self._other_sklearn = earlier, other_sklearn
         self.saw_sklearn = False
         self._depth = self._n_objects = 0
         #: kind of a node → the keys beside "is", and what makes of their values what it stands for
@@ -104,7 +111,7 @@ class Reader:
 
     def _take(self, key: str) -> NDArray[Any]:
         # Once only, or a small file could ask for any amount of memory.
-        return self._arrays.pop(key)
+        return np.require(self._arrays.pop(key), requirements=("C", "A", "W"))
 
     def _scalar(self, array: Any) -> Any:
         found = self._decode(array)
@@ -144,8 +151,9 @@ class Reader:
             return made
         check_known(cls, state, name)
         vars(made).update({k: self._decode(v) for k, v in state.items()})
-        if is_sklearn and self._is_older and isinstance(made, BaseEstimator):
-            _fill_in(made)
+        if self._other_sklearn if is_sklearn else self._earlier:
+            for missing in KINDS[cls].later.keys() - vars(made).keys():
+                vars(made)[missing] = KINDS[cls].later[missing](vars(made))
         for left_out in LEFT_OUT & {*vars(made)}:
             setattr(made, left_out, None)
         if isinstance(made, BaseTorchDetector) and made.device not in ("auto", self._device):
@@ -186,10 +194,3 @@ def _strings(kind: str, shape: list[int], items: list[str]) -> NDArray[Any]:
     longest, total = max(map(len, items), default=0), sum(map(len, items))
     narrow = longest * len(items) <= _WIDTH * total
     return np.array(items, dtype=str if kind == "U" and narrow else object)
-
-
-def _fill_in(estimator: BaseEstimator) -> None:
-    """Set the parameters that another version of scikit-learn did not know to what it did."""
-    for name, parameter in inspect.signature(type(estimator).__init__).parameters.items():
-        if name != "self" and parameter.default is not inspect.Parameter.empty:
-            vars(estimator).setdefault(name, parameter.default)

@@ -45,7 +45,9 @@ DETECTORS = (
 )
 #: What may be saved, and be a step of a pipeline.
 ESTIMATORS = (*DETECTORS, *TRANSFORMERS, Pipeline)
-_HELD, _TEMPLATE = instance(*DETECTORS), instance(*DETECTORS, fitted=False)
+# An adapter does not hold another one.
+_INNER = tuple(cls for cls in DETECTORS if cls is not OutlierAdapter)
+_HELD, _TEMPLATE = instance(*_INNER), instance(*_INNER, fitted=False)
 # Steps from one window to the next.
 _LARGEST_STRIDE = 2**31
 
@@ -136,11 +138,12 @@ def _pipeline(pipeline: Pipeline, where: str, sizes: Sizes) -> None:
 
 
 KINDS[Pipeline] = Kind(
-    {
-        "steps": _steps,
-        "memory": nothing,
-        "verbose": boolean,
-        "transform_input": optional(each(text)),
-    },
+    parameters(
+        Pipeline,
+        steps=_steps,
+        memory=nothing,  # or it would write to a folder
+        verbose=boolean,
+        transform_input=optional(each(text)),
+    ),
     whole=_pipeline,
 )
