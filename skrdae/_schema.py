@@ -2,13 +2,11 @@
 
 A check takes a value, its place for the message, and the sizes known so far. It returns nothing,
 or raises a ValueError. Sizes have names: the first array with a size of a name settles it, and
-every other one must agree. So an array whose size a file does not hold somewhere else, too, cannot
-ask for more memory or time than the file is long.
+all others must agree. So a size is what arrays in the file have, not what a number in it claims.
 """
 
 import json
 import math
-import struct
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from numbers import Integral, Real
@@ -290,6 +288,8 @@ def _settled(
 
 def _range(values: Any, nan: bool) -> tuple[float, float]:
     if isinstance(values, torch.Tensor):
+        if values.device.type == "mps":  # which does not compare whole numbers everywhere
+            values = values.cpu()
         least, most = torch.aminmax(values)
         return least.item(), most.item()
     if not nan:
@@ -340,17 +340,15 @@ def mapping(key: Check, entry: Check) -> Check:
     return check
 
 
-def record(required: Mapping[str, Check], extra: Mapping[str, Check] | None = None) -> Check:
-    """Return a check of a dict with the keys given, and maybe those of `extra`."""
-    known = {**required, **(extra or {})}
+def record(entries: Mapping[str, Check]) -> Check:
+    """Return a check of a dict with the keys given."""
 
     def check(value: Any, where: str, sizes: Sizes) -> None:
         if type(value) is not dict:
             misfit(where, value, "a dict")
-        check_names(value, required, known, where)
-        for name, one in known.items():  # in their order, because early ones settle sizes
-            if name in value:
-                one(value[name], f"{where}.{name}", sizes)
+        check_names(value, entries, entries, where)
+        for name, one in entries.items():  # in this order, because early ones settle sizes
+            one(value[name], f"{where}.{name}", sizes)
 
     return check
 
@@ -395,25 +393,3 @@ def history(row: type | Mapping[str, Check], length: str | None = None) -> Check
                 misfit(f"{where}[{number_ - 1}].{counter}", found[counter], str(number_))
 
     return check
-
-
-# -------------------------------------------------------------------------------- random numbers
-
-# Seed, numbers left of a block of 624, whether there is a seed, the place of the next one, the
-# block, and normal numbers kept for the next call.
-_GENERATOR = struct.Struct("=Qii Q 624Q ddd ii f?xxx")
-
-
-def generator_state(value: Any, where: str, sizes: Sizes) -> None:
-    """Check that a tensor is the state of a torch.Generator on the CPU.
-
-    PyTorch believes what it is told of the place in the block, and would read beyond its end.
-    """
-    tensor(torch.uint8, _GENERATOR.size, low=0, high=255)(value, where, sizes)
-    _, left, seeded, place, *rest = _GENERATOR.unpack(value.numpy().tobytes())
-    block, normal, flags = rest[:624], rest[624:627], rest[627:]
-    begun = left + place == 625 and 1 <= place <= 624
-    fits = seeded == 1 and (begun or (left, place) == (1, 0)) and max(block) < 2**32
-    fits = fits and flags[0] in (0, 1) and value[-4].item() in (0, 1)
-    if not fits or not np.isfinite([*normal, flags[2]]).all():
-        misfit(where, value, "the state of a random generator")

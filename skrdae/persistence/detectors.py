@@ -96,9 +96,9 @@ KINDS[ColumnScaler] = Kind(
 
 
 def close(value: float, wanted: float, where: str, wide: float = 0.0) -> None:
-    """Raise unless two numbers are equal but for rounding, that of numbers as wide at least."""
+    """Raise unless a number is the one it should be, but for rounding of numbers up to `wide`."""
     if not abs(value - wanted) <= 1e-6 * max(abs(wanted), wide):
-        misfit(where, value, f"{wanted:g}, which the scores give")
+        misfit(where, value, f"{wanted:g}")
 
 
 def check_spread(detector: Any, scores: Any, where: str) -> None:

@@ -5,9 +5,11 @@ they check it against is the network that the training begins with.
 """
 
 import math
+import struct
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -17,9 +19,9 @@ from skrdae._schema import (
     boolean,
     each,
     either,
-    generator_state,
     history,
     listed,
+    misfit,
     nothing,
     optional,
     record,
@@ -42,6 +44,10 @@ from skrdae.training.stack import n_watched
 LARGEST_WEIGHT = 1e9
 #: No noise variance is smaller, which training keeps ten times above.
 LEAST_VARIANCE = 1e-3
+
+# The state of a generator: seed, numbers left of a block of 624, whether there is a seed, the place
+# of the next one, the block, and normal numbers kept for the next call.
+_GENERATOR = struct.Struct("=Qii Q 624Q ddd ii f?xxx")
 
 Shapes: TypeAlias = Sequence[tuple[int, ...]]
 
@@ -97,6 +103,21 @@ def generators(members: str = "members") -> Check:
     return each(generator_state, members)
 
 
+def generator_state(value: Any, where: str, sizes: Sizes) -> None:
+    """Check that a tensor is the state of a torch.Generator on the CPU.
+
+    PyTorch believes what it is told of the place in the block, and would read beyond its end.
+    """
+    tensor(torch.uint8, _GENERATOR.size, low=0, high=255)(value, where, sizes)
+    _, left, seeded, place, *rest = _GENERATOR.unpack(value.cpu().numpy().tobytes())
+    block, normal, flags = rest[:624], rest[624:627], rest[627:]
+    begun = left + place == 625 and 1 <= place <= 624
+    fits = seeded == 1 and (begun or (left, place) == (1, 0)) and max(block) < 2**32
+    fits = fits and flags[0] in (0, 1) and value[-4].item() in (0, 1)
+    if not fits or not np.isfinite([*normal, flags[2]]).all():
+        misfit(where, value, "the state of a random generator")
+
+
 def _parameters(shapes: Shapes, members: str = "members") -> list[Check]:
     return [weights(members, *shape[1:]) for shape in shapes]
 
@@ -138,7 +159,7 @@ def _alternating(shapes: Shapes, n_groups: int | None) -> Check:
 
     def check(value: Any, where: str, sizes: Sizes) -> None:
         fields(value, where, sizes)
-        members = value["stack"]["members"]
+        members = value["stack"]["members"].cpu()
         if members[-1] >= sizes["members"] or bool((members.diff() <= 0).any()):
             raise ValueError(f"{where}.stack.members does not name different members in order")
         watched = n_watched(sizes["samples"], sizes["features"])
