@@ -102,6 +102,8 @@ class Reader:
 
     def _dict(self, items: list[Any]) -> dict[Any, Any]:
         pairs = self._entries(items)
+        if not all(type(pair) is list and len(pair) == 2 for pair in pairs):
+            raise ValueError("a dict has entries that are no pairs")
         # Before they are put in a table, which some numbers would make slow.
         check_columns([key for key, _ in pairs], "a dict")
         found = dict(pairs)
