@@ -20,6 +20,7 @@ from skrdae import (
     VAEDetector,
     WindowedDetector,
     load,
+    save,
 )
 from skrdae.tables import TableEncoder
 
@@ -178,6 +179,19 @@ def test_an_array_that_does_not_fit_is_named(name, place, change, file_of):
     file.put(change(file.array(*names)), *names)
     file.write()
     refused(file, "does not describe a detector")
+
+
+def test_weights_that_are_too_large_together(X, tmp_path):
+    for activation in ("relu", "identity"):
+        detector = RobustDeepAutoencoder(activation=activation, **RDA).fit(X)
+        file = EditedFile(detector, tmp_path / "file")
+        for layer in range(4):
+            file.put(3e4 * file.array("network_", f"weight_{layer}"), "network_", f"weight_{layer}")
+        file.write()
+        refused(file, "too large together")
+    deep = {"hidden_layer_sizes": (300,) * 8, "activation": "relu", "lr": 0.01}
+    save(RobustDeepAutoencoder(**RDA | deep | {"n_estimators": 1}).fit(X), tmp_path / "file")
+    load(tmp_path / "file")
 
 
 def test_sizes_that_agree_with_each_other_but_not_with_the_rest(file_of):

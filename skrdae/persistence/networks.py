@@ -4,6 +4,8 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch
+
 from skrdae._schema import Check, Sizes, choice, each, misfit, nothing, size, whole
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder, MemberMLP
@@ -18,6 +20,9 @@ from skrdae.persistence.kinds import KINDS, Kind, instance, of_type
 from skrdae.training.schemas import weights
 
 _ACTIVATIONS = each(choice(*ACTIVATIONS))
+# What a network may make of values of one: the squares of what it makes of data are then numbers
+# in single precision.
+_FARTHEST = 1e12
 
 
 def _check_number(network: Any, n_parameters: int, where: str) -> None:
@@ -63,6 +68,26 @@ def _check_layers(
         checks[f"weight_{layer}"] = weights("members", above, below)
         checks[f"bias_{layer}"] = weights("members", 1, below)
     _check_parameters(network, checks, where, sizes)
+    _check_reach(network, where)
+
+
+@torch.no_grad()
+def _check_reach(network: MemberMLP, where: str) -> None:
+    """Raise if a network makes numbers of ordinary rows that are too large to score with."""
+    weights, biases = network.weights, network.biases
+    ones = weights[0].new_ones(len(weights[0]), 1, weights[0].shape[1])
+    signs = ones.clone()
+    signs[..., ::2] = -1.0
+    values = torch.cat([ones, -ones, signs], dim=1)
+    # Not by the network itself, whose loops would first have to be compiled.
+    for weight, bias, kind in zip(weights, biases, network.activations, strict=True):
+        values = ACTIVATIONS[kind][0](torch.bmm(values, weight).add_(bias))
+    farthest = values.abs().max()
+    if not farthest <= _FARTHEST:
+        raise ValueError(
+            f"{where} has weights that are too large together: it makes {farthest:.3g} of values "
+            "of 1"
+        )
 
 
 def _hidden(network: MemberMLP, name: str = "units") -> list[str]:

@@ -87,7 +87,8 @@ class Reader:
         if self._depth > _DEEPEST:
             raise ValueError("it is nested too deeply")
         keys, make = _known(self._kinds, value.pop("is", None))
-        check_names(value, keys, keys, "a node")
+        if tuple(value) != keys:  # in the order in which they are written
+            check_names(value, keys, keys, "a node")
         found = make(*(value[key] for key in keys))
         self._depth -= 1
         return found
