@@ -27,8 +27,8 @@ LARGEST_OF_DATA = 1e300
 #: No count is larger: in double precision every whole number up to here is exact.
 MOST = 2**53
 
-# JSON takes memory by its lists and objects. A file has some, and beyond them one in so many
-# characters; what is written here has one in about fifteen.
+# Lists and objects take most of the memory that JSON takes. A file may have a few, and beyond them
+# one in so many characters; what this package writes has one in about fifteen.
 _FEW, _MANY, _CHARACTERS = 10_000, 1_000_000, 8
 # Digits of a number of 64 bits.
 _DIGITS = 20
@@ -42,8 +42,8 @@ def parse_json(text: str | bytes) -> Any:
     Raises
     ------
     ValueError
-        If it is no JSON, has a key twice, a number of more than 64 bits, hardly anything but
-        brackets, or too many of them within each other.
+        If it is not JSON, has a key twice or a number of more than 64 bits, consists of little but
+        brackets, or is nested too deeply.
     """
     check_text(text)
     try:

@@ -30,7 +30,7 @@ else:
 # Rows read at once for their digest.
 _ROWS = 4096
 
-# No seed of a member is larger.
+# The largest seed of a member.
 _LARGEST_SEED = 2**31
 
 # Characters of a parameter that can still be read in a message.

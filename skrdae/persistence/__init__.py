@@ -1,9 +1,9 @@
 """Detectors in files that hold numbers and names, and nothing that could run.
 
-A file is one of safetensors: the arrays as they are, and in its header a JSON tree of everything
-else. What a tree may name, and what the attributes of each class may be, stands in ``kinds`` and
-the modules that fill it; a file that says anything else is refused, and so is a detector that no
-such file could hold. So a file from a stranger can be wrong, but cannot do anything.
+A file is safetensors: the arrays as they are, and a JSON tree of everything else in the header.
+``kinds``, and the modules that fill it, list what a tree may name and what the attributes of each
+class may be. Anything else is refused, in reading and in writing, so a file from a stranger can be
+wrong but cannot do anything.
 """
 
 from skrdae.persistence.files import FORMAT, _digest, load, save

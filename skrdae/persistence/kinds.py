@@ -27,12 +27,12 @@ from skrdae._schema import (
     record,
 )
 
-#: Each takes longer to make than to read. Ordinary files have some dozens.
+#: Making one takes longer than reading it. Ordinary files have some dozens.
 MOST_ARRAYS, MOST_OBJECTS = 50_000, 1000
-# Text in a name of a column, at most: with each category it becomes the name of another one.
+# Characters in the name of a column. With each category it becomes the name of another column.
 _LONGEST_NAME = 1000
-# A table of numbers is slow if they are chosen for that. Small ones cannot be, and of others there
-# are few.
+# Numbers can be chosen so that a dict of them is slow. This does not work with small numbers, and
+# does not matter with few.
 _SMALL, _FEW = 2**16, 10_000
 
 
@@ -52,8 +52,8 @@ class Kind(NamedTuple):
     settings : callable
         The estimator's own check of its parameters.
     later : dict of callables
-        Of what an earlier format, or another version of scikit-learn, did not have: functions of
-        the attributes that there are.
+        How to make attributes that an earlier format, or another version of scikit-learn, did not
+        have, from those that it had.
     """
 
     fields: Mapping[str, Check]
@@ -65,7 +65,7 @@ class Kind(NamedTuple):
 
 
 class _Kinds(dict[type, Kind]):
-    """The kinds by class; a class's name finds it, too."""
+    """The kinds by class; makes the classes known by name."""
 
     def __setitem__(self, cls: type, kind: Kind) -> None:
         super().__setitem__(cls, kind)
@@ -81,7 +81,7 @@ SCORERS = {
     if name.endswith("_scorer") and not name.startswith("_")
 }
 
-# Of an estimator whose results are frames, because it was told so.
+# What set_output leaves on an estimator.
 _OUTPUT = {
     "_sklearn_output_config": record(
         {"transform": choice(None, "default", "pandas", "polars")},
@@ -172,7 +172,7 @@ def simple(value: Any, where: str, sizes: Sizes) -> None:
         for place, entry in enumerate(value):
             simple(entry, f"{where}[{place}]", sizes)
     elif isinstance(value, np.ndarray):
-        # An axis beside an empty one may be of any length, and somebody goes along it.
+        # If one axis is empty, another may have any length, and looping over it would not end.
         if value.ndim > 1 and not value.size:
             misfit(where, value, "an array with entries, or of one axis")
     elif not _is_plain(value):
@@ -207,7 +207,7 @@ PARAMETERS = {
 def parameters(cls: Any, **checks: Check) -> dict[str, Check]:
     """Return checks of the parameters of an estimator's class.
 
-    They look at types alone; what values may be says the class's own check.
+    They look at types only; the class's own check looks at values.
     """
     known = PARAMETERS | checks
     return {name: known.get(name, simple) for name in cls._get_param_names()}
@@ -217,7 +217,7 @@ def parameters(cls: Any, **checks: Check) -> dict[str, Check]:
 
 
 def check_columns(names: Collection[Any], where: str) -> None:
-    """Raise unless values can be names of columns, and a table of them can be made in no time."""
+    """Raise unless values can be names of columns, and a dict of them can be made quickly."""
     if all(type(name) is str and len(name) <= _LONGEST_NAME for name in names):
         return
     small = max(_SMALL, 2 * len(names))

@@ -23,16 +23,15 @@ from skrdae.persistence.writing import LEFT_OUT
 
 # Lists and objects within each other.
 _DEEPEST = 100
-# Text of one width takes four bytes a character of the longest entry. It is made where that is at
-# most so many times the text itself.
+# An array of fixed-width text takes four bytes for each character of the longest entry, in every
+# entry. It is made only if that is at most so many times the text itself.
 _WIDTH = 4
 
 
 class Reader:
     """Makes of a tree what it describes, and of nothing that ``kinds`` does not list.
 
-    What comes out may still be anything that a tree of known names can say: it is to be checked
-    before it is used.
+    The result can still be anything that known names can describe. Check it before using it.
 
     Parameters
     ----------

@@ -13,9 +13,9 @@ _check = instance(*ESTIMATORS)
 def check_saved(estimator: Any) -> None:
     """Raise a ValueError unless an estimator is fitted, and all that it holds fits together.
 
-    It looks at attributes alone and calls no method before it has seen those that the method goes
-    by. What passes it can be used: every array has the size, type and values that a fit would
-    have given it, as far as an array can tell.
+    It reads attributes only, and calls a method only after checking the attributes that the method
+    uses. What passes can be used: every array has a size, type and values that a fit could have
+    given it.
     """
     with np.errstate(all="ignore"):
         _check(estimator, type(estimator).__name__, {})

@@ -1,7 +1,7 @@
 """What the states of trainings hold: see :mod:`skrdae.training.state`.
 
-A state that comes out of a file is held against these before a training goes on from it. What
-they check it against is the network that the training begins with.
+A state from a file is checked against these before a training goes on from it. They are made for
+the network that the training begins with.
 """
 
 import math
@@ -55,8 +55,8 @@ Shapes: TypeAlias = Sequence[tuple[int, ...]]
 def state_of(network: nn.Module, n_features: int, penalty: GroupPenalty | None = None) -> Check:
     """Return a check of the state of a network's training.
 
-    It goes by the sizes ``members`` and ``features``, and by ``samples`` (rows a member is trained
-    on) where that is known.
+    It needs the sizes ``members`` and ``features``, and uses ``samples``, the rows a member is
+    trained on, if it is known.
 
     Parameters
     ----------
@@ -106,7 +106,8 @@ def generators(members: str = "members") -> Check:
 def generator_state(value: Any, where: str, sizes: Sizes) -> None:
     """Check that a tensor is the state of a torch.Generator on the CPU.
 
-    PyTorch believes what it is told of the place in the block, and would read beyond its end.
+    PyTorch checks the places in a state one by one but not together, and can be made to read beyond
+    the end of the block.
     """
     tensor(torch.uint8, _GENERATOR.size, low=0, high=255)(value, where, sizes)
     _, left, seeded, place, *rest = _GENERATOR.unpack(value.cpu().numpy().tobytes())
