@@ -71,7 +71,7 @@ def one_class(X, y, digit, seed, share=0.05):
     return X[rows], (y[rows] != digit).astype(int)
 
 
-def load_adbench(data_dir, max_rows):
+def load_adbench(data_dir, max_rows=None, min_rows=0):
     """Yield the tabular sets of ADBench, small numbers first.
 
     Parameters
@@ -79,9 +79,11 @@ def load_adbench(data_dir, max_rows):
     data_dir : path
         Holds ``adbench/*.npz``, each with arrays X and y (1 for anomalies), as in the folder
         ``adbench/datasets/Classical`` of https://github.com/Minqi824/ADBench.
-    max_rows : int
+    max_rows : int, optional
         Of larger sets so many rows are taken, in the proportion of the labels, but at least ten
         anomalies.
+    min_rows : int, default=0
+        Smaller sets are left out.
 
     Yields
     ------
@@ -99,7 +101,9 @@ def load_adbench(data_dir, max_rows):
     for path in paths:
         with np.load(path, allow_pickle=True) as file:
             X, y = file["X"].astype(np.float64), file["y"].astype(int).ravel()
-        if len(X) > max_rows:
+        if len(X) < min_rows:
+            continue
+        if max_rows is not None and len(X) > max_rows:
             X, y = _stratified(X, y, max_rows)
         yield path.stem, StandardScaler().fit_transform(X), y
 

@@ -264,6 +264,8 @@ FREE = {
     "n_samples_seen_",
     "transform_input",
 }
+for _cls, _kind in KINDS.items():  # files of earlier versions do not have these
+    FREE |= {*_kind.later} if _cls.__module__.startswith("skrdae") else set()
 OTHER_NUMBERS = {"labels_", "classes_", "rows", "mean_", "var_", "scale_", "center_", "min_"}
 OTHER_NUMBERS |= {"data_min_", "data_max_", "data_range_", "max_abs_"}
 

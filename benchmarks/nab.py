@@ -174,7 +174,7 @@ def published(data, stride, only):
     windows = Windows(values, [len(values)], WINDOW)
     everything = windows.rows(slice(None))
     common = {"batch_size": 256, "n_estimators": 1, "scaler": "minmax", "random_state": 0}
-    common |= {"contamination": "auto", "lr": 1e-3}
+    common |= {"contamination": "auto", "lr": 1e-3, "max_samples": 1.0}
     recurrent = {"hidden_layer_sizes": (32, 16), "max_iter": 10, "n_epochs": 25}
     dense = {"hidden_layer_sizes": (60, 20), "max_iter": 20, "n_epochs": 50}
     networks = {

@@ -19,9 +19,10 @@ def write_csv(name, rows, folder=RESULTS):
     packages = ("skrdae", "torch", "scikit-learn", "numpy", "pyod")
     versions = ", ".join(f"{p} {version(p)}" for p in packages)
     arguments = sys.argv[1:]
-    if "--data-dir" in arguments:  # where the data lie is nobody's business
-        at = arguments.index("--data-dir")
-        del arguments[at : at + 2]
+    for folder in ("--data-dir", "--also"):  # where the data lie is nobody's business
+        if folder in arguments:
+            at = arguments.index(folder)
+            del arguments[at : at + 2]
     command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *arguments])
     with path.open("w", newline="") as file:
         file.write(f"# {command}\n")

@@ -21,8 +21,10 @@ from report import write_csv
 from skrdae import RobustDeepAutoencoder, VAEDetector
 
 DETECTORS = {
-    "RobustDeepAutoencoder": lambda: RobustDeepAutoencoder(n_estimators=1, random_state=0),
-    "VAEDetector": lambda: VAEDetector(n_estimators=1, n_epochs=2, random_state=0),
+    "RobustDeepAutoencoder": lambda: RobustDeepAutoencoder(
+        n_estimators=1, max_samples=1.0, random_state=0
+    ),
+    "VAEDetector": lambda: VAEDetector(n_estimators=1, n_epochs=2, max_samples=1.0, random_state=0),
 }
 
 

@@ -49,7 +49,7 @@ LAYERS = (64, 32)
 
 
 def ours(layers=LAYERS, batch=32, epochs=10, members=1, **options):
-    options = {"lam": np.inf, "max_iter": 1, "n_epochs": epochs} | options
+    options = {"lam": np.inf, "max_iter": 1, "n_epochs": epochs, "max_samples": 1.0} | options
     return RobustDeepAutoencoder(
         hidden_layer_sizes=layers,
         batch_size=batch,

@@ -24,7 +24,27 @@ def compiled(function: _Function) -> _Function:
     # numba's types do not name its settings.
     if not numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # else it is the function itself
         _forget_what_is_old(dispatcher.stats.cache_path)
+        _do_without_a_cache(dispatcher)
     return dispatcher
+
+
+def _do_without_a_cache(dispatcher: Any) -> None:
+    """Let a function be compiled anew where machine code cannot be written or read."""
+    cache = getattr(dispatcher, "_cache", None)  # numba's own, as of 0.60 to 0.68
+    for name in ("save_overload", "load_overload"):
+        method = getattr(cache, name, None)
+        if method is not None:
+            setattr(cache, name, _unless_refused(method))
+
+
+def _unless_refused(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def tried(*arguments: Any) -> Any:
+        with contextlib.suppress(OSError):  # a full disk, say
+            return method(*arguments)
+        return None
+
+    return tried
 
 
 @functools.lru_cache

@@ -1,6 +1,33 @@
-"""Resolve the ``device`` parameter to a :class:`torch.device`."""
+"""Devices, and the modes of torch that have no say in what is computed on them."""
+
+import contextlib
+from collections.abc import Iterator
 
 import torch
+
+
+@contextlib.contextmanager
+def plain_torch() -> Iterator[None]:
+    """Compute as if no gradient, inference mode or automatic mixed precision had been asked for.
+
+    A caller's ``torch.autocast`` or ``torch.inference_mode`` must not change scores.
+    """
+    with contextlib.ExitStack() as modes:
+        if torch.is_inference_mode_enabled():
+            modes.enter_context(torch.inference_mode(False))
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                modes.enter_context(torch.autocast(kind, enabled=False))
+        modes.enter_context(torch.no_grad())
+        yield
+
+
+def device_if_there(device: torch.device) -> torch.device:
+    """Return a device that a detector was on, or the CPU if this process cannot use it."""
+    try:
+        return resolve_device(device)
+    except ValueError:
+        return torch.device("cpu")
 
 
 def resolve_device(device: str | torch.device) -> torch.device:

@@ -3,11 +3,13 @@
 import contextlib
 import numbers
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import Any, Literal, TypeGuard, overload
+from typing import Any, Literal, TypeGuard, TypeVar, overload
 
 import numpy as np
+from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import (
     InvalidParameterError,
@@ -15,7 +17,14 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
+from skrdae._bases import BaseEstimator
+from skrdae._columns import numbers_only
 from skrdae._typing import Booleans, FloatRows, FloatRowsOrSparse, Rows, RowsOrSparse
+
+_T = TypeVar("_T")
+_Estimator = TypeVar("_Estimator", bound=BaseEstimator)
+# Columns that a warning lists.
+_LISTED = 10
 
 
 def check_parameters(estimator: Any) -> None:
@@ -79,11 +88,18 @@ def check_data(
     With ``sparse=True`` it may be a CSR matrix, too.
 
     Feature count and names are learnt with ``reset=True`` and held against those with ``False``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If columns of X do not hold numbers, see :func:`~skrdae._columns.numbers_only`; and what
+        scikit-learn raises.
     """
     # scikit-learn would hand it back as it is, but takes longer to find that out than it takes to
     # score a row.
     if not reset and _is_plain(X, estimator):
         return X
+    X = numbers_only(X)
     accepted = "csr" if sparse else False
     if isinstance(X, np.ndarray) and not X.dtype.isnative:
         X = X.astype(X.dtype.newbyteorder("="))  # single precision stays what it is
@@ -124,6 +140,20 @@ def check_labels(y: ArrayLike) -> Booleans:
     return labels.astype(bool)
 
 
+def warn_of_constants(names: Sequence[Any], what: str) -> None:
+    """Warn of columns, or channels, that do not change; `names` may be empty."""
+    if not names:
+        return
+    listed = ", ".join(map(repr, names[:_LISTED]))
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    warnings.warn(
+        f"{what} of X are constant: {listed}{more}. Any other value in them will count as "
+        "anomalous, whatever its unit; leave them out if it should not.",
+        UserWarning,
+        stacklevel=outside(),
+    )
+
+
 def outside() -> int:
     """Return the ``stacklevel`` of a warning that points to the call into this package."""
     frame: FrameType | None
@@ -134,17 +164,33 @@ def outside() -> int:
 
 
 @contextlib.contextmanager
-def unchanged_on_failure(estimator: object) -> Iterator[None]:
-    """Put an estimator's attributes, and what it draws from, back if the block under it fails."""
-    before = vars(estimator).copy()
-    drawn = [(v, v.get_state()) for v in before.values() if isinstance(v, np.random.RandomState)]
+def refitting(estimator: _Estimator) -> Iterator[_Estimator]:
+    """Give a copy to fit; when the block ends, its attributes become those of the estimator.
+
+    That is one assignment, so that other threads see the estimator as it was before the fit or as
+    it is after it, and nothing in between (see :func:`snapshot`). If the block fails, the estimator
+    is as before, and so are the random generators among its attributes.
+    """
+    before = vars(estimator)
+    draft = _twin(estimator, before.copy())
+    drawn = [(v, v.get_state()) for v in before.values() if isinstance(v, RandomState)]
     try:
-        yield
+        yield draft
     except BaseException:
-        # In this order, for another interrupt may come in between.
-        estimator.__dict__.update(before)
-        for name in vars(estimator).keys() - before.keys():
-            delattr(estimator, name)
         for random, state in drawn:
             random.set_state(state)
         raise
+    # Parameters that were set meanwhile, by a callback for example, stay set.
+    parameters = {name: vars(estimator)[name] for name in estimator._get_param_names()}
+    estimator.__dict__ = vars(draft) | parameters
+
+
+def snapshot(estimator: _T) -> _T:
+    """Return the estimator as it is now, which a fit in another thread does not change."""
+    return _twin(estimator, vars(estimator))
+
+
+def _twin(estimator: _T, attributes: dict[str, Any]) -> _T:
+    twin = object.__new__(type(estimator))
+    twin.__dict__ = attributes
+    return twin

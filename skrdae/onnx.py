@@ -18,8 +18,9 @@ from skrdae.detectors.residual_scale import FAR, LARGEST_RATIO
 from skrdae.detectors.vae import VAEDetector
 from skrdae.networks.mlp import MemberMLP
 from skrdae.networks.recurrent import MemberRecurrentAutoencoder
+from skrdae.networks.variational import MOST_LOG_VARIANCE
 from skrdae.penalties import PENALTIES
-from skrdae.preprocessing import LARGEST
+from skrdae.preprocessing import CHANGED, LARGEST
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -171,6 +172,14 @@ def _scaled(graph: _Graph, detector: BaseTorchDetector) -> str:
     wide = graph.cast("X", np.float64)
     wide = graph.op("Sub", wide, graph.constant(scaler.center_, np.float64))
     wide = graph.op("Div", wide, graph.constant(scaler.scale_, np.float64))
+    if scaler.constant_.any():
+        # Any change counts as one of CHANGED; what is the same in single precision is none.
+        limit = np.where(scaler.constant_, CHANGED, LARGEST)
+        wide = graph.op("Max", wide, graph.constant(-limit, np.float64))
+        wide = graph.op("Min", wide, graph.constant(limit, np.float64))
+        least = graph.constant(np.where(scaler.constant_, 1.0, 0.0), np.float64)
+        counts = graph.op("GreaterOrEqual", graph.op("Abs", wide), least)
+        wide = graph.op("Where", counts, wide, graph.constant(0.0, np.float64))
     return graph.cast(graph.clip(wide, -LARGEST, LARGEST, np.float64), np.float32)
 
 
@@ -312,6 +321,7 @@ def _vae_scores(graph: _Graph, detector: VAEDetector, rows: str) -> tuple[str, N
     encoded = _perceptron(graph, network.encoder, shown)[-1]
     halves = graph.constant([units, units], np.int64)
     mean, log_variance = graph.op("Split", encoded, halves, n_outputs=2, axis=-1)
+    log_variance = graph.op("Min", log_variance, graph.constant(MOST_LOG_VARIANCE))
     draws = _array(detector._draws)
     if draws.shape[1] == 0:
         error = _vae_error(graph, detector, rows, mean)

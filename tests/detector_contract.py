@@ -340,7 +340,7 @@ class DetectorContract:
             (np.array([1.0, 2.0]), "Reshape"),
             (np.zeros((0, 3)), "0 sample"),
             (np.zeros((3, 0)), "0 feature"),
-            (np.array([["a", "b"], ["c", "d"]], dtype=object), "could not convert"),
+            (np.array([["a", "b"], ["c", "d"]], dtype=object), "contains text"),
             (
                 np.array([[1.7e308, 0.0], [-1.7e308, 1.0], [1.7e308, 2.0], [-1.7e308, 1.0]]),
                 "widely",
@@ -407,6 +407,36 @@ class DetectorContract:
         assert np.isfinite(scores).all()
         assert scores.min() > detector.decision_scores_.max()
         assert (np.diff(scores) > 0).all()
+
+    def test_rows_far_outside_have_finite_scores_and_are_flagged(self, plane):
+        signs = np.sign(np.random.default_rng(0).normal(size=(10, plane.shape[1])))
+        detector = self.make().fit(plane)
+        for size in (1e4, 1e10, 1e30, 1e200, 1e300):
+            scores = detector.decision_function(signs * size)
+            assert np.isfinite(scores).all()
+            assert np.isfinite(detector.explain(signs * size)).all()
+            assert detector.predict(signs * size).all()
+
+    @pytest.mark.parametrize("constant", [0.0, 3.0, -1e-6, 1e9])
+    def test_a_change_of_a_constant_column_is_flagged_whatever_its_unit(self, constant, plane):
+        with_constant = np.insert(plane, 3, constant, axis=1)
+        names = [f"f{j}" for j in range(with_constant.shape[1])]
+        frame = pd.DataFrame(with_constant, columns=names)
+        with pytest.warns(UserWarning, match="Columns of X are constant: 'f3'. Any other value"):
+            detector = self.make(contamination=0.02).fit(frame)
+        before = detector.predict(frame).mean()
+        assert before <= 0.05
+        # What is the same in single precision is no change.
+        assert np.array_equal(
+            detector.predict(frame.astype({"f3": np.float32})), detector.predict(frame)
+        )
+        size = abs(constant) or 1.0
+        for change in (-size, 1e-3 * size, size, 1e6 * size):
+            changed = frame.assign(f3=constant + change)
+            assert detector.predict(changed).mean() > 0.98
+            shares = detector.explain(changed)
+            shares = shares.reshape(len(shares), -1)
+            assert (shares.argmax(axis=1) == 3).mean() > 0.98
 
     def test_odd_layouts_of_single_precision_are_the_same_numbers(self, plane):
         X = plane.astype(np.float32)

@@ -151,7 +151,7 @@ def test_a_series_in_any_order(folder, tmp_path, capsys):
     shuffled[::2].to_csv(tmp_path / "half.csv", index=False)
     status, _, err = _run(capsys, "score", tmp_path / "model", tmp_path / "half.csv")
     assert status == 1
-    assert "not of 300 seconds" in err
+    assert "goes on in steps of 600 seconds" in err
 
 
 def test_stretches_of_a_series_are_printed_the_highest_first(folder, capsys):

@@ -29,18 +29,33 @@ def _run(script, **environment):
     )
 
 
-def test_without_a_compiler_the_loops_are_python():
-    script = """
+FITS = """
 import numpy as np
-from skrdae import RobustDeepAutoencoder
+from skrdae import RobustDeepAutoencoder, VAEDetector
 X = np.random.default_rng(0).normal(size=(40, 3))
-options = {"hidden_layer_sizes": (4, 2), "n_estimators": 1, "max_iter": 1, "random_state": 0}
-scores = RobustDeepAutoencoder(**options).fit(X).decision_scores_
-print(float(scores.sum()))
+options = {"n_estimators": 1, "random_state": 0}
+small = {"hidden_layer_sizes": (4, 2), "max_iter": 1}
+print(RobustDeepAutoencoder(**options, **small).fit(X).decision_scores_.sum())
+for likelihood in ("gaussian", "bernoulli"):
+    vae = VAEDetector(likelihood=likelihood, n_epochs=2, hidden_layer_sizes=(4,), **options)
+    print(vae.fit(X).decision_scores_.sum())
 """
-    found = [_run(script), _run(script, NUMBA_DISABLE_JIT="1")]
+
+
+def test_without_a_compiler_the_loops_are_python():
+    found = [_run(FITS), _run(FITS, NUMBA_DISABLE_JIT="1")]
     assert [run.returncode for run in found] == [0, 0], found[1].stderr
-    assert float(found[1].stdout) == pytest.approx(float(found[0].stdout), rel=1e-4)
+    expected, made = (list(map(float, run.stdout.split())) for run in found)
+    assert made == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits on the size of files")
+def test_a_disk_that_is_full_is_done_without(tmp_path):
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+    run = _run(limit + FITS, NUMBA_CACHE_DIR=str(tmp_path), JOBLIB_MULTIPROCESSING="0")
+    assert run.returncode == 0, run.stderr
+    assert len(run.stdout.split()) == 3
+    assert not [path for path in tmp_path.rglob("*.nb?") if path.stat().st_size]
 
 
 def test_a_cache_that_cannot_be_written_to_is_done_without(monkeypatch):

@@ -1,6 +1,19 @@
+import pickle
+
+import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
+from sklearn.base import clone
 
+from skrdae import (
+    AnoGANDetector,
+    LSTMRobustAutoencoder,
+    RobustDeepAutoencoder,
+    RobustDeepAutoencoderCV,
+    RobustPCA,
+    VAEDetector,
+)
 from skrdae._device import resolve_device
 
 
@@ -26,3 +39,97 @@ def test_names_and_objects():
 def test_what_is_not_there_is_an_error(device, error):
     with pytest.raises(error, match="device"):
         resolve_device(device)
+
+
+DETECTORS = {
+    "robust": RobustDeepAutoencoder(n_estimators=2, random_state=0),
+    "LSTM": LSTMRobustAutoencoder(max_iter=2, random_state=0),
+    "GRU": LSTMRobustAutoencoder(cell="gru", max_iter=2, random_state=0),
+    "VAE": VAEDetector(n_estimators=2, n_epochs=2, random_state=0),
+    "Bernoulli VAE": VAEDetector(
+        likelihood="bernoulli", n_samples=2, n_estimators=2, n_epochs=2, random_state=0
+    ),
+    "GAN": AnoGANDetector(n_estimators=2, n_epochs=2, n_encoder_epochs=2, random_state=0),
+    "GAN, search": AnoGANDetector(inference="search", n_estimators=2, n_epochs=2, random_state=0),
+    "PCA": RobustPCA(),
+    "CV": RobustDeepAutoencoderCV(3, cv=2, n_estimators=2, random_state=0),
+}
+MODES = {
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "inference mode": torch.inference_mode,
+    "gradients": torch.enable_grad,
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", DETECTORS)
+def test_modes_of_torch_have_no_say(name, mode):
+    X = np.random.default_rng(0).normal(size=(80, 4))
+    expected = clone(DETECTORS[name]).fit(X)
+    with MODES[mode]():
+        found = clone(DETECTORS[name]).fit(X)
+        assert np.array_equal(found.decision_function(X), expected.decision_scores_)
+        assert np.array_equal(expected.decision_function(X), expected.decision_scores_)
+        codes = found.transform(X)
+        np.testing.assert_array_equal(codes, expected.transform(X))
+        decoded = found.inverse_transform(codes)
+    assert np.array_equal(found.decision_function(X), expected.decision_scores_)
+    assert np.array_equal(decoded, expected.inverse_transform(codes))
+    # What was made under a mode can be used, and trained further, without it.
+    if hasattr(found, "partial_fit"):
+        with MODES[mode]():
+            found = clone(DETECTORS[name]).partial_fit(X)
+        assert np.isfinite(found.partial_fit(X).decision_scores_).all()
+
+
+def test_a_pickle_names_its_device_and_falls_back_to_the_cpu():
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    for name in ("robust", "VAE", "GAN"):
+        detector = clone(DETECTORS[name]).fit(X)
+        detector.device_ = torch.device("cuda:77")
+        again = pickle.loads(pickle.dumps(detector))
+        assert again.device_ == torch.device("cpu")
+        assert np.array_equal(again.decision_function(X), detector.decision_scores_)
+
+
+def test_a_pickle_goes_back_to_its_device(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    state = pickle.dumps(clone(DETECTORS["VAE"]).fit(X))
+    # There may be no other device here that computes; this one at least takes the weights.
+    meta = torch.device("meta")
+    monkeypatch.setattr("skrdae.detectors.base.device_if_there", lambda device: meta)
+    again = pickle.loads(state)
+    assert again.device_ == meta
+    assert {p.device for p in again.network_.parameters()} == {meta}
+    assert again._draws.device == again._variance.device == meta
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_pickle_scores_on_the_gpu_again(name):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    detector = clone(DETECTORS[name]).set_params(device="cuda").fit(X)
+    again = pickle.loads(pickle.dumps(detector))
+    assert again.device_.type == "cuda"
+    assert np.array_equal(again.decision_function(X), detector.decision_function(X))
+
+
+@pytest.mark.parametrize("name", ["robust", "LSTM"])
+def test_rows_on_another_device_than_the_weights_are_an_error(name):
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    detector = clone(DETECTORS[name]).fit(X)
+    detector.network_.to("meta")
+    with pytest.raises(ValueError, match="rows are on cpu, the weights of the network on meta"):
+        detector.decision_function(X)
+
+
+def test_sparse_rows_are_trained_on_by_the_cpu_unless_another_device_is_named(monkeypatch):
+    X = csr_matrix(np.random.default_rng(0).poisson(0.3, size=(80, 6)).astype(float))
+    monkeypatch.setattr(
+        "skrdae.detectors.base.resolve_device",
+        lambda device: torch.device("meta" if device in ("auto", "meta") else device),
+    )
+    for detector in (DETECTORS["robust"], DETECTORS["VAE"]):
+        assert clone(detector).fit(X).device_ == torch.device("cpu")
+        with pytest.raises(ValueError, match="device='cpu'"):
+            clone(detector).set_params(device="meta").fit(X)

@@ -30,8 +30,6 @@ from skrdae import (
 )
 from skrdae.metrics import roc_auc_scorer
 from skrdae.penalties import L21
-from skrdae.persistence.kinds import KINDS
-from skrdae.preprocessing import ColumnScaler
 from skrdae.tables import TableEncoder
 
 RDA = {"n_estimators": 2, "max_iter": 2, "random_state": 0}
@@ -195,6 +193,18 @@ def test_a_parameter_that_waits_for_the_next_fit_is_kept(data, fitted, tmp_path)
         save(waiting.set_params(lr=-1), tmp_path / "file")
 
 
+def test_a_detector_that_holds_one_that_is_not_fitted(data, tmp_path):
+    template = WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=10)
+    adapter = OutlierAdapter(template).fit(data[0])
+    save(adapter, tmp_path / "file")
+    after = load(tmp_path / "file")
+    assert np.array_equal(after.predict(data[0]), adapter.predict(data[0]))
+    assert not hasattr(after.detector, "decision_scores_")
+    adapter.detector = template.fit(data[0])  # nor does it matter if it is
+    save(adapter, tmp_path / "file")
+    assert load(tmp_path / "file").detector.window_size_ == 10
+
+
 def test_pipelines_of_pipelines_and_of_codes(data, tmp_path):
     inner = make_pipeline(StandardScaler(with_mean=False), "passthrough")
     coded = make_pipeline(inner, RobustDeepAutoencoder(**RDA), None, VAEDetector(**VAE))
@@ -255,6 +265,7 @@ def _rewrite(file, change_header=None, change_tree=None):
     header = json.loads(metadata["skrdae"])
     if change_tree is not None:
         header["tree"] = json.dumps(change_tree(json.loads(header["tree"])))
+        arrays = {k: a for k, a in arrays.items() if f'"key": "{k}"' in header["tree"]}
     if change_header is not None:
         change_header(header)
     del header["digest"]
@@ -398,17 +409,28 @@ def test_what_another_version_of_scikit_learn_did_not_have_is_its_default(data, 
     assert np.array_equal(after.decision_function(data[0]), detector.decision_function(data[0]))
 
 
-def test_an_earlier_format_is_filled_in(data, fitted, tmp_path, monkeypatch):
-    save(fitted["rda"], tmp_path / "file")
-    kind = KINDS[ColumnScaler]
-    sizes = kind.fitted | kind.fields | {"widest_": kind.fields["bound_"]}
-    later = {"widest_": lambda attributes: 2 * attributes["bound_"]}
-    monkeypatch.setitem(KINDS, ColumnScaler, kind._replace(fields=sizes, later=later))
-    with pytest.raises(ValueError, match="has no widest_"):
-        load(tmp_path / "file")
-    monkeypatch.setattr("skrdae.persistence.files.FORMAT", 2)
-    after = load(tmp_path / "file")
-    assert after.scaler_.widest_ == 2 * after.scaler_.bound_
+def test_what_files_of_earlier_versions_do_not_have_is_made(data, fitted, tmp_path):
+    X = data[0]
+    for name, place, missing in (
+        ("rda", ["scaler_"], ["constant_"]),
+        ("vae", [], ["max_samples"]),
+        ("gan", [], ["max_samples"]),
+        ("windows", [], ["_ordinary", "_end_threshold", "_index_kind"]),
+    ):
+        save(fitted[name], tmp_path / "file")
+
+        def change(tree, place=place, missing=missing):
+            state = tree["state"]
+            for step in place:
+                state = state[step]["state"]
+            for attribute in missing:
+                state.pop(attribute, None)
+            return tree
+
+        _rewrite(tmp_path / "file", change_tree=change)
+        after = load(tmp_path / "file")
+        assert np.array_equal(after.decision_function(X), fitted[name].decision_function(X))
+        assert after.predict(X).shape == (120,)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

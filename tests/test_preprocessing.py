@@ -3,6 +3,7 @@ import pytest
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
 from skrdae.preprocessing import (
+    CHANGED,
     SCALERS,
     ColumnScaler,
     Windows,
@@ -51,15 +52,67 @@ def test_a_constant_column_becomes_zero(method, constant, n_samples):
     X = np.full((n_samples, 1), constant)
     scaler = ColumnScaler(method).fit(X)
     assert not scaler.transform(X).any()
-    assert scaler.scale_[0] == 1
+    assert not scaler.transform(X.astype(np.float32)).any()
+    assert scaler.constant_.tolist() == [True]
+
+
+@pytest.mark.parametrize("method", ["robust", "standard", "minmax"])
+@pytest.mark.parametrize("constant", [0.0, 3.0, -1e-9, 1e5 + 0.1, 1e30])
+def test_any_change_of_a_constant_column_counts_alike(method, constant):
+    X = np.c_[np.full(50, constant), np.arange(50.0)]
+    scaler = ColumnScaler(method).fit(X)
+    size = abs(constant) or 1.0
+    for change in (1e-3 * size, size, -size, 1e6 * size):
+        row = np.array([[constant + change, 3.0]])
+        scaled = scaler.transform(row)
+        assert scaled[0, 0] == np.sign(change) * CHANGED
+        # What belongs to the change has its size in the column's own units.
+        own = scaler.unscale(scaled, row)
+        np.testing.assert_allclose(own, row - scaler.center_, rtol=1e-6)
+
+
+def test_a_scaler_learns_columns_that_begin_to_change():
+    rng = np.random.default_rng(0)
+    first, later = rng.normal(size=(50, 3)), rng.normal(size=(80, 3))
+    first[:, 1:] = 2.0
+    later[:, 2] = 2.0
+    scaler = ColumnScaler("standard").fit(first)
+    assert scaler.with_changes(first) is scaler
+    other = scaler.with_changes(later)
+    assert other.constant_.tolist() == [False, False, True]
+    assert scaler.constant_.tolist() == [False, True, True]  # as it was
+    assert other.scale_[[0, 2]].tolist() == scaler.scale_[[0, 2]].tolist()
+    assert np.abs(other.transform(later)[:, 1]).max() < 10
+
+
+@pytest.mark.parametrize(
+    ("values", "shares"),
+    [((32.0, 32.0037, 32.9964), (0.62, 0.16, 0.22)), ((5.0, 5.0001, 6.0), (0.8, 0.1, 0.1))],
+)
+def test_a_column_of_few_values_is_not_measured_by_the_smallest_step(values, shares):
+    X = np.random.default_rng(0).choice(values, size=(500, 1), p=shares)
+    scaler = ColumnScaler("robust").fit(X)
+    assert np.abs(scaler.transform(X)).max() < 20
+    assert scaler.scale_[0] < 2 * X.std()
+
+
+def test_outliers_do_not_move_the_bound_of_a_scale():
+    X = np.random.default_rng(0).normal(size=(1000, 1))
+    expected = ColumnScaler("robust").fit(X).scale_[0]
+    X[:8] *= 1e9  # less than a hundredth
+    assert ColumnScaler("robust").fit(X).scale_[0] == pytest.approx(expected, rel=0.1)
+    X[8:80] += 6  # a tenth at most
+    assert ColumnScaler("robust").fit(X).scale_[0] == pytest.approx(expected, rel=0.3)
 
 
 @pytest.mark.parametrize("method", ["robust", "standard", "minmax"])
 def test_rounding_errors_of_single_precision_are_no_spread(method):
     X = np.full((100, 1), 3.7, dtype=np.float32)
     X[::2] = np.nextafter(X[0], np.float32(4))
-    assert ColumnScaler(method).fit(X).scale_[0] == 1
-    assert ColumnScaler(method).fit(X.astype(float)).scale_[0] < 1e-5  # told apart in double
+    scaler = ColumnScaler(method).fit(X)
+    assert scaler.constant_[0]
+    assert not scaler.transform(X).any()
+    assert not ColumnScaler(method).fit(X.astype(float)).constant_[0]  # told apart in double
 
 
 def test_far_values_stay_finite_and_ordered():

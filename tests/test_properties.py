@@ -39,7 +39,7 @@ DOCUMENTED = re.compile(
         [
             r"contains NaN|contains infinity|too large for|too large to train on",
             r"0 sample|0 feature|minimum of|at least \d+ (rows|samples)|Found array with",
-            r"Complex data not supported|could not convert|Unable to convert|dtype|a real number",
+            r"Complex data not supported|contains (text|complex numbers)",
             r"[Ss]parse",
             r"With a sparse X",
             r"likelihood='bernoulli' needs data in \[0, 1\]",

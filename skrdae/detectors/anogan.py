@@ -17,6 +17,7 @@ from skrdae._validation import check_layer_sizes, outside
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import GenerativeMixin
 from skrdae.detectors.resuming import ResumingMixin
+from skrdae.detectors.samples import MAX_SAMPLES, warn_of_too_few
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.mlp import ACTIVATIONS
 from skrdae.networks.workspace import RowFunction, Workspace
@@ -76,6 +77,9 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
     n_estimators : int, default=8
         Members of the ensemble, trained together; they differ in seed. Scores are brought to one
         scale and averaged.
+    max_samples : int, float, "auto" or None, default=None
+        Rows each member is trained on, drawn without replacement: a number, a share,
+        ``"auto"`` for min(256, n_samples), or ``None`` for all rows, but 10,000 at most.
     scaler : {"robust", "standard", "minmax"} or None, default="robust"
         Scaling of the columns inside the detector, see
         :class:`~skrdae.preprocessing.ColumnScaler`.
@@ -167,6 +171,7 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         "activation": [StrOptions(set(ACTIVATIONS))],
         "output_activation": [StrOptions(set(ACTIVATIONS))],
         "n_epochs": [Interval(Integral, 1, None, closed="left")],
+        "max_samples": MAX_SAMPLES,
         "n_encoder_epochs": [Interval(Integral, 1, None, closed="left")],
     }
     _boolean_parameters = (
@@ -191,6 +196,7 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         batch_size: int | Literal["auto"] = 256,
         lr: float = 2e-3,
         n_estimators: int = 8,
+        max_samples: float | Literal["auto"] | None = None,
         scaler: Literal["robust", "standard", "minmax"] | None = "robust",
         contamination: float | Thresholder = 0.1,
         device: str | torch.device = "auto",
@@ -213,6 +219,7 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         self.batch_size = batch_size
         self.lr = lr
         self.n_estimators = n_estimators
+        self.max_samples = max_samples
         self.scaler = scaler
         self.contamination = contamination
         self.device = device
@@ -250,14 +257,15 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         self, data: torch.Tensor, seeds: Integers, on_iteration: Callable[[Record], object]
     ) -> None:
         self._warn_of_reach(data)
+        warn_of_too_few(self.max_samples, len(data))
         # Kept, because scoring goes by what was fitted and not by what is set later.
         self._lam, self._n_search_iter = float(self.lam), int(self.n_search_iter)
         self._searches = self.inference != "encoder"
         generators = member_generators(seeds)
         self.network_ = self._new_network(data.shape[1], generators)
-        data = self._training_data(data, free=self.output_activation == "identity")
+        rows = self._member_data(data, generators, free=self.output_activation == "identity")
         options: dict[str, Any] = {
-            "batch_size": self._rows_a_batch(len(data)),
+            "batch_size": self._rows_a_batch(rows.shape[1]),
             "lr": self.lr,
             "generators": generators,
             "on_iteration": on_iteration,
@@ -275,18 +283,18 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
 
         self.history_ = train_adversarial(
             self.network_,
-            data,
+            rows,
             n_epochs=self.n_epochs,
             state=of_gan,
             on_state=keep and keep_gan,
             **options,
         )
-        self._warn_of_collapse(data, generators)
+        self._warn_of_collapse(rows[0], generators)
         self.encoder_history_ = []
         if self.network_.encoder is not None:
             self.encoder_history_ = train_encoder(
                 self.network_,
-                data,
+                rows,
                 n_epochs=self.n_encoder_epochs,
                 state=of_encoder,
                 on_state=keep and (lambda make: keep(lambda: {"gan": of_gan, "encoder": make()})),

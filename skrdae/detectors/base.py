@@ -16,7 +16,7 @@ from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from skrdae._bases import BaseDetector, BaseEstimator
-from skrdae._device import resolve_device
+from skrdae._device import device_if_there, plain_torch, resolve_device
 from skrdae._memory import is_mapped, matrix
 from skrdae._random import member_seeds
 from skrdae._typing import (
@@ -29,7 +29,7 @@ from skrdae._typing import (
     RowsOrSparse,
     Thresholder,
 )
-from skrdae._validation import check_parameters, outside, unchanged_on_failure
+from skrdae._validation import check_parameters, outside, refitting, warn_of_constants
 from skrdae.detectors.labelling import LabelMixin
 from skrdae.detectors.probability import ProbabilityMixin
 from skrdae.detectors.progress import Progress, callbacks_of, watched
@@ -37,7 +37,7 @@ from skrdae.detectors.scoring import ScoringMixin, dense
 from skrdae.networks.mlp import OUTPUT_RANGES
 from skrdae.networks.workspace import RowFunction, Workspace
 from skrdae.preprocessing import SCALERS, ColumnScaler
-from skrdae.training.sparse import SparseRows
+from skrdae.training.sparse import SparseRows, range_of
 
 if TYPE_CHECKING:
     from skrdae.networks.gan import MemberGAN
@@ -104,6 +104,8 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
     _bound = 10.0
     #: Whether X may be a sparse matrix.
     _accepts_sparse = False
+    #: Whether `fit` warns of constant columns; who sets it to False does so.
+    _tells_of_constants = True
 
     @property
     def _fits_sparse(self) -> bool:
@@ -168,10 +170,10 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
             return min(max(n_rows // 24, 32), 128)
         return self.batch_size
 
-    def _warn_of_reach(self, data: torch.Tensor) -> None:
+    def _warn_of_reach(self, data: torch.Tensor | SparseRows) -> None:
         """Warn if the data lie where `output_activation` cannot go."""
         low, high = OUTPUT_RANGES[self.output_activation]
-        found = float(data.min()), float(data.max())
+        found = range_of(data)
         if found[0] < low - 1e-5 or found[1] > high + 1e-5:
             warnings.warn(
                 f"output_activation={self.output_activation!r} gives values from {low} to {high}, "
@@ -206,8 +208,8 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
         ValueError, TypeError
             If a parameter or X is not as it should be. The estimator is then as it was before.
         """
-        with unchanged_on_failure(self):
-            self._fit(X, y)
+        with refitting(self) as draft, plain_torch():
+            draft._fit(X, y)
         return self
 
     def _check_parameters(self) -> None:
@@ -245,7 +247,12 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
 
     def _learn_scale(self, X: FloatRowsOrSparse) -> None:
         self.device_ = resolve_device(self.device)
+        if issparse(X) and self.device == "auto":  # they are trained on there only
+            self.device_ = torch.device("cpu")
         self.scaler_ = ColumnScaler(self._scaling, self._bound).fit(X)
+        if X.shape[0] > 1 and self._tells_of_constants:
+            names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
+            warn_of_constants(names[self.scaler_.constant_].tolist(), "Columns")
         self._classes = 2  # PyOD's number of predict_proba's columns
         self.classes_ = np.array([0, 1])
 
@@ -277,7 +284,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
             "n_done": self._n_done,
             "name": type(self).__name__,
         }
-        with torch.no_grad(), watched(self.callbacks, **options) as progress:
+        with watched(self.callbacks, **options) as progress:
             # SparseRows come to those alone that take them.
             self._train(data, seeds, progress)  # type: ignore[arg-type]
         self._warn_of_interrupt(progress, options["n_rounds"])
@@ -344,15 +351,26 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__().copy()
-        # Nothing of a GPU may be alive in a pickle: it has to load on a machine without one.
+        # Nothing of a GPU may be alive in a pickle: it has to load on a machine without one. The
+        # name of the device stays.
         for key, value in state.items():
             if isinstance(value, torch.nn.Module) and self.device_.type != "cpu":
                 state[key] = copy.deepcopy(value).cpu()
             elif isinstance(value, torch.Tensor):
                 state[key] = value.cpu()
-        if "device_" in state:
-            state["device_"] = torch.device("cpu")
         return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if "device_" in state:
+            self._move(device_if_there(self.device_))
+
+    def _move(self, device: torch.device) -> None:
+        """Move what scores to a device."""
+        self.device_ = device
+        for key, value in vars(self).items():
+            if isinstance(value, torch.nn.Module | torch.Tensor):
+                vars(self)[key] = value.to(device)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         # The default goes by way of the pickle, and so would leave the GPU.

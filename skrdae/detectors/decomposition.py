@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from skrdae._typing import FloatRowsOrSparse, Floats, Rows
+from skrdae._validation import snapshot
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import EncoderMixin
 from skrdae.detectors.residual_scale import log_terms, residual_scale, rows_to_measure
@@ -149,11 +150,12 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
         sparse : ndarray of shape (n_samples, n_features)
             S = X − L, exactly zero where no member's prox leaves anything.
         """
-        X = self._validated(X)
-        if issparse(X):
+        self = snapshot(self)
+        rows = self._validated(X)
+        if issparse(rows):
             raise TypeError("decompose gives dense matrices: pass some rows, as X[:100].toarray().")
-        sparse = self._map(self._member_sparse, X).mean(axis=0) * self.scaler_.scale_
-        return X - sparse, sparse
+        sparse = self.scaler_.unscale(self._map(self._member_sparse, rows).mean(axis=0), rows)
+        return rows - sparse, sparse
 
     def _member_codes(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         cleaned = self._clip(rows - self._member_sparse(rows, workspace))

@@ -1,6 +1,7 @@
 """``transform`` and ``inverse_transform`` of the detectors that encode rows, and new rows drawn."""
 
 import math
+from collections.abc import Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,8 +12,12 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from skrdae._bases import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from skrdae._columns import numbers_only
+from skrdae._device import plain_torch
 from skrdae._random import member_seeds
 from skrdae._typing import Floats, RandomStateLike, Rows, RowsOrSparse
+from skrdae._validation import snapshot
+from skrdae.detectors.samples import member_places, rows_a_member
 from skrdae.preprocessing import LARGEST
 from skrdae.training.minibatch import map_chunks
 
@@ -57,6 +62,7 @@ class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Detector)
         ndarray of shape (n_samples, n_estimators × code size)
             The members' codes side by side.
         """
+        self = snapshot(self)
         codes = self._map(self._member_codes, self._validated(X))  # shape: (K, n, units)
         return np.concatenate(list(codes), axis=1)
 
@@ -73,8 +79,9 @@ class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Detector)
         ndarray of shape (n_samples, n_features)
             In the units of the training data; the mean of what the members decode.
         """
+        self = snapshot(self)
         check_is_fitted(self)
-        codes = check_array(X, dtype=np.float32)
+        codes = check_array(numbers_only(X), dtype=np.float32)
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {codes.shape[1]} columns, but transform gives {self._n_features_out}."
@@ -87,7 +94,7 @@ class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Detector)
 
     def _decoded(self, codes: NDArray[Any]) -> NDArray[np.float32]:
         """Decode each member's codes: (K, n, units) → (K, n, d), NumPy in and out."""
-        with torch.no_grad():
+        with plain_torch():
             decoded = map_chunks(
                 self._member_decode,
                 torch.tensor(codes, dtype=torch.float32, device=self.device_),
@@ -109,6 +116,7 @@ class GenerativeMixin(EncoderMixin):
     """
 
     latent_dim: int | Literal["auto"]
+    max_samples: float | Literal["auto"] | None
     network_: "MemberVAE | MemberGAN"
     _level: float
 
@@ -119,19 +127,29 @@ class GenerativeMixin(EncoderMixin):
     def _latent_units(self, n_features: int) -> int:
         return code_size(n_features) if self.latent_dim == "auto" else int(self.latent_dim)
 
-    def _training_data(self, data: torch.Tensor, free: bool) -> torch.Tensor:
-        """Return what the networks are trained on: clipped, and of unit scale if `free`.
+    def _member_data(
+        self, data: torch.Tensor, generators: Sequence[torch.Generator], free: bool | None = None
+    ) -> torch.Tensor:
+        """Return what each network is trained on: (n, d) → (K, n_rows, d).
 
-        Learning rates and Adam's ε are made for unit scale. Where the scaler did not see to it,
-        the data are divided by one number, the root mean variance of the columns.
+        With `free` the networks are trained on data of unit scale, which learning rates and Adam's
+        ε are made for: where the scaler did not see to it, the data are divided by one number, the
+        root mean variance of the columns. None takes the number found before.
         """
+        places = member_places(rows_a_member(self.max_samples, len(data)), len(data), generators)
+        if places is not None:
+            data = data[places.flatten().to(data.device)]
         data = self._clip(data)
-        self._level = 1.0
+        if free is not None:
+            self._level = 1.0
         if free and self.scaler_.method not in ("robust", "standard"):
             largest = data.abs().amax()  # keeps the squares of tiny numbers from vanishing
             level = (data / largest).var(dim=0, correction=0).mean().sqrt().mul(largest).item()
             self._level = level if 0 < level < math.inf else 1.0
-        return data.div_(self._level)
+        data.div_(self._level)
+        if places is None:
+            return data.expand(len(generators), -1, -1)
+        return data.view(*places.shape, data.shape[1])
 
     def _in_units(self, rows: torch.Tensor) -> torch.Tensor:
         return rows.div(self._level).clamp_(-LARGEST, LARGEST)
@@ -159,6 +177,7 @@ class GenerativeMixin(EncoderMixin):
             In the units of the training data, without noise added. Each row is from a member
             chosen at random.
         """
+        self = snapshot(self)
         check_is_fitted(self)
         if isinstance(n_samples, bool | np.bool_):
             raise TypeError(f"n_samples must be an integer, not {n_samples!r}.")
@@ -171,5 +190,6 @@ class GenerativeMixin(EncoderMixin):
         return self.scaler_.inverse_transform(decoded[member, np.arange(n_samples)])
 
     def _two_parts(self, X: RowsOrSparse) -> tuple[Floats, Floats]:
+        self = snapshot(self)
         both = self._weighted(self._map(self._member_score_parts, self._validated(X)))
         return both[:, 0], both[:, 1]

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skrdae._columns import numbers_only
 from skrdae._typing import Callbacks, FloatRows, Floats, RandomStateLike, Rows, Thresholder
-from skrdae._validation import check_data, check_layer_sizes
+from skrdae._validation import check_data, check_layer_sizes, snapshot
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.networks.recurrent import CELLS, MemberRecurrentAutoencoder
 from skrdae.penalties import GroupPenalty
+from skrdae.training.sparse import SparseRows
 
 
 class LSTMRobustAutoencoder(BaseRobustAutoencoder):
@@ -64,9 +66,9 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
     n_estimators : int, default=1
         Members of the ensemble; they differ in seed, rows and λ. Scores are brought to one scale
         and averaged. Training takes as many times as long.
-    max_samples : int, float or "auto", default=1.0
-        Windows each member is trained on, drawn without replacement: a number, a share, or
-        ``"auto"`` for min(256, n_samples).
+    max_samples : int, float, "auto" or None, default=None
+        Windows each member is trained on, drawn without replacement: a number, a share,
+        ``"auto"`` for min(256, n_samples), or ``None`` for all windows, but 10,000 at most.
     scaler : {"robust", "standard", "minmax"} or None, default="robust"
         Scaling of the columns inside the detector, see
         :class:`~skrdae.preprocessing.ColumnScaler`.
@@ -168,7 +170,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         lr: float = 3e-3,
         tol: float | None = None,
         n_estimators: int = 1,
-        max_samples: float | Literal["auto"] = 1.0,
+        max_samples: float | Literal["auto"] | None = None,
         scaler: Literal["robust", "standard", "minmax"] | None = "robust",
         contamination: float | Literal["auto"] | Thresholder = 0.1,
         store_decomposition: bool = False,
@@ -205,7 +207,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         super()._check_parameters()
         check_layer_sizes(self.hidden_layer_sizes)
 
-    def _warn_of_reach(self, data: torch.Tensor) -> None:
+    def _warn_of_reach(self, data: torch.Tensor | SparseRows) -> None:
         """Do nothing: the last layer is linear, and reaches everywhere."""
 
     def _new_network(
@@ -219,7 +221,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
     def _check_data(self, X: Rows, *, reset: bool) -> FloatRows:
         n_channels = int(self.n_channels) if reset else self.network_.n_channels
         if _ndim(X) == 3:
-            X = np.asarray(X)
+            X = np.asarray(numbers_only(X))
             if X.shape[2] != n_channels:
                 raise ValueError(
                     f"X has {X.shape[2]} channels, its last axis, but n_channels is {n_channels}."
@@ -250,6 +252,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         sparse : ndarray of the shape of X
             S = X − L, exactly zero where no member's prox leaves anything.
         """
+        self = snapshot(self)
         low_rank, sparse = super().decompose(X)
         if _ndim(X) == 3:
             return self._by_step(low_rank), self._by_step(sparse)
@@ -269,6 +272,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
             Not negative. The shares of a window add up to its ``decision_function``, within the
             rounding of single precision.
         """
+        self = snapshot(self)
         return self._by_step(super().explain(X))
 
     def _by_step(self, rows: Floats) -> Floats:

@@ -12,8 +12,8 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from skrdae._bases import BaseEstimator, MetaEstimatorMixin, OutlierMixin
-from skrdae._typing import FloatRows, Floats, Integers, RandomStateLike, Rows
-from skrdae._validation import check_data, unchanged_on_failure
+from skrdae._typing import Floats, Integers, RandomStateLike, Rows
+from skrdae._validation import check_data, refitting, snapshot
 from skrdae.thresholds import labels_threshold
 
 
@@ -29,7 +29,8 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
     ----------
     detector : object
         A detector of this package or of PyOD; it is cloned, not fitted itself. One that is
-        fitted already, its threshold tuned perhaps, stays as it is in a ``FrozenEstimator``.
+        fitted already, its threshold tuned perhaps, stays as it is in a ``FrozenEstimator``. Around
+        a :class:`WindowedDetector` every method takes series as that does.
     random_state : int, RandomState instance or None, default=None
         Where it is not None, the `random_state` of the detector, if it has such a parameter.
 
@@ -100,19 +101,36 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
                 f"detector must be a detector of this package or of PyOD{hint}; got {detector!r}. "
                 "scikit-learn's own have this polarity already; of a pipeline wrap the last step."
             )
-        with unchanged_on_failure(self):
-            if self.random_state is not None:
-                check_random_state(self.random_state)  # raises if it is none
-            X = check_data(self, X, reset=True)
-            if frozen:
-                check_is_fitted(detector, "decision_scores_")
-            else:
-                detector = self._fitted_clone(X, y)
-            self.detector_ = detector
-            self.offset_ = -_threshold_of(self.detector_)
+        if self.random_state is not None:
+            check_random_state(self.random_state)  # raises if it is none
+        with refitting(self) as draft:
+            draft._fit(X, y, detector, frozen)
         return self
 
-    def _fitted_clone(self, X: FloatRows, y: ArrayLike | None) -> Any:
+    def _fit(self, X: Rows, y: ArrayLike | None, detector: Any, frozen: bool) -> None:
+        takes_series = getattr(detector, "_takes_series", False)
+        if not takes_series:
+            X = check_data(self, X, reset=True)
+        if frozen:
+            check_is_fitted(detector, "decision_scores_")
+        else:
+            detector = self._fitted_clone(X, y)
+        if takes_series:  # it has checked X
+            for name in ("n_features_in_", "feature_names_in_"):
+                self.__dict__.pop(name, None)
+                if hasattr(detector, name):
+                    setattr(self, name, getattr(detector, name))
+        self.detector_ = detector
+        self.offset_ = -_threshold_of(detector)
+
+    def _checked(self, X: Rows) -> Rows:
+        """Return X as an array; a series as it is, for its index tells the time."""
+        check_is_fitted(self)
+        if getattr(self.detector_, "_takes_series", False):
+            return X
+        return check_data(self, X, reset=False)
+
+    def _fitted_clone(self, X: Rows, y: ArrayLike | None) -> Any:
         detector: Any = clone(self.detector)
         if self.random_state is not None and "random_state" in detector.get_params():
             detector.set_params(random_state=self.random_state)
@@ -135,8 +153,8 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,), float64
         """
-        check_is_fitted(self)
-        X = check_data(self, X, reset=False)
+        self = snapshot(self)
+        X = self._checked(X)
         return -np.asarray(self.detector_.decision_function(X), np.float64).ravel()
 
     def decision_function(self, X: Rows) -> Floats:
@@ -150,6 +168,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,), float64
         """
+        self = snapshot(self)
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Rows) -> Integers:
@@ -163,8 +182,9 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples,), int
         """
-        check_is_fitted(self)
-        return _turned(self.detector_.predict(check_data(self, X, reset=False)))
+        self = snapshot(self)
+        X = self._checked(X)
+        return _turned(self.detector_.predict(X))
 
     def fit_predict(self, X: Rows, y: ArrayLike | None = None) -> Integers:
         """Fit, and return −1 for the anomalous rows of X and 1 for the others.

@@ -11,6 +11,7 @@ from scipy.stats import binom
 from sklearn.utils.validation import check_is_fitted
 
 from skrdae._typing import Floats, Integers, RowsOrSparse
+from skrdae._validation import snapshot
 
 
 class ProbabilityMixin:
@@ -64,6 +65,7 @@ class ProbabilityMixin:
         confidence : ndarray of shape (n_samples,)
             Only with ``return_confidence=True``.
         """
+        self = snapshot(self)
         X = self._validated(X)
         scores = self._score(X)
         labels = self._labels_of(X, scores)
@@ -121,6 +123,7 @@ class ProbabilityMixin:
         """
         if method not in ("linear", "unify"):
             raise ValueError(f"method must be 'linear' or 'unify'; got {method!r}.")
+        self = snapshot(self)
         X = self._validated(X)
         scores = self._score(X)
         if method == "linear":
@@ -155,6 +158,7 @@ class ProbabilityMixin:
         Perini, L., V. Vercruyssen and J. Davis, Quantifying the Confidence of Anomaly Detectors in
         Their Example-Wise Predictions, ECML PKDD 2020.
         """
+        self = snapshot(self)
         X = self._validated(X)
         scores = self._score(X)
         return self._confidence(scores, self._labels_of(X, scores))
@@ -243,6 +247,7 @@ class ProbabilityMixin:
             raise ValueError(f"delta must be a number in (0, 1); got {delta!r}.")
         if not (isinstance(T, Real) and T > 0):
             raise ValueError(f"T must be a positive number; got {T!r}.")
+        self = snapshot(self)
         labels, confidence = self.predict(X, return_confidence=True)
         # Confidence in "anomalous", whichever the label.
         flagged = np.where(labels == 1, confidence, 1 - confidence)
@@ -263,6 +268,7 @@ class ProbabilityMixin:
         verbose: bool = False,
     ) -> tuple[float, float, float]:
         """Return the three figures of :meth:`predict_with_rejection`; see PyOD."""
+        self = snapshot(self)
         check_is_fitted(self)
         scores = self.decision_scores_[~np.isnan(self.decision_scores_)]
         # PyOD's equation has no root where nothing is flagged.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import version
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from skrdae._files import check_target, remove_unfinished
 from skrdae._random import member_generators, member_seeds
 from skrdae._schema import anything, array, mapping, one_line, record, shortened, text
 from skrdae._typing import FloatRows, FloatRowsOrSparse, Integers, RowsOrSparse
+from skrdae.detectors.samples import rows_a_member
 from skrdae.penalties import PENALTIES, GroupPenalty, penalty_of
 from skrdae.training.schemas import state_of
 
@@ -55,6 +56,7 @@ class ResumingMixin(_Detector):
     :meth:`_resuming` on to its training.
     """
 
+    max_samples: float | Literal["auto"] | None
     warm_start: bool
     checkpoint_path: str | os.PathLike[str] | None
 
@@ -103,10 +105,6 @@ class ResumingMixin(_Detector):
         """Return how many rows the history of a state has."""
         return len(state["history"])
 
-    def _n_rows_a_member(self, n_samples: int) -> int:
-        """Return how many of the rows each member is trained on."""
-        return n_samples
-
     def _check_state(self, state: Any, shape: tuple[int, int], seeds: Integers) -> None:
         """Raise unless a state is one of a training on rows of a shape, whatever it came from."""
         (n_samples, n_features), n_members = shape, self.n_estimators
@@ -115,7 +113,7 @@ class ResumingMixin(_Detector):
         sizes = {
             "members": n_members,
             "features": n_features,
-            "samples": self._n_rows_a_member(n_samples),
+            "samples": rows_a_member(self.max_samples, n_samples),
         }
         penalty = penalty_of(self.penalty) if hasattr(self, "penalty") else None
         state_of(network, n_features, penalty)(state, "state", sizes)
@@ -260,7 +258,7 @@ def told_parameters(detector: "_Detector", left_out: Collection[str]) -> dict[st
         penalty = _told(penalty_of(parameters["penalty"]))
         told["penalty"] = named.get(penalty, penalty)  # "l21" and L21() are one
     rows = parameters.get("max_samples")
-    if isinstance(rows, Real) and not isinstance(rows, Integral):
+    if "max_samples" in told and isinstance(rows, Real) and not isinstance(rows, Integral):
         told["max_samples"] = repr(float(rows))  # 1.0 is all rows, 1 is one
     return told
 

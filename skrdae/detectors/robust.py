@@ -9,22 +9,28 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
-from skrdae._memory import taken
 from skrdae._random import member_generators
 from skrdae._typing import Integers, Record
 from skrdae._validation import outside
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.decomposition import BaseDecomposition
+from skrdae.detectors.residual_scale import rows_to_measure
 from skrdae.detectors.resuming import ResumingMixin
+from skrdae.detectors.samples import MAX_SAMPLES, member_rows, rows_a_member, warn_of_too_few
 from skrdae.networks.workspace import Workspace
-from skrdae.penalties import PENALTIES, GroupPenalty, penalty_of
+from skrdae.penalties import L21, PENALTIES, GroupPenalty, penalty_of
 from skrdae.training.alternating import alternate
+from skrdae.training.sparse import SparseRows
 
 if TYPE_CHECKING:
     from skrdae.networks.mlp import MemberAutoencoder
     from skrdae.networks.recurrent import MemberRecurrentAutoencoder
+
+
+# A network that starts near zero reaches values of this size in a training of the usual length.
+_LARGE = 2.0
 
 
 class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
@@ -40,7 +46,7 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
     n_epochs: int
     lr: float
     tol: float | None
-    max_samples: float | Literal["auto"]
+    max_samples: float | Literal["auto"] | None
 
     _parameter_constraints: dict[str, Any] = {
         **BaseTorchDetector._parameter_constraints,
@@ -55,11 +61,7 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "n_epochs": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left"), None],
-        "max_samples": [
-            Interval(Integral, 1, None, closed="left"),
-            Interval(RealNotInt, 0, 1, closed="right"),
-            StrOptions({"auto"}),
-        ],
+        "max_samples": MAX_SAMPLES,
         "store_decomposition": ["boolean"],
     }
     _boolean_parameters = (
@@ -82,17 +84,11 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
         self, data: torch.Tensor, seeds: Integers, on_iteration: Callable[[Record], object]
     ) -> None:
         self._warn_of_reach(data)
-        n_samples = len(data)
-        if isinstance(self.max_samples, Integral) and self.max_samples > n_samples:
-            warnings.warn(
-                f"max_samples ({self.max_samples}) is greater than the number of samples "
-                f"({n_samples}); every member is trained on all of them.",
-                UserWarning,
-                stacklevel=outside(),
-            )
+        self._warn_of_size(data)
+        warn_of_too_few(self.max_samples, len(data))
         generators = member_generators(seeds)
         self.network_ = self._new_network(data.shape[1], generators)
-        rows = self._member_rows(data, generators)
+        rows = member_rows(data, rows_a_member(self.max_samples, len(data)), generators)
         lam, quantile = self._thresholds()
         result = alternate(
             self.network_,
@@ -116,6 +112,24 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
         self._residual_scale = self._measure(data)
         self.n_iter_, self.history_ = result.n_iter, result.history
 
+    def _warn_of_size(self, data: torch.Tensor | SparseRows) -> None:
+        """Warn of unscaled data that are too large for so short a training."""
+        if self.scaler is not None:
+            return
+        places = rows_to_measure(*data.shape)
+        if isinstance(data, SparseRows):
+            size = float(np.abs(data.rows(places.numpy())).mean())
+        else:
+            size = float(data[places.to(data.device)].abs().mean())
+        if size > _LARGE:
+            warnings.warn(
+                f"The values of X are {size:.3g} in size, on average. A network learns from values "
+                "of about 1; the larger they are, the less of X it can reconstruct, and the worse "
+                "it detects. Set scaler='robust', 'standard' or 'minmax', or scale X yourself.",
+                UserWarning,
+                stacklevel=outside(),
+            )
+
     def _schedule(self, n_rows: int) -> dict[str, Any]:
         """How members are trained on so many rows each."""
         return {
@@ -136,26 +150,6 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
         shares = [share] if k == 1 else share * np.geomspace(0.5, 2, k)
         return None, [1 - min(float(s), 0.5) for s in shares]
 
-    def _member_rows(
-        self, data: torch.Tensor, generators: Sequence[torch.Generator]
-    ) -> torch.Tensor:
-        """Return the rows each member is trained on: (n, d) → (K, m, d)."""
-        n_samples = len(data)
-        n_rows = self._n_rows_a_member(n_samples)
-        if n_rows >= n_samples:
-            return data.expand(len(generators), -1, -1)
-        rows = torch.cat(
-            [torch.randperm(n_samples, generator=g, device="cpu")[:n_rows] for g in generators]
-        ).to(data.device)
-        return taken(data, rows).view(len(generators), n_rows, data.shape[1])
-
-    def _n_rows_a_member(self, n_samples: int) -> int:
-        if self.max_samples == "auto":
-            return min(256, n_samples)
-        if isinstance(self.max_samples, Integral):
-            return min(int(self.max_samples), n_samples)
-        return max(1, int(self.max_samples * n_samples))
-
     # -------------------------------------------------------------------------------- flags
 
     def _member_votes(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
@@ -164,6 +158,7 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
 
     def _vote_threshold(self) -> float:
         # One member's ℓ2,1 prox compares the norm, where that is the score, with λ.
-        if self.penalty == "l21" and self._residual_scale is None and self.n_estimators == 1:
+        one_norm = type(self._penalty) is L21 and self._residual_scale is None
+        if one_norm and self.n_estimators == 1:
             return self.lam_  # type: ignore[return-value]  # with one member it is a number
         return super()._vote_threshold()

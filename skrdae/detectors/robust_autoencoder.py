@@ -11,6 +11,12 @@ from skrdae._random import member_generators
 from skrdae._typing import Callbacks, Integers, RandomStateLike, Record, Thresholder
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.robust import BaseRobustAutoencoder
+from skrdae.detectors.samples import (
+    member_places,
+    member_rows,
+    rows_a_member,
+    warn_of_too_few,
+)
 from skrdae.detectors.streaming import Stream, StreamingMixin
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
 from skrdae.networks.workspace import Workspace
@@ -72,10 +78,11 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
     n_estimators : int, default=8
         Members of the ensemble, trained together; they differ in seed, rows and λ. Scores are
         brought to one scale and averaged.
-    max_samples : int, float or "auto", default=1.0
+    max_samples : int, float, "auto" or None, default=None
         Rows each member is trained on, drawn without replacement: a number, a share, or
-        ``"auto"`` for min(256, n_samples), as in ``IsolationForest``. ``n_estimators=1`` with 1.0
-        and ``score_function="norm"`` is the published method.
+        ``"auto"`` for min(256, n_samples), as in ``IsolationForest``. ``None`` is all rows, but
+        10,000 at most: longer training detects worse, and takes longer. ``n_estimators=1`` with
+        1.0 and ``score_function="norm"`` is the published method.
     scaler : {"robust", "standard", "minmax"} or None, default="robust"
         Scaling of the columns inside the detector, see
         :class:`~skrdae.preprocessing.ColumnScaler`.
@@ -202,7 +209,7 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
         lr: float = 1e-3,
         tol: float | None = None,
         n_estimators: int = 8,
-        max_samples: float | Literal["auto"] = 1.0,
+        max_samples: float | Literal["auto"] | None = None,
         scaler: Literal["robust", "standard", "minmax"] | None = "robust",
         score_function: Literal["auto", "log", "norm"] = "auto",
         contamination: float | Literal["auto"] | Thresholder = 0.1,
@@ -247,7 +254,7 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
         """Return the parameters that do not go with a sparse X, and what they would have to be."""
         named = not isinstance(self.penalty, str) or self.penalty in PENALTIES
         right = {
-            ("penalty", "'l21'"): named and isinstance(penalty_of(self.penalty), L21),
+            ("penalty", "'l21'"): named and type(penalty_of(self.penalty)) is L21,
             ("tol", "None"): self.tol is None,
             ("store_decomposition", "False"): not self.store_decomposition,
         }
@@ -268,13 +275,11 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
             )
         generators = member_generators(seeds)
         self.network_ = self._new_network(data.shape[1], generators)
-        rows = [data] * len(generators)
-        n_rows = self._n_rows_a_member(len(data))
-        if n_rows < len(data):
-            rows = [
-                data.some(torch.randperm(len(data), generator=g, device="cpu")[:n_rows].numpy())
-                for g in generators
-            ]
+        self._warn_of_reach(data)
+        self._warn_of_size(data)
+        warn_of_too_few(self.max_samples, len(data))
+        n_rows = rows_a_member(self.max_samples, len(data))
+        rows = data.of_members(member_places(n_rows, len(data), generators), len(generators))
         lam, quantile = self._thresholds()
         schedule = self._schedule(n_rows)
         del schedule["tol"]
@@ -301,10 +306,11 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
         if quantile is not None and stream.rows is not None:
             # That of the rows remembered, in which a chunk however small or odd has little say.
             lam, quantile = self._lams_of(stream, quantile), None
-        rows = self._member_rows(data, stream.generators)
+        rows = member_rows(data, rows_a_member(self.max_samples, len(data)), stream.generators)
         schedule = self._schedule(rows.shape[1]) | {"tol": None}
         # As large as for all rows so far: many small steps would be a longer training.
-        schedule["batch_size"] = self._rows_a_batch(stream.n_seen + len(data))
+        n_so_far = rows_a_member(self.max_samples, stream.n_seen + len(data))
+        schedule["batch_size"] = self._rows_a_batch(n_so_far)
         result = alternate(
             stream.network,
             rows,

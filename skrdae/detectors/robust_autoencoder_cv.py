@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_consistent_length
 from tqdm.auto import tqdm
 
+from skrdae._device import plain_torch
 from skrdae._random import member_generators, member_seeds
 from skrdae._typing import (
     Booleans,
@@ -23,10 +24,11 @@ from skrdae._typing import (
     Rows,
     Thresholder,
 )
-from skrdae._validation import check_labels, unchanged_on_failure
+from skrdae._validation import check_labels, refitting
 from skrdae.detectors.folds import Folds, Splitter, check_classes, folds_of
 from skrdae.detectors.residual_scale import rows_to_measure
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
+from skrdae.detectors.samples import member_rows, rows_a_member
 from skrdae.metrics import SCORERS, agreement
 from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.penalties import GroupPenalty, penalty_of
@@ -141,7 +143,7 @@ random_state, verbose, callbacks
         lr: float = 1e-3,
         tol: float | None = None,
         n_estimators: int = 8,
-        max_samples: float | Literal["auto"] = 1.0,
+        max_samples: float | Literal["auto"] | None = None,
         scaler: Literal["robust", "standard", "minmax"] | None = "robust",
         score_function: Literal["auto", "log", "norm"] = "auto",
         contamination: float | Literal["auto"] | Thresholder = 0.1,
@@ -198,8 +200,8 @@ random_state, verbose, callbacks
             If a parameter, X or y is not as it should be, or a fold has rows of one class only.
             The estimator is then as it was before.
         """
-        with unchanged_on_failure(self):
-            self._fit(X, y)
+        with refitting(self) as draft:
+            draft._fit(X, y)
         return self
 
     _accepts_sparse = False
@@ -265,7 +267,8 @@ random_state, verbose, callbacks
         if compares:
             check_classes(folds, labels)
         lams = self._given_lams()
-        self.lams_ = self._grid(X, seeds) if lams is None else lams
+        with plain_torch():
+            self.lams_ = self._grid(X, seeds) if lams is None else lams
         self.scores_path_ = self._path(X, y, folds, seeds, scoring)
         means = self.scores_path_.mean(axis=1)
         if np.isnan(means).all():
@@ -274,7 +277,8 @@ random_state, verbose, callbacks
                 "chosen. Use fewer folds, or another scoring."
             )
         self._chosen = float(self.lams_[np.nanargmax(means)])
-        self._complete(X, seeds)
+        with plain_torch():
+            self._complete(X, seeds)
         self.lam_ = self._chosen
 
     def _thresholds(self) -> tuple[list[float], None]:
@@ -290,7 +294,6 @@ random_state, verbose, callbacks
         check_consistent_length(X, y)
         return y
 
-    @torch.no_grad()
     def _grid(self, X: FloatRows, seeds: Integers) -> Floats:
         """Return λ from the one that keeps S empty down to the one that half the groups exceed."""
         stem, network, _, rows, generators = self._begun(X, seeds)
@@ -321,7 +324,7 @@ random_state, verbose, callbacks
             for fold, (train, test) in enumerate(folds):
                 rows, rankings = X[test], []
                 labels = () if y is None or scoring is None else (np.asarray(y)[test],)
-                for place, detector in enumerate(self._fitted_path(X[train], seeds)):
+                for place, detector in enumerate(_plainly(self._fitted_path(X[train], seeds))):
                     if scoring is None:
                         rankings.append(detector._score(rows))
                     else:
@@ -351,9 +354,9 @@ random_state, verbose, callbacks
         generators = member_generators(seeds)
         network = stem._new_network(X.shape[1], generators)
         data = stem._to_device(X)
-        return stem, network, data, stem._member_rows(data, generators), generators
+        rows = member_rows(data, rows_a_member(self.max_samples, len(data)), generators)
+        return stem, network, data, rows, generators
 
-    @torch.no_grad()  # within the generator only, not where it is used
     def _fitted_path(self, X: FloatRows, seeds: Integers) -> Iterator[RobustDeepAutoencoder]:
         """Yield a fitted RobustDeepAutoencoder for each λ."""
         n_members = len(seeds)
@@ -387,6 +390,16 @@ random_state, verbose, callbacks
                 detector._weigh(scores[mine.numpy()])
                 detector._set_threshold(X)
                 yield detector
+
+
+def _plainly(path: Iterator[RobustDeepAutoencoder]) -> Iterator[RobustDeepAutoencoder]:
+    """Yield the same, with torch in the caller's mode only where it is used."""
+    while True:
+        with plain_torch():
+            detector = next(path, None)
+        if detector is None:
+            return
+        yield detector
 
 
 #: What fits on the same rows have in common.

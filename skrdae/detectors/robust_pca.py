@@ -221,7 +221,7 @@ class RobustPCA(BaseDecomposition):
 
     def _conclude(self, X: FloatRows) -> None:
         if self.store_decomposition:
-            self.sparse_ = self._sparse * self.scaler_.scale_
+            self.sparse_ = self.scaler_.unscale(self._sparse, X)
             self.low_rank_ = X - self.sparse_
         del self._sparse
 

@@ -14,8 +14,9 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
+from skrdae._device import plain_torch
 from skrdae._typing import FloatRows, FloatRowsOrSparse, Floats, RowsOrSparse
-from skrdae._validation import check_data
+from skrdae._validation import check_data, snapshot
 from skrdae.networks.workspace import RowFunction, Workspace
 from skrdae.preprocessing import ColumnScaler
 from skrdae.training.minibatch import map_chunks
@@ -63,15 +64,15 @@ class ScoringMixin:
         pieces = []
         multiple = _SPARSE_ROWS if issparse(X) else _BLOCK_ROWS
         rows = max(1, _BLOCK // (X.shape[1] * multiple)) * multiple
-        for start in range(0, X.shape[0], rows):
-            block = self._to_device(X[start : start + rows])
-            pieces.append(self._map_tensor(function, block))
+        with plain_torch():
+            for start in range(0, X.shape[0], rows):
+                block = self._to_device(X[start : start + rows])
+                pieces.append(self._map_tensor(function, block))
         return np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0]
 
     def _map_tensor(self, function: RowFunction, data: torch.Tensor) -> Floats:
         """Do the same for data that are scaled, on the device."""
-        with torch.no_grad():
-            found = map_chunks(function, data, apart=self.network_.rows_apart)
+        found = map_chunks(function, data, apart=self.network_.rows_apart)
         return found.cpu().numpy().astype(np.float64)
 
     def _weighted(self, values: Floats) -> Floats:
@@ -98,6 +99,7 @@ class ScoringMixin:
             On the training data it equals ``decision_scores_``. A row's score does not depend,
             to the last bit, on the rows scored with it.
         """
+        self = snapshot(self)
         return self._score(self._validated(X))
 
     def score(self, X: RowsOrSparse, y: ArrayLike) -> float:
@@ -137,6 +139,7 @@ class ScoringMixin:
             Not negative. The shares of a row add up to its ``decision_function``, within the
             rounding of single precision.
         """
+        self = snapshot(self)
         return self._weighted(self._map(self._member_shares, self._validated(X)))
 
 

@@ -1,19 +1,54 @@
-"""Series as users have them: arrays, frames with time stamps, lists of either."""
+"""Series as users have them: arrays, frames with an index that tells the time, lists of either."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
+from skrdae._columns import has, numbers_only
 from skrdae._typing import Floats, Rows
+from skrdae.detectors.series_error import SeriesError
+from skrdae.detectors.spacing import OneSeries
+from skrdae.detectors.time_index import TimeIndex, read_index
 
-# Of an index in units of time, how long one is in nanoseconds.
-_UNITS: dict[str | None, float] = {"s": 1e9, "ms": 1e6, "us": 1e3, "ns": 1.0}
-# Two steps are a gap if their distance is off the usual by more than this share of it.
-_TOLERANCE = 0.5
-# A series of which more than this share of the steps are gaps is none.
-_MOST_GAPS = 0.5
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedSeries:
+    """Series that have been checked, one after another.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_timesteps, n_channels), float64, C order
+    lengths : list of int
+        Of the stretches that windows may not leave; they add up to n_timesteps.
+    n_series : int
+    order : ndarray of shape (n_timesteps,), int, or None
+        The row of X that each step was; None if the steps have the order of the rows.
+    spacing : float or None
+        The usual step, in nanoseconds or in the numbers of the index; None without an index.
+    index_kind : str or None
+        "times", "numbers", or a type of periods.
+    """
+
+    values: Floats
+    lengths: list[int]
+    n_series: int
+    order: NDArray[np.intp] | None
+    spacing: float | None
+    index_kind: str | None
+
+    def by_row(self, of_steps: NDArray[_Scalar]) -> NDArray[_Scalar]:
+        """Return values of steps, (n_timesteps,), in the order of the rows of X."""
+        if self.order is None:
+            return of_steps
+        of_rows = np.empty_like(of_steps)
+        of_rows[self.order] = of_steps
+        return of_rows
 
 
 def check_series(
@@ -23,8 +58,9 @@ def check_series(
     reset: bool,
     on_gap: Literal["raise", "split"],
     spacing: float | None = None,
-) -> tuple[Floats, list[int], float | None]:
-    """Return series as one array, with the lengths of the stretches that windows may not leave.
+    index_kind: str | None = None,
+) -> CheckedSeries:
+    """Check series, and find the stretches that windows may not leave.
 
     Parameters
     ----------
@@ -32,127 +68,115 @@ def check_series(
         Learns the number of channels and their names with ``reset=True``, and holds `X` against
         them with ``False``.
     X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
-        A list or tuple is one of series if its entries are arrays or frames.
+        A list or tuple is one of series if its entries are arrays or frames. A frame with a
+        MultiIndex holds several as well.
     reset : bool
     on_gap : {"raise", "split"}
         What to do where the index of a frame leaves out steps or, with ``"split"``, goes back.
-    spacing : float, optional
-        The usual distance of steps, where it is known; else it is the median.
+    spacing, index_kind : optional
+        Those of the training series. Without, the usual step is the median.
 
     Returns
     -------
-    series : ndarray of shape (n_timesteps, n_channels), float64, C order
-    lengths : list of int
-        They add up to n_timesteps.
-    spacing : float or None
-        The distance that was taken for the usual one; None without an index.
+    CheckedSeries
 
     Raises
     ------
-    ValueError
-        For missing or infinite values, several numbers of channels, and an index that has missing
-        entries or, with ``on_gap="raise"``, is not sorted, holds one twice, or is uneven.
+    SeriesError
+        For missing values; for an index that has missing or unreadable entries, other steps than
+        the training series, or another kind; and with ``on_gap="raise"`` for one that is not
+        sorted, holds an entry twice, or leaves out steps.
+    ValueError, TypeError
+        For infinite values, columns that do not hold numbers, and several numbers of channels.
     """
-    several = isinstance(X, list | tuple) and len(X) and all(getattr(x, "ndim", 0) for x in X)
+    if isinstance(X, Mapping):
+        raise TypeError("X is a mapping: pass list(X.values()) for several series.")
+    several = isinstance(X, list | tuple) and len(X) > 0 and all(map(_n_axes, X))
     arrays: list[Floats] = []
-    lengths: list[int] = []
-    parts: Any = X if several else [X]
-    for number, x in enumerate(parts):
+    found: list[OneSeries] = []
+    rows: list[NDArray[np.intp]] = []
+    kind, is_ordered, n_rows = index_kind, True, 0
+    given: Any = X if several else [X]
+    for number, x in enumerate(given):
         name = f"X[{number}]" if several else "X"
-        array = _values(estimator, x, reset and number == 0, name)
-        pieces, spacing = _stretches(x, len(array), name, on_gap, spacing)
-        arrays.append(array)
-        lengths.extend(pieces)
-    series = np.concatenate(arrays) if several else arrays[0]
-    return np.ascontiguousarray(series), lengths, spacing
+        if has(x, "compute"):  # Dask has not done so yet
+            x = x.compute()
+        x, index = read_index(x, name, spacing)
+        arrays.append(_values(estimator, x, reset and number == 0, name))
+        if index is not None:
+            _check_kind(index.kind, kind, name, from_training=index_kind is not None)
+            kind = index.kind
+        for series in _series_of(index, len(arrays[-1]), name):
+            found.append(series)
+            is_ordered &= series.rows is None
+            rows.append(n_rows + (np.arange(series.length) if series.rows is None else series.rows))
+        n_rows += len(arrays[-1])
+    steps = np.concatenate([series.steps for series in found])
+    usual = spacing
+    if usual is None and len(steps):
+        usual = float(np.median(steps))
+    lengths: list[int] = []
+    for series in found:
+        lengths += series.stretches(on_gap, usual, from_training=spacing is not None)
+    values = np.concatenate(arrays) if several else arrays[0]
+    order = None if is_ordered else np.concatenate(rows)
+    values = np.ascontiguousarray(values if order is None else values[order])
+    return CheckedSeries(values, lengths, len(found), order, usual, kind)
+
+
+def _n_axes(x: Any) -> int:
+    """Return how many axes something has; 0 for numbers and for nested lists."""
+    if has(x, "to_pylist"):  # Arrow
+        return 2 if has(x, "column_names") else 1
+    return getattr(x, "ndim", len(getattr(x, "shape", ())))
 
 
 def _values(estimator: object, x: Any, reset: bool, name: str) -> Floats:
-    if getattr(x, "ndim", None) == 1 or (isinstance(x, list) and x and np.isscalar(x[0])):
-        x = x.to_frame() if hasattr(x, "to_frame") else np.asarray(x)[:, np.newaxis]
+    x = numbers_only(x, name)
+    if _n_axes(x) == 1:
+        named = has(x, "to_frame", "name") and x.name not in (None, "")
+        x = x.to_frame() if named else np.asarray(x)[:, np.newaxis]
     array = validate_data(
         estimator, x, reset=reset, dtype=np.float64, order="C", ensure_all_finite="allow-nan"
     )
     missing = np.isnan(array).any(axis=1)
     if missing.any():
-        raise ValueError(
+        raise SeriesError(
             f"{name} contains NaN, first at step {int(missing.argmax())} ({int(missing.sum())} "
             "steps in all). Fill them in, say by X.interpolate() of a frame or by scikit-learn's "
             "SimpleImputer; or drop these steps from a frame whose index tells the time, and set "
-            "on_gap='split'."
+            "on_gap='split'.",
+            "NaN",
+            series=name,
+            first=int(missing.argmax()),
+            count=int(missing.sum()),
         )
     return array
 
 
-def _stretches(
-    x: Any, length: int, name: str, on_gap: Literal["raise", "split"], usual: float | None
-) -> tuple[list[int], float | None]:
-    """Return the lengths of what is left of a series when it is split at its gaps."""
-    index: Any = getattr(x, "index", None)
-    kind = getattr(getattr(index, "dtype", None), "kind", None)
-    if kind in ("m", "M") and not hasattr(index, "asi8"):
-        index = type(index)(index.to_numpy())  # Arrow's times become those of pandas
-    stamps = _stamps(index)
-    if stamps is None:
-        return [length], usual
-    if index.hasnans:
-        raise ValueError(f"The index of {name} has missing entries (NaT or NaN): drop those rows.")
-    spacing = np.diff(stamps)
-    if len(spacing) == 0:
-        return [length], usual
-    if usual is None:
-        usual = float(np.median(spacing))
-    # Where clocks were put back, or records laid end to end, a series can be split. What goes back
-    # or stands still most of the time is no series.
-    strict = on_gap == "raise" or usual <= 0
-    if strict and (spacing < 0).any():
-        at = index[int((spacing < 0).argmax()) + 1]
-        raise ValueError(
-            f"The index of {name} is not sorted: {at} comes after something later. Pass "
-            f"{name}.sort_index(), or set on_gap='split' if the clock was put back there."
+def _check_kind(kind: str, known: str | None, name: str, *, from_training: bool) -> None:
+    """Raise if an index is of another kind than the one before."""
+    if known not in (None, kind):
+        before = "that of the training series" if from_training else "that of the series before"
+        raise SeriesError(
+            f"The index of {name} holds {kind}, and {before} {known}. Give both the same kind of "
+            f"index; or pass {name}.to_numpy(), whose rows count as even steps.",
+            "units",
+            series=name,
+            found=kind,
+            usual=known,
         )
-    if strict and (spacing == 0).any():
-        at = index[int((spacing == 0).argmax())]
-        raise ValueError(
-            f"The index of {name} holds {at} twice. Keep one of the two, say by "
-            f"{name}[~{name}.index.duplicated()], or average them."
-        )
-    uneven = np.abs(spacing / usual - 1) > _TOLERANCE
-    after = np.flatnonzero(uneven) + 1
-    if on_gap == "split" and uneven.mean() > _MOST_GAPS:
-        raise ValueError(
-            f"The index of {name} does not go on in even steps: of {len(uneven)} steps "
-            f"{len(after)} are not of {_told_step(usual, index)}, the usual one (of the training "
-            "series, where there was one before). Sort it, or resample it."
-        )
-    if len(after) and on_gap == "raise":
-        of_time, step = _is_of_time(index), _told_step(usual, index)
-        even = f"{name}.resample('{usual / 1e9:.0f}s').mean()" if of_time else "reindexing it"
-        raise ValueError(
-            f"The index of {name} has {len(after)} gap(s), the first between {index[after[0] - 1]} "
-            f"and {index[after[0]]}; the usual step is {step}. Put it at even steps, say by "
-            f"{even}, and fill in what is missing, say by interpolate(); or set on_gap='split', "
-            "which lets no window reach over a gap."
-        )
-    return np.diff([0, *after, length]).tolist(), usual
 
 
-def _is_of_time(index: Any) -> bool:
-    return hasattr(index[-1] - index[0], "total_seconds")
-
-
-def _told_step(usual: float, index: Any) -> str:
-    return f"{usual / 1e9:g} seconds" if _is_of_time(index) else f"{usual:g}"
-
-
-def _stamps(index: Any) -> Floats | None:
-    """Return what an index says of time as numbers, or None if it says nothing."""
-    numbers = getattr(index, "asi8", None)  # dates, periods, durations
-    if numbers is not None:
-        return numbers * _UNITS.get(getattr(index, "unit", None), 1.0)
-    if getattr(getattr(index, "dtype", None), "kind", None) in ("i", "u", "f"):
-        return np.asarray(index, np.float64)
-    return None
+def _series_of(index: TimeIndex | None, length: int, name: str) -> Iterator[OneSeries]:
+    """Yield the series that the rows of a frame belong to."""
+    if index is None or index.groups is None:
+        yield OneSeries(name, index, length)
+        return
+    order = np.argsort(index.groups, kind="stable")
+    counts = np.bincount(index.groups)
+    for label, rows in zip(index.names, np.split(order, np.cumsum(counts)[:-1]), strict=True):
+        yield OneSeries(name, index, len(rows), rows, label)
 
 
 def check_window_size(size: int, lengths: Sequence[int]) -> None:
@@ -164,8 +188,11 @@ def check_window_size(size: int, lengths: Sequence[int]) -> None:
     lengths : list of int
     """
     if max(lengths) < size:
-        raise ValueError(
+        raise SeriesError(
             f"X is shorter than the window: window_size is {size}, and the longest series has "
             f"{max(lengths)} steps between its gaps. Choose a smaller window_size. (A list of flat "
-            "arrays is one of several series.)"
+            "arrays is one of several series.)",
+            "short",
+            size=size,
+            longest=max(lengths),
         )

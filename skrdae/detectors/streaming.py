@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from skrdae._device import plain_torch
 from skrdae._random import member_generators, member_seeds
 from skrdae._typing import FloatRows, Integers, Record, Rows, RowsOrSparse
-from skrdae._validation import check_data, outside, unchanged_on_failure
+from skrdae._validation import check_data, outside, refitting
 from skrdae.detectors.progress import watched
 from skrdae.detectors.resuming import told_parameters
 from skrdae.training.state import generator_states, set_generators
@@ -127,8 +128,8 @@ class StreamingMixin(_Detector):
         ValueError, TypeError
             If a parameter or X is not as it should be. The estimator is then as it was before.
         """
-        with unchanged_on_failure(self):
-            self._partial_fit(X)
+        with refitting(self) as draft, plain_torch():
+            draft._partial_fit(X)
         return self
 
     def _fit(self, X: RowsOrSparse, y: ArrayLike | None) -> None:
@@ -164,23 +165,24 @@ class StreamingMixin(_Detector):
                     f"The chunks before were trained on with {name}={before}, and it is "
                     f"{settings.get(name)} now: set it back, or clone the detector to begin anew."
                 )
+        if stream.n_seen:
+            self.scaler_ = self.scaler_.with_changes(X)
         stream = stream.opened()
         if stream.network is not None:
             stream.network.to(self.device_)
         n_before, counter = len(stream.history), self._history_counter
         data = self._to_device(X)
         options: dict[str, Any] = {"shows": self.verbose, "n_rounds": self._n_rounds, "n_done": 0}
-        with torch.no_grad():
-            with watched(self.callbacks, name=type(self).__name__, **options) as progress:
-                history = self._train_on(
-                    data, stream, lambda row: progress(_later(row, counter, n_before))
-                )
-            self._warn_of_interrupt(progress, self._n_rounds)
-            stream.history += [_later(row, counter, n_before) for row in history]
-            stream.remember(X)
-            remembered = self._to_device(stream.rows)
-            self._settle(stream, remembered)
-            self._judge(self._map_tensor(self._member_scores, remembered), stream.rows)
+        with watched(self.callbacks, name=type(self).__name__, **options) as progress:
+            history = self._train_on(
+                data, stream, lambda row: progress(_later(row, counter, n_before))
+            )
+        self._warn_of_interrupt(progress, self._n_rounds)
+        stream.history += [_later(row, counter, n_before) for row in history]
+        stream.remember(X)
+        remembered = self._to_device(stream.rows)
+        self._settle(stream, remembered)
+        self._judge(self._map_tensor(self._member_scores, remembered), stream.rows)
         self.history_ = list(stream.history)
         self.n_samples_seen_ = stream.n_seen
         self._stream = stream.closed()

@@ -23,6 +23,13 @@ from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import GenerativeMixin
 from skrdae.detectors.resuming import ResumingMixin
+from skrdae.detectors.samples import (
+    MAX_SAMPLES,
+    member_places,
+    rows_a_member,
+    rows_to_look_at,
+    warn_of_too_few,
+)
 from skrdae.detectors.streaming import Stream, StreamingMixin
 from skrdae.networks.mlp import ACTIVATIONS, sigmoid_
 from skrdae.networks.variational import (
@@ -33,7 +40,7 @@ from skrdae.networks.variational import (
 )
 from skrdae.networks.workspace import Workspace
 from skrdae.training.minibatch import normal
-from skrdae.training.sparse import SparseRows
+from skrdae.training.sparse import SparseRows, range_of
 from skrdae.training.variational import noise_variance, train_variational
 
 # How far min-max scaling in single precision may miss the ends of [0, 1].
@@ -80,8 +87,11 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
     lr : float, default=1e-3
         Learning rate of Adam.
     n_estimators : int, default=8
-        Members of the ensemble, trained together; they differ in seed. Scores are brought to one
-        scale and averaged.
+        Members of the ensemble, trained together; they differ in seed and rows. Scores are
+        brought to one scale and averaged.
+    max_samples : int, float, "auto" or None, default=None
+        Rows each member is trained on, drawn without replacement: a number, a share,
+        ``"auto"`` for min(256, n_samples), or ``None`` for all rows, but 10,000 at most.
     scaler : {"auto", "robust", "standard", "minmax"} or None, default="auto"
         Scaling of the columns inside the detector, see
         :class:`~skrdae.preprocessing.ColumnScaler`. ``"auto"`` is ``"robust"`` for a Gaussian
@@ -172,6 +182,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         "hidden_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
         "activation": [StrOptions(set(ACTIVATIONS))],
         "n_epochs": [Interval(Integral, 1, None, closed="left")],
+        "max_samples": MAX_SAMPLES,
         "scaler": [*BaseTorchDetector._parameter_constraints["scaler"], StrOptions({"auto"})],
     }
     _boolean_parameters = (
@@ -193,6 +204,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         batch_size: int | Literal["auto"] = "auto",
         lr: float = 1e-3,
         n_estimators: int = 8,
+        max_samples: float | Literal["auto"] | None = None,
         scaler: Literal["auto", "robust", "standard", "minmax"] | None = "auto",
         contamination: float | Thresholder = 0.1,
         device: str | torch.device = "auto",
@@ -212,6 +224,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         self.batch_size = batch_size
         self.lr = lr
         self.n_estimators = n_estimators
+        self.max_samples = max_samples
         self.scaler = scaler
         self.contamination = contamination
         self.device = device
@@ -256,29 +269,44 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         self._likelihood, self._beta = self.likelihood, float(self.beta)
         if self._likelihood == "bernoulli":
             self._check_unit_interval(data)
+        warn_of_too_few(self.max_samples, len(data))
+        n_rows = rows_a_member(self.max_samples, len(data))
         generators = member_generators(seeds)
         self.network_ = self._new_network(data.shape[1], generators)
+        rows: torch.Tensor | list[SparseRows]
         # A Gaussian model is trained on data of unit scale, whatever the columns were scaled to:
         # learning rate, ε and the floor of the noise are made for that.
         if isinstance(data, SparseRows):
-            data = self._sparse_training_data(data)
+            places = member_places(n_rows, len(data), generators)
+            rows = self._sparse_training_data(data).of_members(places, len(generators))
         else:
-            data = self._training_data(data, free=self._likelihood == "gaussian")
+            rows = self._member_data(data, generators, free=self._likelihood == "gaussian")
         self.history_, variance = train_variational(
             self.network_,
-            data,
+            rows,
             likelihood=self.likelihood,
             beta=self._beta,
             n_epochs=self.n_epochs,
-            batch_size=self._rows_a_batch(len(data)),
+            batch_size=self._rows_a_batch(n_rows),
             lr=self.lr,
             generators=generators,
-            noise_of_samples=self.n_samples > 0,
+            noise_of_samples=self.n_samples > 0 or n_rows < len(data),
             on_iteration=on_iteration,
             **self._resuming(),
         )
+        if n_rows < len(data) and self.n_samples == 0 and self._likelihood == "gaussian":
+            variance = self._noise_of(data)
         self._keep_noise(variance)
         self._draw(generators)
+
+    def _noise_of(self, data: torch.Tensor | SparseRows) -> torch.Tensor:
+        """Estimate the noise from scaled rows of which each member has seen a part."""
+        places = rows_to_look_at(len(data))
+        if isinstance(data, SparseRows):
+            some = self._sparse_training_data(data).of_members(places[None], 1)
+            return noise_variance(self.network_, some * self.n_estimators)
+        rows = self._in_units(self._clip(data[places.to(data.device)]))
+        return noise_variance(self.network_, rows)
 
     def _keep_noise(self, variance: torch.Tensor) -> None:
         self._variance = variance
@@ -304,18 +332,19 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
             stream.network = self._new_network(data.shape[1], stream.generators)
         if stream.extra is None:
             self._likelihood, self._beta = self.likelihood, float(self.beta)
-            data = self._training_data(data, free=self._likelihood == "gaussian")
+            rows = self._member_data(data, stream.generators, free=self._likelihood == "gaussian")
             self.__dict__.pop("_draws", None)  # of an earlier fit
         else:
-            data = self._in_units(self._clip(data))
+            rows = self._member_data(data, stream.generators)
+        n_so_far = rows_a_member(self.max_samples, stream.n_seen + len(data))
         states: list[dict[str, Any]] = []
         train_variational(
             stream.network,
-            data,
+            rows,
             likelihood=self._likelihood,
             beta=self._beta,
             n_epochs=self.n_epochs,
-            batch_size=self._rows_a_batch(stream.n_seen + len(data)),
+            batch_size=self._rows_a_batch(n_so_far),
             lr=self.lr,
             generators=stream.generators,
             noise_of_samples=True,
@@ -349,10 +378,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         return data.clipped(self.scaler_.bound_)
 
     def _check_unit_interval(self, data: torch.Tensor | SparseRows) -> None:
-        if isinstance(data, SparseRows):
-            low, high = data.range()
-        else:
-            low, high = float(data.min()), float(data.max())
+        low, high = range_of(data)
         if low < -_ROUNDING or high > 1 + _ROUNDING:
             raise ValueError(
                 f"likelihood='bernoulli' needs data in [0, 1], but with scaler={self.scaler!r} "
@@ -396,7 +422,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         error, divergence = self._member_parts(rows, workspace)
         space = workspace.part("encoder")
         values = self.network_.encoder.values(self._shown(rows), space)
-        mean, log_variance = torch.split(values[-1], self.network_.latent_dim, dim=-1)
+        mean, log_variance = self.network_.moments(values[-1])
         grad = torch.cat([mean, torch.expm1(log_variance).mul_(0.5)], dim=-1)
         grad = self.network_.encoder.backward_from(values, grad, None, space, to_input=True)
         # The divergence belongs to z. A feature's part in it is taken to first order.

@@ -14,18 +14,36 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skrdae._bases import BaseDetector, BaseEstimator, MetaEstimatorMixin
-from skrdae._typing import Floats, Integers, Rows, Thresholder
-from skrdae._validation import check_labels, check_parameters, outside, unchanged_on_failure
+from skrdae._typing import Booleans, FloatRows, Floats, Integers, Rows, Thresholder
+from skrdae._validation import (
+    check_labels,
+    check_parameters,
+    outside,
+    refitting,
+    snapshot,
+    warn_of_constants,
+)
+from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.probability import ProbabilityMixin
-from skrdae.detectors.series import check_series, check_window_size
-from skrdae.preprocessing import Windows, dominant_period, spread_places
-from skrdae.thresholds import labels_threshold, quantile_threshold, thresholder_threshold
+from skrdae.detectors.series import CheckedSeries, check_series, check_window_size
+from skrdae.detectors.series_error import SeriesError
+from skrdae.detectors.steps import end_threshold, flag_steps, step_scores, window_threshold
+from skrdae.preprocessing import ColumnScaler, Windows, dominant_period, spread_places
+from skrdae.thresholds import labels_threshold, thresholder_threshold
+
+# Fewer windows than this tell little of what is ordinary.
+_FEW_WINDOWS = 50
 
 
 class _ScoredWindows(Windows):
     """Windows with their scores, by which steps are flagged."""
 
     scores: Floats
+
+    def __init__(self, series: CheckedSeries, size: int, stride: int) -> None:
+        super().__init__(series.values, series.lengths, size, stride)
+        self.by_row = series.by_row
 
 
 class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
@@ -34,14 +52,16 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     The windows of a series are the rows that the detector is fitted to. A step's score is made of
     those of all windows that cover it. A step is flagged if *every* window that covers it is: one
     normal window clears all of its steps, so that a single strange step does not have its
-    neighbours flagged for sitting in the same windows.
+    neighbours flagged for sitting in the same windows. Near ends and gaps, where windows are
+    missing that could clear a step, flags end where the windows' scores stop rising.
 
     Parameters
     ----------
     detector : object
         A detector of this package or of PyOD, for rows of window_size · n_channels values (step by
         step, the channels of a step side by side). It is cloned. Its `contamination` is the share
-        of the windows that are flagged. In the clone ``score_function="auto"`` becomes "norm",
+        of the windows that are flagged; where anomalies are so many that this leaves them out, it
+        is the share of the steps. In the clone ``score_function="auto"`` becomes "norm",
         because all steps of a window have one unit.
     window_size : int or "auto", default=144
         Steps of a window. ``"auto"`` is the dominant period of the series; a series without
@@ -49,7 +69,10 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     stride : int, default=1
         Steps from one window to the next. The last one always ends with the series.
     aggregate : {"mean", "max", "median"}, default="mean"
-        How a step's score is made of those of the windows that cover it.
+        How a step's score is made of those of the windows that cover it. The distance from the
+        median of `window_scores_` is then multiplied by √k, where k is the number of windows that
+        could cover the step: `window_size_`, but less near ends and gaps, and 1 at the very ends.
+        What many windows say counts for more than what one says.
     max_windows : int or None, default=400
         Windows that the detector is fitted to at most, spread evenly over the series; windows that
         overlap tell little that is new, and a detector that sees every anomaly in a hundred of
@@ -59,9 +82,10 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         of the second fit, which is the one that counts (at most half of the windows are left out,
         though). 0 fits once.
     on_gap : {"raise", "split"}, default="raise"
-        What to do if the index of a DataFrame leaves out steps. ``"split"`` lets no window reach
-        over a gap, or over a place where the index goes back, as when a clock is put back; steps
-        between gaps closer than a window are then covered by none.
+        What to do if the index of X leaves out steps. ``"split"`` lets no window reach over a gap,
+        or over a place where the index goes back, as when a clock is put back; steps between gaps
+        closer than a window are then covered by none. Steps of another size than in training are
+        an error either way.
 
     Attributes
     ----------
@@ -69,8 +93,8 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         The fitted clone.
     window_size_ : int
     decision_scores_ : ndarray of shape (n_timesteps,)
-        Scores of the training series (of a list of series, one after another), the higher the more
-        anomalous; NaN for steps that no window covers.
+        Scores of the training series, in the order of the rows (of a list of series, one after
+        another), the higher the more anomalous; NaN for steps that no window covers.
     labels_ : ndarray of shape (n_timesteps,)
         1 for the steps that are flagged, 0 for the others.
     window_scores_ : ndarray of shape (n_windows,)
@@ -93,9 +117,10 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     megabytes (but at least 64 windows) at a time to be scored. ``max_windows=None`` hands the
     detector all windows at once, as a view that cannot be written to.
 
-    The newest step of a series is in one window only, so that ``predict`` flags it as often as
-    windows are flagged, by the share `contamination`. For alarms on single new steps compare
-    :meth:`score_new` with a high quantile of ``window_scores_``.
+    The newest step of a series is in one window only. ``predict`` flags it where that window
+    exceeds the score that windows without an anomaly exceed once in ``window_size_`` /
+    `contamination` times. For alarms on single new steps compare :meth:`score_new` with a high
+    quantile of ``window_scores_``.
 
     Examples
     --------
@@ -134,8 +159,12 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         "on_gap": [StrOptions({"raise", "split"})],
     }
     _boolean_parameters = ()
+    #: It reads the index of X, and takes lists of series.
+    _takes_series = True
     #: Steps that no window covers have the score NaN, and by right.
     _leaves_steps_out = True
+    #: Files of earlier versions do not hold it.
+    _index_kind: str | None = None
 
     # PyOD's base class overrides these with versions that fail scikit-learn's checks.
     get_params = BaseEstimator.get_params
@@ -176,8 +205,11 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         ----------
         X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
             A list of arrays or frames is one of several series; no window holds steps of two. The
-            steps of a frame with time stamps have to follow each other at even distances, see
-            `on_gap`.
+            index of a DataFrame tells the time if it holds dates, text that reads as dates,
+            periods, lengths of time or numbers; its steps have to follow each other at even
+            distances, see `on_gap`. A MultiIndex makes it several series: one level is the time,
+            the others name the series, whose rows may lie between each other. The first column of
+            a table of polars or Arrow is its index if it holds dates.
         y : Ignored
             Not used; present by scikit-learn's convention.
 
@@ -189,19 +221,30 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         ------
         ValueError, TypeError
             If a parameter or X is not as it should be. The estimator is then as it was before.
+            What is wrong with series is a
+            :class:`~skrdae.detectors.series_error.SeriesError`, a ValueError.
         """
-        with unchanged_on_failure(self):
-            self._fit(X)
+        with refitting(self) as draft:
+            draft._fit(X)
         return self
 
     def _fit(self, X: Rows | Sequence[Rows]) -> None:
+        if isinstance(self.detector, OutlierAdapter):
+            raise TypeError(
+                "detector is an OutlierAdapter, whose scores and labels have scikit-learn's signs. "
+                "Pass the detector within it, and adapt the whole if you need those signs: "
+                "OutlierAdapter(WindowedDetector(...))."
+            )
         check_parameters(self)
         for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
             delattr(self, name)  # what an earlier fit found
-        series, lengths, self._spacing = check_series(self, X, reset=True, on_gap=self.on_gap)
+        series = check_series(self, X, reset=True, on_gap=self.on_gap)
+        self._spacing, self._index_kind = series.spacing, series.index_kind
         self._check_channels()
-        self.window_size_ = self._find_window_size(series, lengths)
-        windows = _ScoredWindows(series, lengths, self.window_size_, self.stride)
+        names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
+        warn_of_constants(names[np.ptp(series.values, axis=0) == 0].tolist(), "Channels")
+        self.window_size_ = self._find_window_size(series.values, series.lengths)
+        windows = _ScoredWindows(series, self.window_size_, self.stride)
         self._classes = 2  # PyOD's number of predict_proba's columns
         self.classes_ = np.array([0, 1])
         # What scoring needs, as it was in this fit.
@@ -217,15 +260,37 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
             kept = np.flatnonzero(held <= np.median(held))
             if len(kept) < len(windows):
                 scores = self._fit_detector(windows, kept)
-        self.window_scores_ = scores
-        self.decision_scores_ = windows.combine(scores, self.aggregate)
+        self.window_scores_ = windows.scores = scores
+        self._ordinary = float(np.median(scores))
+        self.decision_scores_ = step_scores(windows, scores, self.aggregate, self._ordinary)
         self._set_threshold(windows)
+        self._warn_of_labels(windows)
         n_uncovered = int(np.isnan(self.decision_scores_).sum())
         if n_uncovered:
             warnings.warn(
                 f"No window covers {n_uncovered} of {len(self.decision_scores_)} steps; their "
                 "score is NaN and their label 0. (A stride above window_size leaves steps out, and "
                 "so do series, or stretches between gaps, that are shorter than a window.)",
+                UserWarning,
+                stacklevel=outside(),
+            )
+        self.decision_scores_ = windows.by_row(self.decision_scores_)
+        self.labels_ = windows.by_row(self.labels_)
+
+    def _warn_of_labels(self, windows: Windows) -> None:
+        """Warn where the labels say little."""
+        if len(windows) < _FEW_WINDOWS:
+            warnings.warn(
+                f"X has {len(windows)} windows of {self.window_size_} steps, too few to tell what "
+                "is ordinary: use a longer series, or a smaller window_size.",
+                UserWarning,
+                stacklevel=outside(),
+            )
+        if not self.labels_.any():
+            warnings.warn(
+                "No step of X is flagged: none has all of its windows above the threshold. If "
+                "there are anomalies in X, look at the highest decision_scores_, or raise the "
+                "detector's contamination.",
                 UserWarning,
                 stacklevel=outside(),
             )
@@ -261,7 +326,13 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         automatic = [k for k, v in self.detector_.get_params().items() if _is_auto_score(k, v)]
         self.detector_.set_params(**dict.fromkeys(automatic, "norm"))
         # What fit returns is not used: with some of PyOD's it is None.
-        self.detector_.fit(windows.rows(chosen))
+        if isinstance(self.detector_, BaseTorchDetector):
+            self.detector_._tells_of_constants = False  # of steps of windows; see _fit
+            self.detector_.fit(windows.rows(chosen))
+            del self.detector_._tells_of_constants
+            self._scale_constants(self.detector_, windows.series)
+        else:
+            self.detector_.fit(windows.rows(chosen))
         scores = np.empty(len(windows))
         if len(chosen) < len(windows):
             scores[:] = self._window_scores(windows)
@@ -269,6 +340,23 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         # as new ones: one that looks at neighbours leaves out the row itself.
         scores[chosen] = self._finite(self.detector_.decision_scores_)
         return scores
+
+    @staticmethod
+    def _scale_constants(detector: BaseTorchDetector, series: FloatRows) -> None:
+        """Give steps that did not change in the windows fitted to the scale of their channel.
+
+        What changes in the series now and then is not as strange as what never does.
+        """
+        scaler = detector.scaler_
+        steps = np.flatnonzero(scaler.constant_)
+        if not len(steps):
+            return
+        by_channel = ColumnScaler(scaler.method, scaler.bound).fit(series)
+        channels = steps % series.shape[1]
+        changing = ~by_channel.constant_[channels]
+        detector.scaler_ = scaler.with_columns(
+            steps[changing], scale_=by_channel.scale_[channels[changing]], constant_=False
+        )
 
     def _window_scores(self, windows: Windows) -> Floats:
         scores = np.empty(len(windows))
@@ -286,11 +374,13 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         scores, contamination = self.window_scores_, self.detector.contamination
         self.window_threshold_ = None
         if isinstance(contamination, Real):
-            self.window_threshold_ = quantile_threshold(scores, float(contamination))
+            self.window_threshold_ = window_threshold(windows, scores, float(contamination))
         elif not isinstance(contamination, str):
             self.thresholder_, self.window_threshold_ = thresholder_threshold(contamination, scores)
-        windows.scores = scores
-        self.labels_ = self._window_labels(windows)
+        flagged = self._flagged_windows(windows)
+        clear = windows.all_of(flagged)
+        self._end_threshold = end_threshold(windows, scores, clear, contamination)
+        self.labels_ = self._flag(windows, flagged)
         covered = ~np.isnan(self.decision_scores_)
         found = self.decision_scores_[covered]
         self.threshold_ = labels_threshold(found, self.labels_[covered])
@@ -301,30 +391,39 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
 
     def _validated(self, X: Rows | Sequence[Rows]) -> _ScoredWindows:
         check_is_fitted(self)
-        series, lengths = self._series(X)
-        check_window_size(self.window_size_, lengths)
-        return _ScoredWindows(series, lengths, self.window_size_, self._stride)
+        series = self._series(X)
+        check_window_size(self.window_size_, series.lengths)
+        return _ScoredWindows(series, self.window_size_, self._stride)
 
-    def _series(self, X: Rows | Sequence[Rows]) -> tuple[Floats, list[int]]:
-        return check_series(self, X, reset=False, on_gap=self._on_gap, spacing=self._spacing)[:2]
+    def _series(self, X: Rows | Sequence[Rows]) -> CheckedSeries:
+        return check_series(
+            self,
+            X,
+            reset=False,
+            on_gap=self._on_gap,
+            spacing=self._spacing,
+            index_kind=self._index_kind,
+        )
 
     def _score(self, windows: _ScoredWindows) -> Floats:
         windows.scores = self._window_scores(windows)
-        return windows.combine(windows.scores, self._aggregate)
+        steps = step_scores(windows, windows.scores, self._aggregate, self._ordinary)
+        return windows.by_row(steps)
 
     def _labels_of(self, windows: _ScoredWindows, scores: Floats) -> Integers:
         if not self._by_windows:  # the threshold was set from outside
             return (scores > self.threshold_).astype(int)
-        return self._window_labels(windows)
+        return windows.by_row(self._flag(windows, self._flagged_windows(windows)))
 
-    def _window_labels(self, windows: _ScoredWindows) -> Integers:
-        """Flag the steps of which every window is flagged."""
+    def _flagged_windows(self, windows: _ScoredWindows) -> Booleans:
         if self.window_threshold_ is not None:
-            flagged = windows.scores > self.window_threshold_
-        else:
-            votes = [self.detector_.predict(windows.rows(block)) for block in windows.blocks()]
-            flagged = np.concatenate(votes) == 1
-        return windows.all_of(flagged).astype(int)
+            return windows.scores > self.window_threshold_
+        votes = [self.detector_.predict(windows.rows(block)) for block in windows.blocks()]
+        return np.concatenate(votes) == 1
+
+    def _flag(self, windows: _ScoredWindows, flagged: Booleans) -> Integers:
+        labels = flag_steps(windows, windows.scores, flagged, self._ordinary, self._end_threshold)
+        return labels.astype(int)
 
     def _flag_above_threshold(self) -> None:
         """Let ``threshold_``, set from outside, decide from now on."""
@@ -338,13 +437,17 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         Parameters
         ----------
         X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
-            At least as long as a window.
+            As in `fit`, and at least as long as a window. Its index has to be of the same kind, and
+            its steps as long, as in training; an array, or an index that tells no time, is taken
+            as it is.
 
         Returns
         -------
         ndarray of shape (n_timesteps,), float64
-            Of several series, one after another. NaN for steps that no window covers.
+            In the order of the rows, those of a list one after another. NaN for steps that no
+            window covers.
         """
+        self = snapshot(self)
         return self._score(self._validated(X))
 
     def score_new(self, X: Rows) -> float:
@@ -364,18 +467,26 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         float
             What ``decision_function`` gives for the last step of X, to the last bit if the
             detector's scores do not depend on the rows scored together; NaN where a gap is less
-            than a window ago (``on_gap="split"``). When more steps have come, the windows that
-            hold them count as well, and the score of this step changes.
+            than a window ago (``on_gap="split"``). It is the score of the last window: compare it
+            with ``window_scores_`` and ``window_threshold_``. When more steps have come, more
+            windows hold the step, and its score in ``decision_function`` is another.
         """
+        self = snapshot(self)
         check_is_fitted(self)
         size = self.window_size_
         steps: Any = X
         newest = steps[-size:] if hasattr(X, "shape") else np.asarray(list(steps)[-size:])
-        series, lengths = self._series(newest)
-        check_window_size(size, [len(series)])
-        if lengths[-1] < size:
+        series = self._series(newest)
+        if series.n_series > 1:
+            raise SeriesError(
+                f"The newest {size} rows of X are of {series.n_series} series: pass one series.",
+                "several",
+                count=series.n_series,
+            )
+        check_window_size(size, [len(series.values)])
+        if series.lengths[-1] < size:
             return np.nan
-        return float(self._window_scores(Windows(series, lengths, size))[0])
+        return float(self._window_scores(Windows(series.values, series.lengths, size))[0])
 
     def score(self, X: Rows | Sequence[Rows], y: ArrayLike) -> float:
         """Return the area under the ROC curve of the scores.

@@ -23,6 +23,15 @@ class MemberModule(nn.Module):
         """K."""
         return next(iter(self._parameters.values())).shape[0]
 
+    def check_device(self, x: torch.Tensor) -> None:
+        """Raise a ValueError if rows are on another device than the weights."""
+        here = next(iter(self._parameters.values())).device
+        if x.device != here:
+            raise ValueError(
+                f"The rows are on {x.device}, the weights of the network on {here}: move one of "
+                "them, as by rows.to(...)."
+            )
+
     def select(self, members: torch.Tensor) -> Self:
         """Return a network of some of the members, whose weights are copies.
 

@@ -124,6 +124,7 @@ class MemberMLP(MemberModule):
     def _layers(
         self, x: torch.Tensor, start: int, stop: int, workspace: Workspace | None
     ) -> list[torch.Tensor]:
+        self.check_device(x)
         values, weights, biases = [x], self.weights, self.biases
         n_rows = x.shape[1]
         for layer in range(start, stop):

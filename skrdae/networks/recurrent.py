@@ -154,6 +154,7 @@ class MemberRecurrentAutoencoder(MemberModule):
         self, function: Callable[[int, torch.Tensor], torch.Tensor], x: torch.Tensor
     ) -> torch.Tensor:
         """Apply a function of a member's place and rows: (K, n, …) → (K, n, …)."""
+        self.check_device(x)
         made = self._in_pieces(function, x, -(-x.shape[1] // _SCORED_ROWS[self.cell]))
         return torch.unflatten(torch.cat(made), 0, x.shape[:2])
 

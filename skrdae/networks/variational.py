@@ -9,6 +9,10 @@ from torch.nn.functional import softplus
 from skrdae.networks.mlp import MemberMLP
 from skrdae.networks.workspace import Workspace
 
+#: The largest log σ² that scores see: its exponential, and what is made of it, stay finite in
+#: single precision however far from the training data a row lies.
+MOST_LOG_VARIANCE = 40.0
+
 
 class MemberVAE(nn.Module):
     """K variational autoencoders of the same shape side by side.
@@ -58,7 +62,12 @@ class MemberVAE(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and log-variance of q(z|x): (K, n, d) → two of (K, n, latent_dim)."""
         part = None if workspace is None else workspace.part("encoder")
-        return self.encoder(x, part).split(self.latent_dim, dim=-1)
+        return self.moments(self.encoder(x, part))
+
+    def moments(self, encoded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mean and log-variance, the latter at most 40, of what the encoder gave."""
+        mean, log_variance = torch.split(encoded, self.latent_dim, dim=-1)
+        return mean, log_variance.clamp(max=MOST_LOG_VARIANCE)
 
     def decode(self, z: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return the parameter of p(x|z): (K, n, latent_dim) → (K, n, d)."""

@@ -76,8 +76,9 @@ def _bounded(scaler: ColumnScaler, where: str, sizes: Sizes) -> None:
     # Data that are left as they are have the bound in multiples of the largest value, or of one.
     if scaler.bound_ < scaler.bound or (scaler.method and scaler.bound_ != scaler.bound):
         misfit(f"{where}.bound_", scaler.bound_, f"what bound={scaler.bound:g} gives")
-    if scaler.method is None and (scaler.center_.any() or (scaler.scale_ != 1).any()):
-        raise ValueError(f"{where} leaves the data as they are, but center_ and scale_ do not")
+    moves = scaler.center_.any() or (scaler.scale_ != 1).any() or scaler.constant_.any()
+    if scaler.method is None and moves:
+        raise ValueError(f"{where} leaves the data as they are, but its attributes do not")
 
 
 KINDS[ColumnScaler] = Kind(
@@ -87,8 +88,10 @@ KINDS[ColumnScaler] = Kind(
         "bound_": number(1e-6, 1e15),
         "center_": of_data(np.float64, "features"),
         "scale_": of_data(np.float64, "features", low=math.ulp(0.0)),
+        "constant_": array(np.bool_, "features"),
     },
     whole=_bounded,
+    later={"constant_": lambda found: np.zeros(len(found["scale_"]), bool)},
 )
 
 
@@ -291,6 +294,10 @@ KINDS[RobustPCA] = Kind(
 # ------------------------------------------------------------------------- generative models
 
 
+# Once their members were trained on all rows.
+_ALL_ROWS = {"max_samples": lambda found: 1.0}
+
+
 def _variational(detector: Any, where: str, sizes: Sizes) -> None:
     _judged(detector, where, sizes)
     whole(0, _MOST_DRAWS)(sizes["draws"], f"{where}'s number of draws", sizes)
@@ -338,6 +345,7 @@ KINDS[VAEDetector] = Kind(
     },
     _variational,
     _own,
+    _ALL_ROWS,
 )
 KINDS[AnoGANDetector] = Kind(
     parameters(AnoGANDetector),
@@ -353,6 +361,7 @@ KINDS[AnoGANDetector] = Kind(
     {**NAMES, "_kept": anything},
     _adversarial,
     _own,
+    _ALL_ROWS,
 )
 
 

@@ -23,7 +23,7 @@ from skrdae.persistence.reading import Reader
 from skrdae.persistence.schemas import check_saved
 from skrdae.persistence.writing import Writer
 
-#: Of the files written. A reader takes what is earlier, see ``Kind.later``, and refuses the rest.
+#: Of the files written. A reader refuses what is newer.
 FORMAT = 1
 _KEY = "skrdae"
 # The header of a file of safetensors may be this long, and its length stands before it.
@@ -143,7 +143,7 @@ def load(path: str | PathLike[str], *, device: str | torch.device = "auto") -> A
         raise ValueError(
             f"{path} is not a file written by skrdae.save, or it is damaged: {one_line(error)}"
         ) from error
-    if type(found) is not int or not 1 <= found <= FORMAT:
+    if type(found) is not int or found != FORMAT:
         raise ValueError(
             f"{path} has format {_told(found)}, written with {_told(header.get('versions'))}; this "
             f"version of skrdae reads format {FORMAT}. Install the one that wrote it, or a later "
@@ -154,7 +154,7 @@ def load(path: str | PathLike[str], *, device: str | torch.device = "auto") -> A
     try:
         written = _sklearn_of(header)
         changed = written != sklearn.__version__
-        reader = Reader(arrays, device, earlier=found < FORMAT, other_sklearn=changed)
+        reader = Reader(arrays, device, other_sklearn=changed)
         detector = reader.read(parse_json(header.pop("tree")))
         check_saved(detector)
     except MemoryError:

@@ -52,8 +52,8 @@ class Kind(NamedTuple):
     settings : callable
         The estimator's own check of its parameters.
     later : dict of callables
-        How to make attributes that an earlier format, or another version of scikit-learn, did not
-        have, from those that it had.
+        How to make attributes that files of earlier versions do not have, from those that they
+        have; of scikit-learn's classes, what files of its other versions do not have.
     """
 
     fields: Mapping[str, Check]

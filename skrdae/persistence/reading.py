@@ -15,6 +15,7 @@ from skrdae.persistence.kinds import (
     KINDS,
     MOST_OBJECTS,
     SCORERS,
+    Kind,
     check_columns,
     check_known,
     check_number,
@@ -37,22 +38,14 @@ class Reader:
     ----------
     arrays : dict of ndarray
     device : torch.device
-    earlier : bool
-        Whether the tree is of an earlier format.
     other_sklearn : bool
         Whether another version of scikit-learn wrote it.
     """
 
     def __init__(
-        self,
-        arrays: dict[str, NDArray[Any]],
-        device: torch.device,
-        *,
-        earlier: bool,
-        other_sklearn: bool,
+        self, arrays: dict[str, NDArray[Any]], device: torch.device, *, other_sklearn: bool
     ) -> None:
-        self._arrays, self._device = arrays, device
-        self._earlier, self._other_sklearn = earlier, other_sklearn
+        self._arrays, self._device, self._other_sklearn = arrays, device, other_sklearn
         self.saw_sklearn = False
         self._depth = self._n_objects = 0
         #: kind of a node → the keys beside "is", and what makes of their values what it stands for
@@ -153,9 +146,8 @@ class Reader:
             return made
         check_known(cls, state, name)
         vars(made).update({k: self._decode(v) for k, v in state.items()})
-        if self._other_sklearn if is_sklearn else self._earlier:
-            for missing in KINDS[cls].later.keys() - vars(made).keys():
-                vars(made)[missing] = KINDS[cls].later[missing](vars(made))
+        if self._other_sklearn or not is_sklearn:
+            _fill_in(vars(made), KINDS[cls])
         for left_out in LEFT_OUT & {*vars(made)}:
             setattr(made, left_out, None)
         if isinstance(made, BaseTorchDetector) and made.device not in ("auto", self._device):
@@ -178,6 +170,15 @@ class Reader:
             module.register_parameter(name, nn.Parameter(found, requires_grad=False))
         for name, value in modules.items():
             module.add_module(name, self._decode(value))
+
+
+def _fill_in(attributes: dict[str, Any], kind: Kind) -> None:
+    """Make the attributes that a file of another version does not have."""
+    missing = kind.later.keys() - attributes.keys()
+    if attributes.keys().isdisjoint(kind.fitted):
+        missing -= kind.fitted.keys()
+    for name in missing:
+        attributes[name] = kind.later[name](attributes)
 
 
 def _known(names: dict[str, Any], name: object) -> Any:

@@ -32,6 +32,7 @@ from skrdae.detectors.windowed import WindowedDetector
 from skrdae.persistence.columns import TRANSFORMERS, n_columns_out
 from skrdae.persistence.detectors import LABELLED, NAMES, check_spread
 from skrdae.persistence.kinds import KINDS, Kind, instance, parameters
+from skrdae.thresholds import quantile_threshold
 
 DETECTORS = (
     AnoGANDetector,
@@ -48,6 +49,8 @@ ESTIMATORS = (*DETECTORS, *TRANSFORMERS, Pipeline)
 # An adapter does not hold another one.
 _INNER = tuple(cls for cls in DETECTORS if cls is not OutlierAdapter)
 _HELD, _TEMPLATE = instance(*_INNER), instance(*_INNER, fitted=False)
+# Characters of what an index holds, for example "times" or "period[M]".
+_LONGEST_KIND = 50
 # Steps from one window to the next.
 _LARGEST_STRIDE = 2**31
 
@@ -67,6 +70,20 @@ def _windowed(detector: Any, where: str, sizes: Sizes) -> None:
         raise ValueError(f"{where}.labels_ are not those that threshold_ gives the scores")
 
 
+def _index_kind(value: Any, where: str, sizes: Sizes) -> None:
+    optional(text)(value, where, sizes)
+    if value and len(value) > _LONGEST_KIND:
+        misfit(where, value, "what an index holds")
+
+
+def _median(found: dict[str, Any]) -> float:
+    return float(np.median(found["window_scores_"]))
+
+
+def _high(found: dict[str, Any]) -> float:
+    return quantile_threshold(found["window_scores_"], 0.1 / found["window_size_"])
+
+
 KINDS[WindowedDetector] = Kind(
     parameters(WindowedDetector, detector=_TEMPLATE),
     {
@@ -81,10 +98,13 @@ KINDS[WindowedDetector] = Kind(
         "_aggregate": choice("mean", "max", "median"),
         "_on_gap": choice("raise", "split"),
         "_by_windows": boolean,
+        "_ordinary": number(),
+        "_end_threshold": number(),
     },
-    NAMES,
+    {**NAMES, "_index_kind": _index_kind},
     _windowed,
     check_parameters,
+    {"_ordinary": _median, "_end_threshold": _high},
 )
 
 

@@ -1,5 +1,6 @@
 """Column scaling inside a detector."""
 
+import copy
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -8,7 +9,7 @@ from scipy.sparse import csr_matrix, issparse
 
 from skrdae._memory import is_mapped
 from skrdae._parallel import in_parallel
-from skrdae._typing import FloatRows, FloatRowsOrSparse, Floats
+from skrdae._typing import Booleans, FloatRows, FloatRowsOrSparse, Floats
 
 #: What a ``scaler`` parameter may name; ``None`` leaves the data as they are.
 SCALERS = ("robust", "standard", "minmax", None)
@@ -20,8 +21,15 @@ _COLUMNS = 2**19
 # Of data in a file the scales are told from some rows, this many at least.
 _LEAST_ROWS = 2**16
 
+# No scale is less than these shares of the standard deviation: that which the middle eight tenths
+# of the values stand for if they are normal, and that of the values without the outer hundredths,
+# which are moved inwards. Quartiles say little of a column of few different values.
+_LEAST_OF_CENTRAL, _LEAST_OF_DEVIATION = 0.8 / 0.6616, 0.2
+
 #: Values are kept under this size, so that sums of their squares stay finite in single precision.
 LARGEST = 1e15
+#: The scaled size of any change in a column that was constant in training.
+CHANGED = 1e3
 
 
 class ColumnScaler:
@@ -31,9 +39,11 @@ class ColumnScaler:
     ----------
     method : {"robust", "standard", "minmax"} or None
         ``"robust"`` takes the median and the interquartile range over 1.349, which for normal
-        data is the standard deviation; a column whose quartiles coincide takes its standard
+        data is the standard deviation. Where the quartiles lie close together because the column
+        holds few different values, the spread of the middle 80 % of the values, or that of 98 %,
+        bounds the scale from below; a column whose quartiles coincide takes its standard
         deviation. ``"standard"`` takes mean and standard deviation, ``"minmax"`` minimum and
-        range, ``None`` 0 and 1. A constant column has scale 1.
+        range, ``None`` 0 and 1.
     bound : float, default=10.0
         Where values are clipped before a network sees them, in multiples of the scale, or of the
         largest training value where the data are left as they are: one wild cell must not steer
@@ -42,6 +52,9 @@ class ColumnScaler:
     Attributes
     ----------
     center_, scale_ : ndarray of shape (n_features,)
+    constant_ : ndarray of shape (n_features,), bool
+        Columns that did not change in training. Any other value in them, in whatever unit, is
+        scaled to ±1000; what is the same in single precision is 0. None with ``method=None``.
     bound_ : float
         Scaled values beyond ±``bound_`` are clipped before a network sees them. Residuals are
         still taken from the unclipped values, so that a far outlier keeps its distance.
@@ -57,6 +70,7 @@ class ColumnScaler:
 
     center_: Floats
     scale_: Floats
+    constant_: Booleans
     bound_: float
 
     def __init__(
@@ -93,6 +107,7 @@ class ColumnScaler:
                 )
             self.bound_ = self.bound * max(largest, 1.0)
             self.center_, self.scale_ = np.zeros(n_features), np.ones(n_features)
+            self.constant_ = np.zeros(n_features, bool)
             return self
         smallest, largest, rounding, center, scale = self._measured(X)
         unusable = ~(np.isfinite(center) & np.isfinite(scale))
@@ -102,10 +117,45 @@ class ColumnScaler:
                 "in double precision: divide it by a constant, or take its logarithm."
             )
         # Not told from the scale, which for a mean taken over many rows holds rounding errors.
-        constant = largest - smallest <= rounding
-        center = np.where(constant, smallest, center)
-        self.center_, self.scale_ = center, np.where(constant | (scale <= 0), 1.0, scale)
+        self.constant_ = constant = (largest - smallest <= rounding) | (scale <= 0)
+        self.center_ = np.where(constant, smallest, center)
+        # Rounding errors that are there already stay below one unit.
+        resolution = np.maximum(_resolution(smallest), 2 * (largest - smallest))
+        self.scale_ = np.where(constant, resolution, scale)
         return self
+
+    def with_changes(self, X: FloatRows) -> Self:
+        """Return a scaler that knows the columns too that were constant and change in X.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            Rows that come after those of `fit`.
+
+        Returns
+        -------
+        ColumnScaler
+            This one where none changes, else a copy.
+        """
+        places = np.flatnonzero(self.constant_)
+        places = places[(self.transform(X)[:, places] != 0).any(axis=0)]
+        if not len(places):
+            return self
+        # With a row as they were before, or a column of one new value would be constant again.
+        rows = np.concatenate([self.center_[None, places], X[:, places]])
+        found = type(self)(self.method, self.bound).fit(rows)
+        return self.with_columns(
+            places, center_=found.center_, scale_=found.scale_, constant_=found.constant_
+        )
+
+    def with_columns(self, places: NDArray[np.intp], **values: NDArray[Any] | bool) -> Self:
+        """Return a copy with other values of some attributes at some columns."""
+        other = copy.copy(self)
+        for name, found in values.items():
+            whole = getattr(self, name).copy()
+            whole[places] = found
+            setattr(other, name, whole)
+        return other
 
     def _measured(self, X: FloatRowsOrSparse) -> Floats:
         """Return what :meth:`_measure` does, for any number of columns and rows."""
@@ -181,6 +231,7 @@ class ColumnScaler:
                 columns.sort(axis=1)
                 # Copies, because the quantiles may move what they are told from.
                 smallest, largest = columns[:, 0].copy(), columns[:, -1].copy()
+                least = _least_scale(columns)
                 lower, center, upper = np.percentile(
                     columns, [25, 50, 75], axis=1, overwrite_input=True
                 )
@@ -192,6 +243,7 @@ class ColumnScaler:
             if self.method == "robust":
                 scale = (upper - lower) / 1.349
                 flat = scale <= rounding
+                scale = np.maximum(scale, least)
                 scale[flat] = X[:, flat].std(axis=0, dtype=np.float64)
             elif self.method == "standard":
                 center = X.mean(axis=0, dtype=np.float64)
@@ -217,6 +269,7 @@ class ColumnScaler:
         """
         scaled = np.empty(X.shape, np.float32) if out is None else out
         rows = max(1, 2**16 // X.shape[1])  # double-precision copies that stay in the cache
+        any_constant = bool(self.constant_.any())
 
         def scale(start: int) -> None:
             part = X[start : start + rows]
@@ -224,6 +277,9 @@ class ColumnScaler:
                 if self.method is not None:
                     part = np.subtract(part, self.center_, dtype=np.float64)
                     np.divide(part, self.scale_, out=part)
+                if any_constant:
+                    changed = part[:, self.constant_].clip(-CHANGED, CHANGED)
+                    part[:, self.constant_] = np.where(np.abs(changed) < 1, 0.0, changed)
                 place = scaled[start : start + rows]
                 np.clip(part, -LARGEST, LARGEST, out=place, casting="same_kind")
 
@@ -234,5 +290,39 @@ class ColumnScaler:
         """Undo :meth:`transform`, in double precision."""
         return np.asarray(Z, np.float64) * self.scale_ + self.center_
 
+    def unscale(self, part: ArrayLike, X: FloatRows) -> Floats:
+        """Return a part of scaled rows in their own units.
+
+        Parameters
+        ----------
+        part : array-like of shape (n_samples, n_features)
+            What is added up to ``transform(X)`` with something else.
+        X : ndarray of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float64
+        """
+        # Larger than the scale where the scaled value was clipped.
+        limit = np.where(self.constant_, CHANGED, LARGEST)
+        unit = np.maximum(self.scale_, np.abs(X - self.center_) / limit)
+        return np.asarray(part, np.float64) * unit
+
     def __repr__(self) -> str:
         return f"ColumnScaler({self.method!r})"
+
+
+def _least_scale(columns: NDArray[Any]) -> Floats:
+    """Return what the scale of columns should be at least, (d, n) → (d,); rows are sorted."""
+    n = columns.shape[1]
+    tail, outer = (min(-(-n // share), (n - 1) // 2) for share in (10, 100))
+    central = columns[:, tail : n - tail].std(axis=1, dtype=np.float64)
+    inside = columns.clip(columns[:, [outer]], columns[:, [n - 1 - outer]])
+    deviation = inside.std(axis=1, dtype=np.float64)
+    return np.maximum(_LEAST_OF_CENTRAL * central, _LEAST_OF_DEVIATION * deviation)
+
+
+def _resolution(values: Floats) -> Floats:
+    """Return the distance at which single precision tells numbers from others."""
+    single = np.finfo(np.float32)
+    return np.maximum(np.abs(values) * single.eps, single.tiny)

@@ -53,12 +53,14 @@ class Windows:
     """
 
     starts: NDArray[np.intp]
+    lengths: NDArray[np.intp]
     _all: NDArray[Any]
 
     def __init__(
         self, series: FloatRows, lengths: Sequence[int], size: int, stride: int = 1
     ) -> None:
         self.series, self.size, self.stride = series, size, stride
+        self.lengths = np.asarray(lengths, np.intp)
         self.n_steps, n_channels = series.shape
         starts: list[NDArray[np.intp] | list[int]]
         starts, first = [], 0
@@ -161,6 +163,24 @@ class Windows:
         steps = np.arange(self.n_steps)
         first = np.searchsorted(self.starts, steps - self.size, side="right")
         return first, np.searchsorted(self.starts, steps, side="right") - first
+
+    def n_positions(self) -> NDArray[np.intp]:
+        """Return for each step at how many places a window could lie that covers it.
+
+        That is how many windows cover it with a stride of 1.
+        """
+        ends = np.cumsum(self.lengths)
+        place = np.arange(self.n_steps) - np.repeat(ends - self.lengths, self.lengths)
+        length = np.repeat(self.lengths, self.lengths)
+        most = np.minimum(self.size, np.maximum(length - self.size + 1, 0))
+        return np.minimum(np.minimum(place + 1, length - place), most)
+
+    def stretches(self) -> Iterator[tuple[int, int]]:
+        """Yield first and last (exclusive) of the windows of each stretch that has any."""
+        ends = np.searchsorted(self.starts, np.cumsum(self.lengths))
+        for first, stop in zip(np.concatenate([[0], ends]), ends, strict=False):
+            if first < stop:
+                yield int(first), int(stop)
 
     def count(self, marked: Booleans) -> NDArray[np.intp]:
         """Return how many marked steps each window holds; `marked` is boolean, one a step."""

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrdae._bases import BaseEstimator, TransformerMixin
 from skrdae._typing import Booleans, Floats, Rows
-from skrdae._validation import check_parameters, unchanged_on_failure
+from skrdae._validation import check_parameters, refitting
 from skrdae.tables.columns import (
     as_floats,
     has_decimal_commas,
@@ -135,9 +135,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             If a column is missing, holds no value at all, or something that the parameters do not
             say how to treat. The message names it.
         """
-        with unchanged_on_failure(self):
-            check_parameters(self)
-            self._fit(self._frame(X, reset=True))
+        with refitting(self) as draft:
+            check_parameters(draft)
+            draft._fit(draft._frame(X, reset=True))
         return self
 
     def _fit(self, frame: "DataFrame") -> None:

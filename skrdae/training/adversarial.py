@@ -23,7 +23,7 @@ _KAPPA = 1.0
 
 def train_adversarial(
     network: MemberGAN,
-    data: torch.Tensor,
+    rows: torch.Tensor,
     *,
     n_epochs: int,
     batch_size: int,
@@ -43,7 +43,8 @@ def train_adversarial(
     ----------
     network : MemberGAN
         K members; trained in place.
-    data : Tensor of shape (n, d)
+    rows : Tensor of shape (K, n, d)
+        Of each member; an expanded view if all see the same.
     n_epochs, batch_size : int
     lr : float
     generators : list of K torch.Generator
@@ -71,10 +72,9 @@ def train_adversarial(
     maker_grads = maker_optimiser.grads_of(maker)
     critic_grads = critic_optimiser.grads_of(critic)
     spectral = SpectralBound(critic)
-    workspace = Workspace(data.device)
+    workspace = Workspace(rows.device)
     maker_space, critic_space = workspace.part("generator"), workspace.part("discriminator")
-    n_members, n_features = len(generators), data.shape[1]
-    rows = data.expand(n_members, -1, -1)
+    n_members, n_rows, n_features = rows.shape
     history: list[Record] = []
     n_steps = 0
     tensors = [*maker.parameters(), *critic.parameters(), *spectral.vectors]
@@ -96,8 +96,8 @@ def train_adversarial(
         }
 
     for epoch in range(len(history) + 1, n_epochs + 1):
-        losses = data.new_zeros(2, n_members, 1)
-        for batch in shuffled_batches(len(data), batch_size, generators, data.device):
+        losses = rows.new_zeros(2, n_members, 1)
+        for batch in shuffled_batches(n_rows, batch_size, generators, rows.device):
             m = batch.shape[1]
             both = workspace.take("both", n_members, 2 * m, n_features)
             gather(rows, batch, out=both[:, :m])
@@ -124,7 +124,7 @@ def train_adversarial(
             grad = critic.backward_from(values, grad, None, critic_space, to_input=True)
             maker.backward_from(made, grad, maker_grads, maker_space)
             maker_optimiser.step()
-        of_critic, of_maker = (losses.mean(dim=(1, 2)) / len(data)).tolist()
+        of_critic, of_maker = (losses.mean(dim=(1, 2)) / n_rows).tolist()
         history.append(AdversarialRecord(epoch, of_critic, of_maker).row())
         if on_state is not None:
             on_state(reached)
@@ -138,7 +138,7 @@ def train_adversarial(
 
 def train_encoder(
     network: MemberGAN,
-    data: torch.Tensor,
+    rows: torch.Tensor,
     *,
     n_epochs: int,
     batch_size: int,
@@ -165,10 +165,9 @@ def train_encoder(
     assert encoder is not None
     optimiser = MemberAdam(encoder, lr)
     grads = optimiser.grads_of(encoder)
-    workspace = Workspace(data.device)
+    workspace = Workspace(rows.device)
     spaces = [workspace.part(name) for name in ("encoder", "generator", "discriminator")]
-    n_members, n_features = len(generators), data.shape[1]
-    rows = data.expand(n_members, -1, -1)
+    n_members, n_rows, n_features = rows.shape
     history: list[Record] = []
     if state is not None:
         history = list(state["history"])
@@ -185,8 +184,8 @@ def train_encoder(
         }
 
     for epoch in range(len(history) + 1, n_epochs + 1):
-        losses = data.new_zeros(2, n_members)
-        for batch in shuffled_batches(len(data), batch_size, generators, data.device):
+        losses = rows.new_zeros(2, n_members)
+        for batch in shuffled_batches(n_rows, batch_size, generators, rows.device):
             m = batch.shape[1]
             shape = (n_members, m, n_features)
             x = gather(rows, batch, out=workspace.take("batch", *shape))
@@ -206,7 +205,7 @@ def train_encoder(
             grad = maker.backward_from(made, grad, None, spaces[1], to_input=True)
             encoder.backward_from(codes, grad, grads, spaces[0])
             optimiser.step()
-        error, feature_error = (losses.mean(dim=1) / len(data)).tolist()
+        error, feature_error = (losses.mean(dim=1) / n_rows).tolist()
         history.append(EncoderRecord(epoch, error, feature_error).row())
         if on_state is not None:
             on_state(reached)

@@ -18,8 +18,8 @@ from skrdae.training.compiled import train_autoencoder
 from skrdae.training.history import IterationRecord
 from skrdae.training.minibatch import learn_in_pieces, pieces
 
-# Rows that a pass over all of them makes dense at once.
-_PART = 256
+#: Rows that a pass over all of them makes dense at once.
+SPARSE_PART = 256
 
 
 class SparseRows:
@@ -60,8 +60,8 @@ class SparseRows:
 
     def parts(self) -> Iterator[slice]:
         """Yield slices that cover all rows."""
-        for start in range(0, len(self), _PART):
-            yield slice(start, min(start + _PART, len(self)))
+        for start in range(0, len(self), SPARSE_PART):
+            yield slice(start, min(start + SPARSE_PART, len(self)))
 
     def range(self) -> tuple[float, float]:
         """Return the least and the greatest value."""
@@ -72,11 +72,16 @@ class SparseRows:
         """Return the rows with values beyond ±bound brought back to it."""
         return SparseRows(self._X, lambda rows: self._scale(rows).clip(-bound, bound), self._places)
 
-    def some(self, places: Integers) -> "SparseRows":
-        """Return the rows at these places, as sparse as before."""
-        if self._places is not None:
-            places = self._places[places]
-        return SparseRows(self._X, self._scale, places)
+    def of_members(self, places: torch.Tensor | None, n_members: int) -> "list[SparseRows]":
+        """Return each member's rows: those at its places, (K, n), or all."""
+        if places is None:
+            return [self] * n_members
+        return [SparseRows(self._X, self._scale, mine) for mine in places.numpy()]
+
+
+def range_of(data: torch.Tensor | SparseRows) -> tuple[float, float]:
+    """Return the least and the greatest value of rows."""
+    return data.range() if isinstance(data, SparseRows) else (float(data.min()), float(data.max()))
 
 
 class _SparseMember:
@@ -150,10 +155,10 @@ class _SparseMember:
         moving = np.flatnonzero(norms.numpy().ravel() > lam)
         sparse = np.empty((len(moving), self.rows.shape[1]), np.float32)
         factor = (1 - self.lam / norms).numpy().ravel()
-        for start in range(0, len(moving), _PART):
-            places = moving[start : start + _PART]
+        for start in range(0, len(moving), SPARSE_PART):
+            places = moving[start : start + SPARSE_PART]
             residual, _ = self._residual(places)
-            np.multiply(residual, factor[places, None], out=sparse[start : start + _PART])
+            np.multiply(residual, factor[places, None], out=sparse[start : start + SPARSE_PART])
         self.place[:] = -1
         self.place[moving] = np.arange(len(moving))
         self.sparse = sparse

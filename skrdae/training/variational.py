@@ -1,6 +1,6 @@
 """Training of the stacked variational autoencoder."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from skrdae.training.adam import MemberAdam
 from skrdae.training.compiled import train_variational_autoencoder
 from skrdae.training.history import VariationalRecord
 from skrdae.training.minibatch import gather, normal, shuffled_batches
-from skrdae.training.sparse import SparseRows
+from skrdae.training.sparse import SPARSE_PART, SparseRows
 from skrdae.training.state import copied, fill, generator_states, set_generators
 
 # The noise of a Gaussian likelihood starts at one, that of data of unit scale, and follows the
@@ -32,7 +32,7 @@ _CONSTANTS = np.float32(_FOLLOW), np.float32(_VARIANCE_FLOOR)
 
 def train_variational(
     network: MemberVAE,
-    data: torch.Tensor | SparseRows,
+    rows: torch.Tensor | Sequence[SparseRows],
     *,
     likelihood: Literal["gaussian", "bernoulli"],
     beta: float,
@@ -56,8 +56,9 @@ def train_variational(
     ----------
     network : MemberVAE
         K members; its weights are trained in place.
-    data : Tensor of shape (n, d)
-        For a Gaussian likelihood of about unit scale.
+    rows : Tensor of shape (K, n, d), or list of K SparseRows
+        Of each member; an expanded view if all see the same. For a Gaussian likelihood of about
+        unit scale.
     likelihood : {"gaussian", "bernoulli"}
     beta : float
     n_epochs, batch_size : int
@@ -88,8 +89,8 @@ def train_variational(
     optimiser = MemberAdam(network, lr)
     device = next(network.parameters()).device
     workspace = Workspace(device)
-    rows = data if isinstance(data, SparseRows) else data.expand(len(generators), -1, -1)
-    variance = torch.ones(len(generators), 1, data.shape[1], dtype=torch.float32, device=device)
+    n_rows, n_features = rows[0].shape
+    variance = torch.ones(len(generators), 1, n_features, dtype=torch.float32, device=device)
     run: Callable[..., torch.Tensor] = _run_compiled if device.type == "cpu" else _run
     history: list[Record] = []
     if state is not None:
@@ -118,7 +119,7 @@ def train_variational(
             generators=generators,
             workspace=workspace,
         )
-        error, kl = (losses / len(data)).mean(dim=1).tolist()
+        error, kl = (losses / n_rows).mean(dim=1).tolist()
         record = VariationalRecord(epoch, error, kl, variance.mean().item())
         history.append(record.row())
         if on_state is not None:
@@ -128,7 +129,7 @@ def train_variational(
             break
     optimiser.release()
     if likelihood == "gaussian" and not noise_of_samples:
-        variance = noise_variance(network, data)
+        variance = noise_variance(network, rows)
     return history, variance
 
 
@@ -197,7 +198,7 @@ def _run(
 def _run_compiled(
     network: MemberVAE,
     optimiser: MemberAdam,
-    rows: torch.Tensor | SparseRows,
+    rows: torch.Tensor | Sequence[SparseRows],
     variance: torch.Tensor,
     *,
     gaussian: bool,
@@ -207,7 +208,7 @@ def _run_compiled(
     workspace: Workspace,
 ) -> torch.Tensor:
     """Do the same on a CPU."""
-    n_members, n_samples = len(generators), rows.shape[-2]
+    n_members, n_samples = len(generators), len(rows[0])
     n_batches = -(-n_samples // batch_size)
     encoders = optimiser.compiled(network.encoder)
     decoders = optimiser.compiled(network.decoder)
@@ -222,20 +223,22 @@ def _run_compiled(
         (adam, encoder), (_, decoder) = encoders[k], decoders[k]
         rest = np.float32(beta), gaussian, variance[k, 0].numpy(), *_CONSTANTS
         noise = space[0].numpy()
-        if not isinstance(rows, SparseRows):
-            losses[0, k], losses[1, k] = train_variational_autoencoder(
-                adam, encoder, decoder, rows[0].numpy(), order, noise, n_batches, *rest
+        mine = rows[k]
+        if not isinstance(mine, SparseRows):
+            found = train_variational_autoencoder(
+                adam, encoder, decoder, mine.numpy(), order, noise, n_batches, *rest
             )
+            losses[0, k], losses[1, k] = map(float, found)
             return
         first = 0
         for number, batch in enumerate(np.array_split(order, n_batches)):
             drawn, first = noise[first : first + len(batch)], first + len(batch)
             state = adam._replace(n_done=adam.n_done + number)
             found = train_variational_autoencoder(
-                state, encoder, decoder, rows.rows(batch), np.arange(len(batch)), drawn, 1, *rest
+                state, encoder, decoder, mine.rows(batch), np.arange(len(batch)), drawn, 1, *rest
             )
-            losses[0, k] += found[0]
-            losses[1, k] += found[1]
+            losses[0, k] += float(found[0])
+            losses[1, k] += float(found[1])
 
     with one_blas_thread:
         in_parallel(train, range(n_members))
@@ -248,13 +251,13 @@ def _variance(mean_square: torch.Tensor) -> torch.Tensor:
     return mean_square.clamp(min=_VARIANCE_FLOOR)
 
 
-def noise_variance(network: MemberVAE, data: torch.Tensor | SparseRows) -> torch.Tensor:
+def noise_variance(network: MemberVAE, rows: torch.Tensor | Sequence[SparseRows]) -> torch.Tensor:
     """Estimate the noise of each feature from the errors at z = μ.
 
     Parameters
     ----------
     network : MemberVAE
-    data : Tensor of shape (n, d)
+    rows : Tensor of shape (n, d) or (K, n, d), or list of K SparseRows
 
     Returns
     -------
@@ -262,17 +265,29 @@ def noise_variance(network: MemberVAE, data: torch.Tensor | SparseRows) -> torch
     """
     device = next(network.parameters()).device
     workspace = Workspace(device)
-    total = torch.zeros(network.n_members, 1, data.shape[1], dtype=torch.float32, device=device)
-    layers = [*network.encoder.weights, *network.decoder.weights]
-    widest = max(weight.shape[2] for weight in layers)
-    parts: Iterable[torch.Tensor]
-    if isinstance(data, SparseRows):
-        parts = (torch.from_numpy(data.rows(places)) for places in data.parts())
-    else:
-        parts = torch.split(data, max(_PART_SIZE // widest, 1))
-    for part in parts:
-        rows = part.expand(network.n_members, -1, -1)
-        mean, _ = network.encode(rows, workspace)
-        error = network.decode(mean.contiguous(), workspace).sub_(rows)
+    n_members = network.n_members
+    n_rows, n_features = rows.shape[-2:] if torch.is_tensor(rows) else rows[0].shape
+    total = torch.zeros(n_members, 1, n_features, dtype=torch.float32, device=device)
+    for part in _parts(network, rows):
+        part = part.expand(n_members, -1, -1)
+        mean, _ = network.encode(part, workspace)
+        error = network.decode(mean.contiguous(), workspace).sub_(part)
         total += error.square_().sum(dim=1, keepdim=True)
-    return _variance(total / len(data))
+    return _variance(total / n_rows)
+
+
+def _parts(network: MemberVAE, rows: torch.Tensor | Sequence[SparseRows]) -> Iterator[torch.Tensor]:
+    """Yield a few rows after another, (n, d) or (K, n, d)."""
+    if torch.is_tensor(rows):
+        layers = [*network.encoder.weights, *network.decoder.weights]
+        widest = max(weight.shape[2] for weight in layers)
+        yield from torch.split(rows, max(_PART_SIZE // widest, 1), dim=-2)
+        return
+    if all(mine is rows[0] for mine in rows):
+        for places in rows[0].parts():
+            yield torch.from_numpy(rows[0].rows(places))
+        return
+    at_once = max(1, SPARSE_PART // len(rows))
+    for start in range(0, len(rows[0]), at_once):
+        places = slice(start, start + at_once)
+        yield torch.from_numpy(np.stack([mine.rows(places) for mine in rows]))

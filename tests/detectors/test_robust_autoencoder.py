@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from detector_contract import DetectorContract
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from skrdae import RobustDeepAutoencoder
+from skrdae import LSTMRobustAutoencoder, RobustDeepAutoencoder
 from skrdae.networks.workspace import Workspace
 from skrdae.penalties import PENALTIES, GroupPenalty
 
@@ -404,3 +406,29 @@ def test_gpu_agrees_with_cpu_and_loads_without_it(cancer):
     np.testing.assert_allclose(moved.decision_function(X), gpu.decision_scores_, rtol=1e-3)
     order = np.random.default_rng(0).permutation(len(X))
     assert np.array_equal(gpu.decision_function(X[order]), gpu.decision_scores_[order])
+
+
+@pytest.mark.parametrize("n_estimators", [1, 3])
+@pytest.mark.parametrize("name", PENALTIES)
+def test_a_penalty_and_its_name_give_the_same_detector(name, n_estimators, plane):
+    options = {"contamination": "auto", "n_estimators": n_estimators, "random_state": 0}
+    named = RobustDeepAutoencoder(penalty=name, **options).fit(plane)
+    made = RobustDeepAutoencoder(penalty=type(PENALTIES[name])(), **options).fit(plane)
+    assert made.threshold_ == named.threshold_
+    assert np.array_equal(made.labels_, named.labels_)
+    assert np.array_equal(made.decision_scores_, named.decision_scores_)
+    assert np.array_equal(made.predict(plane), named.predict(plane))
+
+
+@pytest.mark.parametrize("detector", [RobustDeepAutoencoder, LSTMRobustAutoencoder])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_unscaled_values_beyond_the_reach_of_a_network_are_warned_of(detector, dtype, digits):
+    pixels = (digits[0] * 255).astype(dtype)
+    detector = detector(scaler=None, max_iter=1, random_state=0)
+    with pytest.warns(UserWarning, match="The values of X are [0-9.]+ in size, on average"):
+        detector.fit(pixels)
+    # Not of data that are scaled, by the detector or before.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        detector.fit(pixels / 255)
+        detector.set_params(scaler="minmax").fit(pixels[:, pixels.std(axis=0) > 0])

@@ -79,6 +79,7 @@ def _grid_scores(search):
     ],
     ids=str,
 )
+@pytest.mark.filterwarnings("ignore:The values of X")
 def test_it_equals_a_grid_search(options, cancer):
     X, y = cancer
     options = {"random_state": 0, "n_estimators": 3} | options

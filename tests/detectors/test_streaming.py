@@ -228,3 +228,37 @@ def test_single_rows(plane):
 def test_the_search_for_lam_has_none():
     assert not hasattr(RobustDeepAutoencoderCV(), "partial_fit")
     assert not hasattr(RobustDeepAutoencoder(penalty="l21_features"), "partial_fit")
+
+
+@pytest.mark.parametrize("max_samples", [0.3, 0.7, 100, "auto", None])
+@pytest.mark.parametrize("detector", [RobustDeepAutoencoder, VAEDetector])
+def test_one_chunk_gives_what_fit_gives_for_any_part_of_the_rows(detector, max_samples, plane):
+    # More rows than those of which a batch has always the same size.
+    X = np.concatenate([plane] * 8)
+    detector = detector(max_samples=max_samples, n_estimators=2, random_state=0)
+    assert np.array_equal(
+        clone(detector).partial_fit(X).decision_scores_, detector.fit(X).decision_scores_
+    )
+
+
+def test_the_rows_of_members_may_change_from_chunk_to_chunk(plane):
+    for detector in (RobustDeepAutoencoder(random_state=0), VAEDetector(random_state=0)):
+        for max_samples in (0.5, 20, "auto", None, 1.0):
+            detector.set_params(max_samples=max_samples).partial_fit(plane)
+        assert detector.n_samples_seen_ == 5 * len(plane)
+
+
+@pytest.mark.parametrize("detector", [RobustDeepAutoencoder, VAEDetector])
+def test_a_column_that_begins_to_change_is_scaled_by_the_chunk_in_which_it_does(detector, plane):
+    first, later = plane.copy(), np.random.default_rng(1).permutation(plane)
+    first[:, 0] = plane[:, 0].mean()
+    detector = detector(random_state=0).partial_fit(first)
+    before = detector.scaler_
+    assert before.constant_.tolist() == [True] + [False] * (plane.shape[1] - 1)
+    with pytest.raises(ValueError, match="NaN"):
+        detector.partial_fit(np.where(np.arange(len(later))[:, None] == 3, np.nan, later))
+    assert detector.scaler_ is before
+    detector.partial_fit(later).partial_fit(later)
+    assert not detector.scaler_.constant_.any()
+    assert np.array_equal(detector.scaler_.scale_[1:], before.scale_[1:])
+    assert detector.predict(later).mean() < 0.3

@@ -19,8 +19,9 @@ def _train(data, seeds, n_epochs=4, n_encoder_epochs=3, sizes=(8,), latent_dim=2
     generators = member_generators(seeds)
     network = _network(data.shape[1], generators, sizes, latent_dim, critic)
     options = OPTIONS | {"generators": generators}
-    history = train_adversarial(network, data, n_epochs=n_epochs, **options)
-    encoder_history = train_encoder(network, data, n_epochs=n_encoder_epochs, **options)
+    rows = data.expand(len(seeds), -1, -1)
+    history = train_adversarial(network, rows, n_epochs=n_epochs, **options)
+    encoder_history = train_encoder(network, rows, n_epochs=n_encoder_epochs, **options)
     return network, history, encoder_history
 
 
@@ -47,7 +48,7 @@ def test_gradients_are_those_of_the_hinge_loss(monkeypatch):
     maker, critic = parameters(network.generator, network.discriminator)
     train_adversarial(
         network,
-        data,
+        data.expand(2, -1, -1),
         n_epochs=1,
         **(OPTIONS | {"generators": generators, "batch_size": 30}),
     )
@@ -77,7 +78,9 @@ def test_spectral_norms_stay_near_one(monkeypatch):
         largest.append(max(torch.linalg.matrix_norm(w, 2).max() for w in self._weights))
 
     monkeypatch.setattr(adversarial.SpectralBound, "apply", watch)
-    train_adversarial(network, data, n_epochs=50, **(OPTIONS | {"generators": generators}))
+    train_adversarial(
+        network, data.expand(2, -1, -1), n_epochs=50, **(OPTIONS | {"generators": generators})
+    )
     assert len(largest) > 50
     assert max(largest) < 1.4
     assert largest[-1] < 1.02
@@ -89,7 +92,10 @@ def test_gradients_are_those_of_the_encoders_loss(monkeypatch):
     network = _network(5, generators)
     recorded = record_gradients(monkeypatch, adversarial, torch.zeros(1))
     train_encoder(
-        network, data, n_epochs=1, **(OPTIONS | {"generators": generators, "batch_size": 30})
+        network,
+        data.expand(2, -1, -1),
+        n_epochs=1,
+        **(OPTIONS | {"generators": generators, "batch_size": 30}),
     )
     encoder, maker, critic = parameters(network.encoder, network.generator, network.discriminator)
     x = data.expand(2, -1, -1)
@@ -138,9 +144,9 @@ def test_the_encoder_learns_and_leaves_generator_and_discriminator_alone():
     generators = member_generators([0])
     network = _network(5, generators, sizes=(16,))
     options = OPTIONS | {"generators": generators}
-    train_adversarial(network, data, n_epochs=60, **options)
+    train_adversarial(network, data[None], n_epochs=60, **options)
     frozen = [p.clone() for n in (network.generator, network.discriminator) for p in n.parameters()]
-    history = train_encoder(network, data, n_epochs=30, **options)
+    history = train_encoder(network, data[None], n_epochs=30, **options)
     after = [p for n in (network.generator, network.discriminator) for p in n.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(frozen, after, strict=True))
     assert history[-1]["error"] < 0.5 * history[0]["error"]

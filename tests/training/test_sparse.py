@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import scipy.sparse
+import torch
 
-from skrdae.training.sparse import SparseRows
+from skrdae.training.sparse import SparseRows, range_of
 
 
 @pytest.fixture
@@ -14,14 +15,14 @@ def _doubled(rows):
     return np.float32(2) * rows
 
 
-def test_some_of_some_rows_are_those_rows(X):
-    dense = 2 * X.toarray()
-    places = np.array([30, 4, 7, 7, 12])
-    some = SparseRows(X, _doubled).some(places)
+def test_rows_of_members_are_those_at_their_places(X):
+    dense, rows = 2 * X.toarray(), SparseRows(X, _doubled)
+    places = torch.tensor([[30, 4, 7, 7, 12], [1, 2, 3, 4, 5]])
+    some, others = rows.of_members(places, 2)
     assert len(some) == 5
     assert np.array_equal(some.rows(slice(1, 4)), dense[[4, 7, 7]])
-    fewer = some.some(np.array([4, 0]))
-    assert np.array_equal(fewer.rows(slice(0, 2)), dense[[12, 30]])
-    clipped = fewer.clipped(0.5)
-    assert np.array_equal(clipped.rows(np.array([1])), dense[[30]].clip(-0.5, 0.5))
-    assert fewer.range() == (dense[[12, 30]].min(), dense[[12, 30]].max())
+    assert np.array_equal(others.rows(np.array([4, 0])), dense[[5, 1]])
+    clipped = some.clipped(0.5)
+    assert np.array_equal(clipped.rows(np.array([0])), dense[[30]].clip(-0.5, 0.5))
+    assert range_of(some) == (dense[[30, 4, 7, 12]].min(), dense[[30, 4, 7, 12]].max())
+    assert rows.of_members(None, 3) == [rows] * 3

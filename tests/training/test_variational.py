@@ -17,7 +17,11 @@ def _train(data, seeds, likelihood="gaussian", sizes=(8,), latent_dim=2, **optio
     generators, activation = member_generators(seeds), options.pop("activation", "tanh")
     network = MemberVAE(data.shape[1], sizes, latent_dim, activation, generators, CPU)
     found = train_variational(
-        network, data, likelihood=likelihood, generators=generators, **(OPTIONS | options)
+        network,
+        data.expand(len(seeds), -1, -1),
+        likelihood=likelihood,
+        generators=generators,
+        **(OPTIONS | options),
     )
     return network, *found
 

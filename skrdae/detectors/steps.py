@@ -1,0 +1,201 @@
+"""From windows to steps: scores, a threshold, and which steps are to blame.
+
+Stouffer, S. A. et al., The American Soldier, Vol. 1, 1949, has the sum of scores over the root of
+their number.
+"""
+
+from numbers import Real
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skrdae._typing import Booleans, Floats
+from skrdae.preprocessing import Windows
+from skrdae.thresholds import quantile_threshold
+
+# A step stands out for certain if the lowest score of its windows lies above the median of all
+# steps by this many times the distance between the median and the 0.8 quantile.
+_STANDS_OUT, _UPPER = 10.0, 0.8
+# Where a series ends, an event counts as over once what is still to come adds less than this, on
+# average and at most, in shares of the highest excess of a window.
+_STILL_TO_COME, _STILL_AT_MOST = 0.05, 0.3
+# The share of windows flagged, where `contamination` is not a number.
+_USUAL_SHARE = 0.1
+
+
+def step_scores(
+    windows: Windows,
+    scores: Floats,
+    how: Literal["mean", "max", "median"],
+    ordinary: float,
+) -> Floats:
+    """Return the score of each step: what its windows say, the louder the more of them say it.
+
+    Windows that hold a strange step all score high, and so would every step near an end that they
+    alone cover. So the distance of a step's score from that of an ordinary window is multiplied by
+    √k for k windows (at most all that fit): the sum of k excesses over √k, which is how Stouffer
+    combines k tests. One window alone keeps its score.
+
+    Parameters
+    ----------
+    windows : Windows
+    scores : ndarray of shape (n_windows,)
+    how : {"mean", "max", "median"}
+    ordinary : float
+        The score of an ordinary window.
+
+    Returns
+    -------
+    ndarray of shape (n_timesteps,)
+        NaN where no window covers a step.
+    """
+    combined = windows.combine(scores, how)
+    positions = windows.n_positions()
+    several = positions > 1
+    combined[several] -= ordinary
+    combined[several] *= np.sqrt(positions[several])
+    combined[several] += ordinary
+    return combined
+
+
+def window_threshold(windows: Windows, scores: Floats, contamination: float) -> float:
+    """Return the score above which windows are flagged.
+
+    It is the (1 − contamination) quantile of the windows' scores. One strange step makes as many
+    windows score high as cover it, so that a few of them can push that quantile up among their own
+    scores, and then none of them has all of its windows flagged. So it is lowered as far as needed
+    for a share `contamination` of the steps to be flagged, but only where these stand out.
+
+    Parameters
+    ----------
+    windows : Windows
+    scores : ndarray of shape (n_windows,)
+    contamination : float in (0, 0.5]
+
+    Returns
+    -------
+    float
+    """
+    by_windows = quantile_threshold(scores, contamination)
+    lowest = -windows.combine(-scores, "max")  # a step is flagged if all its windows are
+    lowest = lowest[~np.isnan(lowest)]
+    median, upper = np.quantile(lowest, [0.5, _UPPER])
+    stands_out = median + _STANDS_OUT * (upper - median)
+    by_steps = quantile_threshold(lowest, contamination)
+    return float(min(by_windows, max(by_steps, stands_out)))
+
+
+def end_threshold(
+    windows: Windows,
+    scores: Floats,
+    labels: Booleans,
+    contamination: object,
+) -> float:
+    """Return the score that a window has to exceed to have steps flagged on its own.
+
+    Elsewhere all windows that cover a step, `windows.size` of them, have to be flagged; at an end
+    one may be all there is. Of windows without an anomaly the share that exceeds the result is
+    `contamination` over `windows.size`.
+
+    Parameters
+    ----------
+    windows : Windows
+    scores : ndarray of shape (n_windows,)
+    labels : ndarray of shape (n_timesteps,), bool
+        Steps that are flagged.
+    contamination : object
+        0.1 is taken for anything but a number.
+
+    Returns
+    -------
+    float
+    """
+    share = float(contamination) if isinstance(contamination, Real) else _USUAL_SHARE
+    without = windows.count(labels) == 0
+    return quantile_threshold(scores[without] if without.any() else scores, share / windows.size)
+
+
+def flag_steps(
+    windows: Windows,
+    scores: Floats,
+    flagged: Booleans,
+    ordinary: float,
+    at_ends: float,
+) -> Booleans:
+    """Return which steps are flagged, given which windows are.
+
+    A step is flagged if every window that covers it is: one normal window clears all of its steps.
+    Near an end of a stretch the windows are missing that could clear a step. There the flagged
+    windows that reach the end are read in turn: their scores rise while strange steps come in, and
+    the event ends where they rise no further.
+
+    Parameters
+    ----------
+    windows : Windows
+    scores : ndarray of shape (n_windows,)
+    flagged : ndarray of shape (n_windows,), bool
+    ordinary : float
+        The score of an ordinary window.
+    at_ends : float
+        What the highest score of windows at an end has to exceed, if none of the steps that they
+        flag has all of its windows.
+
+    Returns
+    -------
+    ndarray of shape (n_timesteps,), bool
+    """
+    labels = windows.all_of(flagged)
+    lag = -(-windows.size // windows.stride)
+    for first, stop in windows.stretches():
+        mine = slice(first, stop)
+        starts, found, high = windows.starts[mine], flagged[mine], scores[mine]
+        # Steps before `left` and after `right` lack windows that would begin earlier or later.
+        left, right = starts[0] + windows.size - 1, starts[-1]
+        if found[-1]:
+            run = _run_length(found[::-1])
+            begin = starts[-run]
+            sure = max(begin + windows.size - 1, left) <= right or high[-run:].max() > at_ends
+            event = _event_length(high[-run:] - ordinary, lag) if sure else 0
+            last = starts[-run:][event - 1] + windows.size - 1 if event else right
+            labels[max(last, right) + 1 : starts[-1] + windows.size] = False
+        if found[0]:
+            run = _run_length(found)
+            end = starts[run - 1]
+            sure = min(end, right) >= left or high[:run].max() > at_ends
+            event = _event_length(high[:run][::-1] - ordinary, lag) if sure else 0
+            begin = starts[:run][-event] if event else left
+            labels[starts[0] : min(begin, left)] = False
+    return labels
+
+
+def _run_length(marked: Booleans) -> int:
+    """Return how many entries are True before the first that is not."""
+    return len(marked) if marked.all() else int(np.argmin(marked))
+
+
+def _event_length(excess: NDArray[np.float64], lag: int) -> int:
+    """Return after how many windows nothing more is added by the steps that come in.
+
+    Parameters
+    ----------
+    excess : ndarray of shape (n,)
+        Of the scores of windows over the ordinary one, in the order in which steps come in.
+    lag : int
+        After so many windows a step is left behind.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    # Squares, because norms add up by squares. A window holds what came in since the window `lag`
+    # before it; summed with that one's, and so on, all that ever came in.
+    energy = np.square(np.maximum(excess, 0.0))
+    padded = np.zeros(-(-len(energy) // lag) * lag)
+    padded[: len(energy)] = energy
+    total = padded.reshape(-1, lag).cumsum(axis=0).ravel()[: len(energy)]
+    to_come = np.cumsum(total[::-1])[::-1] / np.arange(len(total), 0, -1) - total
+    highest = energy.max()
+    over = (to_come <= _STILL_TO_COME * highest) & (total.max() - total <= _STILL_AT_MOST * highest)
+    return int(np.argmax(over)) + 1
