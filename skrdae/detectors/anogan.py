@@ -240,6 +240,19 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         check_layer_sizes(self.hidden_layer_sizes)
         check_layer_sizes(self.discriminator_layer_sizes, "discriminator_layer_sizes")
 
+    def _new_network(self, n_features: int, generators: Sequence[torch.Generator]) -> MemberGAN:
+        return MemberGAN(
+            n_features,
+            check_layer_sizes(self.hidden_layer_sizes),
+            self._latent_units(n_features),
+            check_layer_sizes(self.discriminator_layer_sizes, "discriminator_layer_sizes"),
+            self.activation,
+            self.output_activation,
+            self.inference != "search",
+            generators,
+            self.device_,
+        )
+
     def _train(
         self, data: torch.Tensor, seeds: Integers, on_iteration: Callable[[Record], object]
     ) -> None:
@@ -248,20 +261,8 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         # Kept, because scoring goes by what was fitted and not by what is set later.
         self._lam, self._n_search_iter = float(self.lam), int(self.n_search_iter)
         self._searches = self.inference != "encoder"
-        encodes = self.inference != "search"
-        n_features = data.shape[1]
         generators = member_generators(seeds)
-        self.network_ = MemberGAN(
-            n_features,
-            check_layer_sizes(self.hidden_layer_sizes),
-            self._latent_units(n_features),
-            check_layer_sizes(self.discriminator_layer_sizes, "discriminator_layer_sizes"),
-            self.activation,
-            self.output_activation,
-            encodes,
-            generators,
-            data.device,
-        )
+        self.network_ = self._new_network(data.shape[1], generators)
         rows = self._member_data(data, generators, free=self.output_activation == "identity")
         options: dict[str, Any] = {
             "batch_size": self._rows_a_batch(rows.shape[1]),
@@ -290,7 +291,7 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         )
         self._warn_of_collapse(rows[0], generators)
         self.encoder_history_ = []
-        if encodes:
+        if self.network_.encoder is not None:
             self.encoder_history_ = train_encoder(
                 self.network_,
                 rows,

@@ -2,22 +2,26 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import version
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
+from torch import nn
 
 from skrdae._checkpoint import read_tree, write_tree
 from skrdae._files import check_target, remove_unfinished
-from skrdae._random import member_seeds
+from skrdae._random import member_generators, member_seeds
+from skrdae._schema import anything, array, mapping, one_line, record, shortened, text
 from skrdae._typing import FloatRows, FloatRowsOrSparse, Integers, RowsOrSparse
+from skrdae.detectors.samples import rows_a_member
 from skrdae.penalties import PENALTIES, GroupPenalty, penalty_of
+from skrdae.training.schemas import state_of
 
 if TYPE_CHECKING:
     from skrdae.detectors.base import BaseTorchDetector as _Detector
@@ -26,6 +30,9 @@ else:
 
 # Rows read at once for their digest.
 _ROWS = 4096
+
+# The largest seed of a member.
+_LARGEST_SEED = 2**31
 
 # Characters of a parameter that can still be read in a message.
 _LONG = 200
@@ -49,6 +56,7 @@ class ResumingMixin(_Detector):
     :meth:`_resuming` on to its training.
     """
 
+    max_samples: float | Literal["auto"] | None
     warm_start: bool
     checkpoint_path: str | os.PathLike[str] | None
 
@@ -61,6 +69,11 @@ class ResumingMixin(_Detector):
     _lengths: tuple[str, ...] = ()
     #: While a fit lasts, where its states come from and go to.
     _training: "_Training | None" = None
+
+    if TYPE_CHECKING:
+
+        def _new_network(self, n_features: int, generators: Sequence[torch.Generator]) -> nn.Module:
+            """Return a network with a member for each generator, not trained."""
 
     def _fit(self, X: RowsOrSparse, y: ArrayLike | None) -> None:
         before = self.__dict__.pop("_kept", None)
@@ -91,6 +104,19 @@ class ResumingMixin(_Detector):
     def _rounds_of(self, state: dict[str, Any]) -> int:
         """Return how many rows the history of a state has."""
         return len(state["history"])
+
+    def _check_state(self, state: Any, shape: tuple[int, int], seeds: Integers) -> None:
+        """Raise unless a state is one of a training on rows of a shape, whatever it came from."""
+        (n_samples, n_features), n_members = shape, self.n_estimators
+        array(np.int64, n_members, low=0, high=_LARGEST_SEED)(seeds, "seeds", {})
+        network = self._new_network(n_features, member_generators(seeds))
+        sizes = {
+            "members": n_members,
+            "features": n_features,
+            "samples": rows_a_member(self.max_samples, n_samples),
+        }
+        penalty = penalty_of(self.penalty) if hasattr(self, "penalty") else None
+        state_of(network, n_features, penalty)(state, "state", sizes)
 
     def _check_length(self, state: dict[str, Any]) -> None:
         """Raise if a training is longer already than it should be."""
@@ -135,8 +161,12 @@ class _Training:
                 "warm_start=False and checkpoint_path=None."
             )
         self._settings = _settings(detector, X)
+
+        def check(state: Any, seeds: Integers) -> None:
+            detector._check_state(state, X.shape, seeds)
+
         if before is not None:
-            self._go_on_from(before, "warm_start=True goes on with", "set warm_start=False")
+            self._go_on_from(before, check, "warm_start=True goes on with", "set warm_start=False")
         if self._path is not None:
             where = f"checkpoint_path {str(self._path)!r}"
             try:
@@ -144,19 +174,33 @@ class _Training:
             except OSError as error:
                 raise ValueError(f"{where} cannot be: {error}") from error
             if self._path.exists():
-                self._go_on_from(_read(self._path), f"{where} holds", "remove the file")
+                self._go_on_from(_read(self._path), check, f"{where} holds", "remove the file")
 
-    def _go_on_from(self, tree: dict[str, Any], source: str, remedy: str) -> None:
+    def _go_on_from(
+        self,
+        tree: dict[str, Any],
+        check: Callable[[Any, Integers], None],
+        source: str,
+        remedy: str,
+    ) -> None:
         found = tree["settings"]
         for name in ["detector", "X", "lam", *sorted({*found, *self._settings})]:
             before, now = found.get(name), self._settings.get(name)
             if before == now:
                 continue
-            what = f"{name}={before}, and here it is {now}"
+            told = shortened(f"{name}={before}", _LONG)
+            what = f"{told}, and here it is {shortened(str(now), _LONG)}"
             if name == "X":
                 what = "other rows, or the same of another type"
             raise ValueError(f"{source} a training with {what}: {remedy} to begin anew.")
-        self.seeds, self.state = np.asarray(tree["seeds"]), tree["state"]
+        try:
+            check(tree["state"], tree["seeds"])
+        except ValueError as error:
+            raise ValueError(
+                f"{source} what is not a state of this training ({one_line(error)}): {remedy} to "
+                "begin anew."
+            ) from error
+        self.seeds, self.state = tree["seeds"], tree["state"]
 
     def keep(self, make: Callable[[], dict[str, Any]]) -> None:
         """Take note of a state, which a function makes."""
@@ -176,10 +220,16 @@ class _Training:
         return self._tree() if self._warm else None
 
 
+#: What is kept of a training. The rest is checked once it is known to be of the same one.
+KEPT = {"settings": mapping(text, text), "seeds": anything, "state": anything}
+
+
 def _read(path: Path) -> dict[str, Any]:
     tree = read_tree(path)
-    if not isinstance(tree, dict) or {*tree} != {"settings", "seeds", "state"}:
-        raise ValueError(f"{path} is no checkpoint.")
+    try:
+        record(KEPT)(tree, "it", {})
+    except ValueError as error:
+        raise ValueError(f"{path} is no checkpoint: {one_line(error)}.") from error
     return tree
 
 

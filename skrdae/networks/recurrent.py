@@ -67,10 +67,8 @@ class MemberRecurrentAutoencoder(MemberModule):
         self.cell, self.n_channels = cell, n_channels
         self.n_steps = n_features // n_channels
         sizes = list(hidden_layer_sizes)
-        encoder = list(zip([n_channels, *sizes[:-1]], sizes, strict=True))
-        decoder = list(zip([sizes[-1], *sizes[:0:-1]], sizes[::-1], strict=True))
         self.n_encoder_layers = len(sizes)
-        self.shapes = encoder + decoder  # (inputs, units) of each layer
+        self.shapes = layer_shapes(n_channels, sizes)
         for layer, shape in enumerate(self.shapes):
             self.add(f"layer_{layer}", _initial(*shape, cell, generators).to(device))
         readout = [_glorot(g, 1, sizes[0], n_channels) for g in generators]
@@ -226,6 +224,19 @@ class MemberRecurrentAutoencoder(MemberModule):
         return found
 
 
+def layer_shapes(n_channels: int, hidden_layer_sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Return inputs and units of each layer, those of the decoder after the encoder's."""
+    sizes = list(hidden_layer_sizes)
+    encoder = list(zip([n_channels, *sizes[:-1]], sizes, strict=True))
+    return encoder + list(zip([sizes[-1], *sizes[:0:-1]], sizes[::-1], strict=True))
+
+
+def layer_size(n_inputs: int, units: int, cell: str) -> int:
+    """Return how many numbers a member's layer takes, one after another."""
+    n_numbers = sum(math.prod(shape) for shape in _sizes(n_inputs, units, cell))
+    return n_numbers + -n_numbers % _ALIGNMENT
+
+
 def _sizes(n_inputs: int, units: int, cell: str) -> tuple[tuple[int, ...], ...]:
     gates = CELLS[cell] * units
     return (gates, n_inputs), (gates, units), (gates,), (gates,)
@@ -245,10 +256,8 @@ def _initial(
     n_inputs: int, units: int, cell: str, generators: Sequence[torch.Generator]
 ) -> torch.Tensor:
     """Draw the weights of a layer, one after another as cuDNN wants them: (K, numbers)."""
-    n_numbers = sum(math.prod(shape) for shape in _sizes(n_inputs, units, cell))
-    flat = torch.zeros(
-        len(generators), n_numbers + -n_numbers % _ALIGNMENT, dtype=torch.float32, device="cpu"
-    )
+    size = layer_size(n_inputs, units, cell)
+    flat = torch.zeros(len(generators), size, dtype=torch.float32, device="cpu")
     for row, generator in zip(flat, generators, strict=True):
         inputs, states, bias, _ = _parts(row, n_inputs, units, cell)
         inputs.copy_(_glorot(generator, CELLS[cell], units, n_inputs).flatten(0, 1))

@@ -1,6 +1,7 @@
 """Adam on one flat buffer for all members of a stacked network."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,16 @@ from skrdae.training.compiled import Adam
 # instructions, which round differently. Up to this multiple it has no such remainder. Every
 # parameter starts at one, because products depend on how their operands are aligned, too.
 _REGISTER = 64
+
+
+def _filled_up(shape: Sequence[int]) -> int:
+    size = math.prod(shape)
+    return size + -size % _REGISTER
+
+
+def flat_size(shapes: Iterable[Sequence[int]]) -> int:
+    """Return the size of a flat buffer for parameters of these shapes."""
+    return sum(map(_filled_up, shapes))
 
 
 class MemberAdam:
@@ -61,7 +72,7 @@ class MemberAdam:
         self.n_steps = 0
         self._parameters = parameters = list(network.parameters())
         self._shapes = [p.shape for p in parameters]
-        self._sizes = [p.numel() + -p.numel() % _REGISTER for p in parameters]
+        self._sizes = list(map(_filled_up, self._shapes))
         values, self._grads, self._mean, self._square = parameters[0].new_zeros(4, sum(self._sizes))
         self._values = values
         self._step = values.new_zeros(())

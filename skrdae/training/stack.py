@@ -166,8 +166,9 @@ class Stack:
         self.penalty_value = self.penalty.value_after_prox(self.norms, self.lam)
         first = self.rest is None
         if first:
-            n_watched = self.data.shape[1] if self.watched is None else len(self.watched)
-            self.rest = self.data.new_empty(len(self.generators), n_watched, self.data.shape[2])
+            n_rows, n_features = self.data.shape[1:]
+            shape = len(self.generators), n_watched(n_rows, n_features), n_features
+            self.rest = self.data.new_empty(shape)
         sums = self._over_parts(
             lambda rows, workspace: self._shrink_part(rows, workspace, first),
             (3, len(self.generators)),
@@ -284,17 +285,22 @@ def part_rows(n_features: int) -> int:
     return min(max(_PART // n_features, _LEAST_ROWS), _MOST_ROWS)
 
 
+def n_watched(n_rows: int, n_features: int) -> int:
+    """Return how many rows are watched."""
+    return min(n_rows, max(_WATCHED // n_features, _LEAST_WATCHED))
+
+
 def _watched_rows(n_rows: int, n_features: int) -> torch.Tensor | None:
     """Return the places of the rows whose change is watched, rising, or None for all.
 
     A matrix of what was left in the iteration before is needed for nothing else. Of thousands of
     rows the change is known within a percent.
     """
-    n_watched = max(_WATCHED // n_features, _LEAST_WATCHED)
-    if n_rows <= n_watched:
+    n = n_watched(n_rows, n_features)
+    if n == n_rows:
         return None
     generator = torch.Generator(device="cpu").manual_seed(0)
-    return torch.randperm(n_rows, generator=generator, device="cpu")[:n_watched].sort().values
+    return torch.randperm(n_rows, generator=generator, device="cpu")[:n].sort().values
 
 
 def _same(generator: torch.Generator) -> torch.Generator:

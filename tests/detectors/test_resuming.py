@@ -1,9 +1,13 @@
+import io
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import time
+import tracemalloc
+import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -224,6 +228,204 @@ def test_foreign_checkpoints_are_refused_and_stay(X, tmp_path):
         clone(detector).set_params(checkpoint_path=path.with_suffix(".npy")).fit(X)
 
 
+# What may be wrong in a state, by place and what becomes of it.
+NAN = float("nan")
+WRONG = {
+    "rda": [
+        ("seeds", lambda a: a[:2]),
+        ("seeds", lambda a: a - 2**40),
+        ("seeds", lambda a: a.astype(float)),
+        ("seeds", lambda a: [1, 2, 3]),
+        ("state", lambda s: None),
+        ("state", lambda s: {}),
+        ("state iteration", lambda n: n + 1),
+        ("state iteration", lambda n: 10**12),
+        ("state history", lambda rows: rows[:1]),
+        ("state history", lambda rows: rows[::-1]),
+        ("state history 0", lambda row: {"iteration": 1}),
+        ("state history 0 objective", lambda n: "x"),
+        ("state all_done", lambda b: 0),
+        ("state weights", lambda w: w[:-1]),
+        ("state weights 0", lambda w: w[..., :1]),
+        ("state weights 0", lambda w: w.double()),
+        ("state weights 0", lambda w: w * NAN),
+        ("state weights 0", lambda w: w.numpy()),
+        ("state found", lambda f: [*f, *f]),
+        ("state norms", lambda f: [torch.zeros(3, 1, 6)]),
+        ("state stack members", lambda m: m[:1]),
+        ("state stack members", lambda m: m + 1),
+        ("state stack members", lambda m: m * 0),
+        ("state stack weights 3", lambda w: w[:, :, :1]),
+        ("state stack adam mean", lambda m: m[:1]),
+        ("state stack adam square", lambda m: -1 - m),
+        ("state stack adam n_steps", lambda n: -1),
+        ("state stack adam n_steps", lambda n: float(n)),
+        ("state stack generators", lambda g: g[:1]),
+        ("state stack generators 0", lambda g: g[:100]),
+        ("state stack generators 0", lambda g: g * 0),
+        ("state stack tensors 0", lambda m: m[:, 1:]),
+        ("state stack tensors 1", lambda m: m[:, 1:]),
+        ("state stack tensors 2", lambda lam: -lam),
+        ("state stack tensors 3", lambda m: m[:1]),
+        ("settings lr", lambda text: 1),
+        ("settings", lambda settings: None),
+    ],
+    "rda, columns": [
+        ("state norms 0", lambda a: a[..., :1]),
+        ("state norms", lambda a: []),
+        ("state found", lambda a: [a[0], torch.zeros(3, 1, 2)]),
+    ],
+    "rda, samples, tol": [("state stack tensors 0", lambda m: m.repeat(1, 2, 1))],
+    "vae": [
+        ("state tensors", lambda t: t[:-1]),
+        ("state tensors 8", lambda t: t * 0),
+        ("state adam mean", lambda m: m[:1]),
+        ("state generators", lambda g: g[:1]),
+        ("state history 0", lambda row: row | {"more": 1}),
+    ],
+    "gan": [
+        ("state gan", lambda s: None),
+        ("state gan n_steps", lambda n: n + 1),
+        ("state gan tensors 10", lambda t: t[..., :1]),
+        ("state gan critic mean", lambda m: m[:1]),
+        ("state encoder", lambda s: {}),
+    ],
+    "search": [("state encoder", lambda s: {"history": []})],
+    "lstm": [("state weights 0", lambda w: w[:, :16])],
+}
+
+
+def _changed(node, place, change):
+    if not place:
+        return change(node)
+    key, made = place[0], node.copy()
+    key = int(key) if isinstance(node, list) else key
+    made[key] = _changed(node[key], place[1:], change)
+    return made
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_state_that_does_not_fit_is_refused_and_stays(name, X, tmp_path):
+    path = tmp_path / "checkpoint"
+
+    def cut(row):
+        if row.get("iteration", row.get("epoch")) == 2:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        _make(name, 6, checkpoint_path=path, callbacks=cut).fit(X)
+    tree = read_tree(path)
+    fitted = _make(name, 2).fit(X)
+    scores = fitted.decision_scores_
+    fitted.set_params(checkpoint_path=path, **{CASES[name][1]: 6})
+    for place, change in WRONG[name]:
+        write_tree(path, _changed(tree, place.split(), change))
+        content = path.read_bytes()
+        with pytest.raises(
+            ValueError, match=r"no checkpoint|not a state of this training"
+        ) as caught:
+            fitted.fit(X)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert path.read_bytes() == content
+        assert fitted.decision_scores_ is scores
+    # What warm_start goes on from is held against the training as well.
+    warm = _make(name, 2, warm_start=True).fit(X)
+    place, change = WRONG[name][-1]
+    if place.startswith("state"):
+        warm._kept = _changed(warm._kept, place.split(), change)
+        with pytest.raises(ValueError, match="set warm_start=False to begin anew"):
+            warm.set_params(**{CASES[name][1]: 6}).fit(X)
+
+
+def _archive(parts, compression=zipfile.ZIP_STORED, **options):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a name twice
+        for name, content in parts:
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def _npy(array, header=None):
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=True)
+    if header is None:
+        return file.getvalue()
+    text = repr(header).encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def test_archives_that_no_training_wrote(tmp_path):
+    """Whatever zipfile, zlib and NumPy raise of them is one ValueError, and nothing is unpacked."""
+    path = tmp_path / "checkpoint"
+    tree = _npy(np.frombuffer(b'{"dict": {}}', np.uint8))
+    good = _archive([("tree.npy", tree)])
+    path.write_bytes(good)
+    assert read_tree(path) == {}
+    entry = good.index(b"PK\x01\x02")
+    bomb = _npy(np.zeros(2**24, np.uint8))
+
+    def at(place, value):
+        return good[:place] + value + good[place + len(value) :]
+
+    huge = {"descr": "<f8", "fortran_order": False, "shape": (1 << 50,)}
+    wrong = {
+        "compressed": _archive([("tree.npy", tree)], zipfile.ZIP_DEFLATED),
+        "a bomb": _archive([("tree.npy", tree), ("a0.npy", bomb)], zipfile.ZIP_DEFLATED),
+        "no way of compression": at(entry + 10, b"\x63\x00"),
+        "encrypted": at(entry + 8, b"\x01\x00"),
+        "larger than the file": at(entry + 20, b"\xff\xff\xff\x7f\xff\xff\xff\x7f"),
+        "twice": _archive([("tree.npy", tree), ("tree.npy", tree)]),
+        "no tree": _archive([("a0.npy", tree)]),
+        "more": _archive([("tree.npy", tree), ("a0.npy", _npy(np.zeros(3)))]),
+        "no array": _archive([("tree.npy", b"x" * 100)]),
+        "objects": _archive([("tree.npy", _npy(np.array([{}])))]),
+        "text": _archive([("tree.npy", _npy(np.array(["x"])))]),
+        "a huge array": _archive([("tree.npy", _npy(0, huge))]),
+        "less than none": _archive([("tree.npy", _npy(0, huge | {"shape": (-1,)}))]),
+        "a field": _archive([("tree.npy", _npy(np.zeros(3, [("a", "f8")])))]),
+        "no JSON": _archive([("tree.npy", _npy(np.frombuffer(b"{", np.uint8)))]),
+        "no text": _archive([("tree.npy", _npy(np.frombuffer(b"\xff\xfe", np.uint8)))]),
+    }
+    for text in (
+        '{"dict": 1}',
+        '{"dict": {}, "more": 1}',
+        '{"array": "a0", "tensor": true}',
+        '{"array": "tree", "tensor": true}',
+        '{"array": [], "tensor": true}',
+        '{"dict": {}, "dict": {}}',
+        "[" * 3000 + "]" * 3000,
+        "9" * 5000,
+    ):
+        wrong[text[:30]] = _archive([("tree.npy", _npy(np.frombuffer(text.encode(), np.uint8)))])
+    for name, content in wrong.items():
+        path.write_bytes(content)
+        tracemalloc.start()
+        with pytest.raises(ValueError, match=r"is no checkpoint, or it is damaged\.$"):
+            read_tree(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 20 * len(content) + 2**20, name
+
+
+def test_arrays_of_any_layout_come_back(tmp_path):
+    tree = {
+        "a": torch.arange(6.0).view(2, 3).T,
+        "b": np.asfortranarray(np.arange(6).reshape(2, 3)),
+        "c": torch.zeros(3, 0, 2),
+        "d": np.array(3.0),
+        "e": [torch.tensor(True), "text", None, NAN],
+    }
+    write_tree(tmp_path / "file", tree)
+    found = read_tree(tmp_path / "file")
+    assert torch.equal(found["a"], tree["a"])
+    assert np.array_equal(found["b"], tree["b"])
+    assert found["c"].shape == (3, 0, 2)
+    assert found["d"].shape == ()
+    assert found["e"][:3] == tree["e"][:3]
+
+
 def test_nothing_else_is_touched(X, tmp_path):
     others = [tmp_path / name for name in (".file-production", ".file-abcdefgh", "file.bak")]
     for other in others:
@@ -254,7 +456,7 @@ def test_a_file_from_a_stranger_has_no_place_to_write_to(X, tmp_path):
     assert again.checkpoint_path is None
     # Even if the file says so.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skrdae.persistence._LEFT_OUT", {"callbacks"})
+        patch.setattr("skrdae.persistence.writing.LEFT_OUT", {"callbacks"})
         save(detector.set_params(checkpoint_path=str(tmp_path / "vault")), tmp_path / "model")
     assert load(tmp_path / "model").checkpoint_path is None
 

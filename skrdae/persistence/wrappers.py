@@ -1,0 +1,169 @@
+"""What holds other estimators: WindowedDetector, OutlierAdapter, Pipeline."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from skrdae._schema import (
+    Sizes,
+    array,
+    boolean,
+    choice,
+    each,
+    misfit,
+    nothing,
+    number,
+    optional,
+    size,
+    text,
+    whole,
+)
+from skrdae._validation import check_parameters
+from skrdae.detectors.anogan import AnoGANDetector
+from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
+from skrdae.detectors.outlier_adapter import OutlierAdapter
+from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
+from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
+from skrdae.detectors.robust_pca import RobustPCA
+from skrdae.detectors.vae import VAEDetector
+from skrdae.detectors.windowed import WindowedDetector
+from skrdae.persistence.columns import TRANSFORMERS, n_columns_out
+from skrdae.persistence.detectors import LABELLED, NAMES, check_spread
+from skrdae.persistence.kinds import KINDS, Kind, instance, parameters
+from skrdae.thresholds import quantile_threshold
+
+DETECTORS = (
+    AnoGANDetector,
+    LSTMRobustAutoencoder,
+    OutlierAdapter,
+    RobustDeepAutoencoder,
+    RobustDeepAutoencoderCV,
+    RobustPCA,
+    VAEDetector,
+    WindowedDetector,
+)
+#: What may be saved, and be a step of a pipeline.
+ESTIMATORS = (*DETECTORS, *TRANSFORMERS, Pipeline)
+# An adapter does not hold another one.
+_INNER = tuple(cls for cls in DETECTORS if cls is not OutlierAdapter)
+_HELD, _TEMPLATE = instance(*_INNER), instance(*_INNER, fitted=False)
+# Characters of what an index holds, for example "times" or "period[M]".
+_LONGEST_KIND = 50
+# Steps from one window to the next.
+_LARGEST_STRIDE = 2**31
+
+
+def _windowed(detector: Any, where: str, sizes: Sizes) -> None:
+    scores, labels, size_ = detector.decision_scores_, detector.labels_, detector.window_size_
+    n_held, wanted = detector.detector_.n_features_in_, size_ * sizes["features"]
+    if n_held != wanted:
+        misfit(f"{where}.detector_.n_features_in_", n_held, f"{wanted}, the values of a window")
+    if len(scores) < max(size_, len(detector.window_scores_)):
+        raise ValueError(f"{where}.decision_scores_ has {len(scores)} steps, too few for a window")
+    covered = ~np.isnan(scores)
+    if not covered.any() or labels[~covered].any():
+        raise ValueError(f"{where}.labels_ flags steps without a score, or none has one")
+    check_spread(detector, scores[covered], where)
+    if not detector._by_windows and (labels != (scores > detector.threshold_)).any():
+        raise ValueError(f"{where}.labels_ are not those that threshold_ gives the scores")
+
+
+def _index_kind(value: Any, where: str, sizes: Sizes) -> None:
+    optional(text)(value, where, sizes)
+    if value and len(value) > _LONGEST_KIND:
+        misfit(where, value, "what an index holds")
+
+
+def _median(found: dict[str, Any]) -> float:
+    return float(np.median(found["window_scores_"]))
+
+
+def _high(found: dict[str, Any]) -> float:
+    return quantile_threshold(found["window_scores_"], 0.1 / found["window_size_"])
+
+
+KINDS[WindowedDetector] = Kind(
+    parameters(WindowedDetector, detector=_TEMPLATE),
+    {
+        **LABELLED,
+        "decision_scores_": array(np.float64, "rows", nan=True),
+        "window_size_": whole(1),
+        "window_scores_": array(np.float64, "windows"),
+        "window_threshold_": optional(number()),
+        "detector_": _HELD,
+        "_spacing": optional(number(5e-324)),
+        "_stride": whole(1, _LARGEST_STRIDE),
+        "_aggregate": choice("mean", "max", "median"),
+        "_on_gap": choice("raise", "split"),
+        "_by_windows": boolean,
+        "_ordinary": number(),
+        "_end_threshold": number(),
+    },
+    {**NAMES, "_index_kind": _index_kind},
+    _windowed,
+    check_parameters,
+    {"_ordinary": _median, "_end_threshold": _high},
+)
+
+
+def _adapted(adapter: Any, where: str, sizes: Sizes) -> None:
+    found = adapter.detector_.n_features_in_
+    if found != sizes["features"]:
+        misfit(f"{where}.detector_.n_features_in_", found, str(sizes["features"]))
+
+
+KINDS[OutlierAdapter] = Kind(
+    parameters(OutlierAdapter, detector=_TEMPLATE),
+    {"n_features_in_": size("features"), "detector_": _HELD, "offset_": number()},
+    NAMES,
+    _adapted,
+)
+
+
+def _steps(value: Any, where: str, sizes: Sizes) -> None:
+    each(_step)(value, where, sizes)
+    names = [name for name, _ in value]
+    if not names or len({*names}) < len(names) or any("__" in name for name in names):
+        raise ValueError(f"{where} has no steps, one of a name twice, or one with '__' in it")
+
+
+def _step(value: Any, where: str, sizes: Sizes) -> None:
+    if type(value) is not tuple or len(value) != 2:
+        misfit(where, value, "a name and an estimator")
+    text(value[0], where, sizes)
+    if value[1] is not None and value[1] != "passthrough":
+        instance(*ESTIMATORS)(value[1], f"{where[:200]}[1]", sizes)
+
+
+def _leaves(pipeline: Pipeline) -> list[Any]:
+    """Return the estimators of a pipeline, those of pipelines within it too, in order."""
+    steps = [step for _, step in pipeline.steps if step is not None and step != "passthrough"]
+    return [
+        leaf for step in steps for leaf in (_leaves(step) if type(step) is Pipeline else [step])
+    ]
+
+
+def _pipeline(pipeline: Pipeline, where: str, sizes: Sizes) -> None:
+    """Check that each step takes as many columns as the one before gives."""
+    for before, after in pairwise(_leaves(pipeline)):
+        given = n_columns_out(before)
+        if given != after.n_features_in_:
+            told = "no columns" if given is None else f"{given} columns"
+            raise ValueError(
+                f"{where}: {type(before).__name__} gives {told}, and the {type(after).__name__} "
+                f"after it takes {after.n_features_in_}"
+            )
+
+
+KINDS[Pipeline] = Kind(
+    parameters(
+        Pipeline,
+        steps=_steps,
+        memory=nothing,  # or it would write to a folder
+        verbose=boolean,
+        transform_input=optional(each(text)),
+    ),
+    whole=_pipeline,
+)
