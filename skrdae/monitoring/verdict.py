@@ -112,5 +112,5 @@ class Judge:
             f"is worth {self.scores.n_effective:.3g} independent ones and a window of "
             f"{window_size} rows {expected.n_effective:.3g}. These are too few to tell a shift of "
             "one standard deviation from chance, and drift_unknown says so in the reports. "
-            f"{remedy}"
+            f"{remedy} (If the rows have no order in time but are sorted, shuffle the reference.)"
         )

@@ -175,6 +175,15 @@ def test_what_cannot_be_told_is_said():
     assert all(w.drift_unknown and w.rate_unknown for w in far)
 
 
+def test_a_table_sorted_by_its_label_looks_like_a_series():
+    rng = np.random.default_rng(18)
+    scores = np.r_[rng.normal(size=900), rng.normal(4, size=100)]
+    with pytest.warns(UserWarning, match="shuffle the reference"):
+        _monitor(scores, window_size=1000)
+    monitor = _monitor(rng.permutation(scores), window_size=1000)
+    assert not monitor.update_scores(rng.permutation(scores)).windows[0].drift_unknown
+
+
 def test_far_off_is_far_off_in_a_few_rows():
     rng = np.random.default_rng(9)
     x = _autoregressive(30_000, 0.98, rng)

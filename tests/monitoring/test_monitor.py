@@ -165,6 +165,10 @@ def test_figures_are_those_of_the_definitions():
     assert p_value < 1e-3
     assert found.stability_limit(100_000) == 0.25
     assert found.stability_limit(50) > 0.5
+    for decimals in (0, 1, 9):  # with many ties, and with none
+        one, other = reference.round(decimals), scores.round(decimals)
+        statistic = ScoreReference(one).kolmogorov_smirnov(other, 1.0)[0]
+        assert statistic == pytest.approx(ks_2samp(one, other, method="asymp").statistic)
     # Most scores tied, and bins that nothing falls in.
     tied = ScoreReference(np.r_[np.zeros(900), rng.random(100)])
     assert np.isfinite(tied.stability_index(np.full(50, 9.0)))
