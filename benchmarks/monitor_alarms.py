@@ -3,11 +3,12 @@
     python benchmarks/monitor_alarms.py
 
 Scores that depend on each other as those of series do: autoregressive ones, means over sliding
-windows of noise, those that a WindowedDetector gives the newest steps of a series, and some with a
-period. They are left as they are, made heavy-tailed (the exponential), or rounded so that many are
-tied. A reference of 500 to 10,000 of them in time order is followed by windows that nothing
-distinguishes, and then by windows whose scores lie one standard deviation higher. Four ways to tell
-a drift are compared (with the stability index and the Kolmogorov–Smirnov test each):
+windows of noise, alone or with noise of their own, those that a WindowedDetector gives the newest
+steps of a series, and some with a period. They are left as they are, made heavy-tailed (the
+exponential), or rounded so that many are tied. A reference of 500 to 10,000 of them in time order
+is followed by windows that nothing distinguishes, and then by windows whose scores lie one standard
+deviation higher. Four ways to tell a drift are compared (with the stability index and the
+Kolmogorov–Smirnov test each):
 
 - ``independent``: limits for independent scores;
 - ``blocks``: the largest of the statistics that overlapping blocks of the reference have, each held
@@ -39,6 +40,7 @@ RULES = ("independent", "blocks", "larger time", "monitor")
 PROCESSES = (
     *(("AR(1)", phi) for phi in (0.0, 0.9, 0.98, 0.995)),
     *(("mean of", length) for length in (48, 144, 500)),
+    ("noise and mean of", 144),
     ("period", 288),
 )
 FORMS = ("normal", "heavy tails", "ties")
@@ -62,6 +64,8 @@ def draw(kind, parameter, n, rng):
     if kind == "mean of":
         sums = np.r_[0, rng.normal(size=n + parameter).cumsum()]
         return ((sums[parameter:] - sums[:-parameter]) / np.sqrt(parameter))[:n]
+    if kind == "noise and mean of":
+        return (rng.normal(size=n) + draw("mean of", parameter, n, rng)) / np.sqrt(2)
     steps = np.arange(n) + rng.integers(parameter)
     return np.sin(2 * np.pi * steps / parameter) + np.sqrt(0.5) * rng.normal(size=n)
 

@@ -9,6 +9,9 @@ from skrdae._typing import Floats
 
 # A series shows how much the mean of so many rows varies if it is this many times as long.
 _LENGTHS = 10
+# Two standard errors of how τ grows, relatively, from a twentieth of the length to a tenth where
+# there are no slow changes: 4 √(l / 6m) for l = m / 20.
+_GROWTH = 0.37
 
 
 class AutocorrelationTime:
@@ -27,8 +30,12 @@ class AutocorrelationTime:
     ----------
     overall : float
         τ of a long stretch, at least 1. It is estimated by the initial monotone sequence: sums of
-        two neighbouring autocorrelations, up to the first that is not positive, none larger than
-        the one before. For a series with a period it errs on the large side.
+        neighbouring autocorrelations, up to the first that is not positive, none larger than the
+        one before. Geyer takes sums of two; here the largest τ of sums of 2, 4, 8, … counts,
+        since a short period ends the sequence of pairs before slow changes show.
+    settled : bool
+        Whether the series is long enough for its slowest changes: from windows of a twentieth of
+        its length to windows of a tenth, τ grows by no more than chance explains.
 
     References
     ----------
@@ -36,6 +43,7 @@ class AutocorrelationTime:
     """
 
     overall: float
+    settled: bool
 
     def __init__(self, *series: ArrayLike) -> None:
         found = [r for x in series if (r := _autocorrelation(np.asarray(x, float))) is not None]
@@ -43,12 +51,14 @@ class AutocorrelationTime:
         longest = len(found[0]) // _LENGTHS if found else 0
         short = [_of_means(r[:longest]) for r in found]
         self._of_windows: Floats = np.max(short, axis=0) if longest else np.empty(0)
+        half = longest // 2
+        self.settled = half == 0 or all(t[-1] <= (1 + _GROWTH) * t[half - 1] for t in short)
 
     def of_windows(self, n_rows: int) -> float:
         """Return τ for windows of so many rows.
 
-        Where the series is ten times as long, its own autocorrelations up to that lag are summed,
-        so that windows of whole periods count for what they are. Otherwise it is `overall`.
+        Where the series is ten times as long, its autocorrelations up to that lag are summed, so
+        that windows of whole periods count for what they are. Otherwise it is `overall`.
 
         Parameters
         ----------
@@ -75,12 +85,15 @@ def _autocorrelation(x: Floats) -> Floats | None:
 
 
 def _initial_monotone_sequence(autocorrelation: Floats) -> float:
-    n_pairs = len(autocorrelation) // 2
-    pairs = autocorrelation[: 2 * n_pairs].reshape(n_pairs, 2).sum(axis=1)
-    ends = np.flatnonzero(pairs <= 0)
-    if len(ends):
-        pairs = pairs[: ends[0]]
-    return max(float(2 * np.minimum.accumulate(pairs).sum() - 1), 1.0)
+    n_lags, size, found = len(autocorrelation), 2, 1.0
+    while size <= max(n_lags // (2 * _LENGTHS), 2) and size <= n_lags:
+        sums = autocorrelation[: n_lags // size * size].reshape(-1, size).sum(axis=1)
+        ends = np.flatnonzero(sums <= 0)
+        if len(ends):
+            sums = sums[: ends[0]]
+        found = max(found, float(2 * np.minimum.accumulate(sums).sum() - 1))
+        size *= 2
+    return found
 
 
 def _of_means(autocorrelation: Floats) -> Floats:

@@ -22,6 +22,8 @@ _MAJOR_SHIFT = 0.25
 _ENOUGH = 25
 # In fewer than these nothing is seen at all.
 _FEWEST = 5
+# So many times as long a reference has to be whose slowest changes it is too short to show.
+_FOLD = 4
 # If neighbouring rows of a window are more alike than this share of what they are in the reference,
 # the reference was not in time order.
 _SMOOTHER = 0.5
@@ -120,6 +122,11 @@ class ScoreReference:
         """Independent scores that the reference is worth."""
         return len(self.scores) / self._time.overall
 
+    @property
+    def settled(self) -> bool:
+        """Whether there are enough scores to show how slowly they change."""
+        return self._time.settled
+
     def expected_evidence(self, n_scores: int) -> Evidence:
         """Return what windows of so many scores can tell if they depend as the reference does.
 
@@ -132,7 +139,7 @@ class ScoreReference:
         Evidence
         """
         time = self._time.of_windows(n_scores)
-        known = self.n_effective >= _ENOUGH and n_scores >= _FEWEST * time
+        known = self.settled and self.n_effective >= _ENOUGH and n_scores >= _FEWEST * time
         return self._evidence(n_scores, time, known)
 
     def evidence(self, scores: Floats) -> Evidence:
@@ -154,10 +161,11 @@ class ScoreReference:
         location, spread = location_and_spread(scores)
         if roughness(location) >= _SMOOTHER * self._roughness:
             return expected
-        time = AutocorrelationTime(location, spread).overall
-        if time <= expected.time:
+        own = AutocorrelationTime(location, spread)
+        if own.overall <= expected.time:
             return expected
-        return self._evidence(len(scores), time, len(scores) >= _ENOUGH * time)
+        known = own.settled and len(scores) >= _ENOUGH * own.overall
+        return self._evidence(len(scores), own.overall, known)
 
     def _evidence(self, n_scores: int, time: float, known: bool) -> Evidence:
         n_compared = 1 / (time / n_scores + time / len(self.scores))
@@ -171,10 +179,12 @@ class ScoreReference:
         n_window, n_reference : int
             The reference as it is, if there is a window that it can judge.
         """
-        n_scores, time = len(self.scores), self._time.overall
-        if n_scores < 2 * _ENOUGH * time:
-            n_scores = int(np.ceil(2 * _ENOUGH * time))
-            return n_scores, n_scores
+        n_scores = len(self.scores)
+        n_window = n_reference = int(np.ceil(2 * _ENOUGH * self._time.overall))
+        if not self.settled:
+            n_reference = max(n_reference, _FOLD * n_scores)
+        if n_scores < n_reference:
+            return n_window, n_reference
         n_window = _ENOUGH
         while not self.expected_evidence(n_window).enough:
             n_window += n_window // 20 + 1

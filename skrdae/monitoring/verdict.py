@@ -102,15 +102,23 @@ class Judge:
             return None
         n_rows = len(self.scores.scores)
         n_window, n_reference = self.scores.rows_needed()
+        if self.scores.settled:
+            shortage = (
+                f"By how much neighbouring scores depend on each other, the reference of {n_rows} "
+                f"rows is worth {self.scores.n_effective:.3g} independent ones and a window of "
+                f"{window_size} rows {expected.n_effective:.3g}. These are too few to tell a shift "
+                "of one standard deviation from chance"
+            )
+        else:
+            shortage = (
+                f"The scores of the reference change so slowly that its {n_rows} rows are too few "
+                "to tell a shift from chance"
+            )
         remedy = f"Set window_size to at least {n_window}."
         if n_reference > n_rows:
-            remedy = (
-                f"Pass a reference of at least {n_reference} rows, and set window_size to as many."
-            )
+            remedy = f"Pass a reference of at least {n_reference} rows"
+            remedy += "." if n_window <= window_size else f", and set window_size to {n_window}."
         return (
-            f"By how much neighbouring scores depend on each other, the reference of {n_rows} rows "
-            f"is worth {self.scores.n_effective:.3g} independent ones and a window of "
-            f"{window_size} rows {expected.n_effective:.3g}. These are too few to tell a shift of "
-            "one standard deviation from chance, and drift_unknown says so in the reports. "
-            f"{remedy} (If the rows have no order in time but are sorted, shuffle the reference.)"
+            f"{shortage}, and drift_unknown says so in the reports. {remedy} (If the rows have no "
+            "order in time but are sorted, shuffle the reference.)"
         )

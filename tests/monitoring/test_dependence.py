@@ -28,6 +28,11 @@ def _daily(n, period, rng):
     return np.sin(2 * np.pi * steps / period) + 0.5 * rng.normal(size=n)
 
 
+def _mixed(n, length, rng):
+    ripple = np.sin(np.arange(n) / 8 + 6 * rng.random())
+    return _mean_of(n, length, rng) + ripple + 0.5 * rng.normal(size=n)
+
+
 def _times(scores):
     return AutocorrelationTime(*location_and_spread(scores))
 
@@ -49,8 +54,9 @@ def _monitor(reference, **options):
 def test_the_time_is_that_of_theory(draw, parameter, time):
     rng = np.random.default_rng(0)
     found = [AutocorrelationTime(draw(20_000, parameter, rng)) for _ in range(10)]
-    assert np.mean([f.overall for f in found]) == pytest.approx(time, rel=0.15)
-    assert np.mean([f.of_windows(2000) for f in found]) == pytest.approx(time, rel=0.2)
+    assert 0.9 * time < np.mean([f.overall for f in found]) < 1.4 * time  # rather too long
+    assert np.mean([f.of_windows(200) for f in found]) == pytest.approx(time, rel=0.2)
+    assert all(f.settled for f in found)
 
 
 @pytest.mark.parametrize("n_rows", [50, 300, 700])
@@ -68,6 +74,31 @@ def test_a_spread_that_changes_slowly_counts():
     scores = np.exp(_autoregressive(20_000, 0.98, rng)) * rng.normal(size=20_000)
     assert AutocorrelationTime(location_and_spread(scores)[0]).overall < 2
     assert _times(scores).overall > 30
+
+
+def test_what_is_slow_shows_behind_a_short_period():
+    # Its half waves end the sum of autocorrelations before the slow ones have come in.
+    rng = np.random.default_rng(19)
+    ripple = np.sin(2 * np.pi * np.arange(20_000) / 24)
+    slow = _mean_of(20_000, 100, rng)
+    assert AutocorrelationTime(ripple + 0.5 * rng.normal(size=20_000)).overall < 8
+    assert AutocorrelationTime(ripple + slow).overall > 40
+
+
+def test_a_series_may_be_too_short_for_its_slow_changes():
+    rng = np.random.default_rng(20)
+    mixed = [rng.normal(size=20_000) + _mean_of(20_000, 150, rng) for _ in range(20)]
+    settled = [[_times(x[:n]).settled for x in mixed] for n in (500, 20_000)]
+    assert np.mean(settled[0]) < 0.5
+    assert np.mean(settled[1]) > 0.9
+    known = [ScoreReference(x[:500]).expected_evidence(500).known for x in mixed]
+    assert np.mean(known) < 0.3
+    found = [(ScoreReference(x[:500]), _times(x[:500])) for x in mixed]
+    assert all(r.rows_needed()[1] >= 2000 for r, time in found if not time.settled)
+    slow = next(x[:500] for x, yes in zip(mixed, settled[0], strict=True) if not yes)
+    with pytest.warns(UserWarning, match="change so slowly that its 500 rows .* 2000 rows"):
+        monitor = _monitor(slow, window_size=500)
+    assert monitor.update_scores(slow + 9).windows[0].drift_unknown
 
 
 def test_only_the_order_of_scores_counts():
@@ -117,10 +148,11 @@ SERIES = [
     (_mean_of, 48),
     (_mean_of, 300),
     (_daily, 288),
+    (_mixed, 100),
 ]
 
 
-@pytest.mark.filterwarnings("ignore:.*too few to tell:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*too few to tell.*:UserWarning")
 @pytest.mark.parametrize(("draw", "parameter"), SERIES)
 @pytest.mark.parametrize("drift", ["psi", "ks"])
 def test_nothing_is_raised_where_nothing_changes(draw, parameter, drift):
@@ -162,7 +194,7 @@ def test_what_cannot_be_told_is_said():
     assert all(w.drift_unknown and not w.drifting for w in windows)
     assert all(w.n_effective == pytest.approx(500 / 99, rel=0.5) for w in windows)
     needed = int(str(caught[0].message).split("at least ")[1].split(".")[0])
-    assert needed == pytest.approx(1 / (1 / 25 - 99 / 20_000) * 99, rel=0.6)
+    assert 0.5 < needed / (99 / (1 / 25 - 99 / 20_000)) < 2.5
     windows = _monitor(x[:20_000], window_size=needed).update_scores(x[20_000:]).windows
     assert not any(w.drift_unknown or w.drifting for w in windows)
     # A reference that is too short is what has to be longer.
