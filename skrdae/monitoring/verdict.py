@@ -120,5 +120,5 @@ class Judge:
             remedy += "." if n_window <= window_size else f", and set window_size to {n_window}."
         return (
             f"{shortage}, and drift_unknown says so in the reports. {remedy} (If the rows have no "
-            "order in time but are sorted, shuffle the reference.)"
+            "order in time, shuffle the reference.)"
         )

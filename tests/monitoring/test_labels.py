@@ -24,7 +24,7 @@ def _rows(n, seed):
     return X + 0.1 * rng.normal(size=(n, 5)) * rng.lognormal(sigma=0.8, size=(n, 1))
 
 
-X, NEW = _rows(400, 1), _rows(200, 2)
+X, NEW = _rows(400, 3), _rows(200, 4)
 
 
 def _by_vote():
