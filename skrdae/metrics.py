@@ -51,8 +51,17 @@ def deciding_step(estimator: Any) -> Any:
             return estimator
 
 
-def _high_is_normal(estimator: Any) -> bool:
-    """Say whether an estimator has the polarity of scikit-learn's outlier detectors."""
+def high_is_normal(estimator: Any) -> bool:
+    """Say whether an estimator has the polarity of scikit-learn's outlier detectors.
+
+    Parameters
+    ----------
+    estimator : object
+
+    Returns
+    -------
+    bool
+    """
     last = deciding_step(estimator)
     # PyOD's detectors carry the same tag, but score and label the other way round.
     if isinstance(last, BaseDetector) or hasattr(last, "decision_scores_"):
@@ -114,7 +123,7 @@ def anomaly_scores(estimator: Any, X: RowsOrSparse) -> Floats:
         scores = np.nan_to_num(scores, nan=np.nanmin(scores))
     scores = check_array(scores, ensure_2d=False, allow_nd=True, input_name="scores")
     scores = column_or_1d(scores.reshape(len(scores), -1)).astype(np.float64)
-    return -scores if _high_is_normal(estimator) else scores
+    return -scores if high_is_normal(estimator) else scores
 
 
 # ---------------------------------------------------------------------------- with labels
@@ -219,7 +228,7 @@ def f1_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | None = None) -> fl
         return np.nan
     _check_scores_rows(estimator)
     predicted = column_or_1d(np.asarray(estimator.predict(X)))
-    flagged = predicted == (-1 if _high_is_normal(estimator) else 1)
+    flagged = predicted == (-1 if high_is_normal(estimator) else 1)
     return float(f1_score(y, flagged, zero_division=0.0))
 
 

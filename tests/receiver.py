@@ -1,7 +1,9 @@
 """A real HTTP server on localhost that keeps what it is sent, and answers as it is told."""
 
+import contextlib
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -9,8 +11,9 @@ class Receiver:
     """Takes POSTs on a port of its own; may be stopped and started again on the same one.
 
     ``answers`` are used up one a request: a status, (status, headers), "drop" (the connection is
-    closed after the request was read), "hang" (the same, but only once ``released`` is set) or
-    ("hang", status). Then it is 200.
+    closed after the request was read), "hang" (the same, but only once ``released`` is set),
+    ("hang", status), or ("drip", text, more): `text`, then `more` byte by byte, over and over,
+    until ``released`` is set. Then it is 200.
     """
 
     def __init__(self):
@@ -56,6 +59,10 @@ class Receiver:
     def _answer(self, request, content):
         self.seen.append((content, dict(request.headers)))
         answer = self.answers.pop(0) if self.answers else 200
+        if isinstance(answer, tuple) and answer[0] == "drip":
+            self.taken.append(content)
+            self._drip(request, *answer[1:])
+            return
         if isinstance(answer, tuple) and answer[0] == "hang":
             self.released.wait()
             answer = answer[1]
@@ -73,3 +80,12 @@ class Receiver:
             request.send_header(name, value)
         request.send_header("Content-Length", "0")
         request.end_headers()
+
+    def _drip(self, request, text, more):
+        request.close_connection = True
+        with contextlib.suppress(OSError):  # the client has had enough
+            request.wfile.write(text.encode())
+            while not self.released.is_set():
+                for byte in more.encode():
+                    request.wfile.write(bytes([byte]))
+                    time.sleep(0.01)

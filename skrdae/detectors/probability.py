@@ -36,6 +36,24 @@ class ProbabilityMixin:
         def _score(self, X: Any) -> Floats: ...
         def _labels_of(self, X: Any, scores: Floats) -> Integers: ...
 
+    def scores_and_labels(self, X: RowsOrSparse) -> tuple[Floats, Integers]:
+        """Return :meth:`decision_function` and :meth:`predict`, for the cost of one of them.
+
+        Parameters
+        ----------
+        X : array-like
+            Data as :meth:`decision_function` takes them.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,), float64
+        labels : ndarray of shape (n_samples,), int
+        """
+        self = snapshot(self)
+        X = self._validated(X)
+        scores = self._score(X)
+        return scores, self._labels_of(X, scores)
+
     @overload
     def predict(self, X: RowsOrSparse, return_confidence: Literal[False] = False) -> Integers: ...
     @overload
@@ -66,9 +84,7 @@ class ProbabilityMixin:
             Only with ``return_confidence=True``.
         """
         self = snapshot(self)
-        X = self._validated(X)
-        scores = self._score(X)
-        labels = self._labels_of(X, scores)
+        scores, labels = self.scores_and_labels(X)
         return (labels, self._confidence(scores, labels)) if return_confidence else labels
 
     def fit_predict(self, X: RowsOrSparse, y: ArrayLike | None = None) -> Integers:
@@ -159,9 +175,7 @@ class ProbabilityMixin:
         Their Example-Wise Predictions, ECML PKDD 2020.
         """
         self = snapshot(self)
-        X = self._validated(X)
-        scores = self._score(X)
-        return self._confidence(scores, self._labels_of(X, scores))
+        return self._confidence(*self.scores_and_labels(X))
 
     def _confidence(self, scores: Floats, labels: Integers) -> Floats:
         known = np.sort(self.decision_scores_[~np.isnan(self.decision_scores_)])

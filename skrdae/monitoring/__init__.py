@@ -3,7 +3,8 @@
 from skrdae.monitoring.alert import Alert, LoggingHandler
 from skrdae.monitoring.drift import ScoreReference
 from skrdae.monitoring.metrics import PrometheusMetrics
-from skrdae.monitoring.monitor import BatchReport, Monitor, WindowReport
+from skrdae.monitoring.monitor import Monitor
+from skrdae.monitoring.reports import BatchReport, WindowReport
 from skrdae.monitoring.webhook import WebhookHandler
 
 __all__ = [

@@ -4,7 +4,17 @@ import logging
 import uuid
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from skrdae._typing import Floats, Integers
+
+if TYPE_CHECKING:
+    from skrdae.monitoring.reports import WindowReport
+
+# Rows that an alert lists, those with the highest scores.
+_LISTED = 10
 
 AlertKind: TypeAlias = Literal["anomalies", "alert_rate", "drift"]
 
@@ -79,3 +89,104 @@ class LoggingHandler:
         """Log an alert; its fields are the record's ``alert``."""
         level = min(self.level, logging.INFO) if alert.resolved else self.level
         self.logger.log(level, "%s", alert.text, extra={"alert": alert.as_dict()})
+
+
+def of_rows(monitor: str, scores: Floats, labels: Integers, threshold: float, names: Any) -> Alert:
+    """Return the alert on the flagged rows of a batch, of which there is at least one.
+
+    Parameters
+    ----------
+    monitor : str
+    scores, labels : ndarray of shape (n_rows,)
+    threshold : float
+    names : sequence or None
+        What the rows are called, where they are called anything.
+
+    Returns
+    -------
+    Alert
+    """
+    flagged = np.flatnonzero(labels)
+    highest = flagged[np.argsort(-scores[flagged], kind="stable")][:_LISTED]
+    rows: list[dict[str, Any]]
+    rows = [{"row": int(row), "score": float(scores[row])} for row in highest]
+    if names is not None:
+        rows = [{**row, "name": _encodable(names[row["row"]])} for row in rows]
+    first = rows[0]
+    text = (
+        f"{monitor}: {len(flagged)} of {len(scores)} rows flagged; the highest score is "
+        f"{first['score']:.4g} (row {first.get('name', first['row'])})"
+    )
+    if first["score"] > threshold:  # not always, where a detector flags by vote
+        text += f", the threshold {threshold:.4g}"
+    details = {
+        "n_rows": len(scores),
+        "n_flagged": len(flagged),
+        "threshold": threshold,
+        "rows": rows,
+    }
+    return Alert(monitor, "anomalies", text, details)
+
+
+def _encodable(name: object) -> str:
+    """Return a row's name with what UTF-8 cannot encode spelt out."""
+    return str(name).encode("utf-8", "backslashreplace").decode()
+
+
+def of_rate(monitor: str, window: "WindowReport", usual: float) -> Alert:
+    """Return the alert on a window that begins, or ends, a high rate of flagged rows.
+
+    Parameters
+    ----------
+    monitor : str
+    window : WindowReport
+    usual : float
+        Share of the reference that is flagged.
+
+    Returns
+    -------
+    Alert
+    """
+    text = (
+        f"{monitor}: {window.n_flagged} of the last {window.n_rows} rows are flagged; {usual:.2%} "
+        "are usual"
+    )
+    return Alert(monitor, "alert_rate", text, asdict(window), resolved=not window.rate_is_high)
+
+
+def of_drift(monitor: str, window: "WindowReport") -> Alert:
+    """Return the alert on a window that begins, or ends, a drift.
+
+    Parameters
+    ----------
+    monitor : str
+    window : WindowReport
+
+    Returns
+    -------
+    Alert
+    """
+    text = (
+        f"{monitor}: the scores of the last {window.n_rows} rows "
+        f"{'have drifted' if window.drifting else 'are as they were again'} (stability index "
+        f"{window.stability_index:.2f}, Kolmogorov–Smirnov statistic {window.ks_statistic:.2f})"
+    )
+    return Alert(monitor, "drift", text, asdict(window), resolved=not window.drifting)
+
+
+def of_recalibration(monitor: str, kind: AlertKind, threshold: float) -> Alert:
+    """Return the alert on what a recalibration has resolved.
+
+    Parameters
+    ----------
+    monitor : str
+    kind : {"alert_rate", "drift"}
+    threshold : float
+        The new one.
+
+    Returns
+    -------
+    Alert
+    """
+    text = f"{monitor}: recalibrated, the threshold is {threshold:.4g} now"
+    return Alert(monitor, kind, text, {"threshold": threshold}, resolved=True)

@@ -1,12 +1,15 @@
 """Whether scores are still distributed as they were."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import betabinom, chi2, ks_2samp
+from scipy.special import kolmogorov
+from scipy.stats import chi2
 
 from skrdae._typing import Floats
+from skrdae.monitoring.dependence import AutocorrelationTime, location_and_spread, roughness
 
 # Bins of the stability index.
 _N_BINS = 10
@@ -14,9 +17,46 @@ _N_BINS = 10
 P_VALUE = 1e-3
 # The stability index from which a shift is called major.
 _MAJOR_SHIFT = 0.25
-# So much oftener than expected rows have to be flagged.
-_RATE_FACTOR = 2
+# As many independent rows, held against a distribution known exactly, show a shift of one standard
+# deviation. Fewer of them do not tell their autocorrelation time either.
+_ENOUGH = 25
+# In fewer than these nothing is seen at all.
+_FEWEST = 5
+# So many times as long a reference has to be whose slowest changes it is too short to show.
+_FOLD = 4
+# If neighbouring rows of a window are more alike than this share of what they are in the reference,
+# the reference was not in time order.
+_SMOOTHER = 0.5
 _QUANTILES = (0.5, 0.9, 0.99, 0.999)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How much a window, held against a reference, can tell.
+
+    Attributes
+    ----------
+    time : float
+        Autocorrelation time in rows; see :class:`AutocorrelationTime`.
+    n_effective : float
+        Independent rows that the window is worth.
+    n_compared : float
+        Independent rows that, held against a distribution known exactly, would tell as much as the
+        window does against the reference.
+    known : bool
+        Whether window and reference are long enough to know `time`. If not, a window that lies
+        outside of the reference means nothing.
+    """
+
+    time: float
+    n_effective: float
+    n_compared: float
+    known: bool
+
+    @property
+    def enough(self) -> bool:
+        """Whether a shift of one standard deviation would show."""
+        return self.known and self.n_compared >= _ENOUGH
 
 
 class ScoreReference:
@@ -25,7 +65,15 @@ class ScoreReference:
     Parameters
     ----------
     scores : array-like of shape (n_samples,)
-        At least 10, finite, and not all the same.
+        At least 10, not all the same, none infinite; NaN is a row without a score and is left out.
+        In time order if there is one: from it follows how far scores that come one after another
+        depend on each other. (What a gap separates depends on each other less. That is as it should
+        be: rows that are worth more.)
+
+    Attributes
+    ----------
+    scores : ndarray of shape (n_samples,)
+        Sorted, without NaN.
 
     Examples
     --------
@@ -41,7 +89,9 @@ class ScoreReference:
     scores: Floats
 
     def __init__(self, scores: ArrayLike) -> None:
-        self.scores = np.sort(np.asarray(scores, float).ravel())
+        in_order = np.asarray(scores, float).ravel()
+        in_order = in_order[~np.isnan(in_order)]
+        self.scores = np.sort(in_order)
         if len(self.scores) < _N_BINS or not np.isfinite(self.scores).all():
             raise ValueError(
                 f"reference must hold at least {_N_BINS} scores, all finite; got "
@@ -55,12 +105,92 @@ class ScoreReference:
         self._quantiles = dict(
             zip(_QUANTILES, np.quantile(self.scores, _QUANTILES).tolist(), strict=True)
         )
+        location, spread = location_and_spread(in_order)
+        self._time = AutocorrelationTime(location, spread)
+        self._roughness = roughness(location)
 
     def _shares_of(self, scores: Floats) -> Floats:
         places = np.searchsorted(self._edges, scores)
         counts: NDArray[Any] = np.bincount(places, minlength=len(self._edges) + 1)
         # Half a row more in each bin, because the index of an empty one is infinite.
         return (counts + 0.5) / (len(scores) + 0.5 * len(counts))
+
+    # ------------------------------------------------------------------------------ evidence
+
+    @property
+    def n_effective(self) -> float:
+        """Independent scores that the reference is worth."""
+        return len(self.scores) / self._time.overall
+
+    @property
+    def settled(self) -> bool:
+        """Whether there are enough scores to show how slowly they change."""
+        return self._time.settled
+
+    def expected_evidence(self, n_scores: int) -> Evidence:
+        """Return what windows of so many scores can tell if they depend as the reference does.
+
+        Parameters
+        ----------
+        n_scores : int
+
+        Returns
+        -------
+        Evidence
+        """
+        time = self._time.of_windows(n_scores)
+        known = self.settled and self.n_effective >= _ENOUGH and n_scores >= _FEWEST * time
+        return self._evidence(n_scores, time, known)
+
+    def evidence(self, scores: Floats) -> Evidence:
+        """Return what a window can tell.
+
+        Parameters
+        ----------
+        scores : ndarray of shape (n_scores,)
+            In time order.
+
+        Returns
+        -------
+        Evidence
+            As the reference has it, unless neighbours are far more alike in the window: then the
+            reference was not in time order, and the window tells how its rows depend on each other,
+            if it is long enough. (A jump or a trend does not make neighbours much more alike.)
+        """
+        expected = self.expected_evidence(len(scores))
+        location, spread = location_and_spread(scores)
+        if roughness(location) >= _SMOOTHER * self._roughness:
+            return expected
+        own = AutocorrelationTime(location, spread)
+        if own.overall <= expected.time:
+            return expected
+        known = own.settled and len(scores) >= _ENOUGH * own.overall
+        return self._evidence(len(scores), own.overall, known)
+
+    def _evidence(self, n_scores: int, time: float, known: bool) -> Evidence:
+        n_compared = 1 / (time / n_scores + time / len(self.scores))
+        return Evidence(time, n_scores / time, n_compared, known)
+
+    def rows_needed(self) -> tuple[int, int]:
+        """Return the sizes of window and reference that would be enough.
+
+        Returns
+        -------
+        n_window, n_reference : int
+            The reference as it is, if there is a window that it can judge.
+        """
+        n_scores = len(self.scores)
+        n_window = n_reference = int(np.ceil(2 * _ENOUGH * self._time.overall))
+        if not self.settled:
+            n_reference = max(n_reference, _FOLD * n_scores)
+        if n_scores < n_reference:
+            return n_window, n_reference
+        n_window = _ENOUGH
+        while not self.expected_evidence(n_window).enough:
+            n_window += n_window // 20 + 1
+        return n_window, n_scores
+
+    # ----------------------------------------------------------------------------- distances
 
     def stability_index(self, scores: Floats) -> float:
         """Return the population stability index of scores, in bins of the reference's deciles.
@@ -82,73 +212,46 @@ class ScoreReference:
         p, q = self._shares, self._shares_of(scores)
         return float(((q - p) * np.log(q / p)).sum())
 
-    def stability_limit(self, n_scores: int) -> float:
-        """Return the index above which so many scores have drifted.
+    def stability_limit(self, n_compared: float) -> float:
+        """Return the index above which scores have drifted.
 
         It is 0.25, or, for few scores, what chance exceeds once in a thousand times.
 
         Parameters
         ----------
-        n_scores : int
+        n_compared : float
+            See :class:`Evidence`.
 
         Returns
         -------
         float
         """
-        by_chance = chi2.ppf(1 - P_VALUE, len(self._edges))
-        return max(_MAJOR_SHIFT, by_chance * (1 / n_scores + 1 / len(self.scores)))
+        return max(_MAJOR_SHIFT, chi2.ppf(1 - P_VALUE, len(self._edges)) / n_compared)
 
-    def kolmogorov_smirnov(self, scores: Floats) -> tuple[float, float]:
+    def kolmogorov_smirnov(self, scores: Floats, n_compared: float) -> tuple[float, float]:
         """Return statistic and p-value of the two-sample Kolmogorov–Smirnov test.
 
         Parameters
         ----------
         scores : ndarray of shape (n_samples,)
+        n_compared : float
+            See :class:`Evidence`.
 
         Returns
         -------
         statistic, p_value : float
         """
-        # The exact distribution takes seconds for large samples, and agrees with this one.
-        found = ks_2samp(self.scores, scores, method="asymp")
-        return float(found.statistic), float(found.pvalue)
-
-    def share_above(self, threshold: float) -> float:
-        """Return the share of the reference above a threshold, never quite zero."""
-        return (self._count_above(threshold) + 0.5) / (len(self.scores) + 1)
-
-    def _count_above(self, threshold: float) -> int:
-        return len(self.scores) - int(np.searchsorted(self.scores, threshold, side="right"))
-
-    def too_often(
-        self, n_flagged: int, n_rows: int, threshold: float, limit: float | None = None
-    ) -> bool:
-        """Say whether a threshold is exceeded too often.
-
-        Parameters
-        ----------
-        n_flagged, n_rows : int
-            Of these rows so many are above the threshold.
-        threshold : float
-        limit : float, optional
-            The share above which it is too often. By default twice that of the reference, where
-            chance would have so many less than once in a thousand times. How often the threshold
-            is exceeded is known from the reference only so well, the less so the fewer scores it
-            has.
-
-        Returns
-        -------
-        bool
-        """
-        if limit is not None:
-            return n_flagged > limit * n_rows
-        if n_flagged <= _RATE_FACTOR * self.share_above(threshold) * n_rows:
-            return False
-        # Above what is above k of n scores lie further ones with a probability whose distribution
-        # is beta(k + 1, n - k), whatever that of the scores.
-        above = self._count_above(threshold)
-        below = max(len(self.scores) - above, 1)
-        return bool(betabinom.sf(n_flagged - 1, n_rows, above + 1, below) < P_VALUE)
+        ordered = np.sort(scores)
+        # The distance is largest at one of the scores, or just below it.
+        statistic = max(
+            np.abs(
+                np.searchsorted(self.scores, ordered, side) / len(self.scores)
+                - np.searchsorted(ordered, ordered, side) / len(ordered)
+            ).max()
+            for side in ("left", "right")
+        )
+        # The asymptotic distribution; the exact one takes seconds, and is for independent rows.
+        return float(statistic), float(kolmogorov(np.sqrt(n_compared) * statistic))
 
     def n_above(self, scores: Floats) -> dict[float, int]:
         """Return how many scores are above high quantiles of the reference, by quantile."""

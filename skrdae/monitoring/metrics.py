@@ -1,14 +1,15 @@
 """Figures for Prometheus."""
 
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 import numpy as np
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Gauge
 
-    from skrdae.monitoring.monitor import BatchReport, Monitor
+    from skrdae.monitoring.monitor import Monitor
+    from skrdae.monitoring.reports import BatchReport
 
 
 class PrometheusMetrics:
@@ -35,18 +36,21 @@ class PrometheusMetrics:
     metric                            type      meaning
     ================================= ========= ==================================================
     skrdae_rows_total                 counter   rows with a score
-    skrdae_flagged_rows_total         counter   of these, above the threshold
+    skrdae_flagged_rows_total         counter   of these, flagged
     skrdae_alerts_total               counter   by ``kind`` and whether ``resolved``
-    skrdae_handler_errors             gauge     times that a handler raised
-    skrdae_undelivered_alerts         gauge     of webhooks: waiting, refused or unconfirmed
+    skrdae_handler_errors             gauge     times that a handler raised, and dropped alerts
+    skrdae_undelivered_alerts         gauge     waiting for a handler that hangs; of webhooks:
+                                                waiting, refused or unconfirmed
     skrdae_rows_above_total           counter   rows above a ``quantile`` of the reference
     skrdae_scoring_seconds            histogram time that the detector took, a batch
     skrdae_threshold                  gauge
-    skrdae_expected_alert_rate        gauge     share of the reference above the threshold
+    skrdae_expected_alert_rate        gauge     share of the reference that is flagged
     skrdae_alert_rate                 gauge     of the last window
+    skrdae_effective_rows             gauge     independent rows that the last window is worth
     skrdae_stability_index            gauge     of the last window
     skrdae_ks_statistic               gauge     of the last window
-    skrdae_drifting                   gauge     1 if the last window drifts
+    skrdae_drifting                   gauge     1 from a window that drifts to one that does not
+    skrdae_drift_unknown              gauge     1 if the last window is worth too few rows to tell
     skrdae_alert_rate_high            gauge     1 if too many rows of the last window are flagged
     ================================= ========= ==================================================
 
@@ -80,9 +84,7 @@ class PrometheusMetrics:
             return client.Gauge(f"skrdae_{name}", text, by_monitor, **options)
 
         self._rows = client.Counter("skrdae_rows", "Rows with a score", by_monitor, **options)
-        self._flagged = client.Counter(
-            "skrdae_flagged_rows", "Rows above the threshold", by_monitor, **options
-        )
+        self._flagged = client.Counter("skrdae_flagged_rows", "Rows flagged", by_monitor, **options)
         self._alerts = client.Counter(
             "skrdae_alerts", "Alerts", ("monitor", "kind", "resolved"), **options
         )
@@ -102,13 +104,15 @@ class PrometheusMetrics:
         self._of_monitor = {
             "threshold_": gauge("threshold", "Score above which a row is flagged"),
             "expected_rate_": gauge("expected_alert_rate", "Share of the reference flagged"),
-            "n_handler_errors_": gauge("handler_errors", "Times that a handler raised"),
-            "drifting_": gauge("drifting", "1 if the last window drifts"),
+            "drifting_": gauge("drifting", "1 from a window that drifts to one that does not"),
             "rate_is_high_": gauge("alert_rate_high", "1 if too many rows are flagged"),
         }
         self._monitors: WeakValueDictionary[str, Monitor] = WeakValueDictionary()
+        self._errors = gauge("handler_errors", "Times that a handler raised, and dropped alerts")
         self._undelivered = gauge("undelivered_alerts", "Alerts not known to have arrived")
+        self._unknown = gauge("drift_unknown", "1 if the last window is too short to tell a drift")
         self._of_window = {
+            "n_effective": gauge("effective_rows", "Independent rows the last window is worth"),
             "alert_rate": gauge("alert_rate", "Share of the last window flagged"),
             "stability_index": gauge("stability_index", "Stability index of the last window"),
             "ks_statistic": gauge("ks_statistic", "Kolmogorov–Smirnov statistic of it"),
@@ -136,11 +140,8 @@ class PrometheusMetrics:
         if report is None:
             if self._monitors.setdefault(name, monitor) is not monitor:
                 raise ValueError(f"name={name!r} is taken by another monitor with these metrics.")
-            # Asked at every scrape: it changes between batches, too.
-            handlers: list[Any] = [h for h in monitor.handlers if hasattr(h, "n_undelivered")]
-            self._undelivered.labels(name).set_function(
-                lambda: sum(handler.n_undelivered for handler in handlers)
-            )
+            self._ask_at_scrapes(monitor)
+            self._unknown.labels(name).set(0)
             return
         known = report.scores[~np.isnan(report.scores)]
         rows.inc(len(known))
@@ -152,5 +153,23 @@ class PrometheusMetrics:
         for window in report.windows:
             for attribute, metric in self._of_window.items():
                 metric.labels(name).set(getattr(window, attribute))
+            self._unknown.labels(name).set(window.drift_unknown)
         if seconds is not None:
             self._seconds.labels(name).observe(seconds)
+
+    def _ask_at_scrapes(self, monitor: "Monitor") -> None:
+        """Have figures asked for at every scrape that change between batches, too."""
+        found = ref(monitor)  # a monitor that nobody holds any more is not kept for its metrics
+        webhooks: list[Any] = [h for h in monitor.handlers if hasattr(h, "n_undelivered")]
+
+        def undelivered() -> int:
+            there = found()
+            waiting = 0 if there is None else there.n_waiting_alerts_
+            return waiting + sum(handler.n_undelivered for handler in webhooks)
+
+        def errors() -> int:
+            there = found()
+            return 0 if there is None else there.n_handler_errors_
+
+        self._undelivered.labels(monitor.name).set_function(undelivered)
+        self._errors.labels(monitor.name).set_function(errors)

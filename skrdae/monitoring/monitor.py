@@ -1,134 +1,114 @@
 """A detector at work: scores in batches, windows of them held against those of training."""
 
 import logging
+import os
 import threading
 import time
+import warnings
+import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skrdae._typing import Floats, Integers, RowsOrSparse
-from skrdae.metrics import anomaly_scores, deciding_step
-from skrdae.monitoring.alert import Alert, AlertKind
-from skrdae.monitoring.drift import P_VALUE, ScoreReference
+from skrdae._typing import Booleans, Floats, Integers, RowsOrSparse
+from skrdae._validation import outside
+from skrdae.monitoring import alert
+from skrdae.monitoring.alert import Alert
+from skrdae.monitoring.arguments import check_arguments, is_number
+from skrdae.monitoring.dispatch import Dispatcher
+from skrdae.monitoring.drift import ScoreReference
+from skrdae.monitoring.labels import (
+    are_rows,
+    flagging_threshold,
+    scores_and_labels,
+    scores_of,
+    training_scores_and_labels,
+)
 from skrdae.monitoring.metrics import PrometheusMetrics
+from skrdae.monitoring.reports import BatchReport
+from skrdae.monitoring.verdict import Judge
 from skrdae.thresholds import quantile_threshold
 
 _log = logging.getLogger("skrdae.monitoring")
-# Rows that an alert lists, those with the highest scores.
-_LISTED = 10
-
-
-@dataclass(frozen=True)
-class WindowReport:
-    """What a window of rows, one after another, looks like beside the reference.
-
-    Attributes
-    ----------
-    first_row : int
-        Of the window, counted from the first row that the monitor saw.
-    n_rows, n_flagged : int
-    alert_rate : float
-        Share of the rows that are flagged.
-    stability_index : float
-        See :meth:`ScoreReference.stability_index`.
-    ks_statistic, ks_p_value : float
-        Of the Kolmogorov–Smirnov test.
-    drifting, rate_is_high : bool
-        What the monitor makes of it.
-    """
-
-    first_row: int
-    n_rows: int
-    n_flagged: int
-    alert_rate: float
-    stability_index: float
-    ks_statistic: float
-    ks_p_value: float
-    drifting: bool
-    rate_is_high: bool
-
-
-@dataclass(frozen=True)
-class BatchReport:
-    """What became of a batch.
-
-    Attributes
-    ----------
-    scores : ndarray of shape (n_rows,)
-    labels : ndarray of shape (n_rows,)
-        1 where the score is above the monitor's threshold.
-    alerts : list of Alert
-        What the handlers were told.
-    windows : list of WindowReport
-        Of the windows that this batch completed.
-    """
-
-    scores: Floats
-    labels: Integers
-    alerts: list[Alert] = field(default_factory=list)
-    windows: list[WindowReport] = field(default_factory=list)
+# The monitors of this process.
+_MONITORS: "weakref.WeakSet[Monitor]" = weakref.WeakSet()
 
 
 class Monitor:
-    """Watch the scores of a fitted detector, batch by batch, and tell who wants to know.
+    """Watch a fitted detector at work, batch by batch, and tell who wants to know.
 
-    Rows above the threshold are an alert, one for each batch that has any. The scores of every
-    `window_size` rows are held against the reference: if too many are flagged, or the scores have
-    drifted, that is an alert when it begins, and another when it has ended, not one for each
-    window. How the rows are cut into batches makes no difference to the windows.
+    Flagged rows are an alert, one for each batch that has any. The scores of every `window_size`
+    rows are held against the reference: if too many are flagged, or the scores have drifted, that
+    is an alert when it begins, and another when it has ended, not one for each window. How the rows
+    are cut into batches makes no difference to the windows.
 
     Parameters
     ----------
     detector : object
         A fitted detector of this package or of PyOD, an outlier detector of scikit-learn, or a
         pipeline or search that ends in one.
-    reference : array-like of shape (n_samples,), optional
-        Scores as they should be, the higher the more anomalous. By default those of training; those
-        of other normal rows are better, because a detector knows the rows it was trained on.
+    reference : array-like of shape (n_samples,) or (n_samples, n_features), optional
+        What is normal: rows for the detector (two-dimensional, or a list of series), or scores, the
+        higher the more anomalous. By default the training scores; normal rows that the detector
+        was not fitted to are better, because it knows the rows it was trained on. In time order
+        if the rows to come are, since the reference tells how far rows that follow each other
+        depend on each other.
     threshold : float, optional
-        Rows that score above are flagged. By default the detector's ``threshold_``.
+        Rows that score above are flagged. By default the detector's own labels count.
     window_size : int, default=1000
-        Rows of a window. At least 50.
+        Rows of a window. At least 50, and many more where rows depend on each other.
     drift : {"psi", "ks"}, default="psi"
         What tells a drift: the population stability index, which looks at how large a shift is, or
         the Kolmogorov–Smirnov test, which in large windows finds the smallest.
     drift_limit : float, optional
         The index above which, or p-value below which, scores drift. By default 0.25 (more where
-        chance would exceed that) or 0.001.
+        chance would exceed that) or 0.001. An index of your own is taken as it is, whatever chance
+        may do.
     rate_limit : float in (0, 1), optional
         The share of flagged rows above which there are too many. By default twice that of the
-        reference, where this is not by chance, given how well so many scores can tell.
+        reference, where this is not by chance, given how well so many rows can tell.
     handlers : callable or sequence of callable, default=()
         Called with each :class:`Alert`, in order. One that raises is logged, and does not keep the
         others from being called. See :class:`LoggingHandler` and :class:`WebhookHandler`.
     metrics : PrometheusMetrics, optional
         Kept up to date.
     name : str, default="skrdae"
-        What alerts and metrics call this monitor. Monitors that share metrics need names of their
-        own.
+        What alerts and metrics call this monitor, without control characters. Monitors that share
+        metrics need names of their own.
 
     Attributes
     ----------
     threshold_ : float
+        Rows that score above are flagged, unless the detector's own labels count. For a detector
+        that flags in another way, by vote for instance, the threshold that comes closest.
     reference_ : ScoreReference
     expected_rate_ : float
-        Share of the reference above the threshold.
+        Share of the reference that is flagged.
     n_rows_ : int
         Rows seen that have a score.
     drifting_, rate_is_high_ : bool
-        As of the last window.
+        As of the last window for which it could be told.
     n_handler_errors_ : int
-        Times that a handler raised.
+        Times that a handler raised, and alerts that were dropped because 1,000 were waiting.
+    n_waiting_alerts_ : int
+        Alerts that wait for a handler that hangs, or has not been called yet.
+
+    Warns
+    -----
+    UserWarning
+        If, by how the reference's scores depend on each other, windows or the reference are too
+        short to tell a shift of one standard deviation; it says how long they would have to be.
 
     Notes
     -----
-    Any number of threads may call it. Handlers are called by the thread that brought the rows, one
-    at a time.
+    Any number of threads may call it. Handlers are called by the thread that brought the rows, each
+    handler with one alert at a time, before :meth:`update` returns. If another thread is in a
+    handler for more than a second, it hangs: the alerts for it wait, up to 1,000, and the thread
+    that is in it delivers them when it returns. So a handler that hangs holds up the thread that
+    called it, and others for a second at most. What waits is lost when the process ends. A process
+    that is forked begins without it.
 
     Examples
     --------
@@ -159,7 +139,7 @@ class Monitor:
     n_rows_: int
     drifting_: bool
     rate_is_high_: bool
-    n_handler_errors_: int
+    # Scores of rows that are in no window yet, and 1.0 for those that are flagged.
     _pending: Floats
     _recent: Floats
 
@@ -167,7 +147,7 @@ class Monitor:
         self,
         detector: Any,
         *,
-        reference: ArrayLike | None = None,
+        reference: ArrayLike | RowsOrSparse | None = None,
         threshold: float | None = None,
         window_size: int = 1000,
         drift: Literal["psi", "ks"] = "psi",
@@ -177,49 +157,73 @@ class Monitor:
         metrics: PrometheusMetrics | None = None,
         name: str = "skrdae",
     ) -> None:
-        # Integral is for NumPy's; mypy does not know that int is one.
-        if not isinstance(window_size, int | Integral) or isinstance(window_size, bool):
-            raise TypeError(f"window_size must be a number of rows; got {window_size!r}.")
-        if window_size < 50:
-            raise ValueError(f"window_size must be at least 50; got {window_size}.")
-        if drift not in ("psi", "ks"):
-            raise ValueError(f"drift must be 'psi' or 'ks'; got {drift!r}.")
-        for parameter, value in (("drift_limit", drift_limit), ("rate_limit", rate_limit)):
-            if value is not None and not (_is_number(value) and value > 0):
-                raise ValueError(f"{parameter} must be a number above 0; got {value!r}.")
-        if rate_limit is not None and rate_limit >= 1:
-            raise ValueError(f"rate_limit must be a share below 1; got {rate_limit!r}.")
-        if drift == "ks" and drift_limit is not None and drift_limit >= 1:
-            raise ValueError(f"drift_limit is a p-value, below 1; got {drift_limit!r}.")
-        handlers = [handlers] if callable(handlers) else list(handlers)
+        check_arguments(window_size, drift, drift_limit, rate_limit, name)
+        handlers = (handlers,) if callable(handlers) else tuple(handlers)
         for handler in handlers:
             if not callable(handler):
                 raise TypeError(f"handlers must be callable; got {handler!r}.")
         if metrics is not None and not hasattr(metrics, "observe"):
             raise TypeError(f"metrics must be a PrometheusMetrics; got {metrics!r}.")
-        if not isinstance(name, str) or not name:
-            raise TypeError(f"name must be a text; got {name!r}.")
-        last = deciding_step(detector)
-        if reference is None:
-            reference = _of_detector(last, "decision_scores_", "reference")
-            reference = reference[~np.isnan(reference)]  # steps that no window covers
-        if threshold is None:
-            threshold = float(_of_detector(last, "threshold_", "threshold"))
-        if not _is_number(threshold):
-            raise ValueError(f"threshold must be a finite number; got {threshold!r}.")
         self.detector = detector
         self.window_size, self.drift = int(window_size), drift
         self.drift_limit, self.rate_limit = drift_limit, rate_limit
         self.handlers, self.metrics, self.name = handlers, metrics, name
-        self.reference_ = ScoreReference(reference)
+        self._uses_own_labels = threshold is None
+        scores, labels = self._of_reference(reference)
+        if threshold is None:
+            threshold = flagging_threshold(detector)
+        if not is_number(threshold):
+            raise ValueError(f"threshold must be a finite number; got {threshold!r}.")
         self.threshold_ = float(threshold)
-        self.expected_rate_ = self.reference_.share_above(self.threshold_)
-        self.n_rows_ = self.n_handler_errors_ = 0
+        if labels is None or not self._uses_own_labels:
+            labels = (scores > threshold).astype(int)
+        self._refer_to(scores, labels == 1)
+        self.n_rows_ = 0
         self.drifting_ = self.rate_is_high_ = False
-        self._pending, self._recent, self._n_closed = np.empty(0), np.empty(0), 0
+        self._pending, self._recent, self._n_closed = np.empty((2, 0)), np.empty(0), 0
         self._lock = threading.RLock()
+        self._dispatcher = Dispatcher(name, handlers)
+        self._warn_of_shortage()
         if metrics is not None:
             metrics.observe(self)
+        _MONITORS.add(self)
+
+    @property
+    def n_handler_errors_(self) -> int:
+        """Times that a handler raised, and alerts that were dropped."""
+        return self._dispatcher.n_errors
+
+    @property
+    def n_waiting_alerts_(self) -> int:
+        """Alerts that wait for a handler."""
+        return self._dispatcher.n_waiting
+
+    def _of_reference(self, reference: Any) -> tuple[Floats, Integers | None]:
+        """Return the reference's scores, and the detector's labels where they are known."""
+        if reference is None:
+            return training_scores_and_labels(self.detector)
+        return (
+            self._of_rows(reference)
+            if are_rows(reference)
+            else (np.ravel(reference).astype(float), None)
+        )
+
+    def _of_rows(self, X: RowsOrSparse) -> tuple[Floats, Integers | None]:
+        """Return scores, and the detector's labels where they count."""
+        if self._uses_own_labels:
+            return scores_and_labels(self.detector, X)
+        return scores_of(self.detector, X), None
+
+    def _refer_to(self, scores: Floats, flagged: Booleans) -> None:
+        options = (self.drift, self.drift_limit, self.rate_limit)
+        self._judge = Judge(scores, flagged, *options)
+        self.reference_, self.expected_rate_ = self._judge.scores, self._judge.flags.share
+
+    def _warn_of_shortage(self) -> None:
+        shortage = self._judge.shortage(self.window_size)
+        self._told_shortage = shortage is not None
+        if shortage is not None:
+            warnings.warn(f"{self.name}: {shortage}", UserWarning, stacklevel=outside())
 
     # ------------------------------------------------------------------------------ watching
 
@@ -241,21 +245,16 @@ class Monitor:
             What the detector says of rows that it cannot score. They then count as not seen.
         """
         started = time.perf_counter()
-        scores = self._scores(X)
+        scores, labels = self._of_rows(X)
         seconds = time.perf_counter() - started
         names = getattr(X, "index", None)
-        return self._take(scores, None if callable(names) else names, seconds)
-
-    def _scores(self, X: RowsOrSparse) -> Floats:
-        if getattr(deciding_step(self.detector), "_leaves_steps_out", False):
-            return np.asarray(self.detector.decision_function(X), float)  # NaN where there is none
-        return anomaly_scores(self.detector, X)
+        return self._take(scores, labels, None if callable(names) else names, seconds)
 
     def update_scores(self, scores: ArrayLike) -> BatchReport:
         """Take note of rows that were scored elsewhere.
 
         For series, for instance: ``monitor.update_scores([detector.score_new(series)])`` whenever
-        a step arrives.
+        a step arrives. Rows that score above ``threshold_`` are flagged.
 
         Parameters
         ----------
@@ -271,103 +270,57 @@ class Monitor:
             raise ValueError(f"scores must have one dimension; got shape {scores.shape}.")
         return self._take(scores)
 
-    def _take(self, scores: Floats, names: Any = None, seconds: float | None = None) -> BatchReport:
+    def _take(
+        self,
+        scores: Floats,
+        labels: Integers | None = None,
+        names: Any = None,
+        seconds: float | None = None,
+    ) -> BatchReport:
         if np.isinf(scores).any():
             raise ValueError("scores must be finite, or NaN where a row has none.")
+        known = ~np.isnan(scores)
         with self._lock:
-            report = BatchReport(scores, (scores > self.threshold_).astype(int))
+            if labels is None or not self._uses_own_labels:
+                labels = (scores > self.threshold_).astype(int)
+            report = BatchReport(scores, np.where(known, labels, 0))
             if report.labels.any():
-                self._tell_anomalies(report, names)
-            known = scores[~np.isnan(scores)]
-            self.n_rows_ += len(known)
-            self._pending = np.concatenate([self._pending, known])
-            while len(self._pending) >= self.window_size:
-                window, self._pending = np.split(self._pending, [self.window_size])
-                self._close(window, report)
+                flagged = alert.of_rows(self.name, scores, report.labels, self.threshold_, names)
+                report.alerts.append(flagged)
+            self.n_rows_ += int(known.sum())
+            rows = np.stack([scores[known], report.labels[known]])
+            self._pending = np.concatenate([self._pending, rows], axis=1)
+            while self._pending.shape[1] >= self.window_size:
+                window, self._pending = np.split(self._pending, [self.window_size], axis=1)
+                self._close(window[0], window[1] == 1, report)
             if self.metrics is not None:
                 self.metrics.observe(self, report, seconds)
+            places = self._dispatcher.queue(report.alerts)
+            unclear = next((w for w in report.windows if w.drift_unknown), None)
+            told, self._told_shortage = self._told_shortage, self._told_shortage or bool(unclear)
+        if unclear and not told:
+            _log.warning(
+                "%s: neighbouring rows are far more alike than in the reference, which may not "
+                "have been in time order; the last %d rows are worth %.3g independent ones, too "
+                "few to tell whether the scores have drifted",
+                self.name, unclear.n_rows, unclear.n_effective,
+            )  # fmt: skip
+        self._dispatcher.deliver(places)
         return report
 
-    def _tell_anomalies(self, report: BatchReport, names: Any) -> None:
-        flagged = np.flatnonzero(report.labels)
-        highest = flagged[np.argsort(-report.scores[flagged], kind="stable")][:_LISTED]
-        rows: list[dict[str, Any]]
-        rows = [{"row": int(row), "score": float(report.scores[row])} for row in highest]
-        if names is not None:
-            rows = [{**row, "name": str(names[row["row"]])} for row in rows]
-        first = rows[0]
-        text = (
-            f"{self.name}: {len(flagged)} of {len(report.scores)} rows flagged; the highest score "
-            f"is {first['score']:.4g} (row {first.get('name', first['row'])}), the threshold "
-            f"{self.threshold_:.4g}"
-        )
-        details = {
-            "n_rows": len(report.scores),
-            "n_flagged": len(flagged),
-            "threshold": self.threshold_,
-            "rows": rows,
-        }
-        self._tell(report, "anomalies", text, details)
-
-    def _close(self, window: Floats, report: BatchReport) -> None:
+    def _close(self, window: Floats, flagged: Booleans, report: BatchReport) -> None:
         """Hold a window against the reference."""
-        n_rows, n_flagged = len(window), int((window > self.threshold_).sum())
-        index = self.reference_.stability_index(window)
-        statistic, p_value = self.reference_.kolmogorov_smirnov(window)
-        found = WindowReport(
-            first_row=self._n_closed,
-            n_rows=n_rows,
-            n_flagged=n_flagged,
-            alert_rate=n_flagged / n_rows,
-            stability_index=index,
-            ks_statistic=statistic,
-            ks_p_value=p_value,
-            drifting=self._drifts(index, p_value, n_rows),
-            rate_is_high=self.reference_.too_often(
-                n_flagged, n_rows, self.threshold_, self.rate_limit
-            ),
-        )
+        found = self._judge.report(self._n_closed, window, flagged)
         report.windows.append(found)
         self._recent = window
-        self._n_closed += n_rows
-        if found.rate_is_high != self.rate_is_high_:
+        self._n_closed += found.n_rows
+        # What cannot be told neither begins nor ends anything.
+        if not found.rate_unknown and found.rate_is_high != self.rate_is_high_:
             self.rate_is_high_ = found.rate_is_high
-            usual = f"{self.expected_rate_:.2%} are usual"
-            text = f"{self.name}: {n_flagged} of the last {n_rows} rows are flagged; {usual}"
-            resolved = not found.rate_is_high
-            self._tell(report, "alert_rate", text, asdict(found), resolved)
-        if found.drifting != self.drifting_:
+            report.alerts.append(alert.of_rate(self.name, found, self.expected_rate_))
+        if not found.drift_unknown and found.drifting != self.drifting_:
             self.drifting_ = found.drifting
-            what = "have drifted" if found.drifting else "are as they were again"
-            text = (
-                f"{self.name}: the scores of the last {n_rows} rows {what} (stability index "
-                f"{index:.2f}, Kolmogorov–Smirnov statistic {statistic:.2f})"
-            )
-            self._tell(report, "drift", text, asdict(found), not found.drifting)
-
-    def _drifts(self, index: float, p_value: float, n_rows: int) -> bool:
-        if self.drift == "ks":
-            return bool(p_value < (P_VALUE if self.drift_limit is None else self.drift_limit))
-        if self.drift_limit is None:
-            return bool(index > self.reference_.stability_limit(n_rows))
-        return bool(index > self.drift_limit)
-
-    def _tell(
-        self,
-        report: BatchReport,
-        kind: AlertKind,
-        text: str,
-        details: dict[str, Any],
-        resolved: bool = False,
-    ) -> None:
-        alert = Alert(self.name, kind, text, details, resolved)
-        report.alerts.append(alert)
-        for handler in self.handlers:
-            try:
-                handler(alert)
-            except Exception:  # whatever it is, the rows go on
-                self.n_handler_errors_ += 1
-                _log.exception("%s: a handler failed on an alert: %s", self.name, text)
+            report.alerts.append(alert.of_drift(self.name, found))
 
     # --------------------------------------------------------------------------- calibrating
 
@@ -376,15 +329,16 @@ class Monitor:
     ) -> BatchReport:
         """Take other scores for what is normal from now on, and set the threshold by them.
 
-        Neither the detector nor the rows seen so far are looked at again. What is drifting, or
-        flagged too often, counts as resolved.
+        Neither the detector nor the rows seen so far are looked at again. Rows that score above
+        the new ``threshold_`` are flagged from now on, whatever the detector's own labels. What is
+        drifting, or flagged too often, counts as resolved.
 
         Parameters
         ----------
         contamination : float in (0, 0.5], optional
             The share of these scores to flag. By default ``expected_rate_``.
         scores : array-like of shape (n_samples,), optional
-            By default those of the last window.
+            By default those of the last window. In time order, like the reference.
 
         Returns
         -------
@@ -396,6 +350,11 @@ class Monitor:
         ValueError
             If there has been no full window yet, or the scores or the share are not as they should
             be. Nothing has changed then.
+
+        Warns
+        -----
+        UserWarning
+            As for the monitor: a single window may be too short a reference.
         """
         with self._lock:
             if scores is None:
@@ -406,35 +365,34 @@ class Monitor:
                         "rows seen): wait, or pass scores."
                     )
             share = min(self.expected_rate_, 0.5) if contamination is None else contamination
-            if not (_is_number(share) and 0 < share <= 0.5):
+            if not (is_number(share) and 0 < share <= 0.5):
                 raise ValueError(f"contamination must be a share in (0, 0.5]; got {share!r}.")
-            self.reference_ = ScoreReference(scores)
-            self.threshold_ = quantile_threshold(self.reference_.scores, share)
-            self.expected_rate_ = self.reference_.share_above(self.threshold_)
-            self._n_closed += len(self._pending)
-            self._pending = np.empty(0)
+            scores = np.ravel(scores).astype(float)
+            threshold = quantile_threshold(ScoreReference(scores).scores, share)
+            self._refer_to(scores, scores > threshold)
+            self.threshold_, self._uses_own_labels = threshold, False
+            self._n_closed += self._pending.shape[1]
+            self._pending = np.empty((2, 0))
             report = BatchReport(np.empty(0), np.empty(0, int))
-            began: tuple[tuple[AlertKind, bool], ...]
-            began = (("alert_rate", self.rate_is_high_), ("drift", self.drifting_))
-            for kind, was in began:
-                if was:
-                    text = f"{self.name}: recalibrated, the threshold is {self.threshold_:.4g} now"
-                    details = {"threshold": self.threshold_}
-                    self._tell(report, kind, text, details, resolved=True)
+            if self.rate_is_high_:
+                report.alerts.append(alert.of_recalibration(self.name, "alert_rate", threshold))
+            if self.drifting_:
+                report.alerts.append(alert.of_recalibration(self.name, "drift", threshold))
             self.drifting_ = self.rate_is_high_ = False
             if self.metrics is not None:
                 self.metrics.observe(self, report)
+            places = self._dispatcher.queue(report.alerts)
+        self._dispatcher.deliver(places)
+        self._warn_of_shortage()
         return report
 
 
-def _is_number(value: float) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and np.isfinite(value)
+def _begin_again() -> None:
+    """Free the monitors of a process that was forked from threads that are not in it."""
+    for monitor in list(_MONITORS):
+        monitor._lock = threading.RLock()
+        monitor._dispatcher.reset()
 
 
-def _of_detector(detector: Any, attribute: str, parameter: str) -> Floats:
-    if not hasattr(detector, attribute):
-        raise ValueError(
-            f"{type(detector).__name__} has no {attribute}: pass {parameter} (or fit it, if "
-            "that is still to be done)."
-        )
-    return np.asarray(getattr(detector, attribute), float)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)

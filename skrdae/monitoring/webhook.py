@@ -1,36 +1,28 @@
 """Alerts as HTTP requests, which neither hold up the rows nor get lost in silence."""
 
 import atexit
-import contextlib
 import functools
-import http.client
 import json
 import logging
-import math
 import os
 import threading
 import time
-import urllib.error
-import urllib.request
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from multiprocessing.util import Finalize
 from numbers import Real
-from typing import Any, Literal, Self, TypeAlias
+from typing import Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from skrdae.monitoring.alert import Alert
+from skrdae.monitoring.posting import Outcome, Poster
 
 _log = logging.getLogger("skrdae.monitoring")
 # Alerts waiting at most; beyond that the server has been away for too long.
 _LONGEST_QUEUE = 10_000
 # Seconds between attempts: the first, the longest, and the longest that a server may ask for.
 _FIRST_WAIT, _LONGEST_WAIT, _LONGEST_ASKED = 0.5, 60.0, 3600.0
-# Answers by which a server says that it did nothing, and that it may be asked again.
-_AGAIN = {408, 425, 429, 500, 502, 503}
-# A gateway that heard nothing from the server behind it.
-_UNKNOWN = {504}
 # Seconds that the end of a process waits for all handlers together, and the most that any time of
 # waiting may be set to.
 _AT_EXIT, _LONGEST = 5.0, 1e7
@@ -60,7 +52,8 @@ class WebhookHandler:
     headers : dict of str to str, optional
         Besides ``Content-Type``, say for authorisation. ``Idempotency-Key`` is the alert's id.
     timeout : float, default=5.0
-        Seconds for the connection, and for the answer.
+        Seconds for a connection (to each of the host's addresses), and for request and answer
+        together, however slowly they come.
     give_up_after : float, default=86400.0
         Seconds after which an alert that cannot be delivered counts as failed.
 
@@ -119,10 +112,10 @@ class WebhookHandler:
                 isinstance(v, str) and v.isascii() and v.isprintable() for v in (name, text)
             ):
                 raise ValueError(f"headers must be text, of one line each; see that of {name!r}.")
-        self._url, self._host = url, parts.hostname
+        self._host = parts.hostname
         self.payload, self.headers = payload, headers
         self.timeout, self.give_up_after = timeout, give_up_after
-        self._opener = urllib.request.build_opener(_NoRedirects)
+        self._poster = Poster(url, timeout)
         self._begin()
 
     def _begin(self) -> None:
@@ -205,27 +198,27 @@ class WebhookHandler:
                     self._thread = None
                     return
                 alert, body, queued = self._in_flight = self._queue[0]
-            state, said, asked = self._send(alert, body)
+            outcome = self._send(alert, body)
             with self._changed:
                 self._in_flight = None
                 if not self._queue:  # closed, in less time than this took
-                    self._settle_late(state, alert)
+                    self._settle_late(outcome.state, alert)
                     continue
                 over = time.monotonic() - queued > self.give_up_after
-                if state == "again" and not over:
+                if outcome.state == "again" and not over:
                     wait = min(max(2 * wait, _FIRST_WAIT), _LONGEST_WAIT)
                     if self._closed:
                         wait = _FIRST_WAIT
-                    elif asked is not None:
-                        wait = min(max(asked, _FIRST_WAIT), _LONGEST_ASKED)
+                    elif outcome.wait is not None:
+                        wait = min(max(outcome.wait, _FIRST_WAIT), _LONGEST_ASKED)
                     left = queued + self.give_up_after - time.monotonic()
                     wait = min(wait, max(left, 0.0) + _FIRST_WAIT)
                     waiting = f"{len(self._queue)} alert(s) wait, again in {wait:.3g} s"
-                    _log.warning("%s: %s; %s", self._host, said, waiting)
+                    _log.warning("%s: %s; %s", self._host, outcome.said, waiting)
                     continue
                 wait = 0.0
                 self._queue.popleft()
-                self._settle(state, said, alert)
+                self._settle(outcome.state, outcome.said, alert)
                 self._changed.notify_all()
 
     def _settle(self, state: str, said: str, alert: Alert) -> None:
@@ -249,32 +242,14 @@ class WebhookHandler:
             self.failed.append(alert)
             _log.error("%s: not delivered: %s", self._host, alert.text)
 
-    def _send(self, alert: Alert, body: bytes) -> tuple[str, str, float | None]:
-        """Try once; return what became of it, what was said, and for how long to wait if asked."""
+    def _send(self, alert: Alert, body: bytes) -> Outcome:
         headers = {
             "Content-Type": "application/json",
             "Idempotency-Key": alert.id,
             "User-Agent": "skrdae",
             **self.headers,
         }
-        request = urllib.request.Request(self._url, body, headers, method="POST")
-        try:
-            with self._opener.open(request, timeout=self.timeout) as answer:
-                return "sent", f"answer {answer.status}", None
-        except urllib.error.HTTPError as error:
-            error.close()
-            said = f"answer {error.code}"
-            if error.code in _UNKNOWN:
-                return "unconfirmed", said, None
-            if error.code in _AGAIN:
-                return "again", said, _asked(error.headers.get("Retry-After"))
-            return "failed", said, None
-        except urllib.error.URLError as error:  # no connection, or not all of it was sent
-            return "again", f"no connection ({error.reason})", None
-        except (OSError, http.client.HTTPException) as error:
-            return "unconfirmed", f"no answer ({type(error).__name__})", None
-        except Exception as error:  # a header that cannot be sent, say
-            return "failed", repr(error), None
+        return self._poster.post(body, headers)
 
     # ------------------------------------------------------------------------------- ending
 
@@ -345,25 +320,11 @@ class WebhookHandler:
         self.close()
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Leaves a redirect an error: a POST that is redirected becomes a GET, without the alert."""
-
-    def redirect_request(self, *arguments: Any) -> None:
-        return None
-
-
 def _slack_text(alert: Alert) -> str:
     sign = ":white_check_mark:" if alert.resolved else ":rotating_light:"
     # Slack's three control characters.
     text = alert.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return f"{sign} {text}"
-
-
-def _asked(value: Any) -> float | None:
-    with contextlib.suppress(TypeError, ValueError):  # none, or a date
-        seconds = float(value)
-        return seconds if math.isfinite(seconds) else None
-    return None
 
 
 @functools.cache

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pyod.models.hbos import HBOS
-from scipy.stats import norm
+from scipy.stats import ks_2samp, norm
 from sklearn.ensemble import IsolationForest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from skrdae import RobustDeepAutoencoder, VAEDetector, WindowedDetector
 from skrdae.metrics import anomaly_scores
 from skrdae.monitoring import Alert, LoggingHandler, Monitor, ScoreReference
+from skrdae.monitoring.rates import FlagReference
 
 
 def _rows(n, seed, noise=0.1):
@@ -93,12 +94,14 @@ def test_chance_hardly_ever_flags_too_many(n_reference, n_rows):
     # One in a thousand; a normal approximation, or the rate taken for exact, gives up to a third.
     rng = np.random.default_rng(0)
     found = 0
-    for _ in range(2000):
-        reference = ScoreReference(rng.lognormal(size=n_reference))
-        threshold = np.quantile(reference.scores, 0.97)
+    for _ in range(1000):
+        scores = rng.lognormal(size=n_reference)
+        threshold = np.quantile(scores, 0.97)
+        reference = FlagReference(scores > threshold)
+        independent = ScoreReference(scores).expected_evidence(n_rows)
         n_flagged = rng.binomial(n_rows, _exceeds(threshold))
-        found += reference.too_often(n_flagged, n_rows, threshold)
-    assert found <= 10
+        found += reference.too_often(n_flagged, n_rows, independent) is True
+    assert found <= 5
 
 
 def _exceeds(value):
@@ -154,13 +157,18 @@ def test_figures_are_those_of_the_definitions():
     q = np.bincount((scores[:, None] > edges).sum(axis=1), minlength=10) / 500
     expected = ((q - p) * np.log(q / p)).sum()
     assert found.stability_index(scores) == pytest.approx(expected, rel=0.05)
-    statistic, p_value = found.kolmogorov_smirnov(scores)
+    statistic, p_value = found.kolmogorov_smirnov(scores, 1 / (1 / 1000 + 1 / 500))
     both = np.sort(np.concatenate([reference, scores]))
     shares = [np.searchsorted(np.sort(s), both, side="right") / len(s) for s in (reference, scores)]
     assert statistic == pytest.approx(np.abs(shares[0] - shares[1]).max())
+    assert p_value == pytest.approx(ks_2samp(reference, scores, method="asymp").pvalue, rel=0.5)
     assert p_value < 1e-3
     assert found.stability_limit(100_000) == 0.25
     assert found.stability_limit(50) > 0.5
+    for decimals in (0, 1, 9):  # with many ties, and with none
+        one, other = reference.round(decimals), scores.round(decimals)
+        statistic = ScoreReference(one).kolmogorov_smirnov(other, 1.0)[0]
+        assert statistic == pytest.approx(ks_2samp(one, other, method="asymp").statistic)
     # Most scores tied, and bins that nothing falls in.
     tied = ScoreReference(np.r_[np.zeros(900), rng.random(100)])
     assert np.isfinite(tied.stability_index(np.full(50, 9.0)))
@@ -239,8 +247,9 @@ def test_any_detector_can_be_watched():
     with pytest.raises(ValueError, match=r"IsolationForest has no decision_scores_.*reference"):
         Monitor(forest)
     reference = anomaly_scores(forest, X)
-    report = Monitor(forest, reference=reference, threshold=0.0).update(X)
-    assert np.array_equal(report.labels, (forest.predict(X) == -1).astype(int))
+    for options in ({}, {"threshold": 0.0}):
+        report = Monitor(forest, reference=reference, **options).update(X)
+        assert np.array_equal(report.labels, (forest.predict(X) == -1).astype(int))
 
 
 def test_a_series_step_by_step():
@@ -248,12 +257,14 @@ def test_a_series_step_by_step():
     inner = RobustDeepAutoencoder(n_estimators=1, random_state=0)
     detector = WindowedDetector(inner, window_size=25).fit(series[:600])
     series[800:805] = 3.0
-    monitor = Monitor(
-        detector,
-        reference=detector.window_scores_,
-        threshold=np.quantile(detector.window_scores_, 0.999),
-        window_size=50,
-    )
+    options = {
+        "reference": detector.window_scores_,
+        "threshold": np.quantile(detector.window_scores_, 0.999),
+        "window_size": 50,
+    }
+    # Windows of 50 steps share most of what they see.
+    with pytest.warns(UserWarning, match="a window of 50 rows [0-9.]+"):
+        monitor = Monitor(detector, **options)
     found = []
     for step in range(700, 900):
         report = monitor.update_scores([detector.score_new(series[: step + 1])])
@@ -265,14 +276,19 @@ def test_a_series_step_by_step():
 
 def test_steps_without_a_score_are_not_made_up():
     stamps = pd.date_range("2026-01-01", periods=300, freq="5min")
-    series = pd.DataFrame({"flow": np.sin(np.arange(300) / 4)}, index=stamps)
+    rng = np.random.default_rng(0)
+    series = pd.DataFrame({"flow": np.sin(np.arange(300) / 4) + rng.normal(size=300)}, index=stamps)
     inner = RobustDeepAutoencoder(n_estimators=1, random_state=0)
     detector = WindowedDetector(inner, window_size=25, on_gap="split").fit(series)
     holed = series.drop(series.index[[60, 80]])[:150]
-    report = Monitor(detector, window_size=50).update(holed)
+    report = Monitor(detector, window_size=50, drift_limit=1.0).update(holed)
     assert np.array_equal(np.isnan(report.scores), np.isnan(detector.decision_function(holed)))
     assert np.isnan(report.scores).sum() == 19
     assert sum(w.n_rows for w in report.windows) == 100
+    # Neither do they count in a reference.
+    scores = detector.decision_function(holed)
+    holes = Monitor(detector, reference=scores, threshold=1.0, window_size=50, drift_limit=1.0)
+    assert np.array_equal(holes.reference_.scores, np.sort(scores[~np.isnan(scores)]))
 
 
 def test_threads_lose_no_row_and_tell_everything_once(detector):
@@ -314,11 +330,16 @@ def test_threads_lose_no_row_and_tell_everything_once(detector):
         ({"drift": "ks", "drift_limit": 5}, ValueError, "p-value"),
         ({"drift_limit": True}, ValueError, "drift_limit"),
         ({"name": None}, TypeError, "name"),
+        ({"name": ""}, TypeError, "name"),
+        ({"name": "pump \udcff"}, ValueError, "name must not hold .*udcff"),
+        ({"name": "pump\n1"}, ValueError, "name must not hold"),
+        ({"name": "pump\0"}, ValueError, "name must not hold"),
         ({"metrics": "prometheus"}, TypeError, "metrics"),
         ({"threshold": "high"}, ValueError, "threshold"),
         ({"threshold": [1.0]}, ValueError, "threshold"),
         ({"reference": [1.0, 2.0]}, ValueError, "at least 10"),
-        ({"reference": [1.0, np.nan] * 10}, ValueError, "finite"),
+        ({"reference": [1.0, np.inf] * 10}, ValueError, "finite"),
+        ({"reference": [np.nan] * 20}, ValueError, "at least 10"),
         ({"reference": [1.0] * 20}, ValueError, "one score only"),
         ({"threshold": np.nan}, ValueError, "threshold"),
     ],

@@ -1,6 +1,7 @@
 import json
 import re
 import sys
+import threading
 import urllib.request
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
 from skrdae import RobustDeepAutoencoder
-from skrdae.monitoring import Alert, Monitor, PrometheusMetrics, WebhookHandler
+from skrdae.monitoring import Alert, Monitor, PrometheusMetrics, WebhookHandler, dispatch
 
 DASHBOARD = Path(__file__).parents[2] / "docs" / "grafana_dashboard.json"
 
@@ -60,7 +61,9 @@ def test_a_scrape_says_what_the_monitors_saw(scrape):
     assert found["skrdae_alert_rate", "pumps"] == last.alert_rate
     assert found["skrdae_stability_index", "pumps"] == last.stability_index
     assert found["skrdae_ks_statistic", "pumps"] == last.ks_statistic
+    assert found["skrdae_effective_rows", "pumps"] == last.n_effective
     assert found["skrdae_drifting", "pumps"] == last.drifting == 1
+    assert found["skrdae_drift_unknown", "pumps"] == found["skrdae_drift_unknown", "fans"] == 0
     assert found["skrdae_alert_rate_high", "pumps"] == last.rate_is_high == 1
     assert found["skrdae_expected_alert_rate", "pumps"] == pumps.expected_rate_
     assert found["skrdae_scoring_seconds_count", "pumps"] == 2
@@ -91,6 +94,47 @@ def test_undelivered_alerts_show(scrape):
     assert values()["skrdae_undelivered_alerts", "skrdae"] == 1
     handler.close(timeout=0.1)
     assert values()["skrdae_undelivered_alerts", "skrdae"] == 1
+
+
+def test_alerts_behind_a_handler_that_hangs_show(scrape, monkeypatch):
+    registry, values = scrape
+    monkeypatch.setattr(dispatch, "_PATIENCE", 0.05)
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    detector = RobustDeepAutoencoder(random_state=0).fit(X)
+    entered, released = threading.Event(), threading.Event()
+
+    def handler(alert):
+        entered.set()
+        released.wait(60)
+        raise RuntimeError("no line")
+
+    monitor = Monitor(detector, handlers=handler, metrics=PrometheusMetrics(registry))
+    held = threading.Thread(target=monitor.update, args=(5 * X,))
+    held.start()
+    assert entered.wait(60)
+    monitor.update(5 * X)
+    assert values()["skrdae_undelivered_alerts", "skrdae"] == 1
+    released.set()
+    held.join()
+    found = values()
+    assert found["skrdae_undelivered_alerts", "skrdae"] == 0
+    assert found["skrdae_handler_errors", "skrdae"] == 2
+
+
+def test_a_drift_that_cannot_be_told_shows(scrape):
+    registry, values = scrape
+    steps = np.random.default_rng(0).normal(size=5000)
+    scores = np.convolve(steps, np.ones(50), "valid")
+    detector = RobustDeepAutoencoder(random_state=0).fit(np.c_[steps, steps[::-1]])
+    options = {"reference": scores[:4000], "threshold": 15.0, "window_size": 500}
+    with pytest.warns(UserWarning, match="too few"):
+        monitor = Monitor(detector, metrics=PrometheusMetrics(registry), **options)
+    assert values()["skrdae_drift_unknown", "skrdae"] == 0  # there is no window yet
+    window = monitor.update_scores(scores[4000:4500]).windows[0]
+    found = values()
+    assert found["skrdae_drift_unknown", "skrdae"] == window.drift_unknown == 1
+    assert found["skrdae_effective_rows", "skrdae"] == window.n_effective
+    assert found["skrdae_drifting", "skrdae"] == 0
 
 
 def test_monitors_of_one_name_are_refused(scrape):

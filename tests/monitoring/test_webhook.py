@@ -1,8 +1,10 @@
+import contextlib
 import gc
 import logging
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -138,6 +140,84 @@ def test_what_may_have_arrived_is_not_sent_twice(answer, receiver, caplog):
         assert handler.flush(10)
         assert handler.n_undelivered == 0
     assert len(receiver.seen) == 4
+
+
+DRIPS = {
+    "status": ("", "HTTP/1.1 200 O"),
+    "a line without end": ("HTTP/1.1 ", "2"),
+    "headers": ("HTTP/1.1 200 OK\r\n", "a: b\r\n"),
+    "to be continued": ("", "HTTP/1.1 100 Continue\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("drip", DRIPS.values(), ids=DRIPS)
+def test_an_answer_that_drips_ends_in_time(drip, receiver, caplog):
+    receiver.answers = [("drip", *drip), 200]
+    alerts = _alerts(2)
+    handler = WebhookHandler(receiver.url, timeout=0.3)
+    for alert in alerts:
+        handler(alert)
+    assert handler.flush(60)  # while the server goes on and on
+    assert not receiver.released.is_set()
+    assert handler.unconfirmed == [alerts[0]]
+    assert handler.n_sent == 1
+    assert "not known to have arrived: number 0" in caplog.text
+    handler.close()
+
+
+def test_the_body_of_an_answer_is_not_waited_for(receiver):
+    headers = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+    receiver.answers = [
+        ("drip", headers, "so sorry "),
+        ("drip", headers[:9] + "404 No\r\n\r\n", "x"),
+    ]
+    with WebhookHandler(receiver.url, timeout=30) as handler:
+        for alert in _alerts(3):
+            handler(alert)
+        assert handler.flush(60)
+        assert not receiver.released.is_set()
+        assert handler.n_sent == 2
+        assert [alert.details["i"] for alert in handler.failed] == [1]
+
+
+def test_a_proxy_that_drips_ends_in_time(monkeypatch, caplog):
+    for name in ("no_proxy", "NO_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    over = threading.Event()
+
+    def drip(connection):
+        with connection, contextlib.suppress(OSError):
+            while not over.is_set():
+                connection.sendall(b"H")
+                time.sleep(0.01)
+
+    def serve(server):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=drip, args=(server.accept()[0],)).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.getsockname()[1]}")
+        handler = WebhookHandler("https://alerts.example/", timeout=0.2, give_up_after=0.3)
+        alerts = _alerts(1)
+        handler(alerts[0])
+        assert handler.flush(60)
+        assert handler.failed == alerts  # nothing was sent to the receiver
+        assert "no connection" in caplog.text
+        handler.close()
+        over.set()
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_server_without_encryption_is_no_connection(receiver, caplog):
+    handler = WebhookHandler(receiver.url.replace("http:", "https:"), give_up_after=0.1)
+    alerts = _alerts(1)
+    handler(alerts[0])
+    assert handler.flush(60)
+    assert handler.failed == alerts
+    assert "SSL" in caplog.text
+    assert receiver.seen == []
 
 
 @pytest.mark.parametrize("answer", [400, 404, (301, {"Location": "/elsewhere"}), 413])

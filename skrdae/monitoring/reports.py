@@ -1,0 +1,71 @@
+"""What a monitor says of a batch, and of a window of rows."""
+
+from dataclasses import dataclass, field
+
+from skrdae._typing import Floats, Integers
+from skrdae.monitoring.alert import Alert
+
+
+@dataclass(frozen=True)
+class WindowReport:
+    """What a window of consecutive rows looks like beside the reference.
+
+    Attributes
+    ----------
+    first_row : int
+        Of the window, counted from the first row that the monitor saw.
+    n_rows, n_flagged : int
+    n_effective : float
+        Independent rows that the window is worth: fewer than `n_rows` where the scores of
+        neighbouring rows depend on each other, as those of a series do.
+    alert_rate : float
+        Share of the rows that are flagged.
+    stability_index : float
+        See :meth:`ScoreReference.stability_index`.
+    ks_statistic, ks_p_value : float
+        Of the Kolmogorov–Smirnov test, for as many rows as window and reference are worth.
+    drifting : bool
+        Whether the scores have drifted.
+    drift_unknown : bool
+        Whether that cannot be told: the window or the reference is worth so few independent rows
+        that chance would hide a shift of one standard deviation. `drifting` is False then.
+    rate_is_high : bool
+        Whether rows are flagged too often.
+    rate_unknown : bool
+        Whether that cannot be told: the window or the reference is worth so few independent rows
+        that chance might flag the whole window. `rate_is_high` is False then.
+    """
+
+    first_row: int
+    n_rows: int
+    n_flagged: int
+    n_effective: float
+    alert_rate: float
+    stability_index: float
+    ks_statistic: float
+    ks_p_value: float
+    drifting: bool
+    drift_unknown: bool
+    rate_is_high: bool
+    rate_unknown: bool
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """What became of a batch.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (n_rows,)
+    labels : ndarray of shape (n_rows,)
+        1 for the rows that are flagged.
+    alerts : list of Alert
+        What the handlers are told.
+    windows : list of WindowReport
+        Of the windows that this batch completed.
+    """
+
+    scores: Floats
+    labels: Integers
+    alerts: list[Alert] = field(default_factory=list)
+    windows: list[WindowReport] = field(default_factory=list)
