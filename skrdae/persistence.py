@@ -42,7 +42,7 @@ from skrdae.networks.recurrent import MemberRecurrentAutoencoder
 from skrdae.networks.variational import MemberVAE
 from skrdae.penalties import PENALTIES
 from skrdae.preprocessing import ColumnScaler
-from skrdae.tables import TableEncoder
+from skrdae.tables import EvenSteps, TableEncoder
 
 #: Of the files written. A reader refuses what is newer.
 FORMAT = 1
@@ -63,6 +63,7 @@ _CLASSES: dict[str, type[Any]] = {
         WindowedDetector,
         ColumnScaler,
         TableEncoder,
+        EvenSteps,
         MemberAutoencoder,
         MemberGAN,
         MemberMLP,
