@@ -3,6 +3,7 @@
 What takes long to import is imported where Ctrl-C is handled, and once the arguments are read.
 """
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -36,7 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             console.interrupt_no_more()
             what = ", ".join(console.written)
-            console.say(f"interrupted; {f'{what} was' if what else 'nothing was'} written")
+            console.say(f"interrupted; {what or 'nothing'} was written")
+            if argv is None:
+                # Python would end by the signal itself, and libraries that were interrupted while
+                # they were imported might not end at all.
+                console.flush()
+                os._exit(130)
             return 130
 
 

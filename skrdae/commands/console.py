@@ -87,6 +87,11 @@ class Console:
         with contextlib.suppress(OSError, ValueError):  # nobody listens
             print(f"{self.name}: {one_line(text)}", file=sys.stderr)
 
+    def flush(self) -> None:
+        """Let all that was told be read."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stderr.flush()
+
     def print_result(self, text: str) -> None:
         """Print the result on standard output."""
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
@@ -127,6 +132,8 @@ class Console:
         try:
             yield
             self.written.append(path)
+        except OSError as error:
+            raise CommandError(f"{path} could not be written: {error.strerror or error}") from error
         finally:
             self._holds = False
         self.check()
@@ -143,7 +150,7 @@ class Console:
 
     def __exit__(self, *error: object) -> None:
         if self._handles:
-            after = signal.SIG_DFL if self._of_process else signal.default_int_handler
+            after = signal.SIG_IGN if self._of_process else signal.default_int_handler
             signal.signal(signal.SIGINT, after)
 
 

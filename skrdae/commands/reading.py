@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +44,11 @@ def read(
     -------
     TableFile
     """
+    if "://" in options.data and not Path(options.data).exists():
+        raise CommandError(
+            f"{options.data} is an address, and only files are read: download it, or pipe it in, "
+            f"as by curl -s {options.data} | skrdae {options.command} -"
+        )
     file = read_file(
         options.data,
         separator=options.separator,

@@ -219,7 +219,8 @@ def write_results(
     picture = None if figure is None else _picture(options, scored, figure)
     for path, content in ((options.output, table), (options.plot, picture)):
         if content is not None:
-            write(console, path, content)
+            with console.writing(path):
+                write_whole(path, content)
     is_series = scored.threshold is None
     return Report(
         {
@@ -234,15 +235,6 @@ def write_results(
             "plot": options.plot,
         }
     )
-
-
-def write(console: Console, path: str, content: bytes | memoryview) -> None:
-    """Write a file, whole or not at all."""
-    with console.writing(path):
-        try:
-            write_whole(path, content)
-        except OSError as error:
-            raise CommandError(f"{path} could not be written: {error.strerror or error}") from error
 
 
 def _table(options: Namespace, file: TableFile, scored: Scored) -> bytes:

@@ -263,7 +263,7 @@ def _find_separator(text: str) -> str:
 
 def _is_one_column(rows: list[_Row]) -> bool:
     """Whether commas are those of numbers such as 1,5."""
-    return all(is_number(",".join(row.cells)) for row in rows)
+    return all(_kind(",".join(row.cells)) in ("number", "missing") for row in rows)
 
 
 def _values(rows: list[list[str]]) -> list[str]:

@@ -88,10 +88,9 @@ def read_file(
         If the file cannot be read, or holds no table.
     """
     _import("pandas", path)
-    content = read_bytes(path)
     name = "standard input" if path == "-" else str(path)
     try:
-        content = unpacked(content)
+        content = unpacked(read_bytes(path))
         if content.startswith(_PARQUET_MARK):
             _import("pyarrow", path)
             return TableFile(_parquet(content), None, ".", "utf-8", [], [])
