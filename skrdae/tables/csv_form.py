@@ -358,7 +358,9 @@ def _refuse_separator(rows: list[_Row], chosen: str, sample: str) -> None:
 def _refuse_heading(rows: list[_Row], chosen: str) -> None:
     """Raise if the table begins below its first lines."""
     usual, first, line = _usual(rows), rows[0].cells, rows[0].before
-    if _n_values(first) >= usual or usual < 2:
+    if len(first) >= usual or usual < 2:
+        return
+    if 1 < _n_values(first) == _n_values(rows[1].cells):  # a line below has too many values
         return
     place = next(i for i, row in enumerate(rows) if _n_values(row.cells) == usual)
     below = [row.cells for row in _lower(rows)]

@@ -220,9 +220,11 @@ def _check_frame(X: object) -> None:
 
 def _stamps(index: "Index") -> tuple[Any, float]:
     """Return times as whole microseconds, or numbers as they are; and the units of a second."""
+    import pandas as pd
+
     if hasattr(index, "as_unit"):
         return index.as_unit("us").asi8, 1e6
-    if not np.issubdtype(index.dtype, np.number):
+    if not pd.api.types.is_numeric_dtype(index):
         raise TableError("The index has to be of times or of numbers.")
     return index.to_numpy(dtype=float), 1.0
 
