@@ -92,7 +92,7 @@ def row_numbers(table: "DataFrame", kept: Collection[Any] = ()) -> list[Any]:
         counts = bool((steps == 1).all() or (steps == -1).all())
         if place == 0 and is_unnamed(name):
             whole = (values % 1 == 0).all() and values.min() >= 0
-            counts |= whole and (column.is_unique or np.mean(steps == 1) >= 0.5)
+            counts |= whole and (column.is_unique or np.mean(steps == 1) >= 0.9)
         elif str(name).strip().lower() in _COUNTING_NAMES:
             counts &= values.min() in (0, 1)
         else:

@@ -295,7 +295,8 @@ def _has_names(rows: list[list[str]], known_names: Collection[str]) -> bool:
         if {*known_names} <= {*first}:
             return True
         if all(re.fullmatch(r"column_\d+", name) for name in known_names):
-            return False
+            for_names, for_values, _ = _votes(first, rows[1:])
+            return for_names > for_values
     below = rows[1 : max(10, _CELLS // max(1, len(first)))]
     if not below:
         return any(_kind(cell) == "text" for cell in first)
