@@ -501,3 +501,19 @@ def test_a_model_of_numbers_says_what_it_cannot_take(tmp_path, capsys):
         status, _, err = _run(capsys, "score", tmp_path / "model", tmp_path / "t.csv")
         assert (status, err.count("\n")) == (1, 1)
         assert re.search(words, err), err
+
+
+@pytest.mark.parametrize(
+    "name", ["a$b$c.csv", "$x^2.csv", "$\\frac{.csv", "データ.csv", "a_{b}.csv"]
+)
+def test_no_name_breaks_a_picture(name, tmp_path, capsys):
+    table = pd.DataFrame({"$t": pd.date_range("2026", periods=N, freq="h"), "b^$_{": A, "$": B})
+    for columns, options in (
+        (["b^$_{", "$"], []),
+        (["$t", "b^$_{"], ["--time-column", "$t", "--window-size", 4]),
+    ):
+        table[columns].to_csv(tmp_path / name, index=False)
+        call = ["detect", tmp_path / name, "--model", "robust-pca", *options]
+        status, _, err = _run(capsys, *call, "--plot", tmp_path / "p.png")
+        assert status == 0, err
+        assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")

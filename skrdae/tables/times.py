@@ -175,12 +175,13 @@ def times(column: "Series", form: str | None) -> "Index":
     if is_dates(column):
         return pd.Index(column)
     numbers = _numbers(column)
-    if form is None or form in EPOCHS:
-        if numbers is None:
-            row = int(np.argmax(pd.to_numeric(column.astype(object), errors="coerce").isna()))
-            raise _no_time(column, row, "which is no number, as times were in training")
-        if form is None:
-            return pd.Index(numbers)
+    if numbers is None and form in EPOCHS:
+        row = int(np.argmax(pd.to_numeric(column.astype(object), errors="coerce").isna()))
+        raise _no_time(column, row, "which is no number, as times were in training")
+    if numbers is not None and form is None:
+        return pd.Index(numbers)
+    form = form or ISO  # dates by type, in training, and text here
+    if numbers is not None and form in EPOCHS:
         found = pd.to_datetime(numbers, unit=EPOCHS[form], errors="coerce")
     else:
         found = _parsed(column if numbers is None else _digits(column, form), form)
