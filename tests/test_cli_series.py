@@ -1,6 +1,7 @@
 """Series from a shell: gaps, grids, orders of rows."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -305,3 +306,44 @@ def test_a_series_without_a_period_is_told(tmp_path, capsys):
     assert (status, len(err)) == (1, 1)
     assert "--window-size auto found no period" in err[0]
     assert _run(capsys, *_call(_write(_series(), tmp_path / "t.csv"), window="auto"))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "words"),
+    [
+        (
+            "rate",
+            {"found": 2.0, "usual": 60.0, "first": "noon"},
+            "2s apart, first at noon, and .* 1min",
+        ),
+        (
+            "unsorted",
+            {"first": "noon"},
+            "not in the order of their times, first at noon. Use --sort",
+        ),
+        ("duplicate", {}, "the same time"),
+        ("uneven", {"count": 3, "usual": None}, "even steps"),
+        ("short", {"size": 40, "longest": 39}, "a window has 40 steps, and no more than 39"),
+        ("anything new", {}, "cannot be used as they are"),
+    ],
+)
+def test_what_a_detector_finds_wrong_with_a_series(
+    kind, facts, words, tmp_path, capsys, monkeypatch
+):
+    class Refusal(ValueError):
+        pass
+
+    def refuse(self, X):
+        error = Refusal("X.resample('2s').mean(), on_gap='split'")
+        error.kind, error.facts = kind, facts
+        raise error
+
+    data, model = _write(_series(), tmp_path / "t.csv"), tmp_path / "model"
+    assert _run(capsys, *_call(data, "--save", model))[0] == 0
+    monkeypatch.setattr(WindowedDetector, "fit", refuse)
+    monkeypatch.setattr(WindowedDetector, "decision_function", refuse)
+    for call in (_call(data), ["score", model, data]):
+        status, out, err = _run(capsys, *call)
+        assert (status, out, len(err)) == (1, "", 1)
+        assert re.search(words, err[0])
+        assert "on_gap" not in err[0]

@@ -5,6 +5,8 @@ import sys
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
@@ -225,6 +227,25 @@ def test_files_that_are_none(tmp_path):
         read_table(path)
     with pytest.raises(FileNotFoundError):
         read_table(tmp_path / "nowhere.csv")
+
+
+def test_parquet_with_a_name_twice(tmp_path):
+    column = pa.array([1.0, 2.0])
+    pq.write_table(pa.table([column, column], names=["a", "a"]), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="more than one column 'a'"):
+        read_table(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("kind", ["list", "struct", "bytes"])
+def test_parquet_of_things_that_are_no_texts(tmp_path, kind):
+    values = {"list": [[1, 2], [3]], "struct": [{"x": 1}, {"x": 2}], "bytes": [b"x", b"y"]}[kind]
+    table = pa.table({"a": [1.0, 2.0], "b": pa.array(values)})
+    pq.write_table(table, tmp_path / "t.parquet")
+    read = read_table(tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"'b' .* is not numeric"):
+        TableEncoder().fit(read)
+    out = TableEncoder(categories="one-hot").fit_transform(read)
+    assert out.iloc[:, 1:].to_numpy().tolist() == [[1.0, 0.0], [0.0, 1.0]]
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])

@@ -20,6 +20,7 @@ from skrdae.commands.series import (
     check_window,
     note_ignored_gaps,
     note_resampled,
+    series_error,
     steps_in,
     warn_of_rows_without_score,
 )
@@ -242,6 +243,9 @@ def _fitted(options: Namespace, console: Console, seen: "DataFrame") -> Any:
         raise
     except Exception as error:
         console.check()  # a library may have made something else of Ctrl-C
+        told = series_error(error, seen.index)
+        if told is not None:
+            raise told from error
         large = [name for name in seen.columns if np.abs(seen[name]).max() > _TOO_LARGE]
         if large:
             raise CommandError(

@@ -127,7 +127,7 @@ def note_what_was_done(console: Console, encoder: TableEncoder, table: "DataFram
     for name, n_missing in missing[missing > 0].items():
         console.warn(f"Column {shown(name)}: {n_missing} missing values are filled in.")
     for name, known in encoder.categories_.items():
-        n_new = int((~table[name].dropna().astype(str).isin(known)).sum())
+        n_new = int((~table[name].dropna().map(str).isin(known)).sum())
         n_missing = int(table[name].isna().sum())
         if n_new or n_missing:
             found = [f"{n_missing} values are missing"] if n_missing else []

@@ -31,6 +31,7 @@ from skrdae.commands.series import (
     check_window,
     note_ignored_gaps,
     note_resampled,
+    series_error,
     steps_in,
     warn_of_rows_without_score,
 )
@@ -202,7 +203,13 @@ def _scored(
         _check_series(console, as_read, seen, places, names, grid, detector)
         counts_rows = grid is None or grid.step is None
         times = np.asarray(as_read.index if counts_rows else seen.index)
-    scores = np.asarray(detector.decision_function(seen), float)
+    try:
+        scores = np.asarray(detector.decision_function(seen), float)
+    except ValueError as error:
+        told = series_error(error, _index_of(seen))
+        if told is not None:
+            raise told from error
+        raise
     if windowed or isinstance(detector.contamination, str):
         labels = detector.predict(seen)
     else:  # not scored a second time

@@ -1,7 +1,7 @@
 """Whether rows follow each other as the steps of a series, and what to do where they do not."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 _TOLERANCE, _MOST_GAPS = 0.5, 0.5
 # If so many rows come before the one above, the file begins with the newest.
 _NEWEST_FIRST = 0.9
-# By how much the usual distance of rows may differ from that in training.
-_OTHER_RATE = 0.1
+# By how much the usual distance of rows may differ from that in training: a share of it that
+# months of the calendar need, and one that falls with the number of rows.
+_OTHER_RATE, _OF_ONE_STEP = 0.15, 0.35
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
 
 
@@ -157,7 +158,7 @@ def check_rate(steps: Steps, known: float) -> None:
     if not len(distances):
         return
     usual = float(np.median(distances))
-    if usual > 0 and abs(usual / known - 1) > _OTHER_RATE:
+    if usual > 0 and abs(usual / known - 1) > _OTHER_RATE + _OF_ONE_STEP / len(distances):
         raise CommandError(
             f"the model was fitted to steps of {steps.told(known)}, and these rows are "
             f"{steps.told(usual)} apart. Give it rows of the same distance, or fit another with "
@@ -258,3 +259,44 @@ def note_ignored_gaps(console: Console, rows: Steps) -> None:
 
 def _is(number: int) -> str:
     return "are" if number > 1 else "is"
+
+
+def series_error(error: Exception, index: Any) -> CommandError | None:
+    """Return what a detector finds wrong with a series, in words for a shell.
+
+    Parameters
+    ----------
+    error : Exception
+        One that says its `kind`, and the `facts` that it goes by.
+    index : Index
+        Times of the rows.
+
+    Returns
+    -------
+    CommandError or None
+        None for any other error.
+    """
+    kind, facts = getattr(error, "kind", None), getattr(error, "facts", None)
+    if not isinstance(kind, str) or not isinstance(facts, dict):
+        return None
+
+    def told(name: str) -> str:
+        step = facts.get(name)
+        if not isinstance(step, float):
+            return "another length"
+        return told_step(step) if hasattr(index, "as_unit") else f"{step:g}"
+
+    at = f", first at {facts['first']}" if facts.get("first") is not None else ""
+    even = "Use --resample in skrdae detect, which puts rows on an even grid, or --ignore-gaps."
+    messages = {
+        "unsorted": f"the rows are not in the order of their times{at}. Use --sort.",
+        "duplicate": f"rows have the same time{at}. {even}",
+        "gap": f"there are gaps in the times{at}. {even}",
+        "uneven": f"the rows do not follow each other in even steps. {even}",
+        "rate": f"the rows are {told('found')} apart{at}, and the usual step is {told('usual')}. "
+        f"{even}",
+        "units": "the times are of another kind than those the model was fitted to.",
+        "short": f"a window has {facts.get('size')} steps, and no more than "
+        f"{facts.get('longest')} rows follow each other without a gap. {even}",
+    }
+    return CommandError(messages.get(kind, f"the times cannot be used as they are{at}. {even}"))

@@ -128,7 +128,7 @@ def find_form(
         start, line, text = comments[-1]
         row = _Row(_cells(_names_in(text), chosen), line, line + 1)
         rows, header = [row, *rows], True
-    if not rows:
+    if not rows or not rows[0].cells:
         raise TableError("it holds no table: there is nothing in it.")
     if skip_lines == 0:
         _refuse_heading(rows, chosen)

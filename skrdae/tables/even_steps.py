@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrdae._bases import BaseEstimator, TransformerMixin
 from skrdae._typing import Floats, Integers
-from skrdae._validation import check_parameters, unchanged_on_failure
+from skrdae._validation import check_parameters
 from skrdae.tables.errors import Option, TableError
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ _ROUNDING = 1e-3
 _AVERAGING = 1.5
 # A grid is refused that has more values than this, and ten times those of the table.
 _MOST_VALUES = 50_000_000
+# Steps are counted from time zero, in whole numbers that are exact.
+_LARGEST_NUMBER = 2.0**53
 _STEP = Option("step", flag="resample")
 
 
@@ -101,27 +103,27 @@ class EvenSteps(TransformerMixin, BaseEstimator):
         ValueError
             If there is no step, or `step` is none for this index.
         """
-        with unchanged_on_failure(self):
-            check_parameters(self)
-            _check_frame(X)
-            validate_data(self, X, skip_check_array=True)
-            self._learn_step(X.index)
+        check_parameters(self)
+        _check_frame(X)
+        step, centred = self._learned(X.index)
+        validate_data(self, X, skip_check_array=True)
+        self.step_, self.centred_ = step, centred
         return self
 
-    def _learn_step(self, index: "Index") -> None:
-        self.step_, self.centred_ = 1.0, True
+    def _learned(self, index: "Index") -> tuple[float, bool]:
+        """Return the step, and whether rows lie around its times."""
         if self.step is None:
-            return
+            return 1.0, True
         stamps, unit = _stamps(index)
         distances = np.diff(np.unique(stamps))
-        if self.step == "auto" and not len(distances):
-            raise TableError("A single time tells no usual step: set ", _STEP, ".")
-        if self.step == "auto":
-            self.step_ = _usual_step(distances, unit)
+        if self.step != "auto":
+            step = _told_step(self.step, unit)
+        elif len(distances):
+            step = _usual_step(distances, unit)
         else:
-            self.step_ = _told_step(self.step, unit)
-        if len(distances):
-            self.centred_ = self.step_ < _AVERAGING * float(np.median(distances)) / unit
+            raise TableError("A single time tells no usual step: set ", _STEP, ".")
+        usual = float(np.median(distances)) / unit if len(distances) else step
+        return step, bool(step < _AVERAGING * usual)
 
     def transform(self, X: "DataFrame") -> "DataFrame":
         """Return the series on the grid.
@@ -177,7 +179,15 @@ class EvenSteps(TransformerMixin, BaseEstimator):
             step = max(1.0, round(step))  # of whole microseconds
         phase = self._phase(stamps, step)
         shifted = stamps - phase + (step / 2 if self.centred_ else 0)
-        return np.floor(shifted / step).astype(np.int64), step, phase
+        with np.errstate(over="ignore", invalid="ignore"):
+            numbers = np.floor(shifted / step)
+        if not (np.abs(numbers) < _LARGEST_NUMBER).all():
+            raise TableError(
+                f"The times are too far from zero for steps of {self.step_:g}: set a longer ",
+                _STEP,
+                ".",
+            )
+        return numbers.astype(np.int64), step, phase
 
     def _phase(self, stamps: Floats, step: float) -> float:
         """Return by how much the grid is shifted for rows to lie in the middle of its steps."""
@@ -196,10 +206,10 @@ class EvenSteps(TransformerMixin, BaseEstimator):
         """Return steps that hold rows, and those of short gaps between them."""
         between = np.diff(steps) - 1
         filled = np.where(between <= self.max_gap, between, 0)
-        n_steps = len(steps) + int(filled.sum())
+        n_steps = len(steps) + float(filled.sum(dtype=float))
         if n_steps * n_columns > max(_MOST_VALUES, 10 * len(steps) * n_columns):
             raise TableError(
-                f"The grid would have {n_steps} steps for {len(steps)} that hold rows: set a "
+                f"The grid would have {n_steps:.0f} steps for {len(steps)} that hold rows: set a "
                 "longer ",
                 _STEP,
                 " or a shorter ",
@@ -257,6 +267,8 @@ def _usual_step(distances: Floats, unit: float) -> float:
 
 def _told_step(step: Any, unit: float) -> float:
     """Return a step as a number."""
+    if unit == 1 and not isinstance(step, str):
+        return float(step)
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?|\.\d+)?\s*([a-z]*)\s*", str(step))
     number, name = (found[1], found[2]) if found else (None, "")
     if unit > 1 and name in _SECONDS:

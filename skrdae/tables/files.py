@@ -2,6 +2,7 @@
 
 import importlib
 import io
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from os import PathLike
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from skrdae.tables.contents import decoded, read_bytes, refuse_other_kinds, unpacked
 from skrdae.tables.csv_form import find_form
 from skrdae.tables.csv_table import CsvFile
-from skrdae.tables.errors import Option, TableError
+from skrdae.tables.errors import Option, TableError, listed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -171,11 +172,16 @@ def read_table(
 
 def _parquet(content: bytes) -> "DataFrame":
     import pandas as pd
+    from pyarrow import parquet
 
     try:
-        table = pd.read_parquet(io.BytesIO(content))
+        names = parquet.read_schema(io.BytesIO(content)).names
+        table = None if len({*names}) < len(names) else pd.read_parquet(io.BytesIO(content))
     except Exception as error:  # pyarrow has many
         raise TableError("it cannot be read as Parquet: it is damaged or cut off.") from error
+    if table is None:
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        raise TableError(f"it holds more than one column {listed(twice)}.")
     names = [name for name in table.index.names if name is not None and name not in table.columns]
     # An index that has a name was a column of the table once.
     table = table.reset_index() if names else table.reset_index(drop=True)

@@ -75,7 +75,7 @@ def _pattern(style: Style) -> re.Pattern[str]:
         whole = f"(?:{groups}|[0-9]+)"
     point = re.escape(style.decimal)
     return re.compile(
-        rf"\s*[+-]?(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?\s*"
+        rf"[ \t]*[+-]?(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t]*"
     )
 
 

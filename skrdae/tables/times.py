@@ -68,13 +68,19 @@ def time_texts(table: "DataFrame", names: Sequence[Any]) -> "Series":
         Its name is theirs.
     """
     if len(names) == 1:
-        return table[names[0]]
+        column = table[names[0]]
+        texts = column.dtype == object or hasattr(column.dtype, "na_value")
+        return column.map(_stripped) if texts else column
     missing = table[list(names)].isna().any(axis=1)
     parts = [table[name].map(_part) for name in names]
     joined = parts[0].astype(object)
     for part in parts[1:]:
         joined = joined + " " + part
     return joined.mask(missing, None).rename(" ".join(map(str, names)))
+
+
+def _stripped(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
 
 
 def _part(value: Any) -> str:

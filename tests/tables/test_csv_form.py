@@ -110,6 +110,7 @@ def test_names_and_what_comes_before_them(text, names, first_line):
     ("text", "words"),
     [
         ("\n\n", "no table"),
+        ("#\t\n", "no table"),
         ("Logger 5\nSite: A, B\n\na,b\n1,2\n3,4\n5,6\n7,8\n", "line 4.*skip_lines=3"),
         ("Logger 5\na;b;c\n1;2;3\n3;4;5\n", "line 2.*skip_lines=1"),
         ("a,b\n1,2,3\n2,3,4\n", "line 1 holds 2 names, and the lines below it 3 values"),

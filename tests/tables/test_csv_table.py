@@ -128,3 +128,7 @@ def test_a_file_is_written_as_it_was_with_more_columns():
         "02.02.2026;008;2,25;3,5",
         "01.02.2026;007;1,50;4,5",
     ]
+
+
+def test_a_number_with_a_sign_of_control_is_text():
+    assert _read("a,b\n1.5\x1c,x\n2.5\x1c,y\n").table["a"].tolist() == ["1.5\x1c", "2.5\x1c"]

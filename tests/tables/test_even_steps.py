@@ -134,6 +134,8 @@ def test_series_that_cannot_be():
     years = _series(pd.DatetimeIndex(["2000-01-01", "2026-01-01"]))
     with pytest.raises(ValueError, match="longer step or a shorter max_gap"):
         EvenSteps("1s", max_gap=10**9).fit_transform(years)
+    with pytest.raises(ValueError, match="too far from zero for steps of 1e-200"):
+        EvenSteps(1e-200).fit_transform(_series(pd.Index([1.0, 2.0, 3.0])))
     # Two rows far apart are two rows, however short the step.
     assert len(EvenSteps("1us").fit_transform(years)) == 2
 
