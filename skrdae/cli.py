@@ -36,8 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _main(argv, console)
         except KeyboardInterrupt:
             console.interrupt_no_more()
-            what = ", ".join(console.written)
-            console.say(f"interrupted; {what or 'nothing'} was written")
+            console.tell_interrupted()
             if argv is None:
                 # Python would end by the signal itself, and libraries that were interrupted while
                 # they were imported might not end at all.
@@ -73,6 +72,7 @@ def _run(arguments: Any, console: Console) -> int:
     if arguments.command == "demo":
         from skrdae.demo import run_demo
 
+        console.written = None
         try:
             run_demo(digit=arguments.digit, seed=arguments.seed, output=arguments.output)
         except ValueError as error:

@@ -169,3 +169,10 @@ def test_help_needs_no_library():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr == "7\n"
     assert "--resample" in done.stdout
+
+
+def test_help_is_in_ascii(capsys):
+    for command in ("detect", "score", "demo"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert capsys.readouterr().out.isascii()

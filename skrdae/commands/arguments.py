@@ -139,7 +139,8 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", help="CSV or Parquet file; - for standard input")
     file = parser.add_argument_group(
-        "how the file is written", "What is not given is found out, and said."
+        "how the file is written",
+        "What you do not give is found out, and a line on standard error says so.",
     )
     file.add_argument(
         "--separator",
@@ -167,7 +168,7 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
         "--header",
         action=argparse.BooleanOptionalAction,
         help="whether the first line holds the names of the columns; without them they are called "
-        "column_1, column_2, …",
+        "column_1, column_2 and so on",
     )
     file.add_argument(
         "--skip-lines",
@@ -232,8 +233,8 @@ def _add_detect(found: argparse.ArgumentParser) -> None:
         "--resample",
         type=_step,
         metavar="STEP",
-        help="put the rows on an even grid: steps of 1s, 5min, …, or auto for the usual one. Rows "
-        "of one step are averaged, short gaps are interpolated",
+        help="put the rows on an even grid: steps of 1s, 5min or the like, or auto for the usual "
+        "one. Rows of one step are averaged, short gaps are interpolated",
     )
     gaps.add_argument(
         "--ignore-gaps",
@@ -261,7 +262,13 @@ def _add_detect(found: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="what share of the rows (or windows) to flag, or auto (default: %(default)s)",
     )
-    training.add_argument("--seed", type=_seed, default=0, help="default: %(default)s")
+    training.add_argument(
+        "--seed",
+        type=_seed,
+        default=0,
+        metavar="N",
+        help="of random numbers (default: %(default)s)",
+    )
     training.add_argument(
         "--save", metavar="FILE", help="where to keep the model, for skrdae score"
     )
@@ -283,7 +290,9 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sort", action="store_true", help="take the rows of a series in the order of their times"
     )
-    parser.add_argument("--device", default="auto", help="default: %(default)s")
+    parser.add_argument(
+        "--device", default="auto", help="cpu, cuda, mps or the like (default: %(default)s)"
+    )
     parser.add_argument(
         "-v",
         "--verbose",

@@ -42,15 +42,15 @@ class Console:
     ----------
     verbose : bool
         Whether to tell what only a programmer wants to know.
-    written : list of str
-        Files that are written.
+    written : list of str or None
+        Files that are written; None if nobody keeps the list.
     """
 
     def __init__(self, name: str, *, of_process: bool = False) -> None:
         self.name = name
         self._of_process = of_process
         self.verbose = False
-        self.written: list[str] = []
+        self.written: list[str] | None = []
         self._notes: list[str] = []
         self._reading: list[str] = []
         self._interrupted = self._holds = self._over = False
@@ -86,6 +86,12 @@ class Console:
         """Print a line on standard error."""
         with contextlib.suppress(OSError, ValueError):  # nobody listens
             print(f"{self.name}: {one_line(text)}", file=sys.stderr)
+
+    def tell_interrupted(self) -> None:
+        """Print what was written until Ctrl-C was pressed."""
+        known = self.written is not None
+        files = ", ".join(self.written or []) or "nothing"
+        self.say("interrupted" + (f"; {files} was written" if known else ""))
 
     def flush(self) -> None:
         """Let all that was told be read."""
@@ -131,7 +137,7 @@ class Console:
         self._holds = True
         try:
             yield
-            self.written.append(path)
+            self.written = [*(self.written or []), path]
         except OSError as error:
             raise CommandError(f"{path} could not be written: {error.strerror or error}") from error
         finally:
