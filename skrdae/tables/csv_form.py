@@ -244,7 +244,8 @@ def _find_separator(text: str) -> str:
     rows = list(_rows(text, ","))
     if _usual(rows) == 2 and len(rows[0].cells) == 1 and _is_one_column(rows[1:]):
         return ";"  # which nothing is separated by
-    shares: dict[str, float] = {}
+    # Whether the first line has as many values as others, and what share of these is no text.
+    likely: dict[str, tuple[bool, float]] = {}
     for separator in SEPARATORS:
         rows = list(_rows(text, separator))
         usual = _usual(rows)
@@ -252,13 +253,15 @@ def _find_separator(text: str) -> str:
             continue
         values = _values([row.cells for row in _lower(rows)])
         share = sum(_kind(value) != "text" for value in values) / len(values)
+        first = _agree(rows[:1], usual)
         # Blanks are in prose, too, and between day and hour.
-        if separator != " " or (not shares and share > 0.5 and _agree(rows[:1], usual)):
-            shares[separator] = share
-    if not shares:
+        if separator != " " or (not likely and share > 0.5 and first):
+            likely[separator] = first, share
+    if not likely:
         return ","
-    best = max(shares, key=lambda s: shares[s])
-    return best if shares.get(",", -1.0) < shares[best] - _CLEARLY_MORE else ","
+    best = max(likely, key=lambda s: likely[s])
+    first, share = likely.get(",", (False, -1.0))
+    return "," if first == likely[best][0] and share >= likely[best][1] - _CLEARLY_MORE else best
 
 
 def _is_one_column(rows: list[_Row]) -> bool:

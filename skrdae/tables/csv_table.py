@@ -46,22 +46,15 @@ class CsvFile:
         text : collection of str
             Columns that are text, even if they look like numbers.
         """
-        import pandas as pd
-
-        options: dict[str, Any] = {"low_memory": False, "dtype": dict.fromkeys(text, str)}
-        if pd.__version__.startswith("2."):
-            # To the last bit, as later ones do anyway: a row of CSV scores as that of Parquet.
-            options["float_precision"] = "round_trip"
-        table = self._read(**options)
+        found = read_numbers(self._typed, decimal=decimal, thousands=thousands, text=text)
         # A separator at the ends of the lines begins no column.
         named = zip(self.form.names, self.form.written_names, strict=True)
         unnamed = [name for name, written in named if not written.strip()]
         if not self.form.header:
             unnamed = self.form.names[1:][-1:]
-        empty = [name for name in unnamed if table[name].isna().all()]
-        return read_numbers(
-            table.drop(columns=empty), self._texts, decimal=decimal, thousands=thousands, text=text
-        )
+        empty = [name for name in unnamed if found.table[name].isna().all()]
+        found.table = found.table.drop(columns=empty)
+        return found
 
     def written_with(
         self, columns: Mapping[str, Any], order: Any, *, decimal: str, encoding: str
@@ -95,8 +88,14 @@ class CsvFile:
         )
         return (self.content[: form.start].decode() + text).encode(encoding)
 
-    def _texts(self, names: list[str]) -> "DataFrame":
-        return self._read(dtype=str, usecols=names)
+    def _typed(self, **options: Any) -> "DataFrame":
+        """Return the table with numbers as such."""
+        import pandas as pd
+
+        if pd.__version__.startswith("2."):
+            # To the last bit, as later ones do anyway: a row of CSV scores as that of Parquet.
+            options["float_precision"] = "round_trip"
+        return self._read(low_memory=False, **options)
 
     def _read(self, **options: Any) -> "DataFrame":
         import pandas as pd

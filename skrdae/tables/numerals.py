@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from skrdae.tables.columns import misfits
-from skrdae.tables.errors import Option, TableError, shown
+from skrdae.tables.errors import Option, TableError, listed, shown
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -20,7 +20,8 @@ _SPACES = " \u00a0\u202f\u2009"
 NOTHING = {"-", "--", "---", "–", "—", "?", ".", "..", "*", "na", "n/a", "n.a.", "nan", "null"}
 NOTHING |= {"none", "nil", "missing", "(null)", "k.a.", "\\n"}
 # Values that tell a column of numbers from one of texts, before all are looked at.
-_FEW = 20
+_FEW, _SAMPLE = 20, 1000
+_LONGEST_NOTHING = 12
 
 
 class Style(NamedTuple):
@@ -118,21 +119,18 @@ def has_decimal_commas(column: "Series") -> bool:
 
 
 def read_numbers(
-    table: "DataFrame",
-    texts_of: "Callable[[list[str]], DataFrame]",
+    read: "Callable[..., DataFrame]",
     *,
     decimal: str | None,
     thousands: str | None,
     text: Collection[str],
 ) -> Numbers:
-    """Make numbers of what is written in the style of some country.
+    """Read a table, and make numbers of what is written in the style of some country.
 
     Parameters
     ----------
-    table : DataFrame
-        Of numbers that are written plainly, and of texts.
-    texts_of : callable
-        Returns columns as they are written.
+    read : callable
+        Reads the table, with options of :func:`pandas.read_csv`.
     decimal, thousands : str or None
         The parts of a :class:`Style`; None to find them out.
     text : collection of str
@@ -147,126 +145,153 @@ def read_numbers(
     TableError
         If numbers could be read in two ways.
     """
-    texts = {n: _written(table[n]) for n in table.columns if n not in text and _is_text(table[n])}
-    given = Style(decimal or ".", thousands or "")
+    style = Style(decimal or ".", thousands or "")
     allowed = [
-        style
-        for style in {*STYLES, given}
-        if decimal in (None, style.decimal) and thousands in (None, style.thousands)
+        s
+        for s in ([*STYLES] if style in STYLES else [style, *STYLES])
+        if decimal in (None, s.decimal) and thousands in (None, s.thousands)
     ]
-    allowed.sort(key=lambda s: STYLES.index(s) if s in STYLES else -1)
-    result = Numbers(table.copy(deep=False), given)
-    foreign = {n: values for n, values in texts.items() if _is_foreign(values, allowed)}
-    viable = [s for s in allowed if foreign and all(fits(v, s) for v in foreign.values())]
+    table = read(dtype=dict.fromkeys(text, str), decimal=style.decimal)
+    # Numbers with points, if those are found not to be decimal ones.
+    pointed = [n for n in table.columns if n not in text and table[n].dtype.kind == "f"]
+    result = Numbers(table, style)
+    left = [n for n in table.columns if _may_be_numbers(table, n, text)]
+    sample = _viable(_foreign(table[:_SAMPLE], left, allowed), allowed)
+    if len(sample) == 1 and not sample[0].thousands:  # the first rows leave no doubt
+        result.style, allowed = sample[0], [s for s in allowed if s.decimal == sample[0].decimal]
+        left = _convert_fast(result, left, read)
+    foreign = _foreign(table, left, allowed)
+    viable = _viable(foreign, allowed)
     if viable:
         _refuse_ambiguous(foreign, viable)
-        result.style = _of_other_columns(table, texts_of, viable)
-        if decimal is None and result.style.decimal != ".":
-            result.found.append(Option("decimal", result.style.decimal))
-        if thousands is None and result.style.thousands:
-            result.found.append(Option("thousands", result.style.thousands))
-    _convert_texts(result, texts)
+        result.style = _of_other_columns(pointed, read, viable)
+    _convert(result, left, read)
     if result.style != PLAIN:
-        _convert_numbers(result, texts_of, text)
+        pointed = pointed if style.decimal == "." else left
+        _convert_points(result, pointed, read)
+    if decimal is None and result.style.decimal != ".":
+        result.found.append(Option("decimal", result.style.decimal))
+    if thousands is None and result.style.thousands:
+        result.found.append(Option("thousands", result.style.thousands))
     return result
 
 
-def _is_text(column: "Series") -> bool:
+def _may_be_numbers(table: "DataFrame", name: str, text: Collection[str]) -> bool:
+    """Whether a column is text whose first values are numbers of some style, or stand for none."""
     import pandas as pd
 
-    types = pd.api.types
-    return types.is_object_dtype(column) or types.is_string_dtype(column)
+    column, types = table[name], pd.api.types
+    if name in text or not (types.is_object_dtype(column) or types.is_string_dtype(column)):
+        return False
+    return all(map(is_number, _written(column.iloc[:_FEW])))
 
 
 def _written(column: "Series") -> list[str]:
     """Return the different texts of a column, without those that stand for nothing."""
-    found = column.dropna().astype(str).unique()
-    return [text for text in found if text.strip().lower() not in NOTHING]
+    found = map(str, column.dropna().unique())
+    return [t for t in found if len(t) > _LONGEST_NOTHING or t.strip().lower() not in NOTHING]
 
 
-def _is_foreign(texts: list[str], allowed: list[Style]) -> bool:
-    """Whether texts are numbers, but not plain ones."""
-    if not texts or not all(map(is_number, texts[:_FEW])):
-        return False
-    return not fits(texts, PLAIN) and any(fits(texts, style) for style in allowed)
+def _foreign(table: "DataFrame", names: list[str], allowed: list[Style]) -> dict[str, list[str]]:
+    """Return the texts of columns that hold numbers, but not plain ones."""
+    texts = {name: _written(table[name]) for name in names}
+    return {n: v for n, v in texts.items() if not fits(v, PLAIN) and _viable({n: v}, allowed)}
+
+
+def _viable(foreign: dict[str, list[str]], allowed: list[Style]) -> list[Style]:
+    """Return the styles that all texts fit, without marks that none of them has."""
+    if not foreign:
+        return []
+    seen = {c for texts in foreign.values() for text in texts for c in text}
+    likely = [s for s in allowed if not s.thousands or seen & {*_marks(s)}]
+    return [s for s in likely if all(fits(texts, s) for texts in foreign.values())]
 
 
 def _refuse_ambiguous(foreign: dict[str, list[str]], viable: list[Style]) -> None:
     """Raise if numbers of several styles would be different ones."""
-    for name, texts in foreign.items():
-        first = [_value(text, viable[0]) for text in texts]
-        for style in viable[1:]:
-            if first != [_value(text, style) for text in texts]:
-                mark = style.thousands or viable[0].thousands
-                raise TableError(
-                    f"column {shown(name)} holds numbers such as {shown(texts[0])}, in which "
-                    f"{mark!r} may be the decimal mark or stand between thousands: set ",
-                    Option("decimal", mark),
-                    " or ",
-                    Option("thousands", mark),
-                    ".",
-                )
+    for style in viable[1:]:
+        for name, texts in foreign.items():
+            for text in texts:
+                if _value(text, style) != _value(text, viable[0]):
+                    raise _could_be_two(name, text, style.thousands or viable[0].thousands)
+
+
+def _could_be_two(name: str, text: str, mark: str) -> TableError:
+    return TableError(
+        f"column {shown(name)} holds numbers such as {shown(text)}, in which {mark!r} may be the "
+        "decimal mark or stand between thousands: set ",
+        Option("decimal", mark),
+        " or ",
+        Option("thousands", mark),
+        ".",
+    )
 
 
 def _of_other_columns(
-    table: "DataFrame", texts_of: "Callable[[list[str]], DataFrame]", viable: list[Style]
+    pointed: list[str], read: "Callable[..., DataFrame]", viable: list[Style]
 ) -> Style:
     """Return the style that columns with points fit as well, or else the simplest."""
-    if len(viable) > 1:
-        floats = [n for n in table.columns if table[n].dtype.kind == "f"]
-        texts = [_written(column) for _, column in texts_of(floats).items()] if floats else []
+    if len(viable) > 1 and pointed:
+        texts = [_written(column) for _, column in read(dtype=str, usecols=pointed).items()]
         for style in viable:
             if all(fits(values, style) for values in texts):
                 return style
     return viable[0]
 
 
-def _convert_texts(result: Numbers, texts: dict[str, list[str]]) -> None:
-    for name, values in texts.items():
-        column = result.table[name]
-        if not fits(values, result.style) or column.isna().all():
-            continue
-        result.table[name] = _converted(column, result.style)
-        nothing = sorted({*column.dropna().astype(str)} - {*values})
-        if nothing:
-            listed = ", ".join(map(shown, nothing))
-            result.notes.append(f"Column {shown(name)}: {listed} counts as missing.")
-
-
-def _converted(column: "Series", style: Style) -> "Series":
+def _convert_fast(result: Numbers, names: list[str], read: "Callable[..., DataFrame]") -> list[str]:
+    """Let pandas make numbers of columns; return those that hold something else as well."""
     import pandas as pd
 
-    def number(value: object) -> float:
-        if pd.isna(value) or str(value).strip().lower() in NOTHING:
-            return np.nan
-        return _value(str(value), style)
+    again = read(decimal=result.style.decimal, usecols=names) if names else result.table[[]]
+    left = []
+    for name in names:
+        if pd.api.types.is_numeric_dtype(again[name]):
+            result.table[name] = again[name]
+        else:
+            left.append(name)
+    return left
 
-    return pd.Series([number(value) for value in column], column.index, dtype=float)
+
+def _convert(result: Numbers, names: list[str], read: "Callable[..., DataFrame]") -> None:
+    """Make numbers of columns of texts that fit the style."""
+    table, style = result.table, result.style
+    if not style.thousands and style != PLAIN:
+        names = _convert_fast(result, names, read)
+    for name in names:
+        column = table[name]
+        texts = _written(column)
+        if column.isna().all() or not fits(texts, style):
+            continue
+        table[name] = _numbers(column, texts, style)
+        nothing = sorted({*map(str, column.dropna().unique())} - {*texts})
+        if nothing:
+            verb = "counts" if len(nothing) == 1 else "count"
+            result.notes.append(f"Column {shown(name)}: {listed(nothing)} {verb} as missing.")
 
 
-def _convert_numbers(
-    result: Numbers, texts_of: "Callable[[list[str]], DataFrame]", text: Collection[str]
-) -> None:
+def _numbers(column: "Series", texts: list[str], style: Style) -> "Series":
+    import pandas as pd
+
+    known = {text: _value(text, style) for text in texts}
+    return pd.Series([known.get(text, np.nan) for text in column], column.index, dtype=float)
+
+
+def _convert_points(result: Numbers, names: list[str], read: "Callable[..., DataFrame]") -> None:
     """Read numbers with points anew, in which a point may stand between thousands."""
     table, style = result.table, result.style
-    names = [n for n in table.columns if n not in text and table[n].dtype.kind == "f"]
-    written = texts_of(names) if names else table[[]]
+    written = read(dtype=str, usecols=names) if names else table[[]]
     for name in names:
-        values = _written(written[name])
-        if all("." not in value for value in values):
+        texts = _written(written[name])
+        pointed = [text for text in texts if "." in text]
+        if not pointed or not fits(texts, PLAIN):
             continue
-        if fits(values, style):
-            table[name] = _converted(written[name], style)
-        elif style.decimal != "." and fits(values, Style(style.decimal, ".")):
-            raise TableError(
-                f"column {shown(name)} holds numbers such as {shown(values[0])}, in which the "
-                "point may be the decimal mark or stand between thousands: set ",
-                Option("decimal", "."),
-                " or ",
-                Option("thousands", "."),
-                ".",
-            )
+        if fits(texts, style):
+            table[name] = _numbers(written[name], texts, style)
+        elif style.decimal != "." and fits(texts, Style(style.decimal, ".")):
+            raise _could_be_two(name, pointed[0], ".")
         else:
+            table[name] = _numbers(written[name], texts, PLAIN)
             result.notes.append(
                 f"Column {shown(name)} is read with a decimal point, unlike others of the file."
             )

@@ -69,8 +69,27 @@ def test_points_beside_decimal_commas():
     found = _read("a;b\n1,5;1.25\n2,5;2.5\n")
     assert found.table["b"].tolist() == [1.25, 2.5]
     assert "'b' is read with a decimal point" in found.notes[0]
-    with pytest.raises(TableError, match="the point may be the decimal mark"):
+    with pytest.raises(TableError, match=r"'1\.234', in which '\.' may be the decimal"):
         _read("a;b\n1,5;1.234\n2,5;5.678\n", decimal=",", thousands="")
+
+
+def test_a_number_that_only_the_last_row_shows():
+    # In the first thousand rows a comma could stand between thousands, and then it cannot.
+    found = _read("a;b\n" + "x;1,234\n" * 2000 + "x;1,5\n")
+    assert found.style == (",", "")
+    assert found.table["b"].iloc[[0, -1]].tolist() == [1.234, 1.5]
+    # And the other way round, a later row takes what the first ones could be.
+    late = _read("a;b\n" + "x;1,5\n" * 2000 + "x;1.234,5\nx;-\n")
+    assert late.style == (",", ".")
+    assert late.table["b"].iloc[[0, -2]].tolist() == [1.5, 1234.5]
+    assert np.isnan(late.table["b"].iloc[-1])
+    assert "'-' counts as missing" in late.notes[0]
+
+
+def test_commas_in_quotation_marks_between_commas():
+    found = _read('a,b\n"1,5","x"\n"2,25","y"\n')
+    assert found.table["a"].tolist() == [1.5, 2.25]
+    assert found.style == (",", "")
 
 
 def test_texts_and_dates_are_no_numbers():
