@@ -69,7 +69,7 @@ def read(
         )
     elif "header" in found:
         console.note(
-            "the first line, which counts up, is taken for names; --no-header reads it as a row"
+            "the first line holds numbers, but is taken for names; --no-header reads it as a row"
         )
     for note in file.notes:
         console.note(note)

@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from skrdae.tables.csv_form import LINE_END, CsvForm
+from skrdae.tables.csv_form import CsvForm
+from skrdae.tables.csv_rows import LINE_END
 from skrdae.tables.errors import TableError
 from skrdae.tables.numerals import Numbers, read_numbers
 

@@ -60,6 +60,7 @@ def test_the_separator_is_found(text, separator):
         ("0,1,2\n0.5,0.25,1\n1.5,0.75,2\n", True),  # as pandas writes columns without names
         (",0,1,2\n0,0.5,0.25,1\n1,1.5,0.75,2\n", True),
         ("a,b\n", True),
+        ("octane,400,410\n88,0.5,0.6\n91,0.4,0.5\n", True),  # numbers, but not all of them
         ("temp,temp\n1,2\n3,4\n", True),
     ],
 )
@@ -68,6 +69,9 @@ def test_a_first_line_is_one_of_names_or_of_values(text, header):
     form = find_form(content)
     assert form.header == header
     assert ("--no-header" in _flags(form)) == (not header)
+    # Names that are numbers, in part or all, are told.
+    doubtful = header and any(letter.isdigit() for letter in text.split()[0])
+    assert ("--header" in _flags(form)) == doubtful
     if not header:
         assert form.names == [f"column_{i + 1}" for i in range(len(form.names))]
     # Whoever says it is believed, and hears nothing of it.
