@@ -2,6 +2,7 @@
 
 import bz2
 import codecs
+import contextlib
 import gzip
 import io
 import json
@@ -10,12 +11,15 @@ import os
 import re
 import sys
 import tarfile
+import tempfile
 import threading
 import zipfile
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import strategies as st
 
 from skrdae import RobustPCA, save
 from skrdae.cli import main
@@ -118,7 +122,7 @@ SAME = {
         "--separator space",
         (),
     ),
-    "no names": (_table(lambda a, b: f"{a},{b}\n", ""), "--no-header; the first line holds", ()),
+    "no names": (_table(lambda a, b: f"{a},{b}\n", ""), "the first line holds; --no-header", ()),
     "told, no names": (_table(lambda a, b: f"{a},{b}\n", ""), "", ("--no-header",)),
     "names that count": (_table(lambda a, b: f"{a},{b}\n", "1,2\n"), "", ("--header",)),
     "quoted": (_table(lambda a, b: f'"{a}","{b}"\n', '"a","b"\n'), "", ()),
@@ -191,7 +195,7 @@ REFUSED = {
     ),
     "UTF-16 without a mark": (PLAIN.encode("utf-16-le"), "--encoding utf-16-le"),
     "zero bytes": (b"a,b\n1,2\n\0\0\0\n3,4\n", "a zero byte is in line 3"),
-    "anything": (bytes(range(256)) * 9, "it is no text|zero byte"),
+    "anything": (bytes(range(256)) * 9, "neither text nor|zero byte"),
     "JSON": (b'[{"a": 1, "b": 2}]', "it is JSON.*jq -r "),
     "JSON lines": (b'{"a": 1}\n{"a": 2}\n', "it is JSON.*jq -sr "),
     "a web page": (b"\n<!DOCTYPE html><html>Not found</html>", "it is a web page"),
@@ -287,6 +291,49 @@ def test_a_line_says_how_to_go_on_and_going_on_like_that_works(tmp_path, capsys)
     status, _, err = _run(capsys, *call)
     assert status == 0
     assert "note: the file is read with --separator ';' --decimal ," in err
+
+
+_TOKENS = [
+    b",",
+    b";",
+    b'"',
+    b"\n",
+    b"\r",
+    b"\0",
+    b"-",
+    b"NaN",
+    b"1e400",
+    b"x",
+    b"\xff",
+    b"#",
+    b" ",
+    b".",
+]
+
+
+@hypothesis.given(
+    name=st.sampled_from(sorted(SAME)),
+    edits=st.lists(st.tuples(st.integers(0, 700), st.integers(0, 9), st.sampled_from(_TOKENS))),
+    options=st.sampled_from([(), ("--missing", "mean"), ("--categories", "drop"), ("--header",)]),
+)
+@hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+def test_no_file_is_more_than_a_line(name, edits, options):
+    content, _, given = SAME[name]
+    content = bytearray(content if isinstance(content, bytes) else content.encode())
+    for place, length, token in edits:
+        content[place : place + length] = token
+    out, err = io.StringIO(), io.StringIO()
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "t.csv")
+        with open(path, "wb") as file:
+            file.write(content)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = main(["detect", path, "--model", "robust-pca", *given, *options])
+    assert status in (0, 1)
+    assert "nobody foresaw" not in err.getvalue()
+    assert "Traceback" not in err.getvalue()
+    if status == 1 and "too large" not in err.getvalue():
+        assert (out.getvalue(), err.getvalue().count("\n")) == ("", 1)
 
 
 # ---------------------------------------------------------------------- results and models

@@ -53,6 +53,7 @@ class Console:
         self.written: list[str] | None = []
         self._notes: list[str] = []
         self._reading: list[str] = []
+        self._tells_reading = False
         self._interrupted = self._holds = self._over = False
 
     # ----------------------------------------------------------------------------- telling
@@ -65,13 +66,16 @@ class Console:
         """Keep a line on what may spoil the result."""
         self._notes.append(f"warning: {text}")
 
-    def read_with(self, flags: list[str]) -> None:
-        """Keep options that a file is read with though nobody gave them."""
-        self._reading = flags
+    def read_with(self, flags: list[str], *, tell: bool) -> None:
+        """Keep options that a file is read with though nobody gave them.
+
+        They are told where something goes wrong, and otherwise only with ``tell=True``.
+        """
+        self._reading, self._tells_reading = flags, tell
 
     def tell(self) -> None:
         """Tell what was kept."""
-        if self._reading:
+        if self._reading and self._tells_reading:
             self.say(f"note: the file is read with {' '.join(self._reading)}")
         for line in self._notes:
             self.say(line)

@@ -60,12 +60,14 @@ def read(
         text=text,
         known_names=known_names,
     )
-    console.read_with([option.in_shell() for option in file.found])
     found = {option.name for option in file.found}
+    told = bool(found - {"header", "no_header"})  # of which there is more to say
+    console.read_with([option.in_shell() for option in file.found], tell=told)
     if "no_header" in found:
         console.note(
-            "the first line holds values like those below it, not names: it is read as a row, and "
-            f"the columns are called {listed(file.table.columns, str)}; --header takes it for names"
+            "the first line holds values like those below it, not names: it is read as a row, as "
+            f"by --no-header, and the columns are called {listed(file.table.columns, str)}; "
+            "--header takes it for names"
         )
     elif "header" in found:
         console.note(

@@ -233,7 +233,7 @@ def _check_utf8(content: bytes) -> None:
     line = content.count(b"\n", 0, place) + 1
     text = content[begin : end if end >= 0 else len(content)].rstrip(b"\r")
     if sum(byte < 9 or 13 < byte < 32 for byte in content[:1000]) > 50:
-        raise TableError("it is no text, nor Parquet.")
+        raise TableError("it is neither text nor Parquet.")
     letters = sum(byte >= 0xC0 for byte in text), sum(byte in _LATIN for byte in text)
     guess = "cp1251" if letters[0] > letters[1] else "cp1252"
     try:

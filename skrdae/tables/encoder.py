@@ -178,9 +178,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self._check_texts(frame, encoded, problems)
         if not numeric and not encoded:
             raise TableError(
-                f"Of the columns {listed(frame.columns)} none is left to look at."
-                if len(frame.columns) > 1
-                else f"No column is left to look at: {listed(frame.columns)} is the only one."
+                f"No column is left to look at; the table has {listed(frame.columns)}."
             )
         self.numeric_columns_, self.categories_, self.dropped_columns_ = numeric, encoded, dropped
         self._by_name = hasattr(self, "feature_names_in_")
