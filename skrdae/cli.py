@@ -83,8 +83,8 @@ def _run(arguments: Any, console: Console) -> int:
     else:
         from skrdae.commands.scoring import score as run
     with warnings.catch_warnings():
-        if not console.verbose:
-            warnings.simplefilter("ignore")  # what there is to say is said by the command
+        # What there is to say the command says itself.
+        warnings.simplefilter("default" if console.verbose else "ignore")
         report = run(arguments, console)
     console.check()
     console.print_result(report.as_json() if arguments.json else report.as_text())

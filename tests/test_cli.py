@@ -1,4 +1,6 @@
+import errno
 import gzip
+import io
 import json
 import os
 import re
@@ -6,13 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import skrdae
 from skrdae import OutlierAdapter, RobustDeepAutoencoder, RobustPCA, WindowedDetector, save
 from skrdae.cli import main
 from skrdae.demo import one_class_digits
@@ -574,3 +579,103 @@ def test_the_digits_hold_the_share_of_others():
     assert X.max() == 1
     assert y.mean() == pytest.approx(0.05, abs=0.003)
     assert not np.array_equal(X, one_class_digits(3, seed=2)[0])
+
+
+def test_what_nobody_foresaw_is_a_line_and_can_be_seen(folder, capsys, monkeypatch):
+    def fail(*arguments, **options):
+        raise ZeroDivisionError("of X")
+
+    monkeypatch.setattr("skrdae.commands.detecting.order_of", fail)
+    status, out, err = _run(capsys, "detect", folder / "numbers.csv")
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert "nobody foresaw (ZeroDivisionError); -v shows it" in err
+    status, _, err = _run(capsys, "detect", folder / "numbers.csv", "-v")
+    assert status == 1
+    assert "Traceback" in err
+    assert "ZeroDivisionError: of X" in err
+
+
+def test_a_training_that_fails_or_does_not_settle_is_told(folder, capsys, monkeypatch):
+    call = ("detect", folder / "numbers.csv", "--model", "robust-pca")
+    whole = RobustPCA.fit
+
+    def restless(self, X):
+        warnings.warn("raise max_iter or tol", ConvergenceWarning, stacklevel=2)
+        warnings.warn("of numpy", RuntimeWarning, stacklevel=2)
+        return whole(self, X)
+
+    monkeypatch.setattr(RobustPCA, "fit", restless)
+    status, _, err = _run(capsys, *call)
+    assert status == 0
+    assert err == (
+        "skrdae detect: warning: the training did not settle: compare with another --seed or "
+        "--model.\n"
+    )
+    _, _, err = _run(capsys, *call, "-v")
+    assert "ConvergenceWarning: raise max_iter or tol" in err
+
+    def fails(self, X):
+        raise ValueError("gives scores that are not finite. Lower lr")
+
+    monkeypatch.setattr(RobustPCA, "fit", fails)
+    status, out, err = _run(capsys, *call)
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert "the training failed on this table. Another --model or --seed may do" in err
+
+
+def test_tables_that_say_little(tmp_path, capsys):
+    for text, words in (
+        ("a,b\n1,2\n", ["one row alone tells little"]),
+        ("a,b\n1,2\n3,5\n", ["2 rows alone tell little"]),
+        (
+            "a,b\n" + "1,2\n" * 20,
+            ["Columns 'a' and 'b' never change here", "all rows have the same score"],
+        ),
+        ("a,b\n" + "".join(f"{i * i % 7},2\n" for i in range(20)), ["Column 'b' never changes"]),
+    ):
+        (tmp_path / "t.csv").write_text(text)
+        status, _, err = _run(capsys, "detect", tmp_path / "t.csv", "--model", "robust-pca")
+        assert status == 0
+        assert len(err.splitlines()) >= len(words)
+        assert all(word in err for word in words)
+
+
+def test_a_model_of_other_versions_is_told(folder, tmp_path, capsys, monkeypatch):
+    table = read_table(folder / "numbers.csv")
+    save(make_pipeline(StandardScaler(), RobustPCA()).fit(table), tmp_path / "model")
+    monkeypatch.setattr("sklearn.__version__", "0.0")
+    status, _, err = _run(capsys, "score", tmp_path / "model", folder / "numbers.csv")
+    assert status == 0
+    assert err == (
+        f"skrdae score: warning: {tmp_path / 'model'} was saved with other versions of the "
+        "libraries than those here: check results.\n"
+    )
+
+
+def test_a_result_that_nobody_can_be_told(folder, capsys, monkeypatch):
+    class Full(io.StringIO):
+        encoding = "ascii"
+
+        def flush(self):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("sys.stdout", Full())
+    status = main(["detect", str(folder / "numbers.csv"), "--model", "robust-pca"])
+    assert (status, sys.stdout) == (1, None)
+    monkeypatch.undo()
+    assert "the result cannot be printed: No space left on device" in capsys.readouterr().err
+
+
+def test_the_package_imports_what_is_asked_for():
+    code = (
+        "import sys, skrdae; assert 'torch' not in sys.modules; "
+        "assert {'RobustPCA', 'load', 'metrics', '__version__'} <= {*dir(skrdae)}; "
+        "assert 'torch' not in sys.modules; skrdae.metrics.roc_auc_scorer; skrdae.RobustPCA(); "
+        "from skrdae import *; assert load is skrdae.load; skrdae.nothing"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].endswith("module 'skrdae' has no attribute 'nothing'")
+    for name in skrdae.__all__:
+        assert getattr(skrdae, name).__name__ == name
+    with pytest.raises(AttributeError):
+        skrdae.nothing  # noqa: B018

@@ -211,6 +211,12 @@ REFUSED = {
         "an archive of 2 files: unpack it",
     ),
     "half a file": (gzip.compress(PLAIN.encode())[:-9], "compressed, and damaged or cut off"),
+    "zstd": (b"\x28\xb5\x2f\xfd" + bytes(9), "compressed"),
+    "half of UTF-16": (
+        codecs.BOM_UTF16_LE + "a,b".encode("utf-16-le") + b"x",
+        "not written in utf-16",
+    ),
+    "an encoding of its own": (b"a,b\x81\n1,2\n", "byte 81 in line 1. Set --encoding latin-1"),
     "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(9), "it is a picture"),
     "SQLite": (b"SQLite format 3\0" + bytes(9), "it is an SQLite database.*export"),
     "half of Parquet": (_parquet()[:-9], "cannot be read as Parquet: it is damaged or cut off"),

@@ -123,7 +123,8 @@ def detect(options: Namespace, console: Console) -> Report:
     if windowed:
         size, resampled = detector.window_size_, bool(options.resample)
         warn_of_rows_without_score(console, scored, size, resampled=resampled)
-        if not (scored.labels == 1).any():
+        same = np.nanmin(scored.scores) == np.nanmax(scored.scores)  # of which there was a word
+        if not same and not (scored.labels == 1).any():
             console.warn("no row is flagged; a higher --contamination flags more.")
     report = write_results(options, console, file, scored, figure)
     if options.save:

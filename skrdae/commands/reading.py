@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,8 +78,8 @@ def read(
         console.note(note)
     if not len(file.table):
         raise CommandError(f"{options.data}: there are names of columns, but no rows")
-    file.table.drop(columns=[n for n in (SCORE, LABEL) if n in file.table.columns], inplace=True)
-    return file
+    added = [name for name in (SCORE, LABEL) if name in file.table.columns]
+    return replace(file, table=file.table.drop(columns=added))
 
 
 def leave_out_row_numbers(options: Namespace, console: Console, table: "DataFrame") -> list[str]:

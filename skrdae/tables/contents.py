@@ -12,7 +12,6 @@ import string
 import sys
 import tarfile
 import zipfile
-import zlib
 from pathlib import Path
 
 from skrdae.tables.errors import Option, TableError, shown
@@ -54,15 +53,6 @@ _COMPRESSED = {
     b"\xfd7zXZ\0": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
 }
-_BROKEN: tuple[type[Exception], ...] = (
-    OSError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-    zlib.error,
-    lzma.LZMAError,
-)
-_BROKEN += (zipfile.BadZipFile, tarfile.TarError)
 _LATIN = frozenset(string.ascii_letters.encode())
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -104,9 +94,9 @@ def unpacked(content: bytes) -> bytes:
     for _ in range(2):  # an archive may be compressed
         try:
             content, again = _unpacked_once(content)
-        except _BROKEN as error:
-            if isinstance(error, TableError):
-                raise
+        except (TableError, MemoryError):
+            raise
+        except Exception as error:  # each kind has some of its own
             raise TableError("it is compressed, and damaged or cut off.") from error
         if not again:
             break

@@ -164,7 +164,7 @@ def read_numbers(
     viable = _viable(foreign, allowed)
     if viable:
         _refuse_ambiguous(foreign, viable)
-        result.style = _of_other_columns(pointed, read, viable)
+        result.style = viable[0]
     _convert(result, left, read)
     if result.style != PLAIN:
         pointed = pointed if style.decimal == "." else left
@@ -225,18 +225,6 @@ def _could_be_two(name: str, text: str, mark: str) -> TableError:
         Option("thousands", mark),
         ".",
     )
-
-
-def _of_other_columns(
-    pointed: list[str], read: "Callable[..., DataFrame]", viable: list[Style]
-) -> Style:
-    """Return the style that columns with points fit as well, or else the simplest."""
-    if len(viable) > 1 and pointed:
-        texts = [_written(column) for _, column in read(dtype=str, usecols=pointed).items()]
-        for style in viable:
-            if all(fits(values, style) for values in texts):
-                return style
-    return viable[0]
 
 
 def _convert_fast(result: Numbers, names: list[str], read: "Callable[..., DataFrame]") -> list[str]:
