@@ -501,6 +501,19 @@ def test_devices_and_folders_are_no_tables(tmp_path, capsys):
         assert words in err
 
 
+def test_a_small_file_that_unpacks_to_a_large_one_is_not_unpacked(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("skrdae.tables.contents._LARGEST", 10_000)
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(PLAIN.encode() * 100))
+    status, _, err = _run(capsys, "detect", path)
+    assert (status, err.count("\n")) == (1, 1)
+    assert "'a' ('a' in row 40" in err  # names among the rows, but not too large
+    path.write_bytes(gzip.compress(bytes(10**6)))
+    status, _, err = _run(capsys, "detect", path)
+    assert (status, err.count("\n")) == (1, 1)
+    assert "holds more than 200 times its size" in err
+
+
 # ---------------------------------------------------------------------------- hostile models
 
 

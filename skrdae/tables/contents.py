@@ -13,6 +13,7 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import IO
 
 from skrdae.tables.errors import Option, TableError, shown
 
@@ -47,12 +48,8 @@ _KINDS = (
     (b"version https://git-lfs", "a pointer of Git LFS", "fetch the file with: git lfs pull"),
 )
 _JSON = re.compile(rb"\s*(\[\s*)*[\[{]\s*([\[\]{}\"]|-?\d)")
-_COMPRESSED = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\0": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-}
+# A compressed file may hold so many bytes, and so many times its own size.
+_LARGEST, _MOST_TIMES = 2**30, 200
 _LATIN = frozenset(string.ascii_letters.encode())
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -74,6 +71,8 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         If it is no file and no pipe.
     """
     if os.fspath(path) == "-":
+        if sys.stdin is None:
+            raise TableError("it is closed.")
         return sys.stdin.buffer.read()
     with Path(path).open("rb") as file:
         kind = os.fstat(file.fileno()).st_mode
@@ -93,38 +92,46 @@ def unpacked(content: bytes) -> bytes:
     """
     for _ in range(2):  # an archive may be compressed
         try:
-            content, again = _unpacked_once(content)
+            file = _inner_file(content)
+            if file is None:
+                break
+            with file:
+                most = max(_LARGEST, _MOST_TIMES * len(content))
+                content = file.read(most + 1)
         except (TableError, MemoryError):
             raise
         except Exception as error:  # each kind has some of its own
             raise TableError("it is compressed, and damaged or cut off.") from error
-        if not again:
-            break
+        if len(content) > most:
+            raise TableError(
+                f"it is compressed, and holds more than {_MOST_TIMES} times its size: unpack it "
+                "first, if it is what it should be."
+            )
     return content
 
 
-def _unpacked_once(content: bytes) -> tuple[bytes, bool]:
-    kind = next((k for magic, k in _COMPRESSED.items() if content.startswith(magic)), None)
-    if kind == "gzip":
-        return gzip.decompress(content), True
-    if kind == "bzip2":
-        return bz2.decompress(content), True
-    if kind == "xz":
-        return lzma.decompress(content), True
-    if kind == "zstd":
-        return _zstd(content), True
+def _inner_file(content: bytes) -> IO[bytes] | gzip.GzipFile | None:
+    """Return what is in a compressed file, or in an archive of one; None for any other file."""
+    packed = io.BytesIO(content)
+    if content.startswith(b"\x1f\x8b"):
+        return gzip.open(packed)
+    if content.startswith(b"BZh"):
+        return bz2.open(packed)
+    if content.startswith(b"\xfd7zXZ\0"):
+        return lzma.open(packed)
+    if content.startswith(b"\x28\xb5\x2f\xfd"):
+        return _zstd(packed)
     if content.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            names = [n for n in archive.namelist() if not n.endswith("/") and n[:2] != "__"]
-            if "[Content_Types].xml" in names or "mimetype" in names:
-                raise TableError(f"it is an Excel workbook or another document: {_SAVE_AS}.")
-            return archive.read(_only(names)), True
+        archive = zipfile.ZipFile(packed)
+        names = [n for n in archive.namelist() if not n.endswith("/") and n[:2] != "__"]
+        if "[Content_Types].xml" in names or "mimetype" in names:
+            raise TableError(f"it is an Excel workbook or another document: {_SAVE_AS}.")
+        return archive.open(_only(names))
     if content[257:262] == b"ustar":
-        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-            files = {member.name: member for member in archive if member.isfile()}
-            file = archive.extractfile(files[_only(list(files))])
-            return (b"" if file is None else file.read()), True
-    return content, False
+        members = tarfile.TarFile(fileobj=packed)
+        files = {member.name: member for member in members if member.isfile()}
+        return members.extractfile(files[_only(list(files))])
+    return None
 
 
 def _only(names: list[str]) -> str:
@@ -135,12 +142,12 @@ def _only(names: list[str]) -> str:
     return names[0]
 
 
-def _zstd(content: bytes) -> bytes:
+def _zstd(packed: IO[bytes]) -> IO[bytes]:
     try:
         import zstandard
     except ImportError as error:
         raise TableError("it is compressed with zstd: unpack it first, with zstd -d.") from error
-    return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(content)).read()
+    return zstandard.ZstdDecompressor().stream_reader(packed)
 
 
 def refuse_other_kinds(content: bytes) -> None:
