@@ -265,7 +265,7 @@ def test_what_fails_at_the_end_leaves_no_half_file(folder, tmp_path, capsys, mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_forged_model_is_a_line(folder, tmp_path, capsys):
+def test_a_model_that_breaks_down_is_a_line(folder, tmp_path, capsys, monkeypatch):
     encoder = TableEncoder().fit(read_table(folder / "numbers.csv"))
     del encoder.fill_values_
     model = Pipeline(
@@ -274,7 +274,8 @@ def test_a_forged_model_is_a_line(folder, tmp_path, capsys):
             ("detect", RobustPCA().fit(np.random.default_rng(0).normal(size=(9, 2)))),
         ]
     )
-    save(model, tmp_path / "model")
+    (tmp_path / "model").touch()
+    monkeypatch.setattr("skrdae.commands.scoring.load", lambda path, device: model)
     status, out, err = _run(capsys, "score", tmp_path / "model", folder / "numbers.csv")
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert "it is damaged, or no model that skrdae wrote" in err
