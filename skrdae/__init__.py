@@ -1,15 +1,19 @@
 """Deep, robust anomaly detectors for scikit-learn and PyOD."""
 
-from skrdae.detectors.anogan import AnoGANDetector
-from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
-from skrdae.detectors.outlier_adapter import OutlierAdapter
-from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
-from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
-from skrdae.detectors.robust_pca import RobustPCA
-from skrdae.detectors.vae import VAEDetector
-from skrdae.detectors.windowed import WindowedDetector
-from skrdae.onnx import to_onnx
-from skrdae.persistence import load, save
+import importlib
+
+TYPE_CHECKING = False  # that of typing, without the time that importing it takes
+if TYPE_CHECKING:
+    from skrdae.detectors.anogan import AnoGANDetector
+    from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
+    from skrdae.detectors.outlier_adapter import OutlierAdapter
+    from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
+    from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
+    from skrdae.detectors.robust_pca import RobustPCA
+    from skrdae.detectors.vae import VAEDetector
+    from skrdae.detectors.windowed import WindowedDetector
+    from skrdae.onnx import to_onnx
+    from skrdae.persistence import load, save
 
 __all__ = [
     "AnoGANDetector",
@@ -25,3 +29,35 @@ __all__ = [
     "to_onnx",
 ]
 __version__ = "0.1.0.dev0"
+
+# Imported when they are asked for: torch and the rest take seconds, in which the command line
+# could neither answer nor be interrupted.
+_HOMES = {
+    "AnoGANDetector": "detectors.anogan",
+    "LSTMRobustAutoencoder": "detectors.lstm_robust_autoencoder",
+    "OutlierAdapter": "detectors.outlier_adapter",
+    "RobustDeepAutoencoder": "detectors.robust_autoencoder",
+    "RobustDeepAutoencoderCV": "detectors.robust_autoencoder_cv",
+    "RobustPCA": "detectors.robust_pca",
+    "VAEDetector": "detectors.vae",
+    "WindowedDetector": "detectors.windowed",
+    "load": "persistence",
+    "save": "persistence",
+    "to_onnx": "onnx",
+}
+_MODULES = {"detectors", "metrics", "networks", "onnx", "penalties", "persistence"}
+_MODULES |= {"preprocessing", "tables", "thresholds", "training"}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"skrdae.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        return importlib.import_module(f"skrdae.{name}")
+    raise AttributeError(f"module 'skrdae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -197,3 +197,15 @@ def test_without_matplotlib_the_error_says_what_to_install(detector, monkeypatch
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"skrdae\[plot\]"):
         ScoreDisplay.from_estimator(detector)
+
+
+def test_names_are_no_formulas(tmp_path):
+    points = np.random.default_rng(0).normal(size=(20, 2))
+    names = ("$price", "a_$x^{")
+    latent = LatentSpaceDisplay.from_predictions(
+        points, np.arange(20) < 3, names=names, kinds=("$a$ ^", "b$")
+    )
+    latent.figure_.savefig(tmp_path / "p.png")
+    assert (latent.ax_.get_xlabel(), latent.ax_.get_ylabel()) == names
+    path = LamPathDisplay.from_predictions([1.0, 2.0], [[0.5, 0.6], [0.7, 0.8]])
+    path.plot(score_name="gain in $ or $^").figure_.savefig(tmp_path / "p.png")

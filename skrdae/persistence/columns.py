@@ -1,4 +1,4 @@
-"""What makes columns of columns: scikit-learn's scalers and TableEncoder."""
+"""What makes columns of columns: scikit-learn's scalers, TableEncoder and EvenSteps."""
 
 import contextlib
 import inspect
@@ -29,8 +29,8 @@ from skrdae._schema import (
 )
 from skrdae._validation import check_parameters
 from skrdae.persistence.kinds import KINDS, Kind, check_columns, column_names, of_data, parameters
-from skrdae.tables import TableEncoder
-from skrdae.tables.encoder import _MOST_CATEGORIES
+from skrdae.tables import EvenSteps, TableEncoder
+from skrdae.tables.problems import MOST_CATEGORIES
 
 SCALERS = (
     preprocessing.MaxAbsScaler,
@@ -38,7 +38,7 @@ SCALERS = (
     preprocessing.RobustScaler,
     preprocessing.StandardScaler,
 )
-TRANSFORMERS = (*SCALERS, TableEncoder)
+TRANSFORMERS = (*SCALERS, EvenSteps, TableEncoder)
 # Characters of the form that times are written in.
 _LONGEST_FORMAT = 200
 
@@ -133,8 +133,8 @@ def _format(value: Any, where: str, sizes: Sizes) -> None:
 
 def _categories(value: Any, where: str, sizes: Sizes) -> None:
     each(text)(value, where, sizes)
-    if value != sorted({*value}) or len(value) > _MOST_CATEGORIES:
-        raise ValueError(f"{where} does not hold up to {_MOST_CATEGORIES} texts in order")
+    if value != sorted({*value}) or len(value) > MOST_CATEGORIES:
+        raise ValueError(f"{where} does not hold up to {MOST_CATEGORIES} texts in order")
 
 
 def _encoded(encoder: TableEncoder, where: str, sizes: Sizes) -> None:
@@ -171,10 +171,18 @@ KINDS[TableEncoder] = Kind(
 )
 
 
+KINDS[EvenSteps] = Kind(
+    parameters(EvenSteps),
+    {"n_features_in_": size("features"), "step_": number(math.ulp(0.0)), "centred_": boolean},
+    _NAMES,
+    settings=check_parameters,
+)
+
+
 def n_columns_out(step: Any) -> int | None:
     """Return how many columns a fitted estimator's `transform` gives, None if it has none."""
     if isinstance(step, TableEncoder):
         return len(step.numeric_columns_) + sum(map(len, step.categories_.values()))
-    if isinstance(step, SCALERS):
+    if isinstance(step, (*SCALERS, EvenSteps)):
         return step.n_features_in_
     return step._n_features_out if hasattr(step, "transform") else None

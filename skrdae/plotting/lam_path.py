@@ -99,7 +99,8 @@ class LamPathDisplay:
             self.ax_.axvline(self.lam, color=LINE, ls="--", label=f"λ = {self.lam:.3g}")
         if np.isfinite(lams).all() and (lams > 0).all():
             self.ax_.set_xscale("log")
-        self.ax_.set(xlabel="λ", ylabel=score_name)
+        self.ax_.set_xlabel("λ")
+        self.ax_.set_ylabel(score_name, parse_math=False)
         self.ax_.legend(frameon=False)
         tidy(self.ax_)
         return self

@@ -137,8 +137,11 @@ class LatentSpaceDisplay:
         for label, part, color in parts if flagged.any() else parts[:1]:
             x, y = self.codes[part].T
             self.ax_.scatter(x, y, s=s, c=color, label=label, linewidths=0, alpha=0.7)
-        self.ax_.set(xlabel=self.names[0], ylabel=self.names[1])
+        # Names are of columns, or anybody's, and no formulas.
+        self.ax_.set_xlabel(self.names[0], parse_math=False)
+        self.ax_.set_ylabel(self.names[1], parse_math=False)
         if flagged.any():
-            self.ax_.legend(frameon=False)
+            for text in self.ax_.legend(frameon=False).get_texts():
+                text.set_parse_math(False)
         tidy(self.ax_)
         return self

@@ -1,6 +1,6 @@
 """What the columns of a table hold."""
 
-import warnings
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,10 +8,13 @@ import numpy as np
 from skrdae._typing import Booleans, Floats
 
 if TYPE_CHECKING:
-    from pandas import Index, Series
+    from pandas import DataFrame, Series
 
-# The form of dates that needs no guessing.
-ISO = "ISO8601"
+# What columns are called that number the rows.
+_COUNTING_NAMES = {"index", "idx", "row", "rows", "nr", "nr.", "no", "no.", "num", "number", "#"}
+_COUNTING_NAMES |= {"id", "rowid", "row_id", "rownum", "row_number", "row number", "rownumber"}
+# In so many rows no measurement goes on by exactly one each time, whatever its name.
+_SURELY_COUNTED = 10
 
 
 def is_numbers(column: "Series") -> bool:
@@ -42,116 +45,63 @@ def as_floats(column: "Series") -> Floats:
 
     if not pd.api.types.is_numeric_dtype(column):
         # As objects, because of Arrow's texts pandas makes NaN that it does not count as missing.
-        column = pd.to_numeric(column.astype(object), errors="coerce")
+        values = column.astype(object)
+        try:
+            column = pd.to_numeric(values, errors="coerce")
+        except TypeError:  # lists, dicts: not even texts
+            scalars = values.map(lambda value: value if np.isscalar(value) else None)
+            column = pd.to_numeric(scalars, errors="coerce")
     return column.to_numpy(dtype=float, na_value=np.nan)
 
 
-def not_numbers(name: Any, column: "Series", remedy: str) -> str:
-    """Return a sentence on a column that should hold numbers."""
-    if is_dates(column):
-        return f"Column {name!r} holds dates. Make it the time_column, or ignore it."
-    wrong = misfits(column)
-    first = int(np.argmax(wrong))
-    text = (
-        f"Column {name!r} is not numeric: {column.iloc[first]!r} in row {first}, and "
-        f"{int(wrong.sum())} of {len(column)} values in all. {remedy}"
-    )
-    if has_decimal_commas(column):
-        return f"{text} (They are numbers with decimal commas: set decimal to ','.)"
-    return text
+def row_numbers(table: "DataFrame", kept: Collection[Any] = ()) -> list[Any]:
+    """Return the names of the columns that do nothing but number the rows.
 
-
-def has_decimal_commas(column: "Series") -> bool:
-    """Whether all that is no number becomes one with a point in the place of a comma."""
-    wrong = column[misfits(column)].astype(str)
-    return len(wrong) > 0 and is_numbers(wrong.str.replace(",", ".", n=1, regex=False))
-
-
-def time_format(column: "Series", given: str | None = None) -> str | None:
-    """Find the form that a column of times is written in.
+    That is a first column without a name that holds a different whole number in each row, as an
+    index does; a column called "index", "id" or the like that counts from 0 or 1; and any column
+    that goes on by one, or goes back by one, from each row of at least ten to the next.
 
     Parameters
     ----------
-    column : Series
-    given : str, optional
-        A form of :func:`time.strptime`.
+    table : DataFrame
+    kept : collection
+        Columns that are not looked at.
 
     Returns
     -------
-    str or None
-        None if it is not text.
+    list
 
-    Raises
-    ------
-    ValueError
-        If it has none, or if day and month can be told apart in two ways.
-    """
-    import pandas as pd
-    from pandas.tseries.api import guess_datetime_format
-
-    if given is not None or pd.api.types.is_numeric_dtype(column) or is_dates(column):
-        return given
-    if _parsed(column, ISO).notna().all():
-        return ISO
-    first = str(column.iloc[0])
-    guesses = {guess_datetime_format(first, dayfirst=day) for day in (False, True)} - {None}
-    fitting = sorted(guess for guess in guesses if _parsed(column, guess).notna().all())
-    if len(fitting) > 1:
-        raise ValueError(
-            f"The time_column {column.name!r} may be written as {fitting[0]!r} or {fitting[1]!r}: "
-            "set time_format to the one it is."
-        )
-    if fitting:
-        return fitting[0]
-    row = int(np.argmax(_parsed(column, min(guesses, default=ISO)).isna()))
-    raise ValueError(
-        f"The time_column {column.name!r} holds {column.iloc[row]!r} in row {row}, which is not a "
-        "time like the others. Set time_format, as in '%d.%m.%Y %H:%M', to say how it is written."
-    )
-
-
-def times(column: "Series", form: str | None) -> "Index":
-    """Return a column of times as an index.
-
-    Parameters
-    ----------
-    column : Series
-    form : str or None
-        What :func:`time_format` found.
-
-    Returns
-    -------
-    Index
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skrdae.tables.columns import row_numbers
+    >>> table = pd.DataFrame({"Unnamed: 0": [0, 1, 3], "id": [1, 2, 3], "power": [5, 6, 7]})
+    >>> row_numbers(table)
+    ['Unnamed: 0', 'id']
     """
     import pandas as pd
 
-    missing = column.isna()
-    if missing.any():
-        row = int(np.argmax(missing))
-        raise ValueError(f"The time_column {column.name!r} has no time in row {row}.")
-    if pd.api.types.is_numeric_dtype(column):
-        return pd.Index(column)
-    if is_dates(column):
-        return pd.Index(column)
-    found = _parsed(column, form or ISO)
-    if found.isna().any():
-        row = int(np.argmax(found.isna()))
-        raise ValueError(
-            f"The time_column {column.name!r} holds {column.iloc[row]!r} in row {row}, which is no "
-            f"time of the form {form or ISO!r}."
-        )
-    return pd.DatetimeIndex(found)
-
-
-def _parsed(column: "Series", form: str) -> "Series":
-    import pandas as pd
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # several offsets from UTC
-        try:
-            found = pd.to_datetime(column, format=form)
-        except (ValueError, TypeError):
-            found = None
-        if found is None or not is_dates(found):  # objects, of several offsets
-            found = pd.to_datetime(column, format=form, errors="coerce", utc=True)
+    found = []
+    for place, (name, column) in enumerate(table.items()):
+        if name in kept or len(table) < 2 or not pd.api.types.is_numeric_dtype(column):
+            continue
+        values = as_floats(column)
+        if not np.isfinite(values).all():
+            continue
+        steps = np.diff(values)
+        counts = bool((steps == 1).all() or (steps == -1).all())
+        if place == 0 and is_unnamed(name):
+            whole = (values % 1 == 0).all() and values.min() >= 0
+            counts |= whole and (column.is_unique or np.mean(steps == 1) >= 0.9)
+        elif str(name).strip().lower() in _COUNTING_NAMES:
+            counts &= values.min() in (0, 1)
+        else:
+            counts &= len(table) >= _SURELY_COUNTED
+        if counts:
+            found.append(name)
     return found
+
+
+def is_unnamed(name: object) -> bool:
+    """Whether a column has no name, or that which pandas gives to those that have none."""
+    return str(name).strip() == "" or str(name).startswith(("Unnamed: ", "__index_level_"))

@@ -1,6 +1,7 @@
 """TableEncoder: numbers of a table."""
 
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -10,24 +11,19 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrdae._bases import BaseEstimator, TransformerMixin
-from skrdae._typing import Booleans, Floats, Rows
+from skrdae._typing import Floats, Rows
 from skrdae._validation import check_parameters, refitting
-from skrdae.tables.columns import (
-    as_floats,
-    has_decimal_commas,
-    is_dates,
-    is_numbers,
-    misfits,
-    not_numbers,
-    time_format,
-    times,
-)
+from skrdae.tables.columns import as_floats, is_dates, is_numbers
+from skrdae.tables.errors import TableError, listed, shown
+from skrdae.tables.numerals import has_decimal_commas
+from skrdae.tables.problems import MOST_CATEGORIES, Problems, is_mostly_numbers
+from skrdae.tables.times import time_format, time_texts, times
 
 if TYPE_CHECKING:
-    from pandas import DataFrame, Series
+    from pandas import DataFrame
 
-# One-hot encoding a column of more values than this tells identifiers from each other, not rows.
-_MOST_CATEGORIES = 100
+# Of the columns that a table has, how many a message lists.
+_MOST_COLUMNS = 20
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -38,12 +34,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    time_column : str or None, default=None
+    time_column : str, list of str or None, default=None
         A column that becomes the index of the result, for
-        :class:`~skrdae.WindowedDetector`. Text is read as dates.
+        :class:`~skrdae.WindowedDetector`. Several are joined, as those of days and hours, or of
+        years, months and days. Text is read as dates, and so are numbers such as 20260131 and
+        those that count seconds, or parts of them, since 1970; other numbers stay numbers.
     time_format : str or None, default=None
-        How the times are written, as for :func:`time.strptime`. By default it is found out from the
-        table that is fitted to.
+        How the times are written, as for :func:`time.strptime`, or ``"epoch s"``, ``"epoch ms"``,
+        ``"epoch us"`` or ``"epoch ns"`` for numbers that count since 1970. By default it is found
+        out from the table that is fitted to.
     missing : {"error", "median", "mean", "interpolate"}, default="error"
         What to put where a number is missing: that of the column, as it was in `fit`, or a line
         between the rows above and below (where all are missing, the median). Missing text belongs
@@ -93,7 +92,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     feature_names_in_: NDArray[np.object_]
 
     _parameter_constraints = {
-        "time_column": [str, None],
+        "time_column": [str, list, tuple, None],
         "time_format": [str, None],
         "missing": [StrOptions({"error", "median", "mean", "interpolate"})],
         "categories": [StrOptions({"error", "one-hot", "drop"})],
@@ -103,7 +102,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        time_column: str | None = None,
+        time_column: str | Sequence[str] | None = None,
         *,
         time_format: str | None = None,
         missing: Literal["error", "median", "mean", "interpolate"] = "error",
@@ -141,56 +140,58 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return self
 
     def _fit(self, frame: "DataFrame") -> None:
-        ignored = list(self.ignore)
-        named = [*ignored, *([] if self.time_column is None else [self.time_column])]
-        _check_columns(frame, named)
+        of_time = self._time_columns()
+        _check_columns(frame, [*self.ignore, *of_time])
+        problems = Problems()
         self.time_format_ = self.time_format
-        if self.time_column is not None:
-            column = frame[self.time_column]
-            if not column.isna().any():
-                self.time_format_ = time_format(column, self.time_format)
-            times(column, self.time_format_)
-        columns = [name for name in frame.columns if name not in {*named}]
+        if of_time:
+            try:
+                time = time_texts(frame, of_time)
+                self.time_format_ = time_format(time, self.time_format)
+                times(time, self.time_format_)
+            except TableError as error:
+                problems.say_first(error)
         numeric: list[Any] = []
         encoded: dict[Any, list[str]] = {}
         dropped: list[Any] = []
-        for name in columns:
-            column = frame[name]
+        left_out = {*self.ignore, *of_time}
+        for name, column in frame.items():
+            if name in left_out:
+                continue
             if column.isna().all():
-                raise ValueError(f"Column {name!r} holds no value at all: ignore it.")
-            if is_numbers(column):
+                problems.add("empty", name)
+            elif is_numbers(column):
                 numeric.append(name)
             elif self.categories == "one-hot" and not is_dates(column):
-                encoded[name] = _categories(name, column)
-            elif self.categories == "drop" and (is_dates(column) or not _is_mostly_numbers(column)):
+                encoded[name] = sorted({str(value) for value in column.dropna()})
+                if len(encoded[name]) > MOST_CATEGORIES:
+                    if has_decimal_commas(column):
+                        problems.add_text(name, column)
+                    else:
+                        problems.add("many texts", name, f"{len(encoded[name])}")
+            elif self.categories == "drop" and (is_dates(column) or not is_mostly_numbers(column)):
                 dropped.append(name)
             else:
-                remedy = (
-                    "Set categories to 'one-hot' or 'drop', or ignore the column; if it holds "
-                    "times, make it the time_column."
-                )
-                if self.categories == "drop":
-                    remedy = "Most of it is numbers, so it is not dropped: mend it, or ignore it."
-                raise ValueError(not_numbers(name, column, remedy))
+                problems.add_text(name, column)
+        for name in numeric:
+            problems.add_numbers(name, as_floats(frame[name]), missing=self.missing != "error")
+        self._check_texts(frame, encoded, problems)
         if not numeric and not encoded:
-            raise ValueError(f"Of the columns {list(frame.columns)} none is left to look at.")
+            raise TableError(
+                f"No column is left to look at; the table has {listed(frame.columns)}."
+            )
         self.numeric_columns_, self.categories_, self.dropped_columns_ = numeric, encoded, dropped
         self._by_name = hasattr(self, "feature_names_in_")
         names = self._names_out()
-        twice = next((name for name in names if names.count(name) > 1), None)
+        twice = next((name for name, count in Counter(names).items() if count > 1), None)
         if twice is not None:
-            raise ValueError(
-                f"Two columns of the result would be {twice!r}: give the columns other names."
+            raise TableError(
+                f"Two columns of the result would be {shown(twice)}: give the columns other names."
             )
         self.fill_values_ = np.full(len(numeric), np.nan)
-        remedy = "Set missing to 'median', 'mean' or 'interpolate', or ignore the column."
-        numbers = self._numbers(frame, remedy)
-        for name in encoded:
-            self._refuse_missing(name, frame[name].isna(), remedy)
-        if self.missing == "mean":
-            self.fill_values_ = np.nanmean(numbers, axis=0)
-        elif self.missing != "error":
-            self.fill_values_ = np.nanmedian(numbers, axis=0)
+        if self.missing != "error":
+            middle = np.nanmean if self.missing == "mean" else np.nanmedian
+            self.fill_values_ = middle(self._numbers(frame), axis=0)
 
     def transform(self, X: Rows) -> "DataFrame | Floats":
         """Return the numbers of a table.
@@ -213,22 +214,32 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         pd = _pandas()
         frame = self._frame(X, reset=False)
-        of_time = [] if self.time_column is None else [self.time_column]
+        of_time = self._time_columns()
         _check_columns(frame, [*self.numeric_columns_, *self.categories_, *of_time])
-        index = times(frame[self.time_column], self.time_format_) if of_time else frame.index
-        remedy = "The encoder was fitted with missing='error'."
-        numbers = pd.DataFrame(self._numbers(frame, remedy), index, self.numeric_columns_)
+        index, problems = frame.index, Problems(fitted=True)
+        if of_time:
+            try:
+                index = times(time_texts(frame, of_time), self.time_format_)
+            except TableError as error:
+                problems.say_first(error)
+        for name in self.numeric_columns_:
+            if is_numbers(frame[name]):
+                numbers = as_floats(frame[name])
+                problems.add_numbers(name, numbers, missing=self.missing != "error")
+            else:
+                problems.add_text(name, frame[name])
+        self._check_texts(frame, self.categories_, problems)
+        values = self._numbers(frame)
         if self.missing == "interpolate":
-            numbers = numbers.interpolate(limit_direction="both")
-        fill = dict(zip(self.numeric_columns_, self.fill_values_, strict=True))
-        parts = [numbers.fillna(fill)]
-        for name, values in self.categories_.items():
+            values = pd.DataFrame(values).interpolate(limit_direction="both").to_numpy()
+        filled = np.where(np.isnan(values), self.fill_values_, values)
+        parts = [pd.DataFrame(filled, index, self.numeric_columns_)]
+        for name, known in self.categories_.items():
             column = frame[name]
-            self._refuse_missing(name, column.isna(), remedy)
             texts = np.array([str(value) for value in column], dtype=object)
-            found = texts[:, None] == np.array(values, dtype=object)
+            found = texts[:, None] == np.array(known, dtype=object)
             found[column.isna().to_numpy()] = False
-            names = [f"{name}_{value}" for value in values]
+            names = [f"{name}_{value}" for value in known]
             parts.append(pd.DataFrame(found.astype(float), index, names))
         result = pd.concat(parts, axis=1)
         result.columns = self._names_out()
@@ -260,62 +271,42 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = self.missing != "error"
         return tags
 
+    def _time_columns(self) -> list[Any]:
+        if self.time_column is None:
+            return []
+        return [self.time_column] if isinstance(self.time_column, str) else [*self.time_column]
+
     def _frame(self, X: Any, *, reset: bool) -> "DataFrame":
         pd = _pandas()
         if hasattr(X, "to_pandas"):  # polars, Arrow
             X = X.to_pandas()
         if _is_frame(X):
             if len(X) == 0 or X.shape[1] == 0:
-                raise ValueError(f"The table has {len(X)} rows and {X.shape[1]} columns.")
-            twice = X.columns[X.columns.duplicated()]
+                raise TableError(f"The table has no {'columns' if len(X) else 'rows'}.")
+            twice = X.columns[X.columns.duplicated()].unique()
             if len(twice):
-                raise ValueError(f"Column {twice[0]!r} is there twice.")
+                several = len(twice) > 1
+                raise TableError(
+                    f"Column{'s' * several} {listed(twice)} {'are' if several else 'is'} there "
+                    "more than once: give each column a name of its own."
+                )
             if reset:
                 validate_data(self, X, skip_check_array=True)
             return X
         X = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
         return pd.DataFrame(X)
 
-    def _numbers(self, frame: "DataFrame", remedy: str) -> Floats:
+    def _check_texts(self, frame: "DataFrame", names: Iterable[Any], problems: Problems) -> None:
+        """Add what is wrong with columns of text; raise if there is any problem."""
+        for name in names if self.missing == "error" else ():
+            problems.add_missing(name, frame[name].isna().to_numpy())
+        problems.check()
+
+    def _numbers(self, frame: "DataFrame") -> Floats:
         """Return the columns of numbers, NaN where one is missing."""
-        columns = []
-        for name in self.numeric_columns_:
-            column = frame[name]
-            if not is_numbers(column):
-                raise ValueError(not_numbers(name, column, "It held numbers only in fit."))
-            values = as_floats(column)
-            self._refuse_missing(name, np.isnan(values), remedy)
-            if np.isinf(values).any():
-                row = int(np.isinf(values).argmax())
-                raise ValueError(f"Column {name!r} contains infinity, first in row {row}.")
-            columns.append(values)
-        if not columns:
+        if not self.numeric_columns_:
             return np.empty((len(frame), 0))
-        return np.column_stack(columns)
-
-    def _refuse_missing(self, name: Any, missing: "Series | Booleans", remedy: str) -> None:
-        if self.missing == "error" and missing.any():
-            raise ValueError(
-                f"Column {name!r} contains NaN: {int(missing.sum())} of {len(missing)} values are "
-                f"missing, the first in row {int(np.argmax(missing))}. {remedy}"
-            )
-
-
-def _categories(name: Any, column: "Series") -> list[str]:
-    found = sorted({str(value) for value in column.dropna()})
-    if len(found) > _MOST_CATEGORIES:
-        hint = " (They look like numbers with decimal commas: set decimal to ','.)"
-        raise ValueError(
-            f"Column {name!r} holds {len(found)} different texts, more than {_MOST_CATEGORIES}: it "
-            "hardly says what kind of row this is. Ignore it."
-            + (hint if has_decimal_commas(column) else "")
-        )
-    return found
-
-
-def _is_mostly_numbers(column: "Series") -> bool:
-    """Whether half of what is there are numbers, or would be with another decimal mark."""
-    return misfits(column).sum() <= column.notna().sum() / 2 or has_decimal_commas(column)
+        return np.column_stack([as_floats(frame[name]) for name in self.numeric_columns_])
 
 
 def _is_frame(X: object) -> bool:
@@ -325,9 +316,9 @@ def _is_frame(X: object) -> bool:
 def _check_columns(frame: "DataFrame", names: Iterable[Any]) -> None:
     absent = [name for name in names if name not in frame.columns]
     if absent:
-        raise ValueError(
-            f"The table has no column {', '.join(map(repr, absent))}; it has "
-            f"{', '.join(map(repr, frame.columns))}."
+        raise TableError(
+            f"The table has no column {listed(absent)}; it has "
+            f"{listed(frame.columns, most=_MOST_COLUMNS)}."
         )
 
 

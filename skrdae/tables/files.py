@@ -1,22 +1,25 @@
 """Tables in files."""
 
 import importlib
-import lzma
-import tarfile
-import warnings
-import zipfile
-import zlib
-from collections.abc import Iterable
+import io
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from skrdae.tables.contents import decoded, read_bytes, refuse_other_kinds, unpacked
+from skrdae.tables.csv_form import find_form
+from skrdae.tables.csv_table import CsvFile
+from skrdae.tables.errors import Option, TableError, listed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 #: How the names of Parquet files end.
 PARQUET = (".parquet", ".pq")
-_BROKEN = (ValueError, EOFError, zlib.error, zipfile.BadZipFile, lzma.LZMAError, tarfile.TarError)
+_PARQUET_MARK = b"PAR1"
 
 
 def is_parquet(path: str | PathLike[str]) -> bool:
@@ -24,11 +27,102 @@ def is_parquet(path: str | PathLike[str]) -> bool:
     return Path(path).suffix.lower() in PARQUET
 
 
+@dataclass(frozen=True)
+class TableFile:
+    """A table, and the file it was read from.
+
+    Parameters
+    ----------
+    table : DataFrame
+    csv : CsvFile or None
+        None for Parquet.
+    decimal, encoding : str
+        Of the CSV file.
+    found : list of Option
+        What was found out about how it is written, as whoever reads it could have said it.
+    notes : list of str
+        What else there is to say about how it was read.
+    """
+
+    table: "DataFrame"
+    csv: CsvFile | None
+    decimal: str
+    encoding: str
+    found: list[Option]
+    notes: list[str]
+
+
+def read_file(
+    path: str | PathLike[str],
+    *,
+    separator: str | None = None,
+    decimal: str | None = None,
+    thousands: str | None = None,
+    encoding: str = "utf-8",
+    header: bool | None = None,
+    skip_lines: int = 0,
+    text: Collection[str] = (),
+    known_names: Collection[str] = (),
+) -> TableFile:
+    """Read a CSV or Parquet file, and find out what is not told about how it is written.
+
+    Parameters
+    ----------
+    path : str or path-like
+        ``"-"`` is standard input. What is read is told by its content, not by its name.
+    separator, decimal, thousands, header : optional
+        As for :func:`read_table`; None to find it out.
+    encoding, skip_lines, text
+        As for :func:`read_table`.
+    known_names : collection of str
+        Names that will be asked for: a first line that holds them is one of names.
+
+    Returns
+    -------
+    TableFile
+
+    Raises
+    ------
+    ImportError
+        Without pandas, or pyarrow for Parquet.
+    OSError, TableError
+        If the file cannot be read, or holds no table.
+    """
+    _import("pandas", path)
+    name = "standard input" if path == "-" else str(path)
+    try:
+        content = unpacked(read_bytes(path))
+        if content.startswith(_PARQUET_MARK):
+            _import("pyarrow", path)
+            return TableFile(_parquet(content), None, ".", "utf-8", [], [])
+        refuse_other_kinds(content)
+        if is_parquet(path):
+            raise TableError("it cannot be read as Parquet, but its name says that it is.")
+        content, encoding = decoded(content, encoding)
+        form = find_form(
+            content,
+            separator=separator,
+            header=header,
+            skip_lines=skip_lines,
+            known_names=known_names,
+        )
+        file = CsvFile(content, form)
+        numbers = file.numbers(decimal=decimal, thousands=thousands, text=text)
+    except TableError as error:
+        raise TableError(f"{name}: ", *error.parts) from error
+    found, notes = [*form.found, *numbers.found], [*form.notes, *numbers.notes]
+    return TableFile(numbers.table, file, numbers.style.decimal, encoding, found, notes)
+
+
 def read_table(
     path: str | PathLike[str],
     *,
     separator: str = ",",
     decimal: str = ".",
+    thousands: str = "",
+    encoding: str = "utf-8",
+    header: bool = True,
+    skip_lines: int = 0,
     text: Iterable[str] = (),
 ) -> "DataFrame":
     """Read a CSV or Parquet file.
@@ -36,17 +130,26 @@ def read_table(
     Parameters
     ----------
     path : str or path-like
-        Parquet if it ends in .parquet or .pq, else CSV, which may be compressed.
+        Parquet or CSV, which may be compressed; its content decides, not its name.
     separator : str, default=","
-        Between the values of a CSV file.
+        Between the values of a CSV file; ``" "`` is any number of blanks.
     decimal : str, default="."
-        Between the digits of its numbers.
+        Between whole and fraction of its numbers.
+    thousands : str, default=""
+        Between groups of three digits.
+    encoding : str, default="utf-8"
+        How its text is encoded. A byte order mark counts for more.
+    header : bool, default=True
+        Whether its first line holds names. Without them columns are called column_1, column_2, …
+    skip_lines : int, default=0
+        Lines before the table. Lines that begin with # are left out anyway.
     text : collection of str, default=()
-        Columns of a CSV file that are text, even if they look like numbers.
+        Columns that are text, even if they look like numbers.
 
     Returns
     -------
     DataFrame
+        In columns of numbers, ``"-"``, ``"?"`` and other signs for nothing are missing values.
 
     Raises
     ------
@@ -55,83 +158,44 @@ def read_table(
     OSError, ValueError
         If the file cannot be read, or holds no table.
     """
-    pandas = _pandas_for(path)
-    if is_parquet(path):
-        return _read_parquet(path)
-    options: dict[str, Any] = {"low_memory": False, "decimal": decimal}
-    if pandas.__version__.startswith("2."):
-        # To the last bit, as later ones do anyway: a row of CSV scores as that of Parquet.
-        options["float_precision"] = "round_trip"
-    return _read_csv(path, separator, dtype=dict.fromkeys(text, str), **options)
+    return read_file(
+        path,
+        separator=separator,
+        decimal=decimal,
+        thousands=thousands,
+        encoding=encoding,
+        header=header,
+        skip_lines=skip_lines,
+        text=list(text),
+    ).table
 
 
-def read_text(path: str | PathLike[str], *, separator: str = ",") -> "DataFrame":
-    """Read a CSV file as it is written, all columns as text.
-
-    Parameters
-    ----------
-    path : str or path-like
-    separator : str, default=","
-
-    Returns
-    -------
-    DataFrame
-    """
-    return _read_csv(path, separator, dtype=str, keep_default_na=False)
-
-
-def _read_csv(path: str | PathLike[str], separator: str, **options: Any) -> "DataFrame":
+def _parquet(content: bytes) -> "DataFrame":
     import pandas as pd
+    from pyarrow import parquet
 
-    with Path(path).open("rb"):  # a file, and nothing that pandas would fetch from elsewhere
-        pass
     try:
-        with warnings.catch_warnings():
-            # Rows longer than the line of names: pandas would take names for other columns.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(path, sep=separator, index_col=False, **options)
-    except pd.errors.ParserWarning:
-        raise ValueError(
-            f"{path} has rows with more values than there are names in its first line."
-        ) from None
-    except _BROKEN as error:  # pandas' own, and what is not UTF-8
-        raise ValueError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
-    except OSError as error:
-        if error.errno is None:  # of a decompressor
-            raise ValueError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
-        raise
-    if table.shape[1] == 1:
-        header = str(table.columns[0])
-        for other in {";", "\t", "|", ","} - {separator}:
-            if other in header:
-                raise ValueError(
-                    f"{path} seems to be separated by {other!r}: set separator to that."
-                )
+        names = parquet.read_schema(io.BytesIO(content)).names
+        table = None if len({*names}) < len(names) else pd.read_parquet(io.BytesIO(content))
+    except Exception as error:  # pyarrow has many
+        raise TableError("it cannot be read as Parquet: it is damaged or cut off.") from error
+    if table is None:
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        raise TableError(f"it holds more than one column {listed(twice)}.")
+    names = [name for name in table.index.names if name is not None and name not in table.columns]
+    # An index that has a name was a column of the table once.
+    table = table.reset_index() if names else table.reset_index(drop=True)
+    table.columns = [name if isinstance(name, str) else str(name) for name in table.columns]
     return table
 
 
-def _read_parquet(path: str | PathLike[str]) -> "DataFrame":
-    import pandas as pd
-
-    with Path(path).open("rb"):
-        pass
-    try:
-        table = pd.read_parquet(path)
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read as Parquet: {error}") from error
-    names = [name for name in table.index.names if name is not None and name not in table.columns]
-    # An index that has a name was a column of the table once.
-    return table.reset_index() if names else table.reset_index(drop=True)
-
-
-def table_bytes(table: "DataFrame", path: str | PathLike[str], *, separator: str = ",") -> bytes:
+def table_bytes(table: "DataFrame", path: str | PathLike[str]) -> bytes:
     """Return a table as the bytes of a CSV or Parquet file, whichever `path` ends in.
 
     Parameters
     ----------
     table : DataFrame
     path : str or path-like
-    separator : str, default=","
 
     Returns
     -------
@@ -139,17 +203,13 @@ def table_bytes(table: "DataFrame", path: str | PathLike[str], *, separator: str
     """
     if is_parquet(path):
         return table.to_parquet(index=False)
-    return table.to_csv(index=False, sep=separator).encode()
+    return table.to_csv(index=False).encode()
 
 
-def _pandas_for(path: str | PathLike[str]) -> Any:
+def _import(module: str, path: str | PathLike[str]) -> None:
     try:
-        import pandas
-
-        if is_parquet(path):
-            importlib.import_module("pyarrow")  # which pandas reads it with
+        importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f"{path} needs pandas, and pyarrow for Parquet: pip install 'skrdae[tables]'."
+            f"{path} needs {module} to be read: pip install 'skrdae[tables]'."
         ) from error
-    return pandas

@@ -1,0 +1,1 @@
+"""What ``skrdae detect`` and ``skrdae score`` do."""
