@@ -1,4 +1,5 @@
-import hypothesis
+import importlib.util
+
 import numpy as np
 import pytest
 import torch
@@ -6,9 +7,26 @@ from sklearn.datasets import load_breast_cancer, load_digits
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
-hypothesis.settings.register_profile("short", max_examples=25, derandomize=True)
-hypothesis.settings.register_profile("long", max_examples=700)
-hypothesis.settings.load_profile("short")
+# What cannot even be imported where a library is missing. Other tests skip themselves, see
+# optional.py.
+_NEEDING = {
+    "hypothesis": ["test_cli_files.py", "test_properties.py"],
+    "prometheus_client": ["monitoring/test_prometheus.py"],
+    "safetensors": ["test_hostile_files.py", "test_hostile_limits.py", "test_persistence.py"],
+}
+_MISSING = [name for name in _NEEDING if importlib.util.find_spec(name) is None]
+collect_ignore = [path for name in _MISSING for path in _NEEDING[name]]
+
+if "hypothesis" not in _MISSING:
+    from hypothesis import settings
+
+    settings.register_profile("short", max_examples=25, derandomize=True)
+    settings.register_profile("long", max_examples=700)
+    settings.load_profile("short")
+
+
+def pytest_report_header():
+    return [f"{', '.join(_NEEDING[name])} left out: no {name} here" for name in _MISSING]
 
 
 @pytest.fixture(scope="session")

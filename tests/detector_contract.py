@@ -8,10 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
-import pandas as pd
-import polars as pl
 import pytest
 import torch
+from optional import Optional
 from pyod.models.base import BaseDetector
 from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
@@ -22,11 +21,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
+pd = Optional("pandas")
+pl = Optional("polars")
+
 
 class DetectorContract:
     """Inherit, set ``detector`` (a class) and ``variants`` (keyword arguments worth checking)."""
 
     detector = None
+    brief = {}  # short trainings, for all tests but those of the defaults
     variants = ({},)
     wrong = ()  # (keyword arguments, words the message must hold)
     after_fit = ()  # pairs of keyword arguments: fitted with, then set
@@ -56,16 +59,17 @@ class DetectorContract:
     )
 
     def make(self, **options):
-        return self.detector(**({"random_state": 0} | options))
+        return self.detector(**({"random_state": 0} | self.brief | options))
 
     # ------------------------------------------------------------------------- scikit-learn
 
     def test_check_estimator(self):
         for options in self.variants:
+            estimator = self.detector(**((self.brief | options) if options else {}))
             with warnings.catch_warnings():
                 # Some checks of scikit-learn itself warn on some versions.
                 warnings.simplefilter("ignore")
-                results = check_estimator(self.detector(**options), on_fail=None, on_skip=None)
+                results = check_estimator(estimator, on_fail=None, on_skip=None)
             assert len(results) > 40
             failed = [r for r in results if r["status"] not in ("passed", "skipped")]
             assert not failed, options
@@ -173,7 +177,7 @@ class DetectorContract:
         assert not np.array_equal(first, self.make(random_state=state).fit(plane).decision_scores_)
 
     def test_finds_what_is_planted(self, plane, cancer):
-        detector = self.make(contamination=0.02).fit(plane)
+        detector = self.detector(contamination=0.02, random_state=0).fit(plane)
         assert detector.score(plane, np.arange(300) < 6) > 0.999
         assert detector.labels_[:6].sum() >= self.found
         assert detector.labels_.sum() == 6
@@ -230,7 +234,7 @@ class DetectorContract:
             assert np.array_equal(detector.labels_, detector.fit_predict(X))
 
     def test_a_pythresh_object_is_copied(self, cancer):
-        from pythresh.thresholds.iqr import IQR
+        IQR = pytest.importorskip("pythresh.thresholds.iqr").IQR
 
         X, _ = cancer
         thresholder = IQR()

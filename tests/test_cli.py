@@ -11,8 +11,8 @@ import time
 import warnings
 
 import numpy as np
-import pandas as pd
 import pytest
+from optional import Optional
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -22,6 +22,8 @@ from skrdae import OutlierAdapter, RobustDeepAutoencoder, RobustPCA, WindowedDet
 from skrdae.cli import main
 from skrdae.demo import one_class_digits
 from skrdae.tables import TableEncoder, read_table
+
+pd = Optional("pandas")
 
 
 @pytest.fixture(scope="module")

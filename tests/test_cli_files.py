@@ -17,13 +17,15 @@ import zipfile
 
 import hypothesis
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import strategies as st
+from optional import Optional
 
 from skrdae import RobustPCA, save
 from skrdae.cli import main
 from skrdae.tables import read_table
+
+pd = Optional("pandas")
 
 # What a user of a shell can do nothing with.
 FOREIGN = re.compile(

@@ -6,13 +6,15 @@ import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
+from optional import Optional
 
 from skrdae import RobustPCA
 from skrdae.cli import main
 from skrdae.commands.console import Console
 from skrdae.detectors.progress import Progress
+
+pd = Optional("pandas")
 
 OPTIONS = ("-o", "o.csv", "--plot", "p.png", "--save", "m")
 

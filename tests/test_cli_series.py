@@ -4,13 +4,15 @@ import json
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
+from optional import Optional
 from sklearn.pipeline import make_pipeline
 
 from skrdae import RobustPCA, WindowedDetector, save
 from skrdae.cli import main
 from skrdae.tables import TableEncoder, read_table
+
+pd = Optional("pandas")
 
 N, SPIKE = 600, 350
 

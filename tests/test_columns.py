@@ -5,10 +5,8 @@ import fractions
 import warnings
 
 import numpy as np
-import pandas as pd
-import polars as pl
-import pyarrow as pa
 import pytest
+from optional import Optional
 from pyod.models.hbos import HBOS
 
 from skrdae import (
@@ -22,6 +20,10 @@ from skrdae import (
     WindowedDetector,
 )
 from skrdae._columns import numbers_only
+
+pd = Optional("pandas")
+pl = Optional("polars")
+pa = Optional("pyarrow")
 
 N = 40
 NUMBERS = np.random.default_rng(0).normal(size=(N, 3))

@@ -6,6 +6,7 @@ import pytest
 
 from skrdae import _compiled
 from skrdae.networks import compiled as loops
+from skrdae.training import compiled as loops_of_training
 
 
 def test_machine_code_older_than_a_source_is_forgotten(tmp_path):
@@ -42,6 +43,7 @@ for likelihood in ("gaussian", "bernoulli"):
 """
 
 
+@pytest.mark.slow
 def test_without_a_compiler_the_loops_are_python():
     found = [_run(FITS), _run(FITS, NUMBA_DISABLE_JIT="1")]
     assert [run.returncode for run in found] == [0, 0], found[1].stderr
@@ -49,12 +51,19 @@ def test_without_a_compiler_the_loops_are_python():
     assert made == pytest.approx(expected, rel=1e-4)
 
 
+ONE_LOOP = """
+import resource
+from skrdae.training.compiled import _share
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+print(_share(10, 3, 1))
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits on the size of files")
 def test_a_disk_that_is_full_is_done_without(tmp_path):
-    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
-    run = _run(limit + FITS, NUMBA_CACHE_DIR=str(tmp_path), JOBLIB_MULTIPROCESSING="0")
-    assert run.returncode == 0, run.stderr
-    assert len(run.stdout.split()) == 3
+    run = _run(ONE_LOOP, NUMBA_CACHE_DIR=str(tmp_path), JOBLIB_MULTIPROCESSING="0")
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout == f"{loops_of_training._share(10, 3, 1)}\n"
     assert not [path for path in tmp_path.rglob("*.nb?") if path.stat().st_size]
 
 

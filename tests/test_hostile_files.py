@@ -3,9 +3,9 @@
 import copy
 
 import numpy as np
-import pandas as pd
 import pytest
 from edited_file import EditedFile, refused
+from optional import Optional
 from sklearn.model_selection import ShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import RobustScaler, StandardScaler
@@ -24,6 +24,8 @@ from skrdae import (
 )
 from skrdae.persistence.kinds import CLASSES, KINDS
 from skrdae.tables import TableEncoder
+
+pd = Optional("pandas")
 
 SMALL = {"hidden_layer_sizes": (5, 3), "n_estimators": 2, "random_state": 0}
 RDA = SMALL | {"max_iter": 2}

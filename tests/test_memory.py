@@ -129,6 +129,7 @@ def test_scales_of_a_large_file_are_told_from_some_rows(tmp_path, method, monkey
     assert found.constant_.tolist() == [False, False, True]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux's /proc")
 def test_memory_does_not_grow_with_the_rows_of_a_file(tmp_path):
     script = """

@@ -1,9 +1,8 @@
 import pickle
 
 import numpy as np
-import pandas as pd
-import polars as pl
 import pytest
+from optional import Optional
 from pyod.models.iforest import IForest
 from pyod.utils.utility import precision_n_scores
 from scipy.integrate import trapezoid
@@ -32,6 +31,9 @@ from skrdae.metrics import (
     precision_at_n_scorer,
     roc_auc_scorer,
 )
+
+pd = Optional("pandas")
+pl = Optional("polars")
 
 DETECTORS = [
     RobustDeepAutoencoder(random_state=0),

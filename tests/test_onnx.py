@@ -1,9 +1,9 @@
 import sys
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
+from optional import Optional
 from pyod.models.iforest import IForest
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -19,6 +19,8 @@ from skrdae import (
     to_onnx,
 )
 from skrdae.penalties import L1, L21, GroupPenalty
+
+onnxruntime = Optional("onnxruntime")
 
 
 class _Halves(GroupPenalty):

@@ -122,6 +122,7 @@ def _threads_of_a_fit(seed):
     return torch.get_num_threads(), own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_a_worker_takes_no_more_threads_than_it_is_given(n_threads):
     with joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=n_threads):

@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from optional import Optional
 from pyod.models.iforest import IForest
 from safetensors.numpy import load_file, save_file
 from sklearn.exceptions import NotFittedError
@@ -31,6 +31,8 @@ from skrdae import (
 from skrdae.metrics import roc_auc_scorer
 from skrdae.penalties import L21
 from skrdae.tables import TableEncoder
+
+pd = Optional("pandas")
 
 RDA = {"n_estimators": 2, "max_iter": 2, "random_state": 0}
 GAN = {"n_estimators": 2, "n_epochs": 2, "n_encoder_epochs": 2, "random_state": 0}

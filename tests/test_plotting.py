@@ -3,8 +3,8 @@ import sys
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
+from optional import Optional
 
 from skrdae import (
     RobustDeepAutoencoder,
@@ -21,6 +21,8 @@ from skrdae.plotting import (
     ScoreDisplay,
     SeriesDisplay,
 )
+
+pd = Optional("pandas")
 
 matplotlib.use("Agg")
 

@@ -7,13 +7,12 @@ import re
 import warnings
 
 import numpy as np
-import pandas as pd
-import polars as pl
 import pytest
 import scipy.sparse
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from optional import Optional
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
@@ -26,6 +25,11 @@ from skrdae import (
     VAEDetector,
     WindowedDetector,
 )
+
+pd = Optional("pandas")
+pl = Optional("polars")
+
+pytestmark = pytest.mark.slow
 
 COMMON = settings(
     deadline=None,
@@ -114,7 +118,7 @@ DETECTORS = {
         random_state=[0],
     ),
     LSTMRobustAutoencoder: _choose(
-        **(ROBUST | {"max_samples": [1.0], "penalty": ["l21", "l1"]}),
+        **(ROBUST | {"max_samples": [1.0], "penalty": ["l21", "l1"], "batch_size": ["auto", 20]}),
         cell=["lstm", "gru"],
         hidden_layer_sizes=[(2,), (4, 2)],
     ),
@@ -409,6 +413,8 @@ def test_what_is_far_from_everything_scores_highest(detector, seed, far):
     options = {k: v for k, v in options.items() if k in detector().get_params()}
     if detector is RobustDeepAutoencoderCV:
         options |= {"lams": 2, "cv": 2}
+    if detector is LSTMRobustAutoencoder:
+        options |= {"max_iter": 2, "batch_size": 64}
     found = _tried(lambda: detector(**options).fit(X))
     assert found.decision_scores_.argmax() == place
 

@@ -3,11 +3,8 @@ import os
 import sys
 
 import numpy as np
-import pandas as pd
-import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from optional import Optional
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -15,6 +12,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skrdae import RobustDeepAutoencoder, WindowedDetector, load, save
 from skrdae.tables import TableEncoder, read_table
 from skrdae.tables.files import table_bytes
+
+pd = Optional("pandas")
+pl = Optional("polars")
+pa = Optional("pyarrow")
+pq = Optional("pyarrow.parquet")
 
 
 @parametrize_with_checks(

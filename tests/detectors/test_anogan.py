@@ -16,6 +16,7 @@ def _fit(X, **options):
 
 class TestContract(DetectorContract):
     detector = AnoGANDetector
+    brief = {"n_epochs": 6, "n_encoder_epochs": 4}
     variants = (
         {},
         {"inference": "search", "n_estimators": 2, "n_search_iter": 10},

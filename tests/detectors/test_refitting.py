@@ -5,8 +5,8 @@ import sys
 import threading
 
 import numpy as np
-import pandas as pd
 import pytest
+from optional import Optional
 from pyod.models.hbos import HBOS
 
 from skrdae import (
@@ -19,6 +19,8 @@ from skrdae import (
     WindowedDetector,
 )
 from skrdae.tables import TableEncoder
+
+pd = Optional("pandas")
 
 RNG = np.random.default_rng(0)
 #: Two sets of rows of one width, and one of another.

@@ -40,8 +40,8 @@ CASES = {
     "gan": (AnoGANDetector(n_encoder_epochs=4, **RDA), "n_epochs"),
     "encoder": (AnoGANDetector(n_epochs=4, **RDA), "n_encoder_epochs"),
     "search": (AnoGANDetector(inference="search", n_search_iter=2, **RDA), "n_epochs"),
-    "lstm": (LSTMRobustAutoencoder(**RDA), "max_iter"),
-    "gru": (LSTMRobustAutoencoder(cell="gru", n_estimators=1), "max_iter"),
+    "lstm": (LSTMRobustAutoencoder(batch_size=128, **RDA), "max_iter"),
+    "gru": (LSTMRobustAutoencoder(cell="gru", batch_size=128, n_estimators=1), "max_iter"),
 }
 cases = pytest.mark.parametrize("name", CASES)
 pytestmark = [
@@ -545,6 +545,7 @@ np.save(sys.argv[3], detector.fit(X).decision_scores_)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+@pytest.mark.slow
 def test_a_killed_process_is_gone_on_from(X, tmp_path):
     np.save(tmp_path / "X.npy", X)
     folder = tmp_path / "work"

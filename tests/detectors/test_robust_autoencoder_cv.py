@@ -29,6 +29,7 @@ class TestContract(DetectorContract):
     detector = RobustDeepAutoencoderCV
     found = 5  # the sixth has no value that is far off by itself
     far = 3e3  # a logarithm is slow to grow
+    brief = {"max_iter": 2}
     variants = ({"lams": 3, "n_estimators": 2}, {"lams": [4.0, 2.0], "contamination": "auto"})
     fewest_rows = 5
     wrong = (
@@ -340,7 +341,9 @@ def memory(key):
 
 for limit, options in eval(sys.argv[1]):
     X = np.random.default_rng(0).normal(size=options.pop("size")).astype(np.float32)
-    detector = RobustDeepAutoencoderCV([9.0, 8.0], cv=2, n_estimators=2, random_state=0)
+    detector = RobustDeepAutoencoderCV(
+        [9.0, 8.0], cv=2, n_estimators=2, max_iter=1, random_state=0
+    )
     detector.fit(X[:500])
     module._STACK_BYTES = limit
     before = memory("VmRSS")
@@ -350,6 +353,7 @@ for limit, options in eval(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
 def test_memory_is_bounded():
     matrices = {"size": (6000, 40)}  # of 64 members: 92 MB

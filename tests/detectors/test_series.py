@@ -5,10 +5,8 @@ import pickle
 from decimal import Decimal
 
 import numpy as np
-import pandas as pd
-import polars as pl
-import pyarrow as pa
 import pytest
+from optional import Optional
 from pyod.models.hbos import HBOS
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
@@ -17,6 +15,10 @@ from sklearn.model_selection import train_test_split
 from skrdae import OutlierAdapter, RobustPCA, WindowedDetector
 from skrdae.detectors.series import check_series
 from skrdae.detectors.series_error import SeriesError
+
+pd = Optional("pandas")
+pl = Optional("polars")
+pa = Optional("pyarrow")
 
 N = 300
 #: Over midnight, the end of a month, and days that could be months.

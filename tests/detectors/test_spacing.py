@@ -3,14 +3,16 @@
 import pickle
 
 import numpy as np
-import pandas as pd
 import pytest
+from optional import Optional
 from pyod.models.hbos import HBOS
 from sklearn.base import BaseEstimator
 
 from skrdae import RobustPCA, WindowedDetector, load, save
 from skrdae.detectors.series import check_series
 from skrdae.detectors.series_error import SeriesError
+
+pd = Optional("pandas")
 
 
 def _detector(**options):

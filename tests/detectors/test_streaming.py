@@ -1,8 +1,8 @@
 import pickle
 
 import numpy as np
-import pandas as pd
 import pytest
+from optional import Optional
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
@@ -10,6 +10,8 @@ from sklearn.metrics import roc_auc_score
 from skrdae import RobustDeepAutoencoder, RobustDeepAutoencoderCV, VAEDetector, load, save
 from skrdae.detectors import streaming
 from skrdae.detectors.streaming import Stream
+
+pd = Optional("pandas")
 
 RDA = {"n_estimators": 3, "random_state": 0}
 CASES = {

@@ -12,6 +12,7 @@ def _fit(X, **options):
 
 class TestContract(DetectorContract):
     detector = VAEDetector
+    brief = {"n_epochs": 5}
     variants = (
         {},
         {"likelihood": "bernoulli"},

@@ -3,8 +3,8 @@ import tracemalloc
 import warnings
 
 import numpy as np
-import pandas as pd
 import pytest
+from optional import Optional
 from pyod.models.base import BaseDetector
 from pyod.models.iforest import IForest
 from pyod.models.knn import KNN
@@ -15,6 +15,8 @@ from sklearn.exceptions import NotFittedError
 from skrdae import LSTMRobustAutoencoder, OutlierAdapter, RobustDeepAutoencoder, WindowedDetector
 from skrdae.preprocessing import Windows
 from skrdae.thresholds import tune_threshold
+
+pd = Optional("pandas")
 
 PLANTED = {
     "spike": (600, 601),
@@ -185,7 +187,7 @@ def test_series_of_a_list_are_kept_apart():
 
 
 def test_votes_of_members_and_pythresh_objects_label_windows():
-    from pythresh.thresholds.iqr import IQR
+    IQR = pytest.importorskip("pythresh.thresholds.iqr").IQR
 
     series = _planted("level shift")
     inner = RobustDeepAutoencoder(lam=4.0, contamination="auto", n_estimators=3, random_state=0)

@@ -1,12 +1,14 @@
 """Scores that depend on each other: how far, and what a monitor makes of it."""
 
 import numpy as np
-import pandas as pd
 import pytest
+from optional import Optional
 from scipy.signal import lfilter
 
 from skrdae.monitoring import Monitor, ScoreReference
 from skrdae.monitoring.dependence import AutocorrelationTime, location_and_spread, roughness
+
+pd = Optional("pandas")
 
 
 class _Nothing:

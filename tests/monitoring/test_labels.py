@@ -1,8 +1,8 @@
 """The labels of a report are those of the detector, whatever it flags by."""
 
 import numpy as np
-import pandas as pd
 import pytest
+from optional import Optional
 from pyod.models.hbos import HBOS
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import IsolationForest
@@ -16,6 +16,8 @@ from skrdae import OutlierAdapter, RobustDeepAutoencoder, VAEDetector, WindowedD
 from skrdae.metrics import roc_auc_scorer
 from skrdae.monitoring import Monitor
 from skrdae.thresholds import tune_threshold
+
+pd = Optional("pandas")
 
 
 def _rows(n, seed):

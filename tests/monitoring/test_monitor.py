@@ -2,8 +2,8 @@ import logging
 import threading
 
 import numpy as np
-import pandas as pd
 import pytest
+from optional import Optional
 from pyod.models.hbos import HBOS
 from scipy.stats import ks_2samp, norm
 from sklearn.ensemble import IsolationForest
@@ -14,6 +14,8 @@ from skrdae import RobustDeepAutoencoder, VAEDetector, WindowedDetector
 from skrdae.metrics import anomaly_scores
 from skrdae.monitoring import Alert, LoggingHandler, Monitor, ScoreReference
 from skrdae.monitoring.rates import FlagReference
+
+pd = Optional("pandas")
 
 
 def _rows(n, seed, noise=0.1):

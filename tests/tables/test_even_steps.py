@@ -1,11 +1,13 @@
 import numpy as np
-import pandas as pd
 import pytest
+from optional import Optional
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 from skrdae import RobustPCA, WindowedDetector, load, save
 from skrdae.tables import EvenSteps, TableEncoder
+
+pd = Optional("pandas")
 
 
 def _series(index, rng=None):

@@ -1,9 +1,11 @@
-import pandas as pd
 import pytest
+from optional import Optional
 
 from skrdae.tables import TableEncoder
 from skrdae.tables.errors import TableError
 from skrdae.tables.times import are_times, time_format, times
+
+pd = Optional("pandas")
 
 
 @pytest.mark.parametrize(
