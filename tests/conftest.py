@@ -25,6 +25,20 @@ if "hypothesis" not in _MISSING:
     settings.load_profile("short")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call():
+    """Skip a test for which a library is missing that the package can do without."""
+    try:
+        return (yield)
+    except ImportError as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, ModuleNotFoundError) and not (cause.name or "skrdae").startswith(
+            "skrdae"
+        ):
+            pytest.skip(f"needs {cause.name}")
+        raise
+
+
 def pytest_report_header():
     return [f"{', '.join(_NEEDING[name])} left out: no {name} here" for name in _MISSING]
 
