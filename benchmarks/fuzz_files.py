@@ -46,9 +46,11 @@ def use(kind, estimator):
     """Do with an estimator what can be done with one; raise a Finding if it gives no numbers."""
     X = data_of(kind)
     X = X.iloc[:20] if hasattr(X, "iloc") else X[:20]
-    is_series = kind.startswith(("windows", "pipeline of a series"))
+    is_series = kind.startswith(("windows", "pipeline of a series", "pipeline of even steps"))
     scores = np.asarray(estimator.decision_function(X))
-    check(f"scores of shape {scores.shape}", scores.shape == (20,) and scores.dtype == float)
+    # Other even steps, or steps that do not count the time, are other rows.
+    n_rows = len(estimator[:-1].transform(X)) if kind == "pipeline of even steps" else 20
+    check(f"scores of shape {scores.shape}", scores.shape == (n_rows,) and scores.dtype == float)
     check("scores that are not finite", np.isfinite(scores).all() or is_series)
     labels = np.asarray(estimator.predict(X))
     check(f"labels {labels[:5]}", labels.shape == (20,) and {*labels.tolist()} <= {-1, 0, 1})

@@ -28,7 +28,7 @@ from skrdae import (
 from skrdae.metrics import roc_auc_scorer
 from skrdae.penalties import L21
 from skrdae.persistence import _digest
-from skrdae.tables import TableEncoder
+from skrdae.tables import EvenSteps, TableEncoder
 
 SMALL = {"hidden_layer_sizes": (5, 3), "n_estimators": 2, "random_state": 0}
 ONE = SMALL | {"n_estimators": 1}
@@ -98,6 +98,11 @@ DETECTORS = {
     "pipeline of a series": make_pipeline(
         TableEncoder("time", categories="drop"),
         WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=6),
+    ),
+    "pipeline of even steps": make_pipeline(
+        TableEncoder(["time"], categories="drop"),
+        EvenSteps(max_gap=2),
+        WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=6, on_gap="split"),
     ),
 }
 STREAMS = {

@@ -22,7 +22,7 @@ def plain_torch() -> Iterator[None]:
         yield
 
 
-def device_if_there(device: torch.device) -> torch.device:
+def device_if_there(device: str | torch.device) -> torch.device:
     """Return a device that a detector was on, or the CPU if this process cannot use it."""
     try:
         return resolve_device(device)

@@ -445,6 +445,20 @@ def test_a_file_loads_on_any_device(data, fitted, tmp_path):
     )
 
 
+def test_a_file_goes_back_to_its_device_or_to_the_cpu(fitted, tmp_path, monkeypatch):
+    # Whatever else this machine has.
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    save(fitted["vae"], tmp_path / "file")
+    assert load(tmp_path / "file").device_ == torch.device("cpu")
+
+    def change(tree):
+        tree["state"]["device_"]["name"] = "cuda:99"
+        return tree
+
+    _rewrite(tmp_path / "file", change_tree=change)
+    assert load(tmp_path / "file").device_ == torch.device("cpu")
+
+
 def test_a_device_that_is_missing_is_an_error(file):
     with pytest.raises(ValueError, match="is not available here"):
         load(file, device="cuda:99")

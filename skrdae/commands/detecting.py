@@ -30,7 +30,7 @@ from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.detectors.robust_pca import RobustPCA
 from skrdae.detectors.vae import VAEDetector
-from skrdae.detectors.windowed import WindowedDetector
+from skrdae.detectors.windowed import FEW_WINDOWS, WindowedDetector
 from skrdae.persistence import save
 from skrdae.preprocessing import dominant_period
 from skrdae.tables import EvenSteps, TableEncoder
@@ -123,6 +123,12 @@ def detect(options: Namespace, console: Console) -> Report:
     if windowed:
         size, resampled = detector.window_size_, bool(options.resample)
         warn_of_rows_without_score(console, scored, size, resampled=resampled)
+        n_windows = len(detector.window_scores_)
+        if n_windows < FEW_WINDOWS:
+            console.warn(
+                f"{n_windows} window{'s' * (n_windows > 1)} of {size} steps show little of what is "
+                "normal. Use a longer file or a smaller --window-size."
+            )
         same = np.nanmin(scored.scores) == np.nanmax(scored.scores)  # of which there was a word
         if not same and not (scored.labels == 1).any():
             console.warn("no row is flagged; a higher --contamination flags more.")

@@ -32,8 +32,8 @@ from skrdae.detectors.steps import end_threshold, flag_steps, step_scores, windo
 from skrdae.preprocessing import ColumnScaler, Windows, dominant_period, spread_places
 from skrdae.thresholds import labels_threshold, thresholder_threshold
 
-# Fewer windows than this tell little of what is ordinary.
-_FEW_WINDOWS = 50
+#: Fewer windows than this tell little of what is ordinary.
+FEW_WINDOWS = 50
 
 
 class _ScoredWindows(Windows):
@@ -279,7 +279,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
 
     def _warn_of_labels(self, windows: Windows) -> None:
         """Warn where the labels say little."""
-        if len(windows) < _FEW_WINDOWS:
+        if len(windows) < FEW_WINDOWS:
             warnings.warn(
                 f"X has {len(windows)} windows of {self.window_size_} steps, too few to tell what "
                 "is ordinary: use a longer series, or a smaller window_size.",

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from skrdae._device import resolve_device
+from skrdae._device import device_if_there, resolve_device
 from skrdae._files import write_whole
 from skrdae._schema import check_text, one_line, parse_json, shortened, text
 from skrdae.persistence.kinds import MOST_ARRAYS, check_number
-from skrdae.persistence.reading import Reader
+from skrdae.persistence.reading import Reader, device_in
 from skrdae.persistence.schemas import check_saved
 from skrdae.persistence.writing import Writer
 
@@ -42,7 +42,7 @@ def save(detector: BaseEstimator, path: str | PathLike[str]) -> None:
     detector : estimator
         A detector of this package, alone or at the end of a
         :class:`~sklearn.pipeline.Pipeline` after ``StandardScaler``, ``MinMaxScaler``,
-        ``MaxAbsScaler``, ``RobustScaler`` or ``TableEncoder``. Detectors may hold others of this
+        ``MaxAbsScaler``, ``RobustScaler``, ``TableEncoder`` or ``EvenSteps``. Detectors may hold others of this
         package.
     path : str or path-like
         Of the file.
@@ -104,7 +104,7 @@ def load(path: str | PathLike[str], *, device: str | torch.device = "auto") -> A
     ----------
     path : str or path-like
     device : str or torch.device, default="auto"
-        Where it scores, as the parameter `device` of the detectors.
+        Where it scores. ``"auto"`` is the device it was saved on where that exists, else the CPU.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def load(path: str | PathLike[str], *, device: str | torch.device = "auto") -> A
         If it cannot be read.
     """
     safetensors = _safetensors()
-    device = resolve_device(device)
+    chosen = None if device == "auto" else resolve_device(device)
     path = Path(path)
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(f"{path} is no file but a pipe or a device.")
@@ -154,8 +154,10 @@ def load(path: str | PathLike[str], *, device: str | torch.device = "auto") -> A
     try:
         written = _sklearn_of(header)
         changed = written != sklearn.__version__
-        reader = Reader(arrays, device, other_sklearn=changed)
-        detector = reader.read(parse_json(header.pop("tree")))
+        tree = parse_json(header.pop("tree"))
+        here = device_if_there(device_in(tree) or "cpu") if chosen is None else chosen
+        reader = Reader(arrays, here, other_sklearn=changed)
+        detector = reader.read(tree)
         check_saved(detector)
     except MemoryError:
         raise

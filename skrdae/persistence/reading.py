@@ -29,6 +29,20 @@ _DEEPEST = 100
 _WIDTH = 4
 
 
+def device_in(tree: Any) -> str | None:
+    """Return the device that the detector in a tree was on; None if the tree names none."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if node.get("is") == "device" and isinstance(node.get("name"), str):
+                return node["name"]
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
+    return None
+
+
 class Reader:
     """Makes of a tree what it describes, and of nothing that ``kinds`` does not list.
 

@@ -23,7 +23,7 @@ _ROUNDING = 1e-3
 # Steps at least so much longer than the usual distance of rows are those of averages.
 _AVERAGING = 1.5
 # A grid is refused that has more values than this, and ten times those of the table.
-_MOST_VALUES = 50_000_000
+_MOST_VALUES = 10_000_000
 # Steps are counted from time zero, in whole numbers that are exact.
 _LARGEST_NUMBER = 2.0**53
 _STEP = Option("step", flag="resample")
