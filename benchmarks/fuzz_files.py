@@ -53,18 +53,18 @@ def use(kind, estimator):
     check(f"scores of shape {scores.shape}", scores.shape == (n_rows,) and scores.dtype == float)
     check("scores that are not finite", np.isfinite(scores).all() or is_series)
     labels = np.asarray(estimator.predict(X))
-    check(f"labels {labels[:5]}", labels.shape == (20,) and {*labels.tolist()} <= {-1, 0, 1})
+    check(f"labels {labels[:5]}", labels.shape == (n_rows,) and {*labels.tolist()} <= {-1, 0, 1})
     for method in ("explain", "transform", "score_parts", "decompose"):
         if hasattr(estimator, method) and not (is_series and method == "transform"):
             found = getattr(estimator, method)(X)
             for part in found if isinstance(found, tuple) else (found,):
                 part = np.asarray(part)
-                check(f"{method} of shape {part.shape}", len(part) == 20)
+                check(f"{method} of shape {part.shape}", len(part) == n_rows)
                 check(f"{method} that is not finite", np.isfinite(part).all())
     for method in ("linear", "unify"):
         if hasattr(estimator, "predict_proba"):
             found, sure = estimator.predict_proba(X, method=method, return_confidence=True)
-            check("no probabilities", found.shape == (20, 2) and sure.shape == (20,))
+            check("no probabilities", found.shape == (n_rows, 2) and sure.shape == (n_rows,))
             inside = (np.nan_to_num(found, nan=0.5) >= 0) & (np.nan_to_num(found, nan=0.5) <= 1)
             check("probabilities that are none", inside.all())
             check("probabilities that are NaN", np.isfinite(found).all() or is_series)
