@@ -42,8 +42,8 @@ def save(detector: BaseEstimator, path: str | PathLike[str]) -> None:
     detector : estimator
         A detector of this package, alone or at the end of a
         :class:`~sklearn.pipeline.Pipeline` after ``StandardScaler``, ``MinMaxScaler``,
-        ``MaxAbsScaler``, ``RobustScaler``, ``TableEncoder`` or ``EvenSteps``. Detectors may hold others of this
-        package.
+        ``MaxAbsScaler``, ``RobustScaler``, ``TableEncoder`` or ``EvenSteps``. Detectors may hold
+        others of this package.
     path : str or path-like
         Of the file.
 
