@@ -245,9 +245,9 @@ TAKEN = {
     "fractions": _pandas([fractions.Fraction(i, 4) for i in INTEGERS], dtype=object),
     "categories that are numbers": _pandas(pd.Categorical(INTEGERS)),
     "polars booleans": _polars([i % 3 == 0 for i in INTEGERS]),
-    "polars decimals": _polars([D(i) / 4 for i in INTEGERS]),
+    "polars decimals": _polars([(D(i) / 4).quantize(D("0.01")) for i in INTEGERS]),
     "polars integers": _polars(pl.Series(INTEGERS, dtype=pl.UInt16)),
-    "Arrow table": _polars([D(i) / 4 for i in INTEGERS]).to_arrow(),
+    "Arrow table": _polars([(D(i) / 4).quantize(D("0.01")) for i in INTEGERS]).to_arrow(),
     "Arrow dictionary": pa.table(
         {"a": NUMBERS[:, 0], "when": pa.array(INTEGERS).dictionary_encode(), "b": NUMBERS[:, 1]}
     ),

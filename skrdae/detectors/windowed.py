@@ -475,7 +475,9 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         check_is_fitted(self)
         size = self.window_size_
         steps: Any = X
-        newest = steps[-size:] if hasattr(X, "shape") else np.asarray(list(steps)[-size:])
+        # Batches of Arrow had no shape once.
+        sliced = hasattr(X, "shape") or hasattr(X, "column_names")
+        newest = steps[-size:] if sliced else np.asarray(list(steps)[-size:])
         series = self._series(newest)
         if series.n_series > 1:
             raise SeriesError(
