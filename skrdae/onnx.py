@@ -178,8 +178,8 @@ def _scaled(graph: _Graph, detector: BaseTorchDetector) -> str:
         wide = graph.op("Max", wide, graph.constant(-limit, np.float64))
         wide = graph.op("Min", wide, graph.constant(limit, np.float64))
         least = graph.constant(np.where(scaler.constant_, 1.0, 0.0), np.float64)
-        counts = graph.op("GreaterOrEqual", graph.op("Abs", wide), least)
-        wide = graph.op("Where", counts, wide, graph.constant(0.0, np.float64))
+        same = graph.op("Less", graph.op("Abs", wide), least)  # and never where it is NaN
+        wide = graph.op("Where", same, graph.constant(0.0, np.float64), wide)
     return graph.cast(graph.clip(wide, -LARGEST, LARGEST, np.float64), np.float32)
 
 

@@ -17,6 +17,8 @@ from skrdae.thresholds import quantile_threshold
 # A step stands out for certain if the lowest score of its windows lies above the median of all
 # steps by this many times the distance between the median and the 0.8 quantile.
 _STANDS_OUT, _UPPER = 10.0, 0.8
+# Fewer steps than this do not tell what stands out among them.
+_FEWEST_STEPS = 50
 # Where a series ends, an event counts as over once what is still to come adds less than this, on
 # average and at most, in shares of the highest excess of a window.
 _STILL_TO_COME, _STILL_AT_MOST = 0.05, 0.3
@@ -30,7 +32,7 @@ def step_scores(
     how: Literal["mean", "max", "median"],
     ordinary: float,
 ) -> Floats:
-    """Return the score of each step: what its windows say, the louder the more of them say it.
+    """Return the score of each step: that of its windows, multiplied where there are many.
 
     Windows that hold a strange step all score high, and so would every step near an end that they
     alone cover. So the distance of a step's score from that of an ordinary window is multiplied by
@@ -78,32 +80,39 @@ def window_threshold(windows: Windows, scores: Floats, contamination: float) -> 
     float
     """
     by_windows = quantile_threshold(scores, contamination)
-    lowest = -windows.combine(-scores, "max")  # a step is flagged if all its windows are
-    lowest = lowest[~np.isnan(lowest)]
-    median, upper = np.quantile(lowest, [0.5, _UPPER])
-    stands_out = median + _STANDS_OUT * (upper - median)
-    by_steps = quantile_threshold(lowest, contamination)
+    lowest, stands_out = _lowest_scores(windows, scores)
+    positions = windows.n_positions()
+    by_steps = quantile_threshold(lowest[positions == positions.max()], contamination)
     return float(min(by_windows, max(by_steps, stands_out)))
 
 
-def end_threshold(
-    windows: Windows,
-    scores: Floats,
-    labels: Booleans,
-    contamination: object,
-) -> float:
+def _lowest_scores(windows: Windows, scores: Floats) -> tuple[Floats, float]:
+    """Return the lowest score of the windows of each step, and above what it stands out.
+
+    Near ends and gaps few windows cover a step, and the lowest score of few is a high one. So the
+    limit comes from the steps that as many windows as possible cover; of a few of them there is
+    none.
+    """
+    lowest = -windows.combine(-scores, "max")
+    positions = windows.n_positions()
+    inside = lowest[positions == positions.max()]
+    if len(inside) < _FEWEST_STEPS:
+        return lowest, np.inf
+    median, upper = np.quantile(inside, [0.5, _UPPER])
+    return lowest, float(median + _STANDS_OUT * (upper - median))
+
+
+def end_threshold(windows: Windows, scores: Floats, contamination: object) -> float:
     """Return the score that a window has to exceed to have steps flagged on its own.
 
     Elsewhere all windows that cover a step, `windows.size` of them, have to be flagged; at an end
-    one may be all there is. Of windows without an anomaly the share that exceeds the result is
-    `contamination` over `windows.size`.
+    one may be all there is. So it is the quantile that a share `contamination` over `windows.size`
+    of the windows exceeds, of those that hold no step which stands out.
 
     Parameters
     ----------
     windows : Windows
     scores : ndarray of shape (n_windows,)
-    labels : ndarray of shape (n_timesteps,), bool
-        Steps that are flagged.
     contamination : object
         0.1 is taken for anything but a number.
 
@@ -112,8 +121,11 @@ def end_threshold(
     float
     """
     share = float(contamination) if isinstance(contamination, Real) else _USUAL_SHARE
-    without = windows.count(labels) == 0
-    return quantile_threshold(scores[without] if without.any() else scores, share / windows.size)
+    lowest, stands_out = _lowest_scores(windows, scores)
+    without = windows.count(lowest > stands_out) == 0
+    # Of few windows, the highest: with anything lower one of them would exceed it in any case.
+    ordinary = scores[without] if without.any() else scores
+    return float(np.quantile(ordinary, 1 - share / windows.size, method="higher"))
 
 
 def flag_steps(

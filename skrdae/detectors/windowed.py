@@ -378,8 +378,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         elif not isinstance(contamination, str):
             self.thresholder_, self.window_threshold_ = thresholder_threshold(contamination, scores)
         flagged = self._flagged_windows(windows)
-        clear = windows.all_of(flagged)
-        self._end_threshold = end_threshold(windows, scores, clear, contamination)
+        self._end_threshold = end_threshold(windows, scores, contamination)
         self.labels_ = self._flag(windows, flagged)
         covered = ~np.isnan(self.decision_scores_)
         found = self.decision_scores_[covered]

@@ -112,10 +112,50 @@ def test_the_threshold_is_never_above_the_quantile_of_the_windows(seed):
     for contamination in (0.01, 0.1, 0.4):
         found = window_threshold(windows, scores, contamination)
         assert found <= np.quantile(scores, 1 - contamination)
+        # Steps near ends, which few windows cover, are judged in another way.
+        inside = windows.n_positions() == windows.n_positions().max()
         below = scores > np.quantile(scores, 1 - contamination)
-        by_quantile = windows.all_of(below).sum()
-        lowered = windows.all_of(scores > found).sum()
+        by_quantile = windows.all_of(below)[inside].sum()
+        lowered = windows.all_of(scores > found)[inside].sum()
         assert by_quantile <= lowered <= max(by_quantile, contamination * 500 + 1)
+
+
+@pytest.mark.parametrize("every", [50, 100])
+def test_gaps_cost_no_flags(every):
+    found = {}
+    for length in (2000, every):
+        flagged = n_false = 0
+        for seed in range(5):
+            rng = np.random.default_rng(seed)
+            series = rng.normal(size=2000)
+            at = rng.choice(2000, 20, replace=False)
+            series[at] += 15
+            pieces = np.split(series, range(length, 2000, length))
+            labels = WindowedDetector(_Norm(0.02), window_size=20).fit(pieces).labels_
+            flagged += labels[at].sum()
+            n_false += labels.sum() - labels[at].sum()
+        found[length] = flagged, n_false
+    assert found[every][0] > 0.8 * found[2000][0] > 0
+    assert found[every][1] < 1.2 * found[2000][1]
+
+
+@pytest.mark.parametrize("contamination", [0.02, 0.1, 0.3])
+def test_one_window_flags_as_seldom_as_the_threshold_of_ends_says(contamination):
+    rng = np.random.default_rng(0)
+    detector = WindowedDetector(_Norm(contamination), window_size=20, max_windows=None)
+    detector.fit(rng.normal(size=20_000))
+    single = np.array([detector.predict(rng.normal(size=20)).any() for _ in range(1000)])
+    assert single.mean() == pytest.approx(contamination / 20, abs=0.01)
+
+
+def test_of_few_windows_none_is_flagged_for_being_the_highest():
+    flagged = 0
+    for seed in range(20):
+        series = np.random.default_rng(seed).normal(size=39)
+        with pytest.warns(UserWarning, match="X has 20 windows"):
+            detector = WindowedDetector(_Norm(0.1), window_size=20).fit(series)
+        flagged += detector.labels_.mean()
+    assert flagged / 20 < 0.1
 
 
 def test_few_windows_are_warned_of():
