@@ -4,6 +4,7 @@ import datetime
 import decimal
 import numbers
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, TypeAlias
@@ -54,6 +55,8 @@ def numbers_only(X: Any, name: str = "X") -> Any:
     """
     if issparse(X):
         return X
+    if type(X).__name__ == "RecordBatch":  # which NumPy reads in ways of its own
+        X = sys.modules["pyarrow"].Table.from_batches([X])
     if isinstance(X, list | tuple) or (has(X, "__array__") and not _is_of_columns(X)):
         X = _array_of(X)
     if isinstance(X, np.ndarray):

@@ -148,7 +148,7 @@ def warn_of_constants(names: Sequence[Any], what: str) -> None:
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     warnings.warn(
         f"{what} of X are constant: {listed}{more}. Any other value in them will count as "
-        "anomalous, whatever its unit; leave them out if it should not.",
+        "anomalous, whatever its unit: leave them out if it should not.",
         UserWarning,
         stacklevel=outside(),
     )
@@ -181,7 +181,7 @@ def refitting(estimator: _Estimator) -> Iterator[_Estimator]:
             random.set_state(state)
         raise
     # Parameters that were set meanwhile, by a callback for example, stay set.
-    parameters = {name: vars(estimator)[name] for name in estimator._get_param_names()}
+    parameters = {k: v for k, v in vars(estimator).items() if k in estimator._get_param_names()}
     estimator.__dict__ = vars(draft) | parameters
 
 

@@ -141,3 +141,18 @@ def test_without_onnx_the_error_says_what_to_install(data, tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r"skrdae\[export\]"):
         to_onnx(detector, tmp_path / "m")
+
+
+@pytest.mark.parametrize("make", [RobustDeepAutoencoder, VAEDetector])
+def test_a_missing_value_beside_a_constant_column_is_seen(make, tmp_path):
+    X = np.random.default_rng(0).normal(size=(100, 4))
+    X[:, 3] = 5
+    detector = make(random_state=0, n_estimators=2).fit(X)
+    to_onnx(detector, tmp_path / "graph.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "graph.onnx")
+    rows = X[:4].astype(np.float32)
+    rows[0, 0] = rows[1, 3] = rows[2] = np.nan
+    scores, labels = session.run(None, {"X": rows})
+    assert np.isnan(scores[:3]).all()
+    assert labels.ravel()[:3].tolist() == [1, 1, 1]
+    assert scores.ravel()[3] == pytest.approx(detector.decision_function(X[3:4])[0], rel=1e-4)

@@ -306,7 +306,8 @@ def test_a_later_format_is_refused(file):
 )
 def test_a_tree_that_names_what_is_not_known_is_refused(file, tree):
     _rewrite(file, change_tree=lambda _: tree)
-    with pytest.raises(ValueError, match="does not describe a detector"):
+    # Older versions of safetensors do not read files without arrays.
+    with pytest.raises(ValueError, match=r"does not describe a detector|is not a file written by"):
         load(file)
 
 

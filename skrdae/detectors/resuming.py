@@ -185,7 +185,7 @@ class _Training:
     ) -> None:
         found = tree["settings"]
         for name in ["detector", "X", "lam", *sorted({*found, *self._settings})]:
-            before, now = found.get(name), self._settings.get(name)
+            before, now = found.get(name, _EARLIER.get(name)), self._settings.get(name)
             if before == now:
                 continue
             told = shortened(f"{name}={before}", _LONG)
@@ -220,6 +220,8 @@ class _Training:
         return self._tree() if self._warm else None
 
 
+# Settings that earlier versions did not have, and what they were.
+_EARLIER = {"max_samples": "1.0"}
 #: What is kept of a training. The rest is checked once it is known to be of the same one.
 KEPT = {"settings": mapping(text, text), "seeds": anything, "state": anything}
 

@@ -350,6 +350,7 @@ random_state, verbose, callbacks
         """Return a detector that knows its scale; its networks, data, rows and generators."""
         stem = _with_lam(self, np.inf)
         stem.n_features_in_ = X.shape[1]
+        stem._tells_of_constants = False  # the fit to all rows does
         stem._learn_scale(X)
         generators = member_generators(seeds)
         network = stem._new_network(X.shape[1], generators)

@@ -114,7 +114,8 @@ def check_series(
     steps = np.concatenate([series.steps for series in found])
     usual = spacing
     if usual is None and len(steps):
-        usual = float(np.median(steps))
+        # Not the mean of two in the middle, which may be a step that never occurs.
+        usual = float(np.quantile(steps, 0.5, method="lower"))
     lengths: list[int] = []
     for series in found:
         lengths += series.stretches(on_gap, usual, from_training=spacing is not None)
@@ -143,9 +144,9 @@ def _values(estimator: object, x: Any, reset: bool, name: str) -> Floats:
     if missing.any():
         raise SeriesError(
             f"{name} contains NaN, first at step {int(missing.argmax())} ({int(missing.sum())} "
-            "steps in all). Fill them in, say by X.interpolate() of a frame or by scikit-learn's "
-            "SimpleImputer; or drop these steps from a frame whose index tells the time, and set "
-            "on_gap='split'.",
+            f"steps in all). Fill them in, say by {name}.interpolate() of a frame or by "
+            "scikit-learn's SimpleImputer; or drop these steps from a frame whose index tells the "
+            "time, and set on_gap='split'.",
             "NaN",
             series=name,
             first=int(missing.argmax()),

@@ -22,6 +22,8 @@ _MOST_GAPS = 0.5
 _RATE_TOLERANCE, _OF_ONE_STEP = 0.15, 0.35
 # Of how many steps, at most, a median is looked at: a rate may change within a series.
 _STRETCH = 100
+# Steps of so many nanoseconds may be months, which are not all as long.
+_MONTH = 28 * 86400e9
 # Fewer long steps than these may all be gaps.
 _FEW = 10
 
@@ -181,6 +183,8 @@ class OneSeries:
             return "reindexing it"
         if self.label is not None or not hasattr(self._told_index.entries, "asi8"):
             return f"resampling to {self._told_index.told(usual)}"
+        if usual >= _MONTH:
+            return f"{self.name}.asfreq('MS') for months"
         units = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns"))
         unit, letter = next(u for u in units if usual % u[0] == 0 or u[0] == 1)
         return f"{self.name}.resample('{usual / unit:.0f}{letter}').mean()"

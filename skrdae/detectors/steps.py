@@ -34,6 +34,7 @@ def step_scores(
 ) -> Floats:
     """Return the score of each step: that of its windows, multiplied where there are many.
 
+    A step's score is the mean (or maximum, or median) of those of its windows.
     Windows that hold a strange step all score high, and so would every step near an end that they
     alone cover. So the distance of a step's score from that of an ordinary window is multiplied by
     √k for k windows (at most all that fit): the sum of k excesses over √k, which is how Stouffer

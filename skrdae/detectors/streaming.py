@@ -160,7 +160,7 @@ class StreamingMixin(_Detector):
             seeds = member_seeds(self.random_state, self.n_estimators)
             stream = Stream(seeds, settings)
         for name, before in stream.settings.items():
-            if settings.get(name) != before:
+            if name not in _MAY_CHANGE and settings.get(name) != before:
                 raise ValueError(
                     f"The chunks before were trained on with {name}={before}, and it is "
                     f"{settings.get(name)} now: set it back, or clone the detector to begin anew."

@@ -22,6 +22,7 @@ _UNITS = {"D": 86400e9, "h": 3600e9, "m": 60e9, "s": 1e9, "ms": 1e6, "us": 1e3, 
 
 # Objects and text are times if at least this share of them is; the others are then an error.
 _LEAST_SHARE = 0.5
+_DAY = 86400.0
 # So many texts are looked at to tell how they are written.
 _SAMPLE = 100
 _ISO = re.compile(r"\d{4}-\d\d|\d{8}T\d")
@@ -74,7 +75,10 @@ class TimeIndex:
 
     def told(self, step: float) -> str:
         """Return a step as text."""
-        return f"{self.in_units(step):g}" + (" seconds" if self.kind == TIMES else "")
+        if self.kind != TIMES:
+            return f"{step:g}"
+        seconds = step / 1e9
+        return f"{seconds / _DAY:g} days" if seconds >= 2 * _DAY else f"{seconds:g} seconds"
 
 
 def read_index(x: Any, name: str, usual: float | None) -> tuple[Any, TimeIndex | None]:
@@ -181,7 +185,7 @@ def _read(index: Any, entries: Any, name: str, usual: float | None) -> TimeIndex
     numbers = index.to_numpy(np.float64)
     if not np.isfinite(numbers).all():
         raise _missing(name)
-    if index.dtype.kind == "i" and (np.abs(numbers) < 2.0**62).all():  # differences are exact
+    if index.dtype.kind in "iu" and (np.abs(numbers) < 2.0**62).all():  # differences are exact
         numbers = index.to_numpy(np.int64)
     return TimeIndex(numbers, 1.0, NUMBERS, entries)
 

@@ -117,9 +117,9 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     megabytes (but at least 64 windows) at a time to be scored. ``max_windows=None`` hands the
     detector all windows at once, as a view that cannot be written to.
 
-    The newest step of a series is in one window only. ``predict`` flags it where that window
-    exceeds the score that windows without an anomaly exceed once in ``window_size_`` /
-    `contamination` times. For alarms on single new steps compare :meth:`score_new` with a high
+    The newest step of a series is in one window only. To flag steps on its own, a window has to
+    score above a higher threshold: a share `contamination` / ``window_size_`` of ordinary windows
+    does. For alarms on single new steps compare :meth:`score_new` with a high
     quantile of ``window_scores_``.
 
     Examples
@@ -248,7 +248,8 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         self._classes = 2  # PyOD's number of predict_proba's columns
         self.classes_ = np.array([0, 1])
         # What scoring needs, as it was in this fit.
-        self._stride, self._aggregate, self._on_gap = self.stride, self.aggregate, self.on_gap
+        self._stride = min(self.stride, len(series.values))
+        self._aggregate, self._on_gap = self.aggregate, self.on_gap
         self._by_windows = True
 
         everything = np.arange(len(windows))
@@ -474,9 +475,12 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         check_is_fitted(self)
         size = self.window_size_
         steps: Any = X
-        # Batches of Arrow had no shape once.
-        sliced = hasattr(X, "shape") or hasattr(X, "column_names")
-        newest = steps[-size:] if sliced else np.asarray(list(steps)[-size:])
+        # What Arrow has need not have a shape.
+        sliced = hasattr(X, "shape") or hasattr(X, "to_pylist")
+        if hasattr(X, "iloc"):  # whose index may hold numbers, too
+            newest = steps.iloc[-size:]
+        else:
+            newest = steps[-size:] if sliced else np.asarray(list(steps)[-size:])
         series = self._series(newest)
         if series.n_series > 1:
             raise SeriesError(

@@ -114,12 +114,8 @@ def check_spread(detector: Any, scores: Any, where: str) -> None:
 def _judged(detector: Any, where: str, sizes: Sizes) -> None:
     scores = detector.decision_scores_
     check_spread(detector, scores, where)
-    found = detector.labels_ != (scores > detector.threshold_)
-    if not detector._by_vote and found.any():
-        raise ValueError(
-            f"{where}.labels_ are not those that threshold_ gives the scores (a threshold is moved "
-            "by skrdae.thresholds.tune_threshold)"
-        )
+    if detector._by_vote and type(detector)._member_votes is None:
+        raise ValueError(f"{where}._by_vote is set, and its members have no votes")
     n_members = sizes["members"]
     close(float((1 / detector._weights).sum()), n_members**2, f"the sum of 1 / {where}._weights")
     kept = vars(detector).get("_kept")

@@ -42,8 +42,8 @@ def save(detector: BaseEstimator, path: str | PathLike[str]) -> None:
     detector : estimator
         A detector of this package, alone or at the end of a
         :class:`~sklearn.pipeline.Pipeline` after ``StandardScaler``, ``MinMaxScaler``,
-        ``MaxAbsScaler``, ``RobustScaler``, ``TableEncoder`` or ``EvenSteps``. Detectors may hold
-        others of this package.
+        ``MaxAbsScaler``, ``RobustScaler``, ``TableEncoder`` or ``EvenSteps``. A detector inside a
+        ``WindowedDetector`` or an ``OutlierAdapter`` has to be one of this package, too.
     path : str or path-like
         Of the file.
 
@@ -82,7 +82,7 @@ def save(detector: BaseEstimator, path: str | PathLike[str]) -> None:
         check_text(tree)
         check_number(len(writer.arrays), "arrays", MOST_ARRAYS)
     except ValueError as error:
-        raise ValueError(f"A file that could be read again cannot be written: {error}.") from error
+        raise ValueError(f"This detector cannot be saved: {error}.") from error
     names = ("skrdae", "torch", "scikit-learn", "numpy")
     header: dict[str, Any] = {
         "format": FORMAT,

@@ -51,7 +51,7 @@ _INNER = tuple(cls for cls in DETECTORS if cls is not OutlierAdapter)
 _HELD, _TEMPLATE = instance(*_INNER), instance(*_INNER, fitted=False)
 # Characters of what an index holds, for example "times" or "period[M]".
 _LONGEST_KIND = 50
-# Steps from one window to the next.
+# Steps from one window to the next, at most.
 _LARGEST_STRIDE = 2**31
 
 
@@ -66,8 +66,6 @@ def _windowed(detector: Any, where: str, sizes: Sizes) -> None:
     if not covered.any() or labels[~covered].any():
         raise ValueError(f"{where}.labels_ flags steps without a score, or none has one")
     check_spread(detector, scores[covered], where)
-    if not detector._by_windows and (labels != (scores > detector.threshold_)).any():
-        raise ValueError(f"{where}.labels_ are not those that threshold_ gives the scores")
 
 
 def _index_kind(value: Any, where: str, sizes: Sizes) -> None:

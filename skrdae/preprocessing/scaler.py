@@ -28,7 +28,7 @@ _LEAST_OF_CENTRAL, _LEAST_OF_DEVIATION = 0.8 / 0.6616, 0.2
 
 #: Values are kept under this size, so that sums of their squares stay finite in single precision.
 LARGEST = 1e15
-#: The scaled size of any change in a column that was constant in training.
+#: The largest scaled size of a change in a column that was constant in training.
 CHANGED = 1e3
 
 
@@ -53,8 +53,9 @@ class ColumnScaler:
     ----------
     center_, scale_ : ndarray of shape (n_features,)
     constant_ : ndarray of shape (n_features,), bool
-        Columns that did not change in training. Any other value in them, in whatever unit, is
-        scaled to ±1000; what is the same in single precision is 0. None with ``method=None``.
+        Columns that did not change in training; none with ``method=None``. A change in them is
+        measured in steps of single precision, and one of more than 1000 counts as 1000. So
+        nearly every other value is scaled to ±1000, whatever its unit.
     bound_ : float
         Scaled values beyond ±``bound_`` are clipped before a network sees them. Residuals are
         still taken from the unclipped values, so that a far outlier keeps its distance.

@@ -162,3 +162,21 @@ def test_the_old_fit_lasts_until_the_new_one_is_there():
     with pytest.raises(KeyError, match="network_"):
         unfitted.fit(rows)
     assert not hasattr(unfitted, "network_")
+
+
+def test_a_parameter_may_be_a_property():
+    class Renamed(RobustPCA):
+        def __init__(self, contamination=0.1, tol=1e-7):
+            super().__init__(contamination=contamination, tol=tol)
+
+        @property
+        def tol(self):
+            return self.tolerance
+
+        @tol.setter
+        def tol(self, value):
+            self.tolerance = value
+
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    found = Renamed(tol=1e-5).fit(X)
+    assert np.array_equal(found.decision_scores_, RobustPCA(tol=1e-5).fit(X).decision_scores_)

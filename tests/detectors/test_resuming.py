@@ -565,3 +565,14 @@ def test_a_killed_process_is_gone_on_from(X, tmp_path):
     whole = RobustDeepAutoencoder(max_iter=40, random_state=0).fit(X)
     assert np.array_equal(np.load(tmp_path / "scores.npy"), whole.decision_scores_)
     assert list(folder.iterdir()) == []
+
+
+def test_a_training_of_an_earlier_version_is_one_on_all_rows(X):
+    whole = _make("vae", 6, max_samples=1.0).fit(X)
+    first = _make("vae", 3, max_samples=1.0, warm_start=True).fit(X)
+    del first._kept["settings"]["max_samples"]
+    other = clone(first).set_params(max_samples=None, n_epochs=6)
+    other.__dict__.update({k: v for k, v in vars(first).items() if k not in other.get_params()})
+    with pytest.raises(ValueError, match=r"training with max_samples=1.0, and here it is None"):
+        other.fit(X)
+    _same(first.set_params(n_epochs=6).fit(X), whole, X)

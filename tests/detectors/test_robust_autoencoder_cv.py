@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from detector_contract import DetectorContract
+from optional import Optional
 from sklearn.base import clone
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, StratifiedKFold
@@ -20,6 +21,8 @@ from skrdae.metrics import (
     f1_scorer,
     roc_auc_scorer,
 )
+
+pd = Optional("pandas")
 
 LAMS = np.geomspace(8, 1, 4)
 FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
@@ -394,3 +397,11 @@ def test_gpu_agrees_with_cpu(penalty, cancer):
         np.testing.assert_allclose(paths[0].lams_, paths[1].lams_, rtol=1e-2)
         np.testing.assert_allclose(paths[0].scores_path_, paths[1].scores_path_, atol=0.02)
         assert copy.deepcopy(paths[0]).device_.type == "cuda"
+
+
+def test_constant_columns_are_told_once():
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=["a", "b", "c"])
+    X["b"] = 1.0
+    with pytest.warns(UserWarning, match="are constant: 'b'") as caught:
+        RobustDeepAutoencoderCV(2, cv=3, n_estimators=1, max_iter=1, random_state=0).fit(X)
+    assert len([w for w in caught if "constant" in str(w.message)]) == 1

@@ -122,8 +122,8 @@ def test_every_form_tells_gaps_order_duplicates_and_rate(form):
         assert _kind(_frame(index)[::2], on_gap=on_gap, **known) == "rate"
         assert _kind(_frame(index)[::3], on_gap=on_gap, **known) == "rate"
     # A few rows are enough to tell the time.
-    assert _check(_frame(index)[:3], **known).lengths == [3]
-    assert _check(_frame(index)[7:8], **known).lengths == [1]
+    assert _check(_frame(index).iloc[:3], **known).lengths == [3]
+    assert _check(_frame(index).iloc[7:8], **known).lengths == [1]
 
 
 @forms
@@ -133,7 +133,7 @@ def test_scores_do_not_depend_on_the_form(form):
     found = _detector(on_gap="split").fit(_frame(FORMS[form], KEPT))
     assert np.array_equal(found.decision_scores_, expected.decision_scores_)
     assert np.array_equal(found.labels_, expected.labels_)
-    newest = _frame(FORMS[form])[150:200]
+    newest = _frame(FORMS[form]).iloc[150:200]
     assert found.score_new(newest) == found.decision_function(newest)[-1]
 
 
@@ -391,7 +391,7 @@ def test_the_numbers_of_steps_are_the_time_beside_names():
         ([STAMPS.date, STAMPS.time], "levels"),
         ([["a"] * N, ["b"] * N], "levels"),
         ([[None] * 10 + ["a"] * (N - 10), STAMPS], "missing"),
-        ([["a"] * N, STAMPS.where(np.arange(N) > 3)], "missing"),
+        ([["a"] * N, list(STAMPS.where(np.arange(N) > 3))], "missing"),
     ],
 )
 def test_levels_that_do_not_say_which_is_the_time(levels, kind):

@@ -264,3 +264,10 @@ def test_a_column_that_begins_to_change_is_scaled_by_the_chunk_in_which_it_does(
     assert not detector.scaler_.constant_.any()
     assert np.array_equal(detector.scaler_.scale_[1:], before.scale_[1:])
     assert detector.predict(later).mean() < 0.3
+
+
+def test_chunks_of_an_earlier_version_go_on_with_any_number_of_rows(plane):
+    detector = RobustDeepAutoencoder(n_estimators=2, random_state=0).partial_fit(plane[:150])
+    detector._stream.settings["max_samples"] = "1.0"  # which it held once
+    detector.partial_fit(plane[150:])
+    assert detector.n_samples_seen_ == 300
