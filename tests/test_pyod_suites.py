@@ -46,6 +46,7 @@ def fitted(scaled):
 
 @pytest.mark.filterwarnings("ignore:UNK does not have a predefined code:UserWarning")
 @pytest.mark.filterwarnings("ignore:A worker stopped while some jobs:UserWarning")
+@pytest.mark.slow
 def test_suod_fits_what_each_detector_fits_alone(scaled, fitted):
     pytest.importorskip("suod")
     from pyod.models.suod import SUOD
