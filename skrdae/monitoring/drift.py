@@ -30,12 +30,12 @@ _ENOUGH = 25
 _FEWEST = 5
 # So many times as long a reference has to be whose slowest changes it is too short to show.
 _FOLD = 4
-# Neighbours in a window that differ by less than this share of what they do in the reference are far
-# more alike than there.
+# Neighbours that differ by less than this share of what they do in the reference are far more alike
+# than there.
 _SMOOTHER = 0.5
 # A reference may have been shuffled if its neighbours differ by at least this share of what rows
-# drawn at random do, and its autocorrelation time is at most that of shuffled scores: chance exceeds
-# neither once in a hundred times.
+# drawn at random do, and its autocorrelation time is at most so long. Of shuffled scores, 500 or
+# more, hardly one in a hundred is beyond that.
 _ROUGH, _SHORT = 0.75, 3.5
 # A window is stuck in part if this share of its rows, more than in the reference, repeat a score.
 _REPEATED = 0.25
