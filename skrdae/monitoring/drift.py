@@ -60,7 +60,8 @@ class Evidence:
         Independent rows that, held against a distribution known exactly, would tell as much as the
         window does against the reference.
     n_reference : float
-        Independent rows that the reference is worth; 0 if its scores change too slowly to tell.
+        Independent rows that the reference is worth; a quarter of that where it is too short for
+        its slowest changes.
     known : bool
         Whether window and reference are long enough to know `time`. If not, a distance from the
         reference means nothing.
@@ -131,6 +132,7 @@ class ScoreReference:
             self._roughness >= _ROUGH * mean_difference(location) and self._time.overall <= _SHORT
         )
         self._repeated = repeated(self.scores)
+        self._limits = np.quantile(self.scores, [RARE / 4, 0.5, 1 - RARE / 4])
 
     def _shares_of(self, scores: Floats) -> Floats:
         places = np.searchsorted(self._edges, scores)
@@ -197,8 +199,11 @@ class ScoreReference:
 
     def _evidence(self, n_scores: int, time: float, known: bool) -> Evidence:
         n_compared = 1 / (time / n_scores + time / len(self.scores))
-        n_reference = self.n_effective if self.settled else 0.0
-        return Evidence(time, n_scores / time, n_compared, n_reference, known)
+        return Evidence(time, n_scores / time, n_compared, self._n_at_least, known)
+
+    @property
+    def _n_at_least(self) -> float:
+        return self.n_effective / (1 if self.settled else _FOLD)
 
     def beyond_dependence(self, scores: Floats) -> bool:
         """Say whether a window is unlike the reference however strongly its rows depend.
@@ -212,15 +217,15 @@ class ScoreReference:
         -------
         bool
             Whether most rows repeat the score before, where hardly any score of the reference
-            occurs twice; or most lie above, or most below, all of the reference, half of them at
-            twice the distance from its median.
+            occurs twice; or most lie above, or most below, what 99 % of the reference lie within,
+            half of them at twice the distance from its median.
         """
         stuck = repeated(scores) >= _MOST
         if stuck and self._repeated + 1 / len(self.scores) <= RARE:
             return True
-        if not self.settled or 2 / (self.n_effective + 1) > RARE:
+        if RARE / 2 + 2 / self._n_at_least > RARE:  # a row beyond the limits, either way
             return False
-        low, middle, high = self.scores[0], self._quantiles[0.5], self.scores[-1]
+        low, middle, high = self._limits
         typical = np.median(scores)
         above = (scores > high).mean() >= _MOST and typical - high > high - middle
         below = (scores < low).mean() >= _MOST and low - typical > middle - low
