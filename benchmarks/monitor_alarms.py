@@ -15,7 +15,7 @@ Kolmogorov–Smirnov test each):
   against the rest; without a verdict if there are fewer than ten blocks side by side;
 - ``larger time``: limits by the autocorrelation time, the larger one of reference and window;
 - ``monitor``: what Monitor does. The window's own time counts only where its neighbouring scores
-  are far more alike than those of the reference.
+  are far more alike than those of a reference that looks independent, and not because they repeat.
 
 With ``--changes`` the same rules meet windows that are shifted for part of their length, drift
 within themselves or stand still, and references that were shuffled.
@@ -249,6 +249,9 @@ CHANGES = {
     "2 σ higher every other 50 rows": lambda w, rng: w + 2 * (np.arange(len(w)) // 50 % 2),
     "twice as wide": lambda w, rng: 2 * w,
     "stands still": lambda w, rng: np.full(len(w), 0.3),
+    "stuck at two scores": lambda w, rng: np.repeat([0.3, 0.6], len(w) // 2),
+    "stuck for the last 70 %": lambda w, rng: np.where(np.arange(len(w)) < 0.3 * len(w), w, 0.3),
+    "a line from 0 to 20 σ": lambda w, rng: np.linspace(0, 20, len(w)),
 }
 
 

@@ -108,6 +108,12 @@ def anomaly_scores(estimator: Any, X: RowsOrSparse) -> Floats:
     >>> [int(anomaly_scores(d.fit(X), X).argmax()) for d in detectors]
     [50, 50]
     """
+    scores = scores_or_nan(estimator, X)
+    return np.nan_to_num(scores, nan=np.nanmin(scores))
+
+
+def scores_or_nan(estimator: Any, X: RowsOrSparse) -> Floats:
+    """Return the scores of :func:`anomaly_scores`, with NaN for steps that have none."""
     _check_scores_rows(estimator)
     if hasattr(estimator, "decision_function"):
         scores = estimator.decision_function(X)
@@ -119,11 +125,13 @@ def anomaly_scores(estimator: Any, X: RowsOrSparse) -> Floats:
                 "anomaly detector has to tell two."
             )
         scores = probabilities[:, 1]
-    if getattr(deciding_step(estimator), "_leaves_steps_out", False):
-        scores = np.nan_to_num(scores, nan=np.nanmin(scores))
-    scores = check_array(scores, ensure_2d=False, allow_nd=True, input_name="scores")
+    last = deciding_step(estimator)
+    holes: Any = "allow-nan" if getattr(last, "_leaves_steps_out", False) else True
+    scores = check_array(
+        scores, ensure_2d=False, allow_nd=True, ensure_all_finite=holes, input_name="scores"
+    )
     scores = column_or_1d(scores.reshape(len(scores), -1)).astype(np.float64)
-    return -scores if high_is_normal(estimator) else scores
+    return -scores if high_is_normal(last) else scores
 
 
 # ---------------------------------------------------------------------------- with labels

@@ -123,6 +123,10 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         self.detector_ = detector
         self.offset_ = -_threshold_of(detector)
 
+    @property
+    def _leaves_steps_out(self) -> bool:
+        return getattr(self.detector_, "_leaves_steps_out", False)
+
     def _checked(self, X: Rows) -> Rows:
         """Return X as an array; a series as it is, for its index tells the time."""
         check_is_fitted(self)

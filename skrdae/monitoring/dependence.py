@@ -12,6 +12,8 @@ _LENGTHS = 10
 # Two standard errors of how τ grows, relatively, from a twentieth of the length to a tenth where
 # there are no slow changes: 4 √(l / 6m) for l = m / 20.
 _GROWTH = 0.37
+# Relative, of scores that count as the same.
+_PRECISION = 1e-6
 
 
 class AutocorrelationTime:
@@ -135,3 +137,37 @@ def roughness(ranks: Floats) -> float:
     float
     """
     return float(np.abs(np.diff(ranks)).mean())
+
+
+def mean_difference(ranks: Floats) -> float:
+    """Return the mean difference between ranks drawn at random: the roughness of a shuffle.
+
+    Parameters
+    ----------
+    ranks : ndarray of shape (n_rows,)
+        See :func:`location_and_spread`.
+
+    Returns
+    -------
+    float
+    """
+    n_rows = len(ranks)
+    weights = 2 * np.arange(n_rows) - n_rows + 1
+    return float(2 * (weights * np.sort(ranks)).sum() / (n_rows * (n_rows - 1)))
+
+
+def repeated(scores: Floats) -> float:
+    """Return the share of neighbours whose scores are the same up to single precision.
+
+    The same row may be scored a little differently at another place in its batch.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_rows,)
+
+    Returns
+    -------
+    float
+    """
+    steps, size = np.abs(np.diff(scores)), np.abs(scores)
+    return float((steps <= _PRECISION * np.maximum(size[1:], size[:-1])).mean())

@@ -9,7 +9,13 @@ from scipy.special import kolmogorov
 from scipy.stats import chi2
 
 from skrdae._typing import Floats
-from skrdae.monitoring.dependence import AutocorrelationTime, location_and_spread, roughness
+from skrdae.monitoring.dependence import (
+    AutocorrelationTime,
+    location_and_spread,
+    mean_difference,
+    repeated,
+    roughness,
+)
 
 # Bins of the stability index.
 _N_BINS = 10
@@ -24,9 +30,19 @@ _ENOUGH = 25
 _FEWEST = 5
 # So many times as long a reference has to be whose slowest changes it is too short to show.
 _FOLD = 4
-# If neighbouring rows of a window are more alike than this share of what they are in the reference,
-# the reference was not in time order.
+# Neighbours that differ by less than this share of what they do in the reference are far more alike
+# than there.
 _SMOOTHER = 0.5
+# A reference may have been shuffled if its neighbours differ by at least this share of what rows
+# drawn at random do, and its autocorrelation time is at most so long. Of shuffled scores, 500 or
+# more, hardly one in a hundred is beyond that.
+_ROUGH, _SHORT = 0.75, 3.5
+# A window is stuck in part if this share of its rows, more than in the reference, repeat a score.
+_REPEATED = 0.25
+#: What at most one row in fifty does by chance is no chance if most rows of a window do it, however
+#: strongly they depend on each other.
+RARE = 0.02
+_MOST = 0.75
 _QUANTILES = (0.5, 0.9, 0.99, 0.999)
 
 
@@ -43,14 +59,18 @@ class Evidence:
     n_compared : float
         Independent rows that, held against a distribution known exactly, would tell as much as the
         window does against the reference.
+    n_reference : float
+        Independent rows that the reference is worth; a quarter of that where it is too short for
+        its slowest changes.
     known : bool
-        Whether window and reference are long enough to know `time`. If not, a window that lies
-        outside of the reference means nothing.
+        Whether window and reference are long enough to know `time`. If not, a distance from the
+        reference means nothing.
     """
 
     time: float
     n_effective: float
     n_compared: float
+    n_reference: float
     known: bool
 
     @property
@@ -108,6 +128,11 @@ class ScoreReference:
         location, spread = location_and_spread(in_order)
         self._time = AutocorrelationTime(location, spread)
         self._roughness = roughness(location)
+        self._may_be_shuffled = (
+            self._roughness >= _ROUGH * mean_difference(location) and self._time.overall <= _SHORT
+        )
+        self._repeated = repeated(self.scores)
+        self._limits = np.quantile(self.scores, [RARE / 4, 0.5, 1 - RARE / 4])
 
     def _shares_of(self, scores: Floats) -> Floats:
         places = np.searchsorted(self._edges, scores)
@@ -153,11 +178,16 @@ class ScoreReference:
         Returns
         -------
         Evidence
-            As the reference has it, unless neighbours are far more alike in the window: then the
-            reference was not in time order, and the window tells how its rows depend on each other,
-            if it is long enough. (A jump or a trend does not make neighbours much more alike.)
+            As the reference has it, with one exception. If the rows of the reference look
+            independent and neighbours are far more alike in the window, the reference may have been
+            shuffled. Then the window tells how its rows depend on each other, if it is long enough.
+            A jump does not make neighbours that much more alike. A trend without noise does, and so
+            do rows that are stuck, but those repeat the same score, which no dependence explains
+            unless the reference repeats scores too.
         """
         expected = self.expected_evidence(len(scores))
+        if not self._may_be_shuffled or repeated(scores) > self._repeated + _REPEATED:
+            return expected
         location, spread = location_and_spread(scores)
         if roughness(location) >= _SMOOTHER * self._roughness:
             return expected
@@ -169,7 +199,37 @@ class ScoreReference:
 
     def _evidence(self, n_scores: int, time: float, known: bool) -> Evidence:
         n_compared = 1 / (time / n_scores + time / len(self.scores))
-        return Evidence(time, n_scores / time, n_compared, known)
+        return Evidence(time, n_scores / time, n_compared, self._n_at_least, known)
+
+    @property
+    def _n_at_least(self) -> float:
+        return self.n_effective / (1 if self.settled else _FOLD)
+
+    def beyond_dependence(self, scores: Floats) -> bool:
+        """Say whether a window is unlike the reference however strongly its rows depend.
+
+        Parameters
+        ----------
+        scores : ndarray of shape (n_scores,)
+            In time order.
+
+        Returns
+        -------
+        bool
+            Whether most rows repeat the score before, where hardly any score of the reference
+            occurs twice; or most lie above, or most below, what 99 % of the reference lie within,
+            half of them at twice the distance from its median.
+        """
+        stuck = repeated(scores) >= _MOST
+        if stuck and self._repeated + 1 / len(self.scores) <= RARE:
+            return True
+        if RARE / 2 + 2 / self._n_at_least > RARE:  # a row beyond the limits, either way
+            return False
+        low, middle, high = self._limits
+        typical = np.median(scores)
+        above = (scores > high).mean() >= _MOST and typical - high > high - middle
+        below = (scores < low).mean() >= _MOST and low - typical > middle - low
+        return bool(above or below)
 
     def rows_needed(self) -> tuple[int, int]:
         """Return the sizes of window and reference that would be enough.

@@ -9,7 +9,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from skrdae._typing import Floats, Integers, RowsOrSparse
-from skrdae.metrics import anomaly_scores, deciding_step, high_is_normal
+from skrdae.metrics import deciding_step, high_is_normal, scores_or_nan
 from skrdae.thresholds import labels_threshold
 
 
@@ -32,7 +32,7 @@ def scores_and_labels(detector: Any, X: RowsOrSparse) -> tuple[Floats, Integers]
     last, X = _last_step(detector, X)
     if hasattr(last, "scores_and_labels"):
         return last.scores_and_labels(X)
-    scores = anomaly_scores(last, X)
+    scores = scores_or_nan(last, X)
     if _compares_with_threshold(last):
         return scores, (scores > last.threshold_).astype(int)
     anomaly = -1 if high_is_normal(last) else 1
@@ -41,9 +41,7 @@ def scores_and_labels(detector: Any, X: RowsOrSparse) -> tuple[Floats, Integers]
 
 def scores_of(detector: Any, X: RowsOrSparse) -> Floats:
     """Return the scores alone, as :func:`scores_and_labels` has them."""
-    if hasattr(deciding_step(detector), "scores_and_labels"):
-        return detector.decision_function(X)  # NaN where there is none
-    return anomaly_scores(detector, X)
+    return scores_or_nan(detector, X)
 
 
 def _last_step(detector: Any, X: RowsOrSparse) -> tuple[Any, RowsOrSparse]:

@@ -300,9 +300,9 @@ class Monitor:
             told, self._told_shortage = self._told_shortage, self._told_shortage or bool(unclear)
         if unclear and not told:
             _log.warning(
-                "%s: neighbouring rows are far more alike than in the reference, which may not "
-                "have been in time order; the last %d rows are worth %.3g independent ones, too "
-                "few to tell whether the scores have drifted",
+                "%s: neighbouring rows are far more alike than in the reference: either the rows "
+                "are stuck or change smoothly, or the reference was not in time order. The last %d "
+                "rows are worth %.3g independent ones, too few to tell whether the scores drift",
                 self.name, unclear.n_rows, unclear.n_effective,
             )  # fmt: skip
         self._dispatcher.deliver(places)

@@ -7,10 +7,12 @@ from scipy.stats import betabinom
 
 from skrdae._typing import Booleans
 from skrdae.monitoring.dependence import AutocorrelationTime
-from skrdae.monitoring.drift import P_VALUE, Evidence
+from skrdae.monitoring.drift import P_VALUE, RARE, Evidence
 
 # So much more often than expected rows have to be flagged.
 _FACTOR = 2
+# If nearly all rows of a window are flagged, it does not matter how they depend on each other.
+_NEARLY_ALL = 0.8
 
 
 class FlagReference:
@@ -54,10 +56,14 @@ class FlagReference:
         Returns
         -------
         bool or None
-            None where chance might flag the whole window, or cannot be told.
+            None where chance might flag the whole window, or cannot be told. If nearly all rows are
+            flagged, it is too often whatever the evidence, provided that the reference is long
+            enough to say that a row is rarely flagged.
         """
         if limit is not None:
             return n_flagged > limit * n_rows
+        if n_flagged >= _NEARLY_ALL * n_rows and self._chance_of_one(evidence) <= RARE:
+            return True
         if not evidence.known:
             return None
         time = max(evidence.time, self._time.of_windows(n_rows))
@@ -70,3 +76,8 @@ class FlagReference:
             return True
         chance_of_all = math.exp(betaln(n + a, b) - betaln(a, b))
         return False if chance_of_all < P_VALUE else None
+
+    def _chance_of_one(self, evidence: Evidence) -> float:
+        """Return the probability that a row is flagged, by as many as the reference is worth."""
+        n_reference = min(evidence.n_reference, self._n_rows / self._time.overall)
+        return (self._n_flagged / self._n_rows * n_reference + 1) / (n_reference + 2)

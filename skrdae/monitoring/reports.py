@@ -28,12 +28,14 @@ class WindowReport:
         Whether the scores have drifted.
     drift_unknown : bool
         Whether that cannot be told: the window or the reference is worth so few independent rows
-        that chance would hide a shift of one standard deviation. `drifting` is False then.
+        that chance would hide a shift of one standard deviation. `drifting` is False then, and
+        `drifting_` of the monitor stays as it was: no alert begins or ends.
     rate_is_high : bool
         Whether rows are flagged too often.
     rate_unknown : bool
         Whether that cannot be told: the window or the reference is worth so few independent rows
-        that chance might flag the whole window. `rate_is_high` is False then.
+        that chance might flag the whole window. `rate_is_high` is False then, and `rate_is_high_`
+        of the monitor stays as it was.
     """
 
     first_row: int

@@ -57,7 +57,7 @@ class Judge:
         evidence = self.scores.evidence(scores)
         index = self.scores.stability_index(scores)
         statistic, p_value = self.scores.kolmogorov_smirnov(scores, evidence.n_compared)
-        drifts = self._drifts(index, p_value, evidence)
+        drifts = self._drifts(scores, index, p_value, evidence)
         too_often = self.flags.too_often(n_flagged, n_rows, evidence, self._rate_limit)
         return WindowReport(
             first_row=first_row,
@@ -74,7 +74,9 @@ class Judge:
             rate_unknown=too_often is None,
         )
 
-    def _drifts(self, index: float, p_value: float, evidence: Evidence) -> bool | None:
+    def _drifts(
+        self, scores: Floats, index: float, p_value: float, evidence: Evidence
+    ) -> bool | None:
         limit = self._drift_limit
         if self._drift == "ks":
             beyond = p_value < (P_VALUE if limit is None else limit)
@@ -82,7 +84,7 @@ class Judge:
             beyond = index > self.scores.stability_limit(evidence.n_compared)
         else:  # whatever chance may do
             return index > limit
-        if beyond and evidence.known:
+        if (beyond and evidence.known) or self.scores.beyond_dependence(scores):
             return True
         return False if evidence.enough else None
 
