@@ -211,9 +211,10 @@ def test_a_model_takes_what_it_was_fitted_to(tmp_path, capsys):
         assert "--window-size" not in err[0]
     gap = _write(table.drop(range(300, 340)).drop(range(350, 360)), tmp_path / "new.csv")
     status, out, err = _run(capsys, "score", model, gap)
-    assert (status, len(err)) == (0, 1)
-    assert "10 of 550 rows have no score" in err[0]
-    assert "fit a model with --resample or --ignore-gaps" in err[0]
+    assert (status, len(err)) == (0, 2)
+    assert "into 3 stretches" in err[0]
+    assert "10 of 550 rows have no score" in err[1]
+    assert "fit a model with --resample or --ignore-gaps" in err[1]
 
 
 def test_models_that_python_fitted_to_times(tmp_path, capsys):
@@ -287,7 +288,7 @@ def test_days_and_hours_in_columns_of_their_own(tmp_path, capsys):
         (["--resample", "auto"], "--resample is for series"),
         (["--ignore-gaps"], "--ignore-gaps is for series"),
         (["--time-format", "%Y"], "--time-format is for series"),
-        (["--time-column", "t", "--max-gap", "3"], "--max-gap says which gaps --resample fills"),
+        (["--time-column", "t", "--max-gap", "3"], "--max-gap only works together"),
         (["--time-column", "t", "--resample", "60"], "--resample has to be a time with its unit"),
         (["--time-column", "t", "--window-size", "601"], "set --window-size to 600 or less"),
         (["--contamination", "auto", "--model", "robust-pca"], "--contamination auto is for"),

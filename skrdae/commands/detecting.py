@@ -1,6 +1,8 @@
 """``skrdae detect``."""
 
+import re
 from argparse import Namespace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from skrdae.commands.series import (
     check_order,
     check_sorted,
     check_window,
+    note_gaps,
     note_ignored_gaps,
     note_resampled,
     series_error,
@@ -34,8 +37,9 @@ from skrdae.detectors.windowed import FEW_WINDOWS, WindowedDetector
 from skrdae.persistence import save
 from skrdae.preprocessing import dominant_period
 from skrdae.tables import EvenSteps, TableEncoder
+from skrdae.tables.columns import is_numbers
 from skrdae.tables.errors import listed, shown
-from skrdae.tables.times import EPOCHS, times
+from skrdae.tables.times import EPOCHS, form_not_taken, times
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -157,13 +161,26 @@ def _check_options(options: Namespace) -> None:
                     f"{name} is for series: name the column of their time with --time-column"
                 )
     if options.max_gap is not None and not options.resample:
-        raise CommandError("--max-gap says which gaps --resample fills: give both")
+        raise CommandError("--max-gap only works together with --resample")
+    if options.time_format is not None and not _is_form(options.time_format):
+        raise CommandError(f"--time-format {options.time_format!r} is not a form of times")
     detector = _DETECTORS[MODELS[options.model]]
     if options.contamination == "auto" and detector._member_votes is None:
         able = [n for n, d in MODELS.items() if _DETECTORS[d]._member_votes is not None]
         raise CommandError(
             f"--contamination auto is for {listed(able, str)}; give a share, such as 0.01"
         )
+
+
+def _is_form(text: str) -> bool:
+    """Whether all that follows a % in a form is known."""
+    try:
+        datetime.strptime("", text)
+    except ValueError as error:
+        return not any(word in str(error) for word in ("directive", "stray"))
+    except re.error:  # a directive twice
+        return False
+    return True
 
 
 def _encoder(options: Namespace, console: Console, table: "DataFrame") -> TableEncoder:
@@ -185,6 +202,16 @@ def _encoder(options: Namespace, console: Console, table: "DataFrame") -> TableE
                 f"Column {shown(columns[0])} is read as {what}: {first} is {time}. --time-format "
                 "says otherwise."
             )
+    if len(columns) == 1 and form is None and is_numbers(table[columns[0]]):
+        likely = form_not_taken(table[columns[0]])
+        if likely is not None:
+            console.note(
+                f"Column {shown(columns[0])} is read as plain numbers. If they are dates, set "
+                f"--time-format {likely}."
+            )
+    if encoder.categories_:
+        told = (f"{shown(name)} ({len(v)})" for name, v in encoder.categories_.items())
+        console.note(f"Text becomes a column of 0 and 1 for each value: {listed(told, str, 20)}.")
     constant = [n for n in encoder.numeric_columns_ if table[n].nunique(dropna=False) == 1]
     if constant and len(table) > 1:
         several = len(constant) > 1
@@ -220,6 +247,7 @@ def _check_series(
         note_resampled(console, as_read, steps, places)
     else:
         check_order(as_read, name, remedy=_NOT_EVEN)
+        note_gaps(console, as_read)
     size = options.window_size or WindowedDetector(RobustPCA()).window_size
     if size == "auto":
         size = _period(seen, steps)

@@ -50,6 +50,8 @@ def read(
             f"{options.data} is an address, and only files are read: download it, or pipe it in, "
             f"as by curl -s {options.data} | skrdae {options.command} -"
         )
+    if options.decimal is not None and options.decimal == options.thousands:
+        raise CommandError("--decimal and --thousands cannot be the same mark", 2)
     file = read_file(
         options.data,
         separator=options.separator,

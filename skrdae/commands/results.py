@@ -67,9 +67,10 @@ class Scored:
 
     def highest(self) -> list[dict[str, Any]]:
         """Return the rows that are flagged, the highest score first."""
-        flagged = np.flatnonzero(self.labels == 1)
-        places = flagged[np.argsort(-self.scores[flagged], kind="stable")][:_LISTED]
-        return [{"row": int(row), "score": float(self.scores[row])} for row in places]
+        flagged = np.flatnonzero(self.row_labels == 1)
+        scores = self.row_scores
+        places = flagged[np.argsort(-scores[flagged], kind="stable")][:_LISTED]
+        return [{"row": int(self.order[i]), "score": float(scores[i])} for i in places]
 
     def stretches(self) -> list[dict[str, Any]]:
         """Return the stretches of flagged steps that hold rows, the highest score first."""
@@ -142,7 +143,7 @@ def new_figure(options: Namespace) -> "Figure | None":
     figure = Figure(figsize=(10, 5), layout="constrained")
     formats = figure.canvas.get_supported_filetypes()
     if _picture_format(options) not in formats:
-        raise CommandError(f"--plot {options.plot}: a picture is one of {', '.join(formats)}")
+        raise CommandError(f"--plot {options.plot}: a picture is .png, .pdf, .svg or .jpg")
     return figure
 
 

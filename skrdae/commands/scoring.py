@@ -29,6 +29,7 @@ from skrdae.commands.series import (
     check_rate,
     check_sorted,
     check_window,
+    note_gaps,
     note_ignored_gaps,
     note_resampled,
     series_error,
@@ -96,7 +97,7 @@ def _load(options: Namespace, console: Console) -> list[Any]:
     """Return the steps of a saved model, the detector last."""
     path = options.model
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise CommandError(f"{path} is not a file: a model cannot come through a pipe", 2)
+        raise CommandError(f"{path} is not a file: give the file that --save wrote", 2)
     try:
         with heard(console) as warnings:
             model = load(path, device=options.device)
@@ -269,4 +270,5 @@ def _check_series(
                 f"there are {int(steps.gaps.sum())} gaps in the times, and the model was fitted in "
                 f"Python to refuse any. {_NOT_EVEN}"
             )
+        note_gaps(console, steps)
     check_window(steps, detector.window_size_, fitted=True)

@@ -250,6 +250,16 @@ def note_resampled(console: Console, rows: Steps, grid: Steps, places: Integers)
     console.note("; ".join(parts) + ".")
 
 
+def note_gaps(console: Console, steps: Steps) -> None:
+    """Tell how many gaps split the series."""
+    n_gaps = int(steps.gaps.sum())
+    if n_gaps:
+        console.note(
+            f"{n_gaps} gap{'s' * (n_gaps > 1)} in the times split{'s' * (n_gaps == 1)} the series "
+            f"into {n_gaps + 1} stretches."
+        )
+
+
 def note_ignored_gaps(console: Console, rows: Steps) -> None:
     """Tell how many gaps there are that are not looked at."""
     n_gaps = int(rows.gaps.sum())

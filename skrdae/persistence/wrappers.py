@@ -98,11 +98,12 @@ KINDS[WindowedDetector] = Kind(
         "_by_windows": boolean,
         "_ordinary": number(),
         "_end_threshold": number(),
+        "_index_kind": _index_kind,
     },
-    {**NAMES, "_index_kind": _index_kind},
+    NAMES,
     _windowed,
     check_parameters,
-    {"_ordinary": _median, "_end_threshold": _high},
+    {"_ordinary": _median, "_end_threshold": _high, "_index_kind": lambda found: None},
 )
 
 

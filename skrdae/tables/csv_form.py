@@ -166,7 +166,17 @@ def find_separator(text: str) -> str:
         return ","
     best = max(likely, key=lambda s: likely[s])
     first, share = likely.get(",", (False, -1.0))
+    if best == "," and (others := [s for s in likely if s != "," and likely[s] == likely[","]]):
+        best = others[0]
+    if first == likely[best][0] and _is_within_numbers(text, best):
+        return best
     return "," if first == likely[best][0] and share >= likely[best][1] - _CLEARLY_MORE else best
+
+
+def _is_within_numbers(text: str, separator: str) -> bool:
+    """Whether commas below the first line are all between digits, and each line has the other."""
+    lines = [line for line in re.split(r"\r\n|\n|\r", text) if line.strip()][1:]
+    return all(separator in s and not re.search(r"(?<!\d),|,(?!\d)", s) for s in lines)
 
 
 def _is_one_column(rows: list[Row]) -> bool:

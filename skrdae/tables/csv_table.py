@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from skrdae.tables.csv_form import CsvForm
 from skrdae.tables.csv_rows import LINE_END
 from skrdae.tables.errors import TableError
-from skrdae.tables.numerals import Numbers, read_numbers
+from skrdae.tables.numerals import PLAIN, Numbers, Style, fits, read_numbers
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,11 @@ class CsvFile:
         text : collection of str
             Columns that are text, even if they look like numbers.
         """
+        if self.form.separator == " ":
+            self._refuse_short_rows()
         found = read_numbers(self._typed, decimal=decimal, thousands=thousands, text=text)
+        if self.form.separator == ";" and decimal is None and thousands is None:
+            found.notes += self._noted_points(found)
         # A separator at the ends of the lines begins no column.
         named = zip(self.form.names, self.form.written_names, strict=True)
         unnamed = [name for name, written in named if not written.strip()]
@@ -56,6 +60,21 @@ class CsvFile:
         empty = [name for name in unnamed if found.table[name].isna().all()]
         found.table = found.table.drop(columns=empty)
         return found
+
+    def _noted_points(self, found: Numbers) -> list[str]:
+        """Return a note if all points may stand between thousands, where commas are decimal."""
+        table = found.table
+        names = [name for name in table.columns if table[name].dtype.kind == "f"]
+        if found.style != PLAIN or not all(_whole_thousandths(table[name]) for name in names):
+            return []
+        written = self._read(dtype=str, usecols=names) if names else table[[]]
+        pointed = [t for n in names for t in written[n].dropna() if "." in t]
+        if not pointed or not fits(pointed, Style(",", ".")):
+            return []
+        return [
+            f"Numbers such as {pointed[0].strip()} are read with a decimal point; if it stands "
+            "between thousands, set --thousands '.' --decimal ','"
+        ]
 
     def written_with(
         self, columns: Mapping[str, Any], order: Any, *, decimal: str, encoding: str
@@ -104,12 +123,15 @@ class CsvFile:
         form = self.form
         # A line of names of our own, as many as there are columns: rows may end in a separator.
         names = form.separator.join(map(str, range(len(form.names)))).encode() + b"\n"
+        rows = self.content[form.rows_start :]
+        if len(form.names) == 1:  # in which a blank line is a missing value
+            rows, options = rows.rstrip(), {**options, "skip_blank_lines": False}
         try:
             with warnings.catch_warnings():
                 # Rows of more values than there are names: pandas would take other columns.
                 warnings.simplefilter("error", pd.errors.ParserWarning)
                 return pd.read_csv(
-                    io.BytesIO(names + self.content[form.rows_start :]),
+                    io.BytesIO(names + rows),
                     sep=r"\s+" if form.separator == " " else form.separator,
                     names=form.names,
                     header=0,
@@ -120,6 +142,22 @@ class CsvFile:
                 )
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
             raise self._explained() from error
+
+    def _refuse_short_rows(self) -> None:
+        """Raise if blanks leave open which value of a row is missing."""
+        above = len(LINE_END.findall(self.content[: self.form.rows_start]))
+        lines = LINE_END.split(self.content[self.form.rows_start :])
+        for place, line in enumerate(lines):
+            values = line.split()
+            if b'"' in line:
+                texts = [" ".join(line.decode().split())]
+                values = next(csv.reader(texts, delimiter=" "), [])
+            if 0 < len(values) < len(self.form.names):
+                raise TableError(
+                    f"line {above + place + 1} holds {len(values)} values, fewer than the "
+                    f"{len(self.form.names)} columns there are, and blanks do not tell which is "
+                    "missing: write NA where a value is missing, or use another separator."
+                )
 
     def _explained(self) -> TableError:
         """Return an error that says which line is not as it should be."""
@@ -145,3 +183,9 @@ class CsvFile:
         if "".join(lines[last:]).count('"') % 2:
             return TableError(f"a quotation mark in line {above + last + 1} is never closed.")
         return TableError(f"it cannot be read as CSV beyond line {above + done}.")
+
+
+def _whole_thousandths(column: "Series") -> bool:
+    """Whether numbers have up to three digits before the point and three behind it."""
+    values = column.dropna().abs()
+    return bool((values < 1000).all() and (values == values.round(3)).all())

@@ -15,8 +15,7 @@ from skrdae._typing import Floats, Rows
 from skrdae._validation import check_parameters, refitting
 from skrdae.tables.columns import as_floats, is_dates, is_numbers
 from skrdae.tables.errors import TableError, listed, shown
-from skrdae.tables.numerals import has_decimal_commas
-from skrdae.tables.problems import MOST_CATEGORIES, Problems, is_mostly_numbers
+from skrdae.tables.problems import MOST_CATEGORIES, Problems, holds_text, is_mostly_numbers
 from skrdae.tables.times import time_format, time_texts, times
 
 if TYPE_CHECKING:
@@ -49,8 +48,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         to no category.
     categories : {"error", "one-hot", "drop"}, default="error"
         What to do with columns that do not hold numbers: one column for each value that was there
-        in `fit`, or leave them out (but not a column that holds numbers for the most part). A new
-        value belongs to none.
+        in `fit`, or leave them out. Neither is done to a column that holds numbers for the most
+        part, nor the former to one of times. A new value belongs to none.
     ignore : sequence of str, default=()
         Columns to leave out.
 
@@ -162,13 +161,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 problems.add("empty", name)
             elif is_numbers(column):
                 numeric.append(name)
-            elif self.categories == "one-hot" and not is_dates(column):
-                encoded[name] = sorted({str(value) for value in column.dropna()})
+            elif self.categories == "one-hot" and holds_text(column):
+                encoded[name] = sorted(set(column.dropna().map(str)))
                 if len(encoded[name]) > MOST_CATEGORIES:
-                    if has_decimal_commas(column):
-                        problems.add_text(name, column)
-                    else:
-                        problems.add("many texts", name, f"{len(encoded[name])}")
+                    problems.add("many texts", name, f"{len(encoded[name])}")
             elif self.categories == "drop" and (is_dates(column) or not is_mostly_numbers(column)):
                 dropped.append(name)
             else:

@@ -39,7 +39,11 @@ class Option:
         if self.value is None:
             return flag
         values = self.value if isinstance(self.value, list) else [self.value]
-        return " ".join(f"{flag} {_quoted(str(value))}" for value in values)
+        # What begins with a dash would be taken for a flag.
+        return " ".join(
+            f"{flag}{'=' if str(value).startswith('-') else ' '}{_quoted(str(value))}"
+            for value in values
+        )
 
 
 def _quoted(text: str) -> str:

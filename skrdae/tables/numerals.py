@@ -145,6 +145,12 @@ def read_numbers(
     TableError
         If numbers could be read in two ways.
     """
+    if decimal is not None and decimal == thousands:
+        raise TableError(
+            Option("decimal", decimal), " and ", Option("thousands", decimal), " cannot both be."
+        )
+    if decimal is None and thousands == ".":
+        decimal = ","
     style = Style(decimal or ".", thousands or "")
     allowed = [
         s
@@ -262,7 +268,7 @@ def _numbers(column: "Series", texts: list[str], style: Style) -> "Series":
     import pandas as pd
 
     known = {text: _value(text, style) for text in texts}
-    return pd.Series([known.get(text, np.nan) for text in column], column.index, dtype=float)
+    return pd.Series([known.get(str(value), np.nan) for value in column], column.index, dtype=float)
 
 
 def _convert_points(result: Numbers, names: list[str], read: "Callable[..., DataFrame]") -> None:

@@ -20,6 +20,8 @@ _Parts: TypeAlias = list[Part]
 _Remedy: TypeAlias = Callable[[list[Any], bool], _Parts]
 #: More different texts tell identifiers from each other, not kinds of rows.
 MOST_CATEGORIES = 100
+# Of a column of codes, some of which are digits.
+_LEAST_TEXT = 0.05
 # How many columns an option is written out for.
 _MOST_NAMED = 5
 
@@ -164,6 +166,16 @@ class Problems:
 def is_mostly_numbers(column: "Series") -> bool:
     """Whether half of what is there are numbers, or would be with another decimal mark."""
     return misfits(column).sum() <= column.notna().sum() / 2 or has_decimal_commas(column)
+
+
+def holds_text(column: "Series") -> bool:
+    """Whether a column holds text that is neither numbers in some form nor times.
+
+    Codes may be text although most are digits, but not if hardly any is anything else.
+    """
+    kind = _what_it_holds(column)[0]
+    share = misfits(column).sum() / max(column.notna().sum(), 1)
+    return kind == "text" or (kind == "mixed" and share >= _LEAST_TEXT)
 
 
 def _what_it_holds(column: "Series") -> tuple[str, str]:

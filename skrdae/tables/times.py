@@ -28,12 +28,14 @@ _FIRST_SECOND, _LAST_SECOND = 315_532_800, 4_102_444_800
 _DIGITS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _MORE_DIGITS = {6: ("%d%m%y", "%m%d%y", "%y%m%d"), 8: ("%d%m%Y", "%m%d%Y")}
 _FIRST_YEAR, _LAST_YEAR = 1900, 2100
+# Other forms of digits, which may as well be numbers.
+_DIGITS_OF_YEARS = ("%y%m%d", "%y%m%d%H%M%S", "%y%m%d%H%M", "%Y%j")
 # Rows that tell whether a column holds times at all.
 _FEW_ROWS = 100
 _DAYS = (
     *(f"{a}{mark}{b}{mark}{c}" for mark in ".-/ " for a, b, c in ("dmY", "mdY", "Ymd", "dmy")),
     *(f"m{mark}d{mark}y" for mark in ".-/"),
-    "y-m-d",
+    *(f"y{mark}m{mark}d" for mark in ".-/"),
     *(f"d{mark}{month}{mark}{year}" for mark in "- " for month in "bB" for year in "Yy"),
     *(f"{month} d{comma} Y" for month in "bB" for comma in ("", ",")),
     "Ymd",
@@ -134,6 +136,8 @@ def are_times(column: "Series") -> bool:
     """Whether the first values of a column of text are times in some form, or hours of a day."""
     texts = column.dropna()[:_FEW_ROWS]
     if len(texts) == 0 or _numbers(texts) is not None:
+        return False
+    if not texts.astype(str).str.contains(r"\d").all():  # names of months or days
         return False
     if texts.astype(str).str.fullmatch(r"\s*\d{1,2}[:.]\d{2}([:.]\d{2}([.,]\d+)?)?\s*").all():
         return True
@@ -272,7 +276,26 @@ def _guesses(column: "Series") -> list[str]:
     marks = re.sub(r"\w+", "0", first)
     found |= {form for form in _known_forms()[marks] if _fits(first, form)}
     # Where the year comes first, the month follows, whatever pandas holds possible.
-    return sorted(f for f in found if f is not None and not re.match(r"%[Yy]\W*%d", f))
+    unlikely = r"%[Yy]\W*%d" if _may_begin_with_years(column) else r"%[Yy]\W*%d|%y[./]"
+    return sorted(f for f in found if f is not None and not re.match(unlikely, f))
+
+
+def _may_begin_with_years(column: "Series") -> bool:
+    """Whether of 24.01.02, 24.01.03, … the last number changes as days do, not the first."""
+    parts = column.astype(str).str.extract(r"^\s*(\d\d)([./])(\d\d)\2(\d\d)\b")
+    if parts.isna().any(axis=None):
+        return False
+    return bool(parts[0].nunique() == 1 and parts[3].nunique() > parts[2].nunique())
+
+
+def form_not_taken(column: "Series") -> str | None:
+    """Return in which form numbers could be dates that are taken for plain numbers, if any."""
+    texts = column.astype(str).str.removesuffix(".0")
+    for form in _DIGITS_OF_YEARS:
+        width = len(datetime.datetime(2024, 12, 31).strftime(form))
+        if (texts.str.len() == width).all() and _parsed(texts, form).notna().all():
+            return form
+    return None
 
 
 @functools.cache
@@ -309,4 +332,8 @@ def _parsed(column: "Series", form: str) -> "Series":
             found = None
         if found is None or not is_dates(found):  # objects, of several offsets
             found = pd.to_datetime(column, format=form, errors="coerce", utc=True)
+            # Beside times with an offset those without one are of a zone that nobody has told.
+            zoned = column.astype(str).str.contains(r":\d\d.*(?:[zZ]|[+-]\d\d:?\d\d)\s*$")
+            if zoned.any():
+                found = found.where(zoned)
     return found
