@@ -114,6 +114,8 @@ def check_spread(detector: Any, scores: Any, where: str) -> None:
 def _judged(detector: Any, where: str, sizes: Sizes) -> None:
     scores = detector.decision_scores_
     check_spread(detector, scores, where)
+    if math.isinf(detector.threshold_) and detector.labels_.any() and not detector._by_vote:
+        raise ValueError(f"{where}.threshold_ is infinite, and labels_ flags rows")
     if detector._by_vote and type(detector)._member_votes is None:
         raise ValueError(f"{where}._by_vote is set, and its members have no votes")
     n_members = sizes["members"]
