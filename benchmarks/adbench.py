@@ -211,7 +211,10 @@ def main():
         rows.append(row)
         write_csv(arguments.name, rows)
     names = [n for n in DETECTORS | ON_LARGE if any(r["detector"] == n for r in rows)]
-    everywhere = [n for n in names if n not in SMALL_ONLY]
+    n_sets = len({r["dataset"] for r in rows})
+    everywhere = [
+        n for n in names if len({r["dataset"] for r in rows if r["detector"] == n}) == n_sets
+    ]
     parts = {"summary": (rows, everywhere)} if everywhere else {}
     small = [r for r in rows if r["rows"] < SMALL]
     if small:
