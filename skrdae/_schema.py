@@ -54,8 +54,10 @@ def parse_json(text: str | bytes) -> Any:
 
 def check_text(text: str | bytes) -> None:
     """Raise if JSON has more brackets than :func:`parse_json` takes."""
-    lists, objects = (b"[", b"{") if isinstance(text, bytes) else ("[", "{")
-    n_brackets = text.count(lists) + text.count(objects)  # type: ignore[arg-type]
+    if isinstance(text, bytes):
+        n_brackets = text.count(b"[") + text.count(b"{")
+    else:
+        n_brackets = text.count("[") + text.count("{")
     if n_brackets > min(_FEW + len(text) // _CHARACTERS, _MANY):
         raise ValueError(f"its JSON has {n_brackets} lists and objects, more than a detector has")
 

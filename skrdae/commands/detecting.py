@@ -12,9 +12,9 @@ from sklearn.pipeline import Pipeline
 from skrdae._typing import Integers
 from skrdae.commands.arguments import MODELS
 from skrdae.commands.console import CommandError, Console
-from skrdae.commands.library import check_device, heard
 from skrdae.commands.reading import leave_out_row_numbers, note_what_was_done, order_of, read
 from skrdae.commands.results import Report, Scored, check_files, new_figure, write_results
+from skrdae.commands.runtime import check_device, heard
 from skrdae.commands.series import (
     Steps,
     check_order,

@@ -13,7 +13,6 @@ from sklearn.pipeline import Pipeline
 
 from skrdae._typing import Floats, Integers
 from skrdae.commands.console import CommandError, Console
-from skrdae.commands.library import check_device, heard
 from skrdae.commands.reading import note_what_was_done, order_of, read
 from skrdae.commands.results import (
     Report,
@@ -23,6 +22,7 @@ from skrdae.commands.results import (
     new_figure,
     write_results,
 )
+from skrdae.commands.runtime import check_device, heard
 from skrdae.commands.series import (
     Steps,
     check_order,

@@ -180,19 +180,22 @@ def _series_of(index: TimeIndex | None, length: int, name: str) -> Iterator[OneS
         yield OneSeries(name, index, len(rows), rows, label)
 
 
-def check_window_size(size: int, lengths: Sequence[int]) -> None:
+def check_window_size(size: int, lengths: Sequence[int], *, fitted: bool) -> None:
     """Raise if no series is as long as a window.
 
     Parameters
     ----------
     size : int
     lengths : list of int
+    fitted : bool
+        Whether the size is that of a fitted detector.
     """
     if max(lengths) < size:
+        remedy = f"Pass at least {size} steps." if fitted else "Choose a smaller window_size."
         raise SeriesError(
             f"X is shorter than the window: window_size is {size}, and the longest series has "
-            f"{max(lengths)} steps between its gaps. Choose a smaller window_size. (A list of flat "
-            "arrays is one of several series.)",
+            f"{max(lengths)} steps between its gaps. {remedy} (A list of flat arrays is one of "
+            "several series.)",
             "short",
             size=size,
             longest=max(lengths),

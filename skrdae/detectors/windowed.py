@@ -316,7 +316,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
                     "number of steps, as many as an anomaly needs to show."
                 )
             size = period
-        check_window_size(size, lengths)
+        check_window_size(size, lengths, fitted=False)
         return int(size)
 
     def _fit_detector(self, windows: Windows, places: NDArray[np.intp]) -> Floats:
@@ -392,7 +392,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     def _validated(self, X: Rows | Sequence[Rows]) -> _ScoredWindows:
         check_is_fitted(self)
         series = self._series(X)
-        check_window_size(self.window_size_, series.lengths)
+        check_window_size(self.window_size_, series.lengths, fitted=True)
         return _ScoredWindows(series, self.window_size_, self._stride)
 
     def _series(self, X: Rows | Sequence[Rows]) -> CheckedSeries:
@@ -488,7 +488,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
                 "several",
                 count=series.n_series,
             )
-        check_window_size(size, [len(series.values)])
+        check_window_size(size, [len(series.values)], fitted=True)
         if series.lengths[-1] < size:
             return np.nan
         return float(self._window_scores(Windows(series.values, series.lengths, size))[0])

@@ -151,7 +151,7 @@ class _Bounded(http.client.HTTPConnection):
             self.sock.settimeout(_left(self._deadline))
         super().send(data)
 
-    def response_class(  # type: ignore[override]
+    def response_class(  # type: ignore[override]  # a class there, which knows no deadline
         self, sock: socket.socket, **options: Any
     ) -> _Response:
         return _Response(sock, deadline=self._deadline, **options)

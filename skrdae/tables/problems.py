@@ -84,7 +84,12 @@ _KINDS: dict[str, tuple[str, str, _Remedy]] = {
     "decimal commas": (
         "holds numbers with decimal commas",
         "hold numbers with decimal commas",
-        lambda names, fitted: ["Set ", Option("decimal", ","), "."],
+        lambda names, fitted: [
+            "Set ",
+            Option("decimal", ","),
+            PythonTerm(" where the file is read"),
+            ".",
+        ],
     ),
     "marks": (
         "holds numbers with signs or units",

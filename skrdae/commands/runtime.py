@@ -1,4 +1,4 @@
-"""What the library says, kept from those who cannot do anything about it."""
+"""Warnings and devices, as a user of a shell needs to know them."""
 
 import contextlib
 import warnings
