@@ -81,7 +81,7 @@ def _grid_scores(search):
         {"max_iter": 1, "n_epochs": 3},
         {"scaler": None, "random_state": np.random.RandomState(3)},
     ],
-    ids=str,
+    ids=lambda options: ", ".join(options) or "defaults",
 )
 @pytest.mark.filterwarnings("ignore:The values of X")
 def test_it_equals_a_grid_search(options, cancer):
