@@ -28,7 +28,7 @@ __all__ = [
     "save",
     "to_onnx",
 ]
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 # Imported when they are asked for: torch and the rest take seconds, in which the command line
 # could neither answer nor be interrupted.
