@@ -2,8 +2,9 @@
 
     python benchmarks/costs.py
 
-One thread. Each round times every detector once, one after the other, so that all see the same
-machine; seconds are medians of the rounds, and a ratio is the median of the ratios within a round.
+One thread. Seconds are those of the processor, which other work on the machine hardly changes. Each
+round times every detector once, one after the other; seconds are medians of the rounds, and a ratio
+is the median of the ratios within a round.
 The table has 10,000 rows of 20 columns that depend on five factors. The series is a sine with
 noise of 5,000 steps, in windows of 50.
 """
@@ -69,11 +70,11 @@ def measure(data, X, makers, rounds):
     found = {name: [] for name in makers}
     for _ in range(rounds):
         for name, make in makers.items():
-            start = time.perf_counter()
+            start = time.process_time()
             detector = make().fit(X)
-            fitted = time.perf_counter()
+            fitted = time.process_time()
             detector.decision_function(X)
-            found[name].append((fitted - start, time.perf_counter() - fitted))
+            found[name].append((fitted - start, time.process_time() - fitted))
     rows = []
     first = found["RobustDeepAutoencoder"]
     for name, times in found.items():
