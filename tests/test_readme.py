@@ -46,7 +46,7 @@ def test_first_screen():
         "scikit-learn and PyOD",
         "docs/images/",
         "pip install",
-        "rows flagged,",
+        "38 flagged,",
     ):
         assert needed in screen
 
