@@ -1,24 +1,27 @@
 """
-Save, load, export to ONNX
-==========================
+Deploy a pipeline: joblib, safetensors, ONNX
+============================================
 
-A fitted detector is written to a file and read again, and exported as a graph that gives scores and
-labels wherever an ONNX runtime goes, without Python or PyTorch.
+A fitted pipeline is written to a file and read again in three ways: as a pickle by joblib, as a
+file that holds numbers and no code, and as an ONNX graph that runs without Python.
 """
 
 # %%
-# A detector
-# ----------
+# A fitted pipeline
+# -----------------
 #
-# Rows near a plane, some of them off it. A graph takes single precision, so the data are cast
-# before the training.
+# Rows near a plane, some of them off it. The pipeline scales the columns and detects. An ONNX graph
+# takes single precision, so the data are cast before the training.
 
 import tempfile
 from pathlib import Path
 
+import joblib
 import matplotlib.pyplot as plt
 import numpy as np
 import onnxruntime
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skrdae import RobustDeepAutoencoder, load, save, to_onnx
 from skrdae.plotting import ScoreDisplay
@@ -29,41 +32,64 @@ y = np.arange(len(X)) % 50 == 0
 X[y] += rng.normal(scale=3, size=(y.sum(), 8))
 X = X.astype(np.float32)
 train, new = X[:600], X[600:]
-detector = RobustDeepAutoencoder(contamination=0.03, random_state=0).fit(train)
-
-# %%
-# A file that runs nothing
-# ------------------------
-#
-# The file holds arrays and names, and no code. What is read from it scores as before, to the last
-# bit.
-
+pipeline = make_pipeline(
+    StandardScaler(), RobustDeepAutoencoder(scaler=None, contamination=0.03, random_state=0)
+).fit(train)
+expected = pipeline.decision_function(new)
 folder = tempfile.TemporaryDirectory()
-path = Path(folder.name, "detector.safetensors")
-save(detector, path)
-again = load(path)
-same = np.array_equal(again.decision_function(new), detector.decision_function(new))
-print(f"{path.stat().st_size / 1024:.0f} KiB; scores equal to the last bit: {same}")
+
+
+def report(name, path, scores):
+    """Say how large a file is, and how far scores are from those before."""
+    difference = np.abs(scores / expected - 1).max()
+    print(f"{name:<12} {path.stat().st_size / 1024:4.0f} KiB, largest difference {difference:.1e}")
+
 
 # %%
-# A graph
-# -------
+# joblib
+# ------
 #
-# Scaling, the members of the ensemble and the threshold are inside. ``session`` is all that has to
-# be there where rows are scored.
+# The usual way for scikit-learn's estimators. A pickle runs code when it is loaded, so load only
+# files that you trust, with the versions of the libraries that it was written with.
 
-model = Path(folder.name, "detector.onnx")
-to_onnx(detector, model)
-session = onnxruntime.InferenceSession(model)
-scores, labels = session.run(None, {"X": new})
-expected = detector.decision_function(new)
-print(f"{model.stat().st_size / 1024:.0f} KiB")
-print(f"largest relative difference of scores: {np.abs(scores / expected - 1).max():.1e}")
-print(f"labels equal: {np.array_equal(labels, detector.predict(new))}")
-print(f"{labels.sum()} of {len(new)} new rows flagged, {y[600:][labels == 1].sum()} anomalies")
+path = Path(folder.name, "pipeline.joblib")
+joblib.dump(pipeline, path)
+report("joblib", path, joblib.load(path).decision_function(new))
 
 # %%
-# New rows as both see them: on the diagonal scores agree, and both flag what lies beyond the lines.
+# safetensors
+# -----------
+#
+# :func:`~skrdae.save` writes arrays and names. Nothing in the file is executed, and
+# :func:`~skrdae.load` checks all of it. It takes detectors and pipelines with scikit-learn's scalers
+# or a :class:`~skrdae.tables.TableEncoder` before the detector.
+
+path = Path(folder.name, "pipeline.safetensors")
+save(pipeline, path)
+report("safetensors", path, load(path).decision_function(new))
+
+# %%
+# ONNX
+# ----
+#
+# :func:`~skrdae.to_onnx` writes the detector alone, with its ensemble and its threshold. Scale the
+# rows before, or leave the scaling to the detector: with ``scaler="standard"`` in place of the
+# pipeline it is a part of the graph, which then takes the rows as they are. Where rows are scored,
+# an ONNX runtime is all that is needed.
+
+whole = RobustDeepAutoencoder(scaler="standard", contamination=0.03, random_state=0).fit(train)
+path = Path(folder.name, "detector.onnx")
+to_onnx(whole, path)
+session = onnxruntime.InferenceSession(path)
+scores, labels = session.run(None, {"X": new})
+expected = whole.decision_function(new)
+report("ONNX", path, scores)
+print(f"{labels.sum()} of {len(new)} new rows flagged, {y[600:][labels == 1].sum()} anomalies")
+print(f"labels that differ: {(labels != whole.predict(new)).sum()}")
+
+# %%
+# Scores agree to single precision, so that only a row whose score is next to the threshold could be
+# labelled otherwise.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 for label, name, colour in ((0, "not flagged", "tab:blue"), (1, "flagged", "tab:red")):
@@ -71,12 +97,12 @@ for label, name, colour in ((0, "not flagged", "tab:blue"), (1, "flagged", "tab:
     left.scatter(expected[part], scores[part], s=12, color=colour, label=name)
 ends = [expected.min(), expected.max()]
 left.plot(ends, ends, color="0.6", lw=1, zorder=0)
-left.axvline(detector.threshold_, color="0.3", ls="--", lw=1, label="threshold")
-left.axhline(detector.threshold_, color="0.3", ls="--", lw=1)
+left.axvline(whole.threshold_, color="0.3", ls="--", lw=1, label="threshold")
+left.axhline(whole.threshold_, color="0.3", ls="--", lw=1)
 left.set(xlabel="score by skrdae", ylabel="score by onnxruntime", xscale="log", yscale="log")
 left.legend(frameon=False)
 left.spines[["top", "right"]].set_visible(False)
-ScoreDisplay.from_predictions(scores, detector.threshold_, y[600:], ax=right)
+ScoreDisplay.from_predictions(scores, whole.threshold_, y[600:], ax=right)
 right.set_title("scores of the graph")
 
 folder.cleanup()
