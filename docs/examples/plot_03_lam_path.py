@@ -1,19 +1,19 @@
 """
-What λ does
-===========
+Choose λ with labels by cross-validation
+========================================
 
 λ is how large a residual has to be before it moves from L to S. A *larger* λ makes S sparser and
-flags *fewer* rows. :class:`~skrdae.RobustDeepAutoencoderCV` tries a path of them, from the one that
-leaves S empty downwards, and takes the one that scores best on rows left out.
+flags *fewer* rows. :class:`~skrdae.RobustDeepAutoencoderCV` tries a path of values, from the one
+that leaves S empty downwards, and takes the one that scores best on the rows left out.
 """
 
 # %%
 # The search
 # ----------
 #
-# Fours among scikit-learn's digits, with a few other digits. ``contamination="auto"`` flags exactly
-# the images whose S is not zero, so that λ decides what is flagged, and F1 looks at just that. The
-# labels choose λ and do nothing else. There are few images, so there are many folds: a network
+# The fours among scikit-learn's digits, with ten other digits. ``contamination="auto"`` flags
+# exactly the images whose S is not zero, so λ decides what is flagged, and F1 rates that. Labels are
+# used to choose λ and for nothing else. There are few images, so ten folds are used: a network
 # trained on fewer rows leaves larger residuals.
 
 import matplotlib.pyplot as plt
@@ -40,15 +40,15 @@ print(f"λ from {search.lam_max_:.2f} down to {search.lams_[-1]:.2f}; chosen: {s
 print(f"{search.labels_.sum()} flagged, F1 on all images {f1_score(y, search.labels_):.3f}")
 
 display = LamPathDisplay.from_estimator(search, score_name="F1 on the images left out")
-display.ax_.set(xscale="linear", ylim=(-0.02, 1.02))
+display.ax_.set(ylim=(-0.02, 1.02))
 
 # %%
 # The direction of λ
 # ------------------
 #
-# The same λ again, each fitted to all images. To the right λ is large and hardly anything is
-# flagged; to the left more and more is, the foreign digits first and the fours after them. With
-# λ = ∞ nothing would be: that is the plain autoencoder.
+# The same values of λ, each fitted to all images. On the right λ is large and hardly anything is
+# flagged. Further to the left more images are flagged, first the other digits and then the fours.
+# With λ = ∞ nothing is flagged: this is the plain autoencoder.
 
 rows = []
 for lam in search.lams_:
@@ -60,9 +60,10 @@ figure, ax = plt.subplots(figsize=(6.5, 4), layout="constrained")
 for name, values in zip(names, np.transpose(rows), strict=True):
     thick = name == "share flagged"
     ax.plot(search.lams_, values, "o-", ms=3, lw=2.5 if thick else 1.2, label=name)
-ax.axhline(y.mean(), color="0.6", lw=1, ls=":", label="share of foreign digits")
+ax.axhline(y.mean(), color="0.6", lw=1, ls=":", label="share of other digits")
 ax.axvline(search.lam_, color="0.3", lw=1, ls="--", label=f"λ chosen: {search.lam_:.2f}")
 ax.set(xlabel="λ", ylim=(-0.02, 1.02))
 ax.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.15))
 ax.spines[["top", "right"]].set_visible(False)
+# sphinx_gallery_thumbnail_number = 2
 plt.show()

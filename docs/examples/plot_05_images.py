@@ -1,15 +1,19 @@
 """
-Foreign digits
-==============
+Find unusual images and see what is unusual in them
+===================================================
 
-All images of the digit 4 among those that scikit-learn ships, and a few of other digits. No label
-is used: :class:`~skrdae.RobustDeepAutoencoder` is fitted to the mixture, splits each image in
-X = L + S, and the foreign ones are those whose S is large.
+Images of the digit 4 with a few other digits among them. No label is used:
+:class:`~skrdae.RobustDeepAutoencoder` is fitted to the mixture and splits each image into
+X = L + S. L is what the network can explain, and S shows the pixels that it cannot.
 """
 
 # %%
-# The data
-# --------
+# Images as rows
+# --------------
+#
+# An image is a row of its pixels: ``images.reshape(len(images), -1)``. All pixels have one unit, so
+# no scaler is needed (``scaler=None``), but they have to be in [0, 1]: divide by the largest value
+# possible, 255 for photographs and 16 for these digits. ``one_class_digits`` has done this.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,15 +25,15 @@ from skrdae.demo import one_class_digits
 from skrdae.plotting import DecompositionDisplay, ScoreDisplay
 
 X, y = one_class_digits(digit=4, seed=0)
-print(f"{len(X)} images of {X.shape[1]} pixels, {y.sum()} of them foreign")
+print(f"{len(X)} images of {X.shape[1]} pixels, {y.sum()} of them other digits")
+print(f"pixels from {X.min():g} to {X.max():g}")
 
 # %%
 # The fit
 # -------
 #
-# Pixels lie in [0, 1] already, so there is no scaler. ``contamination`` is the share of the images
-# to flag, and from it λ is found, too. The images are clean and few, so the training is longer than
-# by default.
+# ``contamination`` is the share of the images to flag, and λ follows from it. A sigmoid keeps the
+# output of the network in [0, 1]. The images are few, so the training is longer than by default.
 
 detector = RobustDeepAutoencoder(
     scaler=None,
@@ -39,17 +43,17 @@ detector = RobustDeepAutoencoder(
     contamination=0.05,
     random_state=0,
 ).fit(X)
-print(f"{detector.labels_.sum()} flagged, {y[detector.labels_ == 1].sum()} of them foreign")
+print(f"{detector.labels_.sum()} flagged, {y[detector.labels_ == 1].sum()} of them other digits")
 
 ScoreDisplay.from_estimator(detector, y=y)
 
 # %%
-# X = L + S
-# ---------
+# What L and S show
+# -----------------
 #
-# The 16 images that score highest. S is what the network cannot explain of an image: red where a
-# stroke should not be, blue where one is missing. L is the image without it. Where S is white
-# throughout the image is explained as it is.
+# The 16 images with the highest scores. S is red where the network does not expect ink, blue where
+# it expects ink that is missing, and white where it agrees. L = X − S is the image without what is
+# unusual. An image whose S is white everywhere is explained as it is.
 
 highest = np.argsort(-detector.decision_scores_)[:16]
 margins = {"left": 0.01, "right": 0.99, "bottom": 0.01, "top": 0.9, "wspace": 0.05}
@@ -57,11 +61,11 @@ figure, axes = plt.subplots(1, 3, figsize=(9, 3.3), gridspec_kw=margins)
 DecompositionDisplay.from_estimator(detector, X[highest], image_shape=(8, 8), ax=axes)
 
 # %%
-# Beside IsolationForest
-# ----------------------
+# Compared with IsolationForest
+# -----------------------------
 #
-# scikit-learn's forest scores normal rows high, hence the minus sign. Each row of images shows what
-# one detector finds most anomalous, from left to right; frames in red are foreign digits.
+# The twelve highest scores of each detector, from left to right. Other digits have a red frame.
+# scikit-learn's forest gives normal rows high scores, hence the minus sign.
 
 forest = IsolationForest(random_state=0).fit(X)
 scores = {
@@ -77,7 +81,7 @@ for part, (name, score) in zip(figure.subfigures(2), scores.items(), strict=True
         ax.spines[:].set(color="tab:red" if y[row] else "0.8", linewidth=3)
 
 # %%
-# The same along all thresholds:
+# Precision and recall for all thresholds:
 
 figure, ax = plt.subplots(figsize=(5, 4), layout="constrained")
 for name, score in scores.items():
@@ -87,4 +91,5 @@ for name, score in scores.items():
         f"   average precision {average_precision_score(y, score):.3f}"
     )
 ax.legend(frameon=False, loc="lower left")
+# sphinx_gallery_thumbnail_number = 2
 plt.show()

@@ -1,17 +1,16 @@
 """
-Machine temperature
-===================
+Detect a machine failure in a temperature series
+================================================
 
-A sensor on a large machine, read every five minutes: a planned shutdown, a subtle disturbance, and
-the failure of the machine days after it. :class:`~skrdae.WindowedDetector` finds them without a
-label.
+The temperature of a large machine, read every five minutes: a planned shutdown, a subtle
+disturbance, and days later the failure of the machine. :class:`~skrdae.WindowedDetector` finds them
+without labels.
 
-**Which series this is.** The series of the `Numenta Anomaly Benchmark
-<https://github.com/numenta/NAB>`__ is not part of this package. Where the environment variable
-``SKRDAE_DATA`` names a folder with ``nab/machine_temperature_system_failure.csv`` and
-``nab/windows.json``, the script reads them (:doc:`/benchmarks` says where they come from);
-otherwise it makes a series of the same kind. The first line of the output below, and the title of
-each picture, say which of the two is shown here.
+The series is one of the `Numenta Anomaly Benchmark <https://github.com/numenta/NAB>`__, which is not
+part of this package. If the environment variable ``SKRDAE_DATA`` names a folder with
+``nab/machine_temperature_system_failure.csv`` and ``nab/windows.json``, the script reads them
+(:doc:`/benchmarks` says where to get them). Otherwise it makes a series of the same kind. The first
+line of the output and the titles of the pictures say which series is shown.
 """
 
 # %%
@@ -79,8 +78,8 @@ print(f"{len(series)} steps, {len(stretches)} labelled stretches, {y.mean():.1%}
 # Detection
 # ---------
 #
-# Windows of half a day are the rows of a robust autoencoder; each step's score is the mean over the
-# windows that hold it, and a step is flagged if all of them are. The labels are not used.
+# Windows of half a day (144 steps) are the rows of a robust autoencoder. A step is flagged if all
+# windows that cover it are flagged. The labels are not used.
 
 detector = WindowedDetector(RobustDeepAutoencoder(random_state=0), window_size=144).fit(series)
 scores = detector.decision_scores_
@@ -92,13 +91,14 @@ for start, stop in edges:
     print(f"flagged: {series.index[start]} to {series.index[stop - 1]}, {hit}")
 
 # %%
-# Red is what the detector flags, the green bars are the labelled stretches. (A step is flagged by
-# its windows and not by its own score, so the dashed line, the threshold of scores that comes
-# nearest to that, does not decide.)
+# Flagged steps are red, labelled stretches have a green bar. The last panel shows what decides: steps
+# are flagged where the lowest score of their windows is above the dashed threshold. A logarithmic
+# axis shows the small scores beside the large ones.
 
 display = SeriesDisplay.from_estimator(detector, series)
-above, below = display.ax_
-above.set(title=f"Machine temperature: {source}", ylabel="temperature")
+above = display.ax_[0]
+above.set(title=source, ylabel="temperature")
+display.ax_[-1].set_yscale("log")
 for a, b in stretches:
     above.plot([a, b], [series["value"].max() + 4] * 2, color="tab:green", lw=4)
 
@@ -112,7 +112,8 @@ places = series.index.get_indexer(inside.index)
 display = SeriesDisplay.from_predictions(
     inside, scores[places], detector.labels_[places], time=inside.index.to_numpy()
 )
-above, below = display.ax_
-above.set(title=f"The disturbance: {source}", ylabel="temperature")
+above = display.ax_[0]
+above.set(title=f"the disturbance, {source}", ylabel="temperature")
 above.plot([start, stop], [inside["value"].max() + 2] * 2, color="tab:green", lw=4)
+# sphinx_gallery_thumbnail_number = 2
 plt.show()

@@ -1,19 +1,19 @@
 """
-Monitoring a detector
-=====================
+Monitor a detector for drift
+============================
 
-A detector is fitted once and then scores what arrives. A
-:class:`~skrdae.monitoring.Monitor` holds the scores of every few hundred rows against a reference,
-and says when rows are flagged too often, or when the scores are no longer distributed as they were.
+A detector is fitted once and then scores what arrives. A :class:`~skrdae.monitoring.Monitor`
+compares the scores of every few hundred rows with a reference. It tells when too many rows are
+flagged, and when the distribution of the scores has changed.
 """
 
 # %%
-# A plant
-# -------
+# The data
+# --------
 #
-# Eight sensors follow three causes. In the third week a bearing wears out: the noise of all sensors
-# grows from day to day. In the fourth it is replaced, by a type that is a little louder than the
-# first. Single faults occur throughout.
+# Eight sensors of a plant depend on three causes. In the third week a bearing wears out: the noise
+# of all sensors grows from day to day. In the fourth week it is replaced by a type that is a little
+# noisier than the first. Single faults occur at all times.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,8 +41,8 @@ days = [day(noise) for noise in noises]
 # The monitor
 # -----------
 #
-# A week of readings to fit to, another for the reference: the detector knows the rows that it was
-# fitted to, and new ones score a little higher.
+# The detector is fitted to one week, and the reference is another week: rows that a detector was not
+# fitted to score a little higher than those that it was.
 
 detector = RobustDeepAutoencoder(contamination=0.01, random_state=0)
 detector.fit(np.concatenate([day(0.2) for _ in range(7)]))
@@ -53,8 +53,8 @@ monitor = Monitor(
 )
 
 # %%
-# The readings come hour by hour. On day 25 somebody decides that the new bearing is normal from now
-# on.
+# The readings arrive hour by hour. On day 25 the operator decides that the new bearing is normal
+# from now on, and sets the threshold anew.
 
 windows, thresholds = [], []
 for number, X in enumerate(days):
@@ -68,14 +68,15 @@ for alert in told:
     if alert.kind != "anomalies":
         print(("resolved: " if alert.resolved else "") + alert.text)
 n_flags = sum(alert.kind == "anomalies" for alert in told)
-print(f"and {n_flags} alerts on single rows in {24 * len(days)} hours")
+print(f"{n_flags} alerts about single rows in {24 * len(days)} hours")
 
 # %%
-# What it saw
-# -----------
+# Scores, rates and drift
+# -----------------------
 #
-# Scores of all rows with the threshold above; the share of them that is flagged, and the stability
-# index, day by day. Red days are those that the monitor calls drifting, or flagged too often.
+# Above, the scores of all rows with the threshold. Below, the share of rows flagged and the
+# population stability index of each day. Days are red where the monitor reports too many flags, or
+# drift.
 
 scores = detector.decision_function(np.concatenate(days))
 time = np.arange(len(scores)) / PER_DAY
