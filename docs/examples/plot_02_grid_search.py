@@ -12,8 +12,8 @@ One :class:`~sklearn.model_selection.GridSearchCV` over a pipeline tries several
 # -----------------------------
 #
 # 357 benign tumours and 40 malignant ones. scikit-learn's outlier detectors give normal rows high
-# scores, and those of this package give them to anomalies. The scorers of :mod:`skrdae.metrics` work
-# for both. Only the scorer uses the labels, and the folds, which keep the share of anomalies equal.
+# scores, and those of this package give them to anomalies. The scorers of :mod:`skrdae.metrics`
+# work for both. Labels are used by the scorer, and by the folds to have equal shares of anomalies.
 
 import matplotlib.pyplot as plt
 import numpy as np

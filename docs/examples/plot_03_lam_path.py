@@ -12,8 +12,8 @@ that leaves S empty downwards, and takes the one that scores best on the rows le
 # ----------
 #
 # The fours among scikit-learn's digits, with ten other digits. ``contamination="auto"`` flags
-# exactly the images whose S is not zero, so λ decides what is flagged, and F1 rates that. Labels are
-# used to choose λ and for nothing else. There are few images, so ten folds are used: a network
+# exactly the images whose S is not zero, so λ decides what is flagged, and F1 rates that. Labels
+# are used to choose λ and for nothing else. There are few images, so ten folds are used: a network
 # trained on fewer rows leaves larger residuals.
 
 import matplotlib.pyplot as plt

@@ -47,8 +47,8 @@ detectors = {
 }
 
 # %%
-# Each detector is fitted twice, and the second fit is timed. The first may include what is done only
-# once in a process, such as compiling.
+# Each detector is fitted twice, and the second fit is timed. The first may include what is done
+# only once in a process, such as compiling.
 
 results = {}
 for name, detector in detectors.items():

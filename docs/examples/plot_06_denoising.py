@@ -2,8 +2,8 @@
 Remove noise from images
 ========================
 
-With ``penalty="l1"`` single values are anomalous, not whole rows. S takes the corrupted pixels out of
-an image, and L is the image without them. The training sees no clean image.
+With ``penalty="l1"`` single values are anomalous, not whole rows. S takes the corrupted pixels out
+of an image, and L is the image without them. The training sees no clean image.
 """
 
 # %%
@@ -110,8 +110,8 @@ for line, (name, images) in zip(axes, lines.items(), strict=True):
 # Which pixels S takes
 # --------------------
 #
-# The share of pixels at which S is not zero: among those that the noise changed by more than half of
-# the range, those that it changed by less, and those that it did not change.
+# The share of pixels at which S is not zero: among those that the noise changed by more than half
+# of the range, those that it changed by less, and those that it did not change.
 
 change = np.abs(corrupted - clean)
 groups = {

@@ -6,8 +6,8 @@ The temperature of a large machine, read every five minutes: a planned shutdown,
 disturbance, and days later the failure of the machine. :class:`~skrdae.WindowedDetector` finds them
 without labels.
 
-The series is one of the `Numenta Anomaly Benchmark <https://github.com/numenta/NAB>`__, which is not
-part of this package. If the environment variable ``SKRDAE_DATA`` names a folder with
+The series is one of the `Numenta Anomaly Benchmark <https://github.com/numenta/NAB>`__, which is
+not part of this package. If the environment variable ``SKRDAE_DATA`` names a folder with
 ``nab/machine_temperature_system_failure.csv`` and ``nab/windows.json``, the script reads them
 (:doc:`/benchmarks` says where to get them). Otherwise it makes a series of the same kind. The first
 line of the output and the titles of the pictures say which series is shown.
@@ -91,9 +91,9 @@ for start, stop in edges:
     print(f"flagged: {series.index[start]} to {series.index[stop - 1]}, {hit}")
 
 # %%
-# Flagged steps are red, labelled stretches have a green bar. The last panel shows what decides: steps
-# are flagged where the lowest score of their windows is above the dashed threshold. A logarithmic
-# axis shows the small scores beside the large ones.
+# Flagged steps are red, labelled stretches have a green bar. The last panel shows what decides:
+# steps are flagged where the lowest score of their windows is above the dashed threshold. A
+# logarithmic axis shows the small scores beside the large ones.
 
 display = SeriesDisplay.from_estimator(detector, series)
 above = display.ax_[0]

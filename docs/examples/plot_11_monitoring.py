@@ -41,8 +41,8 @@ days = [day(noise) for noise in noises]
 # The monitor
 # -----------
 #
-# The detector is fitted to one week, and the reference is another week: rows that a detector was not
-# fitted to score a little higher than those that it was.
+# The detector is fitted to one week, and the reference is another week: new rows score a little
+# higher than rows that the detector was fitted to.
 
 detector = RobustDeepAutoencoder(contamination=0.01, random_state=0)
 detector.fit(np.concatenate([day(0.2) for _ in range(7)]))

@@ -61,8 +61,8 @@ report("joblib", path, joblib.load(path).decision_function(new))
 # -----------
 #
 # :func:`~skrdae.save` writes arrays and names. Nothing in the file is executed, and
-# :func:`~skrdae.load` checks all of it. It takes detectors and pipelines with scikit-learn's scalers
-# or a :class:`~skrdae.tables.TableEncoder` before the detector.
+# :func:`~skrdae.load` checks all of it. Detectors can be saved, and pipelines with scikit-learn's
+# scalers or a :class:`~skrdae.tables.TableEncoder` before the detector.
 
 path = Path(folder.name, "pipeline.safetensors")
 save(pipeline, path)
