@@ -8,6 +8,7 @@ from optional import Optional
 from sklearn.ensemble import IsolationForest
 
 from skrdae import (
+    LSTMRobustAutoencoder,
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
     RobustPCA,
@@ -113,6 +114,16 @@ def test_a_decomposition_without_a_scaler_is_drawn_as_it_is(X):
     np.testing.assert_array_equal(display.ax_[0].images[0].get_array(), X[:10])
     wide = DecompositionDisplay.from_predictions(*[np.ones((3, 41))] * 3, names=["name"] * 41)
     assert {ax.get_xlabel() for ax in wide.ax_} == {"column"}
+
+
+def test_windows_of_several_channels_are_drawn_as_rows():
+    windows = np.random.default_rng(0).normal(size=(60, 5, 2))
+    recurrent = LSTMRobustAutoencoder(
+        n_channels=2, n_estimators=1, max_iter=1, n_epochs=1, random_state=0
+    ).fit(windows)
+    display = DecompositionDisplay.from_estimator(recurrent, windows[:4])
+    rows = recurrent.scaler_.transform(windows[:4].reshape(4, 10))
+    np.testing.assert_allclose(display.ax_[0].images[0].get_array(), rows, rtol=1e-6)
 
 
 def test_images_are_laid_out_in_a_grid():

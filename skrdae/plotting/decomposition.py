@@ -99,6 +99,8 @@ class DecompositionDisplay:
         DecompositionDisplay
         """
         decompose = check_fitted(estimator, "decompose", "it takes no sparse part out of rows.")
+        if np.ndim(X) > 2:  # windows of several channels
+            X = np.reshape(X, (len(X), -1))
         low_rank, sparse = decompose(X)
         names = getattr(X, "columns", getattr(estimator, "feature_names_in_", None))
         names = None if names is None else [str(name) for name in names]
@@ -106,8 +108,8 @@ class DecompositionDisplay:
         rows: Rows = X
         if scaled:
             rows = np.asarray(X, float)
-            scaler, unit = estimator.scaler_, estimator.scaler_.unscale(np.ones_like(rows), rows)
-            rows, sparse = np.asarray(scaler.transform(rows), float), sparse / unit
+            unit = estimator.scaler_.unscale(np.ones_like(rows), rows)
+            rows, sparse = np.asarray(estimator.scaler_.transform(rows), float), sparse / unit
             low_rank = rows - sparse
         return cls.from_predictions(
             rows,
