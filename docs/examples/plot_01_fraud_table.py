@@ -157,6 +157,6 @@ for place in order:
 # can explain, and S the rest. Red is more than usual, blue is less.
 
 display = DecompositionDisplay.from_estimator(detector, encoded.iloc[np.argsort(-scores)[:20]])
-# sphinx_gallery_thumbnail_number = 2
+# sphinx_gallery_thumbnail_number = 1
 folder.cleanup()
 plt.show()

@@ -96,4 +96,5 @@ for kind, sign in ((RobustDeepAutoencoder, 1), (IsolationForest, -1)):
     scores = sign * cross_val_predict(pipeline, X, cv=splits, method="decision_function")
     PrecisionRecallDisplay.from_predictions(y, scores, name=kind.__name__, ax=ax)
 ax.legend(frameon=False, loc="lower left")
+# sphinx_gallery_thumbnail_number = 2
 plt.show()

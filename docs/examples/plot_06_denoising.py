@@ -88,7 +88,7 @@ ax.spines[["top", "right"]].set_visible(False)
 #
 # S is red where it takes ink away and blue where it adds some.
 
-shown = rng.choice(len(clean), 10, replace=False)
+shown = rng.choice(len(clean), 6, replace=False)
 lines = {
     "clean": clean,
     "corrupted, X": corrupted,
@@ -96,7 +96,7 @@ lines = {
     "L, lam='auto'": low_rank,
     "S": sparse,
 }
-figure, axes = plt.subplots(len(lines), len(shown), figsize=(9, 4.6), layout="constrained")
+figure, axes = plt.subplots(len(lines), len(shown), figsize=(6.5, 5), layout="constrained")
 for line, (name, images) in zip(axes, lines.items(), strict=True):
     style = {"cmap": "gray_r", "vmin": 0, "vmax": 1}
     if images is sparse:

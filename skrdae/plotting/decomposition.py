@@ -100,7 +100,8 @@ class DecompositionDisplay:
         """
         decompose = check_fitted(estimator, "decompose", "it takes no sparse part out of rows.")
         if np.ndim(X) > 2:  # windows of several channels
-            X = np.reshape(X, (len(X), -1))
+            windows = np.asarray(X, float)
+            X = windows.reshape(len(windows), -1)
         low_rank, sparse = decompose(X)
         names = getattr(X, "columns", getattr(estimator, "feature_names_in_", None))
         names = None if names is None else [str(name) for name in names]
