@@ -3,37 +3,46 @@ Find unusual images and see what is unusual in them
 ===================================================
 
 Images of the digit 4 with a few other digits among them. No label is used:
-:class:`~skrdae.RobustDeepAutoencoder` is fitted to the mixture and splits each image into
-X = L + S. L is what the network can explain, and S shows the pixels that it cannot.
+:class:`~skrdae.RobustDeepAutoencoder` is fitted to the mixture and splits each
+image into X = L + S. L is what the network can explain, and S shows the pixels
+that it cannot.
 """
 
 # %%
 # Images as rows
 # --------------
 #
-# An image is a row of its pixels: ``images.reshape(len(images), -1)``. All pixels have one unit, so
-# no scaler is needed (``scaler=None``), but they have to be in [0, 1]: divide by the largest value
-# possible, 255 for photographs and 16 for these digits. ``one_class_digits`` has done this.
+# An image is a row of its pixels: ``images.reshape(len(images), -1)``. All
+# pixels have one unit, so no scaler is needed (``scaler=None``), but they have
+# to be in [0, 1]: divide by the largest value possible, 255 for photographs
+# and 16 for these digits. ``one_class_digits`` has done this.
 
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.ensemble import IsolationForest
-from sklearn.metrics import PrecisionRecallDisplay, average_precision_score, roc_auc_score
+from sklearn.metrics import (
+    PrecisionRecallDisplay,
+    average_precision_score,
+    roc_auc_score,
+)
 
 from skrdae import RobustDeepAutoencoder
 from skrdae.demo import one_class_digits
 from skrdae.plotting import DecompositionDisplay, ScoreDisplay
 
 X, y = one_class_digits(digit=4, seed=0)
-print(f"{len(X)} images of {X.shape[1]} pixels, {y.sum()} of them other digits")
+print(
+    f"{len(X)} images of {X.shape[1]} pixels, {y.sum()} of them other digits"
+)
 print(f"pixels from {X.min():g} to {X.max():g}")
 
 # %%
 # The fit
 # -------
 #
-# ``contamination`` is the share of the images to flag, and λ follows from it. A sigmoid keeps the
-# output of the network in [0, 1]. The images are few, so the training is longer than by default.
+# ``contamination`` is the share of the images to flag, and λ follows from it.
+# A sigmoid keeps the output of the network in [0, 1]. The images are few, so
+# the training is longer than by default.
 
 detector = RobustDeepAutoencoder(
     scaler=None,
@@ -43,7 +52,8 @@ detector = RobustDeepAutoencoder(
     contamination=0.05,
     random_state=0,
 ).fit(X)
-print(f"{detector.labels_.sum()} flagged, {y[detector.labels_ == 1].sum()} of them other digits")
+flagged = detector.labels_ == 1
+print(f"{flagged.sum()} flagged, {y[flagged].sum()} of them other digits")
 
 ScoreDisplay.from_estimator(detector, y=y)
 
@@ -51,21 +61,31 @@ ScoreDisplay.from_estimator(detector, y=y)
 # What L and S show
 # -----------------
 #
-# The 16 images with the highest scores. S is red where the network does not expect ink, blue where
-# it expects ink that is missing, and white where it agrees. L = X − S is the image without what is
-# unusual. An image whose S is white everywhere is explained as it is.
+# The 16 images with the highest scores. S is red where the network does not
+# expect ink, blue where it expects ink that is missing, and white where it
+# agrees. L = X − S is the image without what is unusual. An image whose S is
+# white everywhere is explained as it is.
 
 highest = np.argsort(-detector.decision_scores_)[:16]
-margins = {"left": 0.01, "right": 0.99, "bottom": 0.01, "top": 0.9, "wspace": 0.05}
+margins = {
+    "left": 0.01,
+    "right": 0.99,
+    "bottom": 0.01,
+    "top": 0.9,
+    "wspace": 0.05,
+}
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.3), gridspec_kw=margins)
-DecompositionDisplay.from_estimator(detector, X[highest], image_shape=(8, 8), ax=axes)
+DecompositionDisplay.from_estimator(
+    detector, X[highest], image_shape=(8, 8), ax=axes
+)
 
 # %%
 # Compared with IsolationForest
 # -----------------------------
 #
-# The twelve highest scores of each detector, from left to right. Other digits have a red frame.
-# scikit-learn's forest gives normal rows high scores, hence the minus sign.
+# The twelve highest scores of each detector, from left to right. Other digits
+# have a red frame. scikit-learn's forest gives normal rows high scores, hence
+# the minus sign.
 
 forest = IsolationForest(random_state=0).fit(X)
 scores = {
@@ -73,7 +93,9 @@ scores = {
     "IsolationForest": -forest.score_samples(X),
 }
 figure = plt.figure(figsize=(9, 2.4), layout="constrained")
-for part, (name, score) in zip(figure.subfigures(2), scores.items(), strict=True):
+for part, (name, score) in zip(
+    figure.subfigures(2), scores.items(), strict=True
+):
     part.suptitle(name, x=0.01, ha="left", fontsize=10)
     for ax, row in zip(part.subplots(1, 12), np.argsort(-score), strict=False):
         ax.imshow(X[row].reshape(8, 8), cmap="gray_r")

@@ -2,8 +2,9 @@
 Remove noise from images
 ========================
 
-With ``penalty="l1"`` single values are anomalous, not whole rows. S takes the corrupted pixels out
-of an image, and L is the image without them. The training sees no clean image.
+With ``penalty="l1"`` single values are anomalous, not whole rows. S takes the
+corrupted pixels out of an image, and L is the image without them. The training
+sees no clean image.
 """
 
 # %%
@@ -33,8 +34,9 @@ def error(images):
 # One network, several λ
 # ----------------------
 #
-# With λ = ∞ nothing moves to S. This is a plain autoencoder, and its reconstruction is the best it
-# can offer. A robust autoencoder offers L. Seed, layers and training are the same for all.
+# With λ = ∞ nothing moves to S. This is a plain autoencoder, and its
+# reconstruction is the best it can offer. A robust autoencoder offers L. Seed,
+# layers and training are the same for all.
 
 lams = np.array([0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6])
 network = RobustDeepAutoencoder(
@@ -52,31 +54,48 @@ network = RobustDeepAutoencoder(
 )
 network.set_params(lam=np.inf).fit(corrupted)
 plain = network.inverse_transform(network.transform(corrupted))
-parts = [network.set_params(lam=lam).fit(corrupted).decompose(corrupted) for lam in lams]
+parts = [
+    network.set_params(lam=lam).fit(corrupted).decompose(corrupted)
+    for lam in lams
+]
 errors = np.array([error(low_rank) for low_rank, _ in parts])
 best = errors.argmin()
 
 # %%
-# The best λ is known here because the clean images are known. In practice they are not: then use
-# ``lam="auto"`` and set ``contamination`` to the share of the pixels that are corrupted.
+# The best λ is known here because the clean images are known. In practice they
+# are not: then use ``lam="auto"`` and set ``contamination`` to the share of
+# the pixels that are corrupted.
 
 network.set_params(lam="auto").fit(corrupted)
 low_rank, sparse = network.decompose(corrupted)
 print(f"error of the corrupted images        {error(corrupted):.4f}")
 print(f"of the plain network's               {error(plain):.4f}")
 print(f"of L at the best λ, {lams[best]:.2f}             {errors[best]:.4f}")
-print(f"of L with lam='auto', which is {network.lam_:.2f}  {error(low_rank):.4f}")
+print(
+    f"of L with lam='auto', which is {network.lam_:.2f}  {error(low_rank):.4f}"
+)
 
 # %%
 # The error along λ
 # -----------------
 #
-# If λ is too small, strokes are taken for noise. If it is too large, noise stays in the image.
+# If λ is too small, strokes are taken for noise. If it is too large, noise
+# stays in the image.
 
 figure, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
 ax.plot(lams, errors, "o-", ms=4, label="L of the robust network")
-ax.plot(network.lam_, error(low_rank), "D", color="tab:green", label="the same, lam='auto'")
-ax.axhline(error(plain), color="tab:orange", label="reconstruction of the plain network, λ = ∞")
+ax.plot(
+    network.lam_,
+    error(low_rank),
+    "D",
+    color="tab:green",
+    label="the same, lam='auto'",
+)
+ax.axhline(
+    error(plain),
+    color="tab:orange",
+    label="reconstruction of the plain network, λ = ∞",
+)
 ax.axhline(error(corrupted), color="0.5", ls=":", label="corrupted images")
 ax.set(xlabel="λ", ylabel="mean squared error", ylim=(0, None))
 ax.legend(frameon=False, loc="lower right")
@@ -96,7 +115,9 @@ lines = {
     "L, lam='auto'": low_rank,
     "S": sparse,
 }
-figure, axes = plt.subplots(len(lines), len(shown), figsize=(6.5, 5), layout="constrained")
+figure, axes = plt.subplots(
+    len(lines), len(shown), figsize=(6.5, 5), layout="constrained"
+)
 for line, (name, images) in zip(axes, lines.items(), strict=True):
     style = {"cmap": "gray_r", "vmin": 0, "vmax": 1}
     if images is sparse:
@@ -110,8 +131,9 @@ for line, (name, images) in zip(axes, lines.items(), strict=True):
 # Which pixels S takes
 # --------------------
 #
-# The share of pixels at which S is not zero: among those that the noise changed by more than half
-# of the range, those that it changed by less, and those that it did not change.
+# The share of pixels at which S is not zero: among those that the noise
+# changed by more than half of the range, those that it changed by less, and
+# those that it did not change.
 
 change = np.abs(corrupted - clean)
 groups = {
