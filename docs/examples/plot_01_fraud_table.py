@@ -41,9 +41,8 @@ def make_payments(n=9000, seed=0):
         "electronics": 90,
     }
     shop = rng.choice(shops, n, p=[0.35, 0.2, 0.2, 0.1, 0.15])
-    amount = np.array([usual[name] for name in shop]) * rng.lognormal(
-        0, 0.4, n
-    )
+    amount = np.array([usual[name] for name in shop])
+    amount = amount * rng.lognormal(0, 0.4, n)
     hour = rng.normal(15, 3.5, n).clip(0, 23.9)
     distance = rng.lognormal(1.5, 0.8, n) * np.where(shop == "travel", 5, 1)
     country = rng.choice(
@@ -80,13 +79,8 @@ make_payments().to_csv(path, index=False)
 
 payments = read_table(path)
 print(payments.head(3).to_string(index=False))
-print(
-    payments.isna()
-    .sum()
-    .loc[lambda n: n > 0]
-    .rename("missing values")
-    .to_string()
-)
+n_missing = payments.isna().sum()
+print("missing values:", n_missing[n_missing > 0].to_dict())
 
 # %%
 # A pipeline without labels
