@@ -57,7 +57,7 @@ def test_two_commands():
     commands = re.findall(r"^    (python -m pip install .*)$", text, re.MULTILINE)
     assert [command.split(" && ")[1] for command in commands] == [
         "python -m skrdae demo",
-        "python -m pytest",
+        "python -m pytest -n 2",
     ]
     assert all("-c constraints.txt" in command for command in commands)
     for extra in re.findall(r"\.\[(\w+)\]", "".join(commands)):
