@@ -1,5 +1,7 @@
 """What the columns of a table mean: numbers, or something else that NumPy would cast to numbers."""
 
+from __future__ import annotations
+
 import datetime
 import decimal
 import numbers

@@ -1,5 +1,7 @@
 """Checks of what users hand in: one table of parameters a detector, one function for data."""
 
+from __future__ import annotations
+
 import contextlib
 import numbers
 import sys
@@ -19,7 +21,7 @@ from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 from skrdae._bases import BaseEstimator
 from skrdae._columns import numbers_only
-from skrdae._typing import Booleans, FloatRows, FloatRowsOrSparse, Rows, RowsOrSparse
+from skrdae._typing import BoolArray, FloatRows, FloatRowsOrSparse, MatrixLike
 
 _T = TypeVar("_T")
 _Estimator = TypeVar("_Estimator", bound=BaseEstimator)
@@ -74,14 +76,14 @@ def check_layer_sizes(sizes: Any, name: str = "hidden_layer_sizes") -> tuple[int
 
 @overload
 def check_data(
-    estimator: Any, X: Rows, *, reset: bool, sparse: Literal[False] = False
+    estimator: Any, X: ArrayLike, *, reset: bool, sparse: Literal[False] = False
 ) -> FloatRows: ...
 @overload
 def check_data(
-    estimator: Any, X: RowsOrSparse, *, reset: bool, sparse: bool
+    estimator: Any, X: MatrixLike, *, reset: bool, sparse: bool
 ) -> FloatRowsOrSparse: ...
 def check_data(
-    estimator: Any, X: RowsOrSparse, *, reset: bool, sparse: bool = False
+    estimator: Any, X: MatrixLike, *, reset: bool, sparse: bool = False
 ) -> FloatRowsOrSparse:
     """Return X as a float array; see :func:`sklearn.utils.validation.validate_data`.
 
@@ -122,7 +124,7 @@ def _is_plain(X: object, estimator: Any) -> TypeGuard[FloatRows]:
         return np.isfinite(X.sum())
 
 
-def check_labels(y: ArrayLike) -> Booleans:
+def check_labels(y: ArrayLike) -> BoolArray:
     """Return labels as a boolean array, True for anomalies.
 
     Raises

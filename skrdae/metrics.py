@@ -1,5 +1,7 @@
 """Scorers for model selection: they take any detector, whichever way its scores point."""
 
+from __future__ import annotations
+
 import warnings
 from typing import Any
 
@@ -14,7 +16,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_array, column_or_1d
 
-from skrdae._typing import Booleans, Floats, Rows, RowsOrSparse
+from skrdae._typing import BoolArray, FloatArray, MatrixLike
 from skrdae._validation import check_labels
 
 # Points drawn to measure volumes, always the same ones: their error is common to all candidates.
@@ -81,7 +83,7 @@ def _check_scores_rows(estimator: object) -> None:
         )
 
 
-def anomaly_scores(estimator: Any, X: RowsOrSparse) -> Floats:
+def anomaly_scores(estimator: Any, X: MatrixLike) -> FloatArray:
     """Return a fitted estimator's scores, the higher the more anomalous.
 
     Parameters
@@ -112,7 +114,7 @@ def anomaly_scores(estimator: Any, X: RowsOrSparse) -> Floats:
     return np.nan_to_num(scores, nan=np.nanmin(scores))
 
 
-def scores_or_nan(estimator: Any, X: RowsOrSparse) -> Floats:
+def scores_or_nan(estimator: Any, X: MatrixLike) -> FloatArray:
     """Return the scores of :func:`anomaly_scores`, with NaN for steps that have none."""
     _check_scores_rows(estimator)
     if hasattr(estimator, "decision_function"):
@@ -137,7 +139,7 @@ def scores_or_nan(estimator: Any, X: RowsOrSparse) -> Floats:
 # ---------------------------------------------------------------------------- with labels
 
 
-def _two_classes(y: ArrayLike | None, name: str) -> Booleans | None:
+def _two_classes(y: ArrayLike | None, name: str) -> BoolArray | None:
     """Check labels; warn and return None where they hold one class only."""
     if y is None:
         raise ValueError(
@@ -156,7 +158,7 @@ def _two_classes(y: ArrayLike | None, name: str) -> Booleans | None:
     return y
 
 
-def roc_auc_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | None = None) -> float:
+def roc_auc_scorer(estimator: Any, X: MatrixLike, y: ArrayLike | None = None) -> float:
     """Score a fitted detector by the area under its ROC curve.
 
     Pass it as ``scoring=`` to ``GridSearchCV`` and its like. Detectors of this package, PyOD's and
@@ -205,7 +207,7 @@ def roc_auc_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | None = None) 
     return np.nan if y is None else float(roc_auc_score(y, anomaly_scores(estimator, X)))
 
 
-def average_precision_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | None = None) -> float:
+def average_precision_scorer(estimator: Any, X: MatrixLike, y: ArrayLike | None = None) -> float:
     """Score a fitted detector by its average precision.
 
     It looks at the top of the ranking, and so is stricter than the ROC curve where anomalies are
@@ -220,7 +222,7 @@ def average_precision_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | Non
     return np.nan if y is None else float(average_precision_score(y, anomaly_scores(estimator, X)))
 
 
-def f1_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | None = None) -> float:
+def f1_scorer(estimator: Any, X: MatrixLike, y: ArrayLike | None = None) -> float:
     """Score a fitted detector by the F1 of the rows it flags.
 
     Unlike the others it depends on the threshold, and so on `contamination`. Whether ``predict``
@@ -240,7 +242,7 @@ def f1_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | None = None) -> fl
     return float(f1_score(y, flagged, zero_division=0.0))
 
 
-def precision_at_n_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | None = None) -> float:
+def precision_at_n_scorer(estimator: Any, X: MatrixLike, y: ArrayLike | None = None) -> float:
     """Score a fitted detector by the precision among its n highest scores, n the anomalies in y.
 
     Scores tied at the n-th place count in proportion, so that the order of the rows does not
@@ -273,7 +275,7 @@ SCORERS = {
 # ------------------------------------------------------------------------- without labels
 
 
-def agreement(rankings: ArrayLike) -> Floats:
+def agreement(rankings: ArrayLike) -> FloatArray:
     """Rate scores of the same rows by how well each agrees with the average of all.
 
     Parameters
@@ -305,7 +307,7 @@ def agreement(rankings: ArrayLike) -> Floats:
     return ranks @ mean / np.where(lengths > 0, lengths, 1.0)
 
 
-def _volumes(estimator: Any, X: Any, name: str) -> tuple[Floats, Floats | None]:
+def _volumes(estimator: Any, X: Any, name: str) -> tuple[FloatArray, FloatArray | None]:
     """Return the mass and the volume of level sets around the least anomalous rows.
 
     Returns
@@ -338,7 +340,7 @@ def _volumes(estimator: Any, X: Any, name: str) -> tuple[Floats, Floats | None]:
     return mass, volume
 
 
-def excess_mass_scorer(estimator: Any, X: Rows, y: object = None) -> float:
+def excess_mass_scorer(estimator: Any, X: ArrayLike, y: object = None) -> float:
     r"""Score a fitted detector without labels, by excess mass; larger is better.
 
     A good score puts many rows into level sets of little volume. With
@@ -374,7 +376,7 @@ def excess_mass_scorer(estimator: Any, X: Rows, y: object = None) -> float:
     return np.nan if volume is None else _excess_mass(mass, volume)
 
 
-def _excess_mass(mass: Floats, volume: Floats) -> float:
+def _excess_mass(mass: FloatArray, volume: FloatArray) -> float:
     """Integrate max(mass − t·volume) over t, from 0 to where it is 0.9.
 
     The maximum of lines is convex, and its corners lie where two lines meet: it is followed from
@@ -396,7 +398,7 @@ def _excess_mass(mass: Floats, volume: Floats) -> float:
         t, line = stop, at_once[volume[at_once].argmin()]
 
 
-def mass_volume_scorer(estimator: Any, X: Rows, y: object = None) -> float:
+def mass_volume_scorer(estimator: Any, X: ArrayLike, y: object = None) -> float:
     r"""Score a fitted detector without labels, by the mass-volume curve; larger is better.
 
     The volume of the smallest level set that holds a share α of the rows, integrated over α from

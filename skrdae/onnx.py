@@ -1,5 +1,7 @@
 """Fitted detectors as ONNX graphs: raw rows in, scores and labels out."""
 
+from __future__ import annotations
+
 from os import PathLike
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -142,7 +144,7 @@ class _Graph:
     def clip(self, value: str, low: float, high: float, dtype: DTypeLike = np.float32) -> str:
         return self.op("Clip", value, self.constant(low, dtype), self.constant(high, dtype))
 
-    def model(self, detector: BaseTorchDetector, scores: str, labels: str) -> "ModelProto":
+    def model(self, detector: BaseTorchDetector, scores: str, labels: str) -> ModelProto:
         helper, kinds = self.onnx.helper, self.onnx.TensorProto
         for name, value in (("scores", scores), ("labels", labels)):
             self._nodes.append(helper.make_node("Identity", [value], [name]))

@@ -1,5 +1,7 @@
 """From scores to a threshold and labels. Rows that score above a threshold are flagged."""
 
+from __future__ import annotations
+
 import copy
 import warnings
 from collections.abc import Callable
@@ -15,14 +17,14 @@ from sklearn.metrics import precision_recall_curve
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from skrdae._typing import Booleans, Floats, RowsOrSparse
+from skrdae._typing import BoolArray, FloatArray, MatrixLike
 from skrdae._validation import check_labels
 from skrdae.metrics import anomaly_scores, deciding_step
 
 _Detector = TypeVar("_Detector")
 _Thresholder = TypeVar("_Thresholder")
 _Rule: TypeAlias = tuple[
-    Callable[[Floats, Any, Any], float],
+    Callable[[FloatArray, Any, Any], float],
     bool,
     tuple[float | None, float | None] | None,
     float | None,
@@ -111,7 +113,7 @@ def max_f1_threshold(scores: ArrayLike, y: ArrayLike) -> float:
     return _just_under(cuts, np.flatnonzero(np.isclose(f1, f1.max(), rtol=1e-12, atol=0))[-1])
 
 
-def _just_under(ordered: Floats, place: int) -> float:
+def _just_under(ordered: FloatArray, place: int) -> float:
     """Return what lies between one of some different, rising numbers and the one before it."""
     if place == 0:
         return float(np.nextafter(ordered[0], -np.inf))
@@ -207,7 +209,7 @@ RULES: dict[str, _Rule] = {
 
 def tune_threshold(
     detector: _Detector,
-    X_val: RowsOrSparse,
+    X_val: MatrixLike,
     y_val: ArrayLike | None = None,
     rule: Literal["percentile", "mean_std", "max_f1", "max_fpr"] | Any = "max_f1",
     *,
@@ -319,7 +321,9 @@ def _move_threshold(detector: Any, threshold: float) -> None:
         detector.contamination = float(np.clip(share, min(least, 0.5), 0.5))
 
 
-def thresholder_threshold(thresholder: _Thresholder, scores: Floats) -> tuple[_Thresholder, float]:
+def thresholder_threshold(
+    thresholder: _Thresholder, scores: FloatArray
+) -> tuple[_Thresholder, float]:
     """Fit a copy of a pythresh object and return the threshold it stands for.
 
     Parameters
@@ -352,7 +356,7 @@ def thresholder_threshold(thresholder: _Thresholder, scores: Floats) -> tuple[_T
     return fitted, threshold
 
 
-def _find_cut(fitted: Any, scores: Floats, labels: Booleans, threshold: float) -> float:
+def _find_cut(fitted: Any, scores: FloatArray, labels: BoolArray, threshold: float) -> float:
     """Return where a thresholder's own cut lies, for rows that will fall into the gap."""
 
     def flags(score: float) -> bool:

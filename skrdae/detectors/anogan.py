@@ -1,5 +1,7 @@
 """AnoGANDetector: how far a row is from the nearest one that a generator can make."""
 
+from __future__ import annotations
+
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -7,12 +9,13 @@ from numbers import Integral, Real
 from typing import Any, Literal
 
 import torch
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm.auto import tqdm
 
 from skrdae._random import member_generators
-from skrdae._typing import Callbacks, Floats, Integers, RandomStateLike, Record, Rows, Thresholder
+from skrdae._typing import Callbacks, FloatArray, IntArray, RandomStateLike, Record, Thresholder
 from skrdae._validation import check_layer_sizes, outside
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import GenerativeMixin
@@ -254,7 +257,7 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         )
 
     def _train(
-        self, data: torch.Tensor, seeds: Integers, on_iteration: Callable[[Record], object]
+        self, data: torch.Tensor, seeds: IntArray, on_iteration: Callable[[Record], object]
     ) -> None:
         self._warn_of_reach(data)
         warn_of_too_few(self.max_samples, len(data))
@@ -347,7 +350,7 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         # Called only where there is an encoder.
         return self.network_.encoder(shown, workspace.part("encoder"))  # type: ignore[misc]
 
-    def _map_tensor(self, function: RowFunction, data: torch.Tensor) -> Floats:
+    def _map_tensor(self, function: RowFunction, data: torch.Tensor) -> FloatArray:
         if not (self.verbose and self._searches):
             return super()._map_tensor(function, data)
         with tqdm(total=len(data), desc="search", unit="row") as bar:
@@ -383,7 +386,7 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         ]
         return torch.stack(parts, dim=-1)
 
-    def score_parts(self, X: Rows) -> tuple[Floats, Floats]:
+    def score_parts(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Return the two parts of each row's score.
 
         Parameters

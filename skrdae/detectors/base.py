@@ -1,5 +1,7 @@
 """The template of every detector: fit, score, threshold, label, pickle."""
 
+from __future__ import annotations
+
 import copy
 import warnings
 from abc import abstractmethod
@@ -21,12 +23,12 @@ from skrdae._memory import is_mapped, matrix
 from skrdae._random import member_seeds
 from skrdae._typing import (
     Callbacks,
+    FloatArray,
     FloatRowsOrSparse,
-    Floats,
-    Integers,
+    IntArray,
+    MatrixLike,
     RandomStateLike,
     Record,
-    RowsOrSparse,
     Thresholder,
 )
 from skrdae._validation import check_parameters, outside, refitting, warn_of_constants
@@ -59,15 +61,15 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
     probabilities, pickling.
     """
 
-    decision_scores_: Floats
+    decision_scores_: FloatArray
     threshold_: float
-    labels_: Integers
+    labels_: IntArray
     history_: list[Record]
-    network_: "MemberModule | MemberVAE | MemberGAN"
+    network_: MemberModule | MemberVAE | MemberGAN
     scaler_: ColumnScaler
     device_: torch.device
     thresholder_: Thresholder
-    classes_: Integers
+    classes_: IntArray
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
 
@@ -122,7 +124,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
 
     @abstractmethod
     def _train(
-        self, data: torch.Tensor, seeds: Integers, on_iteration: Callable[[Record], object]
+        self, data: torch.Tensor, seeds: IntArray, on_iteration: Callable[[Record], object]
     ) -> None:
         """Train on scaled data and set the fitted attributes.
 
@@ -188,7 +190,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
 
     # ------------------------------------------------------------------------------ fitting
 
-    def fit(self, X: RowsOrSparse, y: ArrayLike | None = None) -> Self:
+    def fit(self, X: MatrixLike, y: ArrayLike | None = None) -> Self:
         """Fit the detector.
 
         Parameters
@@ -228,11 +230,11 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
                 f"write {self.contamination.__name__}()."
             )
 
-    def _fit(self, X: RowsOrSparse, y: ArrayLike | None) -> None:
+    def _fit(self, X: MatrixLike, y: ArrayLike | None) -> None:
         X = self._start(X)
         self._complete(X, member_seeds(self.random_state, self.n_estimators))
 
-    def _start(self, X: RowsOrSparse) -> FloatRowsOrSparse:
+    def _start(self, X: MatrixLike) -> FloatRowsOrSparse:
         """Check the parameters and X, which is returned as an array; learn how to scale it."""
         self._check_parameters()
         self._forget()
@@ -274,7 +276,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
         self.scaler_.transform(X, out=data.numpy())
         return data
 
-    def _complete(self, X: FloatRowsOrSparse, seeds: Integers) -> None:
+    def _complete(self, X: FloatRowsOrSparse, seeds: IntArray) -> None:
         """Train on checked data, score them and set the threshold."""
         data = self._training_rows(X)
         options: dict[str, Any] = {
@@ -296,7 +298,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
         self._judge(scores, X)
         self._conclude(X)
 
-    def _judge(self, scores: Floats, X: FloatRowsOrSparse) -> None:
+    def _judge(self, scores: FloatArray, X: FloatRowsOrSparse) -> None:
         """Weigh the members by their scores of rows, (K, n), and set the threshold."""
         self._weigh(scores)
         if (np.ptp(scores, axis=1) == 0).all() and self._n_different(X) > 2:
@@ -324,7 +326,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
     def _conclude(self, X: FloatRowsOrSparse) -> None:
         """Do what a detector adds once it is fitted to X, which is checked."""
 
-    def _weigh(self, scores: Floats) -> None:
+    def _weigh(self, scores: FloatArray) -> None:
         """Bring the members' training scores, (K, n), to one scale."""
         if not np.isfinite(scores).all():
             raise ValueError(

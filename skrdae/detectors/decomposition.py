@@ -1,13 +1,15 @@
 """What detectors that split X = L + S have in common once they know how L is encoded."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 
-from skrdae._typing import FloatRowsOrSparse, Floats, Rows
+from skrdae._typing import FloatArray, FloatRowsOrSparse
 from skrdae._validation import snapshot
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import EncoderMixin
@@ -34,11 +36,11 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
     ``store_decomposition``, and ``penalty`` at least as an attribute.
     """
 
-    network_: "MemberAutoencoder | MemberRecurrentAutoencoder"
+    network_: MemberAutoencoder | MemberRecurrentAutoencoder
     lam_: float | NDArray[np.float32]
     n_iter_: int
-    low_rank_: Floats
-    sparse_: Floats
+    low_rank_: FloatArray
+    sparse_: FloatArray
 
     penalty: str | GroupPenalty
     store_decomposition: bool
@@ -57,7 +59,7 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
 
     def _freeze(
         self,
-        network: "MemberAutoencoder | MemberRecurrentAutoencoder",
+        network: MemberAutoencoder | MemberRecurrentAutoencoder,
         lam: torch.Tensor,
         norms: torch.Tensor | None,
     ) -> None:
@@ -133,7 +135,7 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
             sparse = torch.where(vanished, sparse, again)
         return sparse
 
-    def decompose(self, X: Rows) -> tuple[Floats, Floats]:
+    def decompose(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Split data into what the network explains and what is sparse, X = L + S.
 
         With the network frozen, S starts at zero and is replaced by the prox of X − D(E(X − S))

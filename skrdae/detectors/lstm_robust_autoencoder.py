@@ -1,5 +1,7 @@
 """LSTMRobustAutoencoder: X = L + S for windows of time series, a recurrent network for L."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 from numbers import Integral
@@ -7,10 +9,11 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae._columns import numbers_only
-from skrdae._typing import Callbacks, FloatRows, Floats, RandomStateLike, Rows, Thresholder
+from skrdae._typing import Callbacks, FloatArray, FloatRows, RandomStateLike, Thresholder
 from skrdae._validation import check_data, check_layer_sizes, snapshot
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.networks.recurrent import CELLS, MemberRecurrentAutoencoder
@@ -218,7 +221,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
             n_features, int(self.n_channels), sizes, self.cell, generators, self.device_
         )
 
-    def _check_data(self, X: Rows, *, reset: bool) -> FloatRows:
+    def _check_data(self, X: ArrayLike, *, reset: bool) -> FloatRows:
         n_channels = int(self.n_channels) if reset else self.network_.n_channels
         if _ndim(X) == 3:
             X = np.asarray(numbers_only(X))
@@ -235,7 +238,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
             )
         return X
 
-    def decompose(self, X: Rows) -> tuple[Floats, Floats]:
+    def decompose(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Split windows into what the network explains and what is sparse, X = L + S.
 
         As :meth:`RobustDeepAutoencoder.decompose`.
@@ -258,7 +261,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
             return self._by_step(low_rank), self._by_step(sparse)
         return low_rank, sparse
 
-    def explain(self, X: Rows) -> Floats:
+    def explain(self, X: ArrayLike) -> FloatArray:
         """Return the share of each reading in each window's score.
 
         Parameters
@@ -275,7 +278,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         self = snapshot(self)
         return self._by_step(super().explain(X))
 
-    def _by_step(self, rows: Floats) -> Floats:
+    def _by_step(self, rows: FloatArray) -> FloatArray:
         return rows.reshape(len(rows), -1, self.network_.n_channels)
 
 

@@ -1,5 +1,7 @@
 """OutlierAdapter: PyOD's detectors with the polarity of scikit-learn's."""
 
+from __future__ import annotations
+
 from numbers import Real
 from typing import Any, Self
 
@@ -12,7 +14,7 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from skrdae._bases import BaseEstimator, MetaEstimatorMixin, OutlierMixin
-from skrdae._typing import Floats, Integers, RandomStateLike, Rows
+from skrdae._typing import FloatArray, IntArray, RandomStateLike
 from skrdae._validation import check_data, refitting, snapshot
 from skrdae.thresholds import labels_threshold
 
@@ -72,7 +74,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         self.detector = detector
         self.random_state = random_state
 
-    def fit(self, X: Rows, y: ArrayLike | None = None) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Fit a clone of the detector.
 
         Parameters
@@ -107,7 +109,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
             draft._fit(X, y, detector, frozen)
         return self
 
-    def _fit(self, X: Rows, y: ArrayLike | None, detector: Any, frozen: bool) -> None:
+    def _fit(self, X: ArrayLike, y: ArrayLike | None, detector: Any, frozen: bool) -> None:
         takes_series = getattr(detector, "_takes_series", False)
         if not takes_series:
             X = check_data(self, X, reset=True)
@@ -127,14 +129,14 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
     def _leaves_steps_out(self) -> bool:
         return getattr(self.detector_, "_leaves_steps_out", False)
 
-    def _checked(self, X: Rows) -> Rows:
+    def _checked(self, X: ArrayLike) -> ArrayLike:
         """Return X as an array; a series as it is, for its index tells the time."""
         check_is_fitted(self)
         if getattr(self.detector_, "_takes_series", False):
             return X
         return check_data(self, X, reset=False)
 
-    def _fitted_clone(self, X: Rows, y: ArrayLike | None) -> Any:
+    def _fitted_clone(self, X: ArrayLike, y: ArrayLike | None) -> Any:
         detector: Any = clone(self.detector)
         if self.random_state is not None and "random_state" in detector.get_params():
             detector.set_params(random_state=self.random_state)
@@ -146,7 +148,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
             detector.fit(X)
         return detector
 
-    def score_samples(self, X: Rows) -> Floats:
+    def score_samples(self, X: ArrayLike) -> FloatArray:
         """Return the negated scores of the detector, the lower the more anomalous.
 
         Parameters
@@ -161,7 +163,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         X = self._checked(X)
         return -np.asarray(self.detector_.decision_function(X), np.float64).ravel()
 
-    def decision_function(self, X: Rows) -> Floats:
+    def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return ``score_samples(X) - offset_``: negative for anomalies.
 
         Parameters
@@ -175,7 +177,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         self = snapshot(self)
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X: Rows) -> Integers:
+    def predict(self, X: ArrayLike) -> IntArray:
         """Return −1 for the rows found anomalous and 1 for the others.
 
         Parameters
@@ -190,7 +192,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         X = self._checked(X)
         return _turned(self.detector_.predict(X))
 
-    def fit_predict(self, X: Rows, y: ArrayLike | None = None) -> Integers:
+    def fit_predict(self, X: ArrayLike, y: ArrayLike | None = None) -> IntArray:
         """Fit, and return −1 for the anomalous rows of X and 1 for the others.
 
         These are the detector's ``labels_``. Detectors that look at a row's neighbours leave out
@@ -212,6 +214,6 @@ def _threshold_of(detector: Any) -> float:
     return labels_threshold(scores, labels)
 
 
-def _turned(labels: ArrayLike) -> Integers:
+def _turned(labels: ArrayLike) -> IntArray:
     """Turn 0 and 1 into 1 and −1."""
     return 1 - 2 * np.asarray(labels).ravel().astype(int)

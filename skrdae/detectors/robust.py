@@ -1,5 +1,7 @@
 """What the robust autoencoders share: X = L + S, whatever the network."""
 
+from __future__ import annotations
+
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -12,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae._random import member_generators
-from skrdae._typing import Integers, Record
+from skrdae._typing import IntArray, Record
 from skrdae._validation import outside
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.decomposition import BaseDecomposition
@@ -73,7 +75,7 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
     @abstractmethod
     def _new_network(
         self, n_features: int, generators: Sequence[torch.Generator]
-    ) -> "MemberAutoencoder | MemberRecurrentAutoencoder":
+    ) -> MemberAutoencoder | MemberRecurrentAutoencoder:
         """Return a network with a member for each generator, not trained."""
 
     @property
@@ -81,7 +83,7 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
         return self.max_iter
 
     def _train(
-        self, data: torch.Tensor, seeds: Integers, on_iteration: Callable[[Record], object]
+        self, data: torch.Tensor, seeds: IntArray, on_iteration: Callable[[Record], object]
     ) -> None:
         self._warn_of_reach(data)
         self._warn_of_size(data)

@@ -1,5 +1,7 @@
 """RobustDeepAutoencoder: X = L + S with a deep autoencoder for L and a sparse S."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -8,7 +10,7 @@ import torch
 from sklearn.utils._param_validation import StrOptions
 
 from skrdae._random import member_generators
-from skrdae._typing import Callbacks, Integers, RandomStateLike, Record, Thresholder
+from skrdae._typing import Callbacks, IntArray, RandomStateLike, Record, Thresholder
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.detectors.samples import (
@@ -263,7 +265,7 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
     def _train(
         self,
         data: torch.Tensor | SparseRows,
-        seeds: Integers,
+        seeds: IntArray,
         on_iteration: Callable[[Record], object],
     ) -> None:
         if not isinstance(data, SparseRows):

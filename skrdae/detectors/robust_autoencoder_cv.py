@@ -1,5 +1,7 @@
 """RobustDeepAutoencoderCV: λ chosen by cross-validation, the whole path trained as one stack."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any, Literal, Self
@@ -15,13 +17,12 @@ from tqdm.auto import tqdm
 from skrdae._device import plain_torch
 from skrdae._random import member_generators, member_seeds
 from skrdae._typing import (
-    Booleans,
+    BoolArray,
     Callbacks,
+    FloatArray,
     FloatRows,
-    Floats,
-    Integers,
+    IntArray,
     RandomStateLike,
-    Rows,
     Thresholder,
 )
 from skrdae._validation import check_labels, refitting
@@ -114,9 +115,9 @@ random_state, verbose, callbacks
     """
 
     lam_: float
-    lams_: Floats
+    lams_: FloatArray
     lam_max_: float
-    scores_path_: Floats
+    scores_path_: FloatArray
 
     _parameter_constraints = {
         **{k: v for k, v in RobustDeepAutoencoder._parameter_constraints.items() if k != "lam"},
@@ -179,7 +180,7 @@ random_state, verbose, callbacks
         self.cv = cv
         self.scoring = scoring
 
-    def fit(self, X: Rows, y: ArrayLike | None = None) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Choose λ and fit the detector with it.
 
         Parameters
@@ -230,7 +231,7 @@ random_state, verbose, callbacks
         super()._check_parameters()
         self._given_lams()
 
-    def _given_lams(self) -> Floats | None:
+    def _given_lams(self) -> FloatArray | None:
         """Return `lams` as an array, or None if it is a number of them."""
         lams = self.lams
         if isinstance(lams, Integral) and not isinstance(lams, bool):
@@ -255,7 +256,7 @@ random_state, verbose, callbacks
             )
         return values
 
-    def _fit(self, X: Rows, y: ArrayLike | None) -> None:
+    def _fit(self, X: ArrayLike, y: ArrayLike | None) -> None:
         X = self._start(X)
         scoring, compares = self._scorer()
         if compares:
@@ -284,7 +285,7 @@ random_state, verbose, callbacks
     def _thresholds(self) -> tuple[list[float], None]:
         return [self._chosen] * self.n_estimators, None
 
-    def _checked_labels(self, X: FloatRows, y: ArrayLike | None) -> Booleans:
+    def _checked_labels(self, X: FloatRows, y: ArrayLike | None) -> BoolArray:
         if y is None:
             raise ValueError(
                 f"scoring={self.scoring!r} compares with labels, and there are none: pass y (1 for "
@@ -294,7 +295,7 @@ random_state, verbose, callbacks
         check_consistent_length(X, y)
         return y
 
-    def _grid(self, X: FloatRows, seeds: Integers) -> Floats:
+    def _grid(self, X: FloatRows, seeds: IntArray) -> FloatArray:
         """Return λ from the one that keeps S empty down to the one that half the groups exceed."""
         stem, network, _, rows, generators = self._begun(X, seeds)
         schedule = stem._schedule(rows.shape[1])
@@ -314,9 +315,9 @@ random_state, verbose, callbacks
         X: FloatRows,
         y: ArrayLike | None,
         folds: Folds,
-        seeds: Integers,
+        seeds: IntArray,
         scoring: Callable[..., float] | None,
-    ) -> Floats:
+    ) -> FloatArray:
         """Return the score of each λ on each fold."""
         scores = np.empty((len(self.lams_), len(folds)))
         total = scores.size
@@ -339,7 +340,7 @@ random_state, verbose, callbacks
         return scores
 
     def _begun(
-        self, X: FloatRows, seeds: Integers
+        self, X: FloatRows, seeds: IntArray
     ) -> tuple[
         RobustDeepAutoencoder,
         MemberAutoencoder,
@@ -358,7 +359,7 @@ random_state, verbose, callbacks
         rows = member_rows(data, rows_a_member(self.max_samples, len(data)), generators)
         return stem, network, data, rows, generators
 
-    def _fitted_path(self, X: FloatRows, seeds: Integers) -> Iterator[RobustDeepAutoencoder]:
+    def _fitted_path(self, X: FloatRows, seeds: IntArray) -> Iterator[RobustDeepAutoencoder]:
         """Yield a fitted RobustDeepAutoencoder for each λ."""
         n_members = len(seeds)
         stem, network, data, rows, generators = self._begun(X, seeds)

@@ -1,5 +1,7 @@
 """RobustPCA: X = L + S with L of low rank, the linear ancestor of the robust autoencoder."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skrdae._typing import Callbacks, FloatRows, Integers, Record, Thresholder
+from skrdae._typing import Callbacks, FloatRows, IntArray, Record, Thresholder
 from skrdae._validation import outside
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.decomposition import BaseDecomposition
@@ -183,7 +185,7 @@ class RobustPCA(BaseDecomposition):
         return self.max_iter
 
     def _train(
-        self, data: torch.Tensor, seeds: Integers, on_iteration: Callable[[Record], object]
+        self, data: torch.Tensor, seeds: IntArray, on_iteration: Callable[[Record], object]
     ) -> None:
         lam = max(data.shape) ** -0.5 if self.lam == "auto" else float(self.lam)
         # Clipped, as new rows are: one wild cell would make all else too small for tol to see. On

@@ -1,5 +1,7 @@
 """Training on one chunk of rows after another."""
 
+from __future__ import annotations
+
 import copy
 import warnings
 from abc import abstractmethod
@@ -12,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skrdae._device import plain_torch
 from skrdae._random import member_generators, member_seeds
-from skrdae._typing import FloatRows, Integers, Record, Rows, RowsOrSparse
+from skrdae._typing import FloatRows, IntArray, MatrixLike, Record
 from skrdae._validation import check_data, outside, refitting
 from skrdae.detectors.progress import watched
 from skrdae.detectors.resuming import told_parameters
@@ -69,7 +71,7 @@ class StreamingMixin(_Detector):
 
     @abstractmethod
     def _train_on(
-        self, data: torch.Tensor, stream: "Stream", on_iteration: Callable[[Record], object]
+        self, data: torch.Tensor, stream: Stream, on_iteration: Callable[[Record], object]
     ) -> list[Record]:
         """Train on scaled rows of a chunk.
 
@@ -87,7 +89,7 @@ class StreamingMixin(_Detector):
         """
 
     @abstractmethod
-    def _settle(self, stream: "Stream", remembered: torch.Tensor) -> None:
+    def _settle(self, stream: Stream, remembered: torch.Tensor) -> None:
         """Set what scoring needs, given the rows that are remembered, scaled.
 
         Parameters
@@ -101,7 +103,7 @@ class StreamingMixin(_Detector):
         return True
 
     @available_if(lambda self: self._can_stream())
-    def partial_fit(self, X: Rows, y: ArrayLike | None = None) -> Self:
+    def partial_fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Train on a chunk of rows, after those that came before.
 
         The first call begins, and so does one after `fit`, with a warning. Every chunk is
@@ -132,11 +134,11 @@ class StreamingMixin(_Detector):
             draft._partial_fit(X)
         return self
 
-    def _fit(self, X: RowsOrSparse, y: ArrayLike | None) -> None:
+    def _fit(self, X: MatrixLike, y: ArrayLike | None) -> None:
         self.__dict__.pop("_stream", None)
         super()._fit(X, y)
 
-    def _partial_fit(self, X: Rows) -> None:
+    def _partial_fit(self, X: ArrayLike) -> None:
         self._check_parameters()
         for name, value in _NOT_IN_CHUNKS.items():
             if getattr(self, name, value) != value:
@@ -219,14 +221,14 @@ class Stream:
     history: list[Record]
     n_seen: int
 
-    def __init__(self, seeds: Integers, settings: dict[str, str]) -> None:
+    def __init__(self, seeds: IntArray, settings: dict[str, str]) -> None:
         self.settings = settings
         self.network, self.adam, self.extra = None, None, None
         self.generators = generator_states(member_generators(seeds))
         self.rows, self.history, self.n_seen = None, [], 0
         self.random = np.random.RandomState(int(seeds[0]))
 
-    def opened(self) -> "Stream":
+    def opened(self) -> Stream:
         """Return a copy that can be trained without changing this one."""
         other = Stream.__new__(Stream)
         vars(other).update(vars(self))

@@ -1,5 +1,7 @@
 """VAEDetector: reconstruction error and divergence of a variational autoencoder."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
@@ -12,11 +14,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skrdae._random import member_generators
 from skrdae._typing import (
     Callbacks,
-    Floats,
-    Integers,
+    FloatArray,
+    IntArray,
+    MatrixLike,
     RandomStateLike,
     Record,
-    RowsOrSparse,
     Thresholder,
 )
 from skrdae._validation import check_layer_sizes
@@ -166,7 +168,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
     [0, 1, 2, 3, 4]
     """
 
-    noise_variance_: Floats
+    noise_variance_: FloatArray
     network_: MemberVAE
 
     # Elsewhere there is no "auto"; _scaling says what it stands for.
@@ -263,7 +265,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
     def _train(
         self,
         data: torch.Tensor | SparseRows,
-        seeds: Integers,
+        seeds: IntArray,
         on_iteration: Callable[[Record], object],
     ) -> None:
         self._likelihood, self._beta = self.likelihood, float(self.beta)
@@ -431,7 +433,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         part.div_(part.sum(dim=-1, keepdim=True))
         return error.add_(part.mul_(divergence[..., None]))
 
-    def score_parts(self, X: RowsOrSparse) -> tuple[Floats, Floats]:
+    def score_parts(self, X: MatrixLike) -> tuple[FloatArray, FloatArray]:
         """Return the two parts of each row's score.
 
         Parameters

@@ -1,7 +1,8 @@
 """WindowedDetector: a series in, a score for each time step out."""
 
+from __future__ import annotations
+
 import warnings
-from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
@@ -14,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skrdae._bases import BaseDetector, BaseEstimator, MetaEstimatorMixin
-from skrdae._typing import Booleans, FloatRows, Floats, Integers, Rows, Thresholder
+from skrdae._typing import BoolArray, FloatArray, FloatRows, IntArray, SeriesLike, Thresholder
 from skrdae._validation import (
     check_labels,
     check_parameters,
@@ -39,7 +40,7 @@ FEW_WINDOWS = 50
 class _ScoredWindows(Windows):
     """Windows with their scores, by which steps are flagged."""
 
-    scores: Floats
+    scores: FloatArray
 
     def __init__(self, series: CheckedSeries, size: int, stride: int) -> None:
         super().__init__(series.values, series.lengths, size, stride)
@@ -139,13 +140,13 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     detector: Any
     detector_: Any
     window_size_: int
-    decision_scores_: Floats
-    labels_: Integers
-    window_scores_: Floats
+    decision_scores_: FloatArray
+    labels_: IntArray
+    window_scores_: FloatArray
     window_threshold_: float | None
     threshold_: float
     thresholder_: Thresholder
-    classes_: Integers
+    classes_: IntArray
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
 
@@ -198,7 +199,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
 
     # ------------------------------------------------------------------------------ fitting
 
-    def fit(self, X: Rows | Sequence[Rows], y: ArrayLike | None = None) -> Self:
+    def fit(self, X: SeriesLike, y: ArrayLike | None = None) -> Self:
         """Fit a clone of the detector to the windows of a series.
 
         Parameters
@@ -228,7 +229,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
             draft._fit(X)
         return self
 
-    def _fit(self, X: Rows | Sequence[Rows]) -> None:
+    def _fit(self, X: SeriesLike) -> None:
         if isinstance(self.detector, OutlierAdapter):
             raise TypeError(
                 "detector is an OutlierAdapter, whose scores and labels have scikit-learn's signs. "
@@ -304,7 +305,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
                 f"{expected!r}: set n_channels={self.n_features_in_}."
             )
 
-    def _find_window_size(self, series: Floats, lengths: list[int]) -> int:
+    def _find_window_size(self, series: FloatArray, lengths: list[int]) -> int:
         size = self.window_size
         if isinstance(size, str):
             longest = int(np.argmax(lengths))
@@ -319,7 +320,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         check_window_size(size, lengths, fitted=False)
         return int(size)
 
-    def _fit_detector(self, windows: Windows, places: NDArray[np.intp]) -> Floats:
+    def _fit_detector(self, windows: Windows, places: NDArray[np.intp]) -> FloatArray:
         """Fit a clone to some windows; return the scores of all."""
         n_wanted = len(places) if self.max_windows is None else self.max_windows
         chosen = places[spread_places(len(places), n_wanted)]
@@ -359,13 +360,13 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
             steps[changing], scale_=by_channel.scale_[channels[changing]], constant_=False
         )
 
-    def _window_scores(self, windows: Windows) -> Floats:
+    def _window_scores(self, windows: Windows) -> FloatArray:
         scores = np.empty(len(windows))
         for block in windows.blocks():
             scores[block] = np.ravel(self.detector_.decision_function(windows.rows(block)))
         return self._finite(scores)
 
-    def _finite(self, scores: ArrayLike) -> Floats:
+    def _finite(self, scores: ArrayLike) -> FloatArray:
         scores = np.asarray(scores, np.float64).ravel()
         if not np.isfinite(scores).all():
             raise ValueError(f"{self.detector!r} gives windows scores that are not finite.")
@@ -389,13 +390,13 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
 
     # ------------------------------------------------------------------------------ scoring
 
-    def _validated(self, X: Rows | Sequence[Rows]) -> _ScoredWindows:
+    def _validated(self, X: SeriesLike) -> _ScoredWindows:
         check_is_fitted(self)
         series = self._series(X)
         check_window_size(self.window_size_, series.lengths, fitted=True)
         return _ScoredWindows(series, self.window_size_, self._stride)
 
-    def _series(self, X: Rows | Sequence[Rows]) -> CheckedSeries:
+    def _series(self, X: SeriesLike) -> CheckedSeries:
         return check_series(
             self,
             X,
@@ -405,23 +406,23 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
             index_kind=self._index_kind,
         )
 
-    def _score(self, windows: _ScoredWindows) -> Floats:
+    def _score(self, windows: _ScoredWindows) -> FloatArray:
         windows.scores = self._window_scores(windows)
         steps = step_scores(windows, windows.scores, self._aggregate, self._ordinary)
         return windows.by_row(steps)
 
-    def _labels_of(self, windows: _ScoredWindows, scores: Floats) -> Integers:
+    def _labels_of(self, windows: _ScoredWindows, scores: FloatArray) -> IntArray:
         if not self._by_windows:  # the threshold was set from outside
             return (scores > self.threshold_).astype(int)
         return windows.by_row(self._flag(windows, self._flagged_windows(windows)))
 
-    def _flagged_windows(self, windows: _ScoredWindows) -> Booleans:
+    def _flagged_windows(self, windows: _ScoredWindows) -> BoolArray:
         if self.window_threshold_ is not None:
             return windows.scores > self.window_threshold_
         votes = [self.detector_.predict(windows.rows(block)) for block in windows.blocks()]
         return np.concatenate(votes) == 1
 
-    def _flag(self, windows: _ScoredWindows, flagged: Booleans) -> Integers:
+    def _flag(self, windows: _ScoredWindows, flagged: BoolArray) -> IntArray:
         labels = flag_steps(windows, windows.scores, flagged, self._ordinary, self._end_threshold)
         return labels.astype(int)
 
@@ -431,7 +432,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         self.__dict__.pop("thresholder_", None)
         self._share = float(self.labels_[~np.isnan(self.decision_scores_)].mean())
 
-    def decision_function(self, X: Rows | Sequence[Rows]) -> Floats:
+    def decision_function(self, X: SeriesLike) -> FloatArray:
         """Return the anomaly score of each step, the higher the more anomalous.
 
         Parameters
@@ -450,7 +451,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         self = snapshot(self)
         return self._score(self._validated(X))
 
-    def score_new(self, X: Rows) -> float:
+    def score_new(self, X: ArrayLike) -> float:
         """Return the score of the newest step alone.
 
         For data that arrive step by step: it looks at the last window only, and costs no more than
@@ -493,7 +494,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
             return np.nan
         return float(self._window_scores(Windows(series.values, series.lengths, size))[0])
 
-    def score(self, X: Rows | Sequence[Rows], y: ArrayLike) -> float:
+    def score(self, X: SeriesLike, y: ArrayLike) -> float:
         """Return the area under the ROC curve of the scores.
 
         A step without a score counts as the least anomalous, as it has the label 0.

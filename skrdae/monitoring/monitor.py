@@ -1,5 +1,7 @@
 """A detector at work: scores in batches, windows of them held against those of training."""
 
+from __future__ import annotations
+
 import logging
 import os
 import threading
@@ -12,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skrdae._typing import Booleans, Floats, Integers, RowsOrSparse
+from skrdae._typing import BoolArray, FloatArray, IntArray, MatrixLike
 from skrdae._validation import outside
 from skrdae.monitoring import alert
 from skrdae.monitoring.alert import Alert
@@ -33,7 +35,7 @@ from skrdae.thresholds import quantile_threshold
 
 _log = logging.getLogger("skrdae.monitoring")
 # The monitors of this process.
-_MONITORS: "weakref.WeakSet[Monitor]" = weakref.WeakSet()
+_MONITORS: weakref.WeakSet[Monitor] = weakref.WeakSet()
 
 
 class Monitor:
@@ -140,14 +142,14 @@ class Monitor:
     drifting_: bool
     rate_is_high_: bool
     # Scores of rows that are in no window yet, and 1.0 for those that are flagged.
-    _pending: Floats
-    _recent: Floats
+    _pending: FloatArray
+    _recent: FloatArray
 
     def __init__(
         self,
         detector: Any,
         *,
-        reference: ArrayLike | RowsOrSparse | None = None,
+        reference: MatrixLike | None = None,
         threshold: float | None = None,
         window_size: int = 1000,
         drift: Literal["psi", "ks"] = "psi",
@@ -198,7 +200,7 @@ class Monitor:
         """Alerts that wait for a handler."""
         return self._dispatcher.n_waiting
 
-    def _of_reference(self, reference: Any) -> tuple[Floats, Integers | None]:
+    def _of_reference(self, reference: Any) -> tuple[FloatArray, IntArray | None]:
         """Return the reference's scores, and the detector's labels where they are known."""
         if reference is None:
             return training_scores_and_labels(self.detector)
@@ -208,13 +210,13 @@ class Monitor:
             else (np.ravel(reference).astype(float), None)
         )
 
-    def _of_rows(self, X: RowsOrSparse) -> tuple[Floats, Integers | None]:
+    def _of_rows(self, X: MatrixLike) -> tuple[FloatArray, IntArray | None]:
         """Return scores, and the detector's labels where they count."""
         if self._uses_own_labels:
             return scores_and_labels(self.detector, X)
         return scores_of(self.detector, X), None
 
-    def _refer_to(self, scores: Floats, flagged: Booleans) -> None:
+    def _refer_to(self, scores: FloatArray, flagged: BoolArray) -> None:
         options = (self.drift, self.drift_limit, self.rate_limit)
         self._judge = Judge(scores, flagged, *options)
         self.reference_, self.expected_rate_ = self._judge.scores, self._judge.flags.share
@@ -227,7 +229,7 @@ class Monitor:
 
     # ------------------------------------------------------------------------------ watching
 
-    def update(self, X: RowsOrSparse) -> BatchReport:
+    def update(self, X: MatrixLike) -> BatchReport:
         """Score a batch of rows and take note of them.
 
         Parameters
@@ -272,8 +274,8 @@ class Monitor:
 
     def _take(
         self,
-        scores: Floats,
-        labels: Integers | None = None,
+        scores: FloatArray,
+        labels: IntArray | None = None,
         names: Any = None,
         seconds: float | None = None,
     ) -> BatchReport:
@@ -308,7 +310,7 @@ class Monitor:
         self._dispatcher.deliver(places)
         return report
 
-    def _close(self, window: Floats, flagged: Booleans, report: BatchReport) -> None:
+    def _close(self, window: FloatArray, flagged: BoolArray, report: BatchReport) -> None:
         """Hold a window against the reference."""
         found = self._judge.report(self._n_closed, window, flagged)
         report.windows.append(found)

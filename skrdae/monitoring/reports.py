@@ -1,8 +1,10 @@
 """What a monitor says of a batch, and of a window of rows."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 
-from skrdae._typing import Floats, Integers
+from skrdae._typing import FloatArray, IntArray
 from skrdae.monitoring.alert import Alert
 
 
@@ -67,7 +69,7 @@ class BatchReport:
         Of the windows that this batch completed.
     """
 
-    scores: Floats
-    labels: Integers
+    scores: FloatArray
+    labels: IntArray
     alerts: list[Alert] = field(default_factory=list)
     windows: list[WindowReport] = field(default_factory=list)

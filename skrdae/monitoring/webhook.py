@@ -1,5 +1,7 @@
 """Alerts as HTTP requests, which neither hold up the rows nor get lost in silence."""
 
+from __future__ import annotations
+
 import atexit
 import functools
 import json
@@ -27,7 +29,7 @@ _FIRST_WAIT, _LONGEST_WAIT, _LONGEST_ASKED = 0.5, 60.0, 3600.0
 # waiting may be set to.
 _AT_EXIT, _LONGEST = 5.0, 1e7
 # The handlers of this process.
-_HANDLERS: "weakref.WeakSet[WebhookHandler]" = weakref.WeakSet()
+_HANDLERS: weakref.WeakSet[WebhookHandler] = weakref.WeakSet()
 # An alert, what is sent of it, and since when it waits.
 _Item: TypeAlias = tuple[Alert, bytes, float]
 
@@ -328,7 +330,7 @@ def _slack_text(alert: Alert) -> str:
 
 
 @functools.cache
-def _finalizer(pid: int) -> "Finalize[None]":
+def _finalizer(pid: int) -> Finalize[None]:
     # Processes that multiprocessing has forked end without atexit.
     return Finalize(None, _close_all, exitpriority=0)
 

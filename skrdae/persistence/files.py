@@ -1,5 +1,7 @@
 """``save`` and ``load``."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import warnings
