@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os import PathLike
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 import torch
@@ -27,14 +27,14 @@ from skrdae.preprocessing import CHANGED, LARGEST
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
+#: The detectors that there are graphs for.
+Exportable: TypeAlias = BaseDecomposition | VAEDetector | AnoGANDetector
 #: Of ONNX's operators: old enough for any runtime in use, and with all that is needed.
 _OPSET = 17
 _ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid"}
 
 
-def to_onnx(
-    detector: BaseDecomposition | VAEDetector | AnoGANDetector, path: str | PathLike[str]
-) -> None:
+def to_onnx(detector: Exportable, path: str | PathLike[str]) -> None:
     """Write a fitted detector as an ONNX model.
 
     Its input ``X`` is of shape (n, n_features), float32, rows as they come, for any n from 1. Its

@@ -23,6 +23,8 @@ from skrdae.metrics import anomaly_scores, deciding_step
 
 _Detector = TypeVar("_Detector")
 _Thresholder = TypeVar("_Thresholder")
+#: A rule of :func:`tune_threshold` by its name, or a pythresh object.
+RuleLike: TypeAlias = Literal["percentile", "mean_std", "max_f1", "max_fpr"] | Any
 _Rule: TypeAlias = tuple[
     Callable[[FloatArray, Any, Any], float],
     bool,
@@ -211,7 +213,7 @@ def tune_threshold(
     detector: _Detector,
     X_val: MatrixLike,
     y_val: ArrayLike | None = None,
-    rule: Literal["percentile", "mean_std", "max_f1", "max_fpr"] | Any = "max_f1",
+    rule: RuleLike = "max_f1",
     *,
     value: float | None = None,
 ) -> _Detector:

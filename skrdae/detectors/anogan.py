@@ -15,7 +15,16 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm.auto import tqdm
 
 from skrdae._random import member_generators
-from skrdae._typing import Callbacks, FloatArray, IntArray, RandomStateLike, Record, Thresholder
+from skrdae._typing import (
+    Activation,
+    Callbacks,
+    FloatArray,
+    IntArray,
+    RandomStateLike,
+    Record,
+    Scaling,
+    Thresholder,
+)
 from skrdae._validation import check_layer_sizes, outside
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import GenerativeMixin
@@ -192,15 +201,15 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         n_search_iter: int = 50,
         hidden_layer_sizes: Sequence[int] = (64,),
         discriminator_layer_sizes: Sequence[int] = (64, 32),
-        activation: Literal["tanh", "relu", "sigmoid", "identity"] = "tanh",
-        output_activation: Literal["identity", "sigmoid", "tanh", "relu"] = "identity",
+        activation: Activation = "tanh",
+        output_activation: Activation = "identity",
         n_epochs: int = 50,
         n_encoder_epochs: int = 20,
         batch_size: int | Literal["auto"] = 256,
         lr: float = 2e-3,
         n_estimators: int = 8,
         max_samples: float | Literal["auto"] | None = None,
-        scaler: Literal["robust", "standard", "minmax"] | None = "robust",
+        scaler: Scaling = "robust",
         contamination: float | Thresholder = 0.1,
         device: str | torch.device = "auto",
         random_state: RandomStateLike = None,

@@ -29,6 +29,7 @@ from skrdae._typing import (
     MatrixLike,
     RandomStateLike,
     Record,
+    Scaling,
     Thresholder,
 )
 from skrdae._validation import check_parameters, outside, refitting, warn_of_constants
@@ -76,7 +77,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
     batch_size: int | Literal["auto"]
     n_estimators: int
     output_activation: str
-    scaler: Literal["robust", "standard", "minmax"] | None
+    scaler: Scaling
     contamination: float | Literal["auto"] | Thresholder
     device: str | torch.device
     random_state: RandomStateLike
@@ -160,7 +161,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
         return 0
 
     @property
-    def _scaling(self) -> Literal["robust", "standard", "minmax"] | None:
+    def _scaling(self) -> Scaling:
         """The method of the ColumnScaler."""
         return self.scaler
 

@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae._columns import numbers_only
-from skrdae._typing import Callbacks, FloatArray, FloatRows, RandomStateLike, Thresholder
+from skrdae._typing import Callbacks, FloatArray, FloatRows, RandomStateLike, Scaling, Thresholder
 from skrdae._validation import check_data, check_layer_sizes, snapshot
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.networks.recurrent import CELLS, MemberRecurrentAutoencoder
-from skrdae.penalties import GroupPenalty
+from skrdae.penalties import PenaltyLike
 from skrdae.training.sparse import SparseRows
 
 
@@ -165,7 +165,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         *,
         cell: Literal["lstm", "gru"] = "lstm",
         n_channels: int = 1,
-        penalty: Literal["l21", "l1", "l21_features"] | GroupPenalty = "l21",
+        penalty: PenaltyLike = "l21",
         hidden_layer_sizes: Sequence[int] = (32, 16),
         max_iter: int = 10,
         n_epochs: int = 1,
@@ -174,7 +174,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         tol: float | None = None,
         n_estimators: int = 1,
         max_samples: float | Literal["auto"] | None = None,
-        scaler: Literal["robust", "standard", "minmax"] | None = "robust",
+        scaler: Scaling = "robust",
         contamination: float | Literal["auto"] | Thresholder = 0.1,
         store_decomposition: bool = False,
         device: str | torch.device = "auto",

@@ -10,7 +10,15 @@ import torch
 from sklearn.utils._param_validation import StrOptions
 
 from skrdae._random import member_generators
-from skrdae._typing import Callbacks, IntArray, RandomStateLike, Record, Thresholder
+from skrdae._typing import (
+    Activation,
+    Callbacks,
+    IntArray,
+    RandomStateLike,
+    Record,
+    Scaling,
+    Thresholder,
+)
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.detectors.samples import (
@@ -22,7 +30,7 @@ from skrdae.detectors.samples import (
 from skrdae.detectors.streaming import Stream, StreamingMixin
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
 from skrdae.networks.workspace import Workspace
-from skrdae.penalties import L21, PENALTIES, GroupPenalty, penalty_of
+from skrdae.penalties import L21, PENALTIES, PenaltyLike, penalty_of
 from skrdae.training.alternating import alternate
 from skrdae.training.minibatch import map_chunks
 from skrdae.training.sparse import SparseRows, alternate_sparse
@@ -201,10 +209,10 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
         self,
         lam: float | Literal["auto"] = "auto",
         *,
-        penalty: Literal["l21", "l1", "l21_features"] | GroupPenalty = "l21",
+        penalty: PenaltyLike = "l21",
         hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
-        activation: Literal["tanh", "relu", "sigmoid", "identity"] = "tanh",
-        output_activation: Literal["identity", "sigmoid", "tanh", "relu"] = "identity",
+        activation: Activation = "tanh",
+        output_activation: Activation = "identity",
         max_iter: int = 5,
         n_epochs: int = 1,
         batch_size: int | Literal["auto"] = "auto",
@@ -212,7 +220,7 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
         tol: float | None = None,
         n_estimators: int = 8,
         max_samples: float | Literal["auto"] | None = None,
-        scaler: Literal["robust", "standard", "minmax"] | None = "robust",
+        scaler: Scaling = "robust",
         score_function: Literal["auto", "log", "norm"] = "auto",
         contamination: float | Literal["auto"] | Thresholder = 0.1,
         store_decomposition: bool = False,

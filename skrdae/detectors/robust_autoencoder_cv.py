@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -17,12 +17,14 @@ from tqdm.auto import tqdm
 from skrdae._device import plain_torch
 from skrdae._random import member_generators, member_seeds
 from skrdae._typing import (
+    Activation,
     BoolArray,
     Callbacks,
     FloatArray,
     FloatRows,
     IntArray,
     RandomStateLike,
+    Scaling,
     Thresholder,
 )
 from skrdae._validation import check_labels, refitting
@@ -32,11 +34,15 @@ from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.detectors.samples import member_rows, rows_a_member
 from skrdae.metrics import SCORERS, agreement
 from skrdae.networks.mlp import MemberAutoencoder
-from skrdae.penalties import GroupPenalty, penalty_of
+from skrdae.penalties import PenaltyLike, penalty_of
 from skrdae.training.alternating import alternate_path, plain_norms
 from skrdae.training.minibatch import GPU_CHUNK_ROWS
 from skrdae.training.stack import part_rows
 
+#: What :class:`RobustDeepAutoencoderCV` takes as ``scoring``.
+Scoring: TypeAlias = (
+    Literal["roc_auc", "average_precision", "f1", "precision_at_n"] | Callable[..., float] | None
+)
 # What the matrices of the members trained at once may take: enough to fill a GPU, and on a CPU a
 # bound on memory.
 _STACK_BYTES = 2**28
@@ -131,13 +137,11 @@ random_state, verbose, callbacks
         lams: ArrayLike = 20,
         *,
         cv: Splitter = None,
-        scoring: Literal["roc_auc", "average_precision", "f1", "precision_at_n"]
-        | Callable[..., float]
-        | None = None,
-        penalty: Literal["l21", "l1", "l21_features"] | GroupPenalty = "l21",
+        scoring: Scoring = None,
+        penalty: PenaltyLike = "l21",
         hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
-        activation: Literal["tanh", "relu", "sigmoid", "identity"] = "tanh",
-        output_activation: Literal["identity", "sigmoid", "tanh", "relu"] = "identity",
+        activation: Activation = "tanh",
+        output_activation: Activation = "identity",
         max_iter: int = 5,
         n_epochs: int = 1,
         batch_size: int | Literal["auto"] = "auto",
@@ -145,7 +149,7 @@ random_state, verbose, callbacks
         tol: float | None = None,
         n_estimators: int = 8,
         max_samples: float | Literal["auto"] | None = None,
-        scaler: Literal["robust", "standard", "minmax"] | None = "robust",
+        scaler: Scaling = "robust",
         score_function: Literal["auto", "log", "norm"] = "auto",
         contamination: float | Literal["auto"] | Thresholder = 0.1,
         store_decomposition: bool = False,

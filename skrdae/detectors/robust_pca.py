@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skrdae._typing import Callbacks, FloatRows, IntArray, Record, Thresholder
+from skrdae._typing import Callbacks, FloatRows, IntArray, Record, Scaling, Thresholder
 from skrdae._validation import outside
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.decomposition import BaseDecomposition
@@ -161,7 +161,7 @@ class RobustPCA(BaseDecomposition):
         *,
         max_iter: int = 1000,
         tol: float = 1e-4,
-        scaler: Literal["robust", "standard", "minmax"] | None = "robust",
+        scaler: Scaling = "robust",
         score_function: Literal["auto", "log", "norm"] = "auto",
         contamination: float | Thresholder = 0.1,
         store_decomposition: bool = False,

@@ -13,12 +13,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae._random import member_generators
 from skrdae._typing import (
+    Activation,
     Callbacks,
     FloatArray,
     IntArray,
     MatrixLike,
     RandomStateLike,
     Record,
+    Scaling,
     Thresholder,
 )
 from skrdae._validation import check_layer_sizes
@@ -172,7 +174,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
     network_: MemberVAE
 
     # Elsewhere there is no "auto"; _scaling says what it stands for.
-    scaler: Literal["auto", "robust", "standard", "minmax"] | None  # type: ignore[assignment]
+    scaler: Scaling | Literal["auto"]  # type: ignore[assignment]
 
     _parameter_constraints = {
         **BaseTorchDetector._parameter_constraints,
@@ -201,13 +203,13 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
         n_samples: int = 0,
         hidden_layer_sizes: Sequence[int] = (64,),
-        activation: Literal["tanh", "relu", "sigmoid", "identity"] = "tanh",
+        activation: Activation = "tanh",
         n_epochs: int = 20,
         batch_size: int | Literal["auto"] = "auto",
         lr: float = 1e-3,
         n_estimators: int = 8,
         max_samples: float | Literal["auto"] | None = None,
-        scaler: Literal["auto", "robust", "standard", "minmax"] | None = "auto",
+        scaler: Scaling | Literal["auto"] = "auto",
         contamination: float | Thresholder = 0.1,
         device: str | torch.device = "auto",
         random_state: RandomStateLike = None,
@@ -243,7 +245,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         return self.n_epochs
 
     @property
-    def _scaling(self) -> Literal["robust", "standard", "minmax"] | None:
+    def _scaling(self) -> Scaling:
         if self.scaler != "auto":
             return self.scaler
         return "minmax" if self.likelihood == "bernoulli" else "robust"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 # Rows that an alert lists, those with the highest scores.
 _LISTED = 10
 
+#: What a monitor calls with each alert.
+Handler: TypeAlias = Callable[["Alert"], object]
 AlertKind: TypeAlias = Literal["anomalies", "alert_rate", "drift"]
 
 

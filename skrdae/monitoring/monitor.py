@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from skrdae._typing import BoolArray, FloatArray, IntArray, MatrixLike
 from skrdae._validation import outside
 from skrdae.monitoring import alert
-from skrdae.monitoring.alert import Alert
+from skrdae.monitoring.alert import Handler
 from skrdae.monitoring.arguments import check_arguments, is_number
 from skrdae.monitoring.dispatch import Dispatcher
 from skrdae.monitoring.drift import ScoreReference
@@ -155,7 +155,7 @@ class Monitor:
         drift: Literal["psi", "ks"] = "psi",
         drift_limit: float | None = None,
         rate_limit: float | None = None,
-        handlers: Callable[[Alert], object] | Sequence[Callable[[Alert], object]] = (),
+        handlers: Handler | Sequence[Handler] = (),
         metrics: PrometheusMetrics | None = None,
         name: str = "skrdae",
     ) -> None:

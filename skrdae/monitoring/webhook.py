@@ -31,6 +31,8 @@ _AT_EXIT, _LONGEST = 5.0, 1e7
 # The handlers of this process.
 _HANDLERS: weakref.WeakSet[WebhookHandler] = weakref.WeakSet()
 # An alert, what is sent of it, and since when it waits.
+#: A function that makes the body of a request.
+Payload: TypeAlias = Callable[[Alert], object]
 _Item: TypeAlias = tuple[Alert, bytes, float]
 
 
@@ -79,7 +81,7 @@ class WebhookHandler:
     WebhookHandler(host='hooks.slack.com', n_undelivered=0)
     """
 
-    payload: Literal["json", "slack"] | Callable[[Alert], object]
+    payload: Literal["json", "slack"] | Payload
     failed: list[Alert]
     unconfirmed: list[Alert]
     n_sent: int
@@ -91,7 +93,7 @@ class WebhookHandler:
         self,
         url: str,
         *,
-        payload: Literal["json", "slack"] | Callable[[Alert], object] = "json",
+        payload: Literal["json", "slack"] | Payload = "json",
         headers: Mapping[str, str] | None = None,
         timeout: float = 5.0,
         give_up_after: float = 86400.0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix, issparse
 
 from skrdae._memory import is_mapped
 from skrdae._parallel import in_parallel
-from skrdae._typing import BoolArray, FloatArray, FloatRows, FloatRowsOrSparse
+from skrdae._typing import BoolArray, FloatArray, FloatRows, FloatRowsOrSparse, Scaling
 
 #: What a ``scaler`` parameter may name; ``None`` leaves the data as they are.
 SCALERS = ("robust", "standard", "minmax", None)
@@ -76,9 +76,7 @@ class ColumnScaler:
     constant_: BoolArray
     bound_: float
 
-    def __init__(
-        self, method: Literal["robust", "standard", "minmax"] | None, bound: float = 10.0
-    ) -> None:
+    def __init__(self, method: Scaling, bound: float = 10.0) -> None:
         self.method = method
         self.bound = bound
 
