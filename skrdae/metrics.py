@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_array, column_or_1d
 
 from skrdae._typing import BoolArray, FloatArray, MatrixLike
-from skrdae._validation import check_labels
+from skrdae._validation import check_labels, check_labels_given
 
 # Points drawn to measure volumes, always the same ones: their error is common to all candidates.
 _N_UNIFORM = 10_000
@@ -141,12 +141,7 @@ def scores_or_nan(estimator: Any, X: MatrixLike) -> FloatArray:
 
 def _two_classes(y: ArrayLike | None, name: str) -> BoolArray | None:
     """Check labels; warn and return None where they hold one class only."""
-    if y is None:
-        raise ValueError(
-            f"{name} compares with labels, and there are none: pass y (1 for anomalies, 0 for "
-            "normal rows), or score with excess_mass_scorer, which needs no labels."
-        )
-    y = check_labels(y)
+    y = check_labels(check_labels_given(y, name))
     if y.all() or not y.any():
         warnings.warn(
             f"y holds {'anomalies' if y.all() else 'normal rows'} only, so {name} is not defined "

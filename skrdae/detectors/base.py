@@ -181,7 +181,8 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
             warnings.warn(
                 f"output_activation={self.output_activation!r} gives values from {low} to {high}, "
                 f"but with scaler={self.scaler!r} the data reach from {found[0]:.3g} to "
-                f"{found[1]:.3g}. Set scaler='minmax' or output_activation='identity'.",
+                f"{found[1]:.3g}. Set scaler='minmax' or output_activation='identity'; or, if all "
+                "columns have one unit, as pixels do, divide X by its largest value.",
                 UserWarning,
                 stacklevel=outside(),
             )

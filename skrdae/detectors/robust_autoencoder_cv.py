@@ -292,8 +292,10 @@ random_state, verbose, callbacks
     def _checked_labels(self, X: FloatRows, y: ArrayLike | None) -> BoolArray:
         if y is None:
             raise ValueError(
-                f"scoring={self.scoring!r} compares with labels, and there are none: pass y (1 for "
-                "anomalies), or scoring=None, which needs none."
+                f"scoring={self.scoring!r} compares scores with labels, but y is None: pass y to "
+                "fit (1 for anomalies, 0 for normal rows). Without labels set scoring=None, or a "
+                "scorer that needs none: excess_mass_scorer or mass_volume_scorer of "
+                "skrdae.metrics."
             )
         y = check_labels(y)
         check_consistent_length(X, y)

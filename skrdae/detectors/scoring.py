@@ -18,7 +18,7 @@ from sklearn.utils.validation import (
 
 from skrdae._device import plain_torch
 from skrdae._typing import FloatArray, FloatRows, FloatRowsOrSparse, MatrixLike
-from skrdae._validation import check_data, snapshot
+from skrdae._validation import check_data, check_labels_given, snapshot
 from skrdae.networks.workspace import RowFunction, Workspace
 from skrdae.preprocessing import ColumnScaler
 from skrdae.training.minibatch import map_chunks
@@ -104,20 +104,27 @@ class ScoringMixin:
         self = snapshot(self)
         return self._score(self._validated(X))
 
-    def score(self, X: MatrixLike, y: ArrayLike) -> float:
+    def score(self, X: MatrixLike, y: ArrayLike | None = None) -> float:
         """Return the area under the ROC curve of the scores.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
-            Numbers or booleans, 0 for normal rows; anything else is an anomaly. With one class
-            alone the area is not defined: NaN and an ``UndefinedMetricWarning``.
+            Labels, as numbers or booleans: 0 for normal rows, anything else for anomalies.
 
         Returns
         -------
         float
+            NaN, with an ``UndefinedMetricWarning``, if y holds one class only.
+
+        Raises
+        ------
+        ValueError
+            If there is no y, as in a search that is fitted without labels and given no
+            ``scoring``.
         """
+        y = check_labels_given(y, f"{type(self).__name__}.score")
         scores = self.decision_function(X)
         y = column_or_1d(check_array(y, ensure_2d=False, dtype="numeric", input_name="y"))
         check_consistent_length(scores, y)

@@ -136,6 +136,14 @@ def _n_axes(x: Any) -> int:
 
 def _values(estimator: object, x: Any, reset: bool, name: str) -> FloatArray:
     x = numbers_only(x, name)
+    if _n_axes(x) > 2:
+        raise ValueError(
+            f"{name} has {_n_axes(x)} axes, its shape is {tuple(x.shape)}, but a series is an "
+            "array of shape (n_timesteps, n_channels). Pass list(X) if X holds several series, of "
+            "shape (n_series, n_timesteps, n_channels). If X holds windows that are cut already, "
+            "WindowedDetector is not needed: LSTMRobustAutoencoder takes them as they are, and "
+            "other detectors take X.reshape(len(X), -1)."
+        )
     if _n_axes(x) == 1:
         named = has(x, "to_frame", "name") and x.name not in (None, "")
         x = x.to_frame() if named else np.asarray(x)[:, np.newaxis]

@@ -18,6 +18,7 @@ from skrdae._bases import BaseDetector, BaseEstimator, MetaEstimatorMixin
 from skrdae._typing import BoolArray, FloatArray, FloatRows, IntArray, SeriesLike, Thresholder
 from skrdae._validation import (
     check_labels,
+    check_labels_given,
     check_parameters,
     outside,
     refitting,
@@ -494,7 +495,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
             return np.nan
         return float(self._window_scores(Windows(series.values, series.lengths, size))[0])
 
-    def score(self, X: SeriesLike, y: ArrayLike) -> float:
+    def score(self, X: SeriesLike, y: ArrayLike | None = None) -> float:
         """Return the area under the ROC curve of the scores.
 
         A step without a score counts as the least anomalous, as it has the label 0.
@@ -508,7 +509,13 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         Returns
         -------
         float
+
+        Raises
+        ------
+        ValueError
+            If there is no y, or it holds anything but 0 and 1.
         """
+        y = check_labels_given(y, "WindowedDetector.score")
         scores, y = self.decision_function(X), check_labels(y)
         check_consistent_length(scores, y)
         return float(roc_auc_score(y, np.nan_to_num(scores, nan=np.nanmin(scores))))
