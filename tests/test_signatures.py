@@ -33,7 +33,8 @@ def public_objects():
             value = getattr(module, name)
             # Modules without `__all__` hold what they import, too.
             ours = hasattr(module, "__all__") or getattr(value, "__module__", "") == path
-            if ours and callable(value) and not name.startswith("_"):
+            kinds = inspect.isclass(value) or inspect.isroutine(value)
+            if ours and kinds and not name.startswith("_"):
                 found.setdefault(f"{path}.{name}", value)
     return found
 
