@@ -73,22 +73,23 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
     discriminator_layer_sizes : sequence of int, default=(64, 32)
         Units of the discriminator's hidden layers.
     activation : {"tanh", "relu", "sigmoid", "identity"}, default="tanh"
-        Of the hidden layers.
+        Activation function of the hidden layers.
     output_activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
-        Of the generator's last layer; ``"sigmoid"`` suits data in [0, 1].
+        Activation function of the generator's last layer; ``"sigmoid"`` suits data in [0, 1].
     n_epochs : int, default=50
         Passes over the data for G and D. A few hundred rows, or data squeezed into [0, 1], want
         more.
     n_encoder_epochs : int, default=20
         Passes over the data for the encoder.
     batch_size : int or "auto", default=256
-        Rows a gradient step, at most: they are dealt out evenly. ``"auto"`` is a 24th of the
-        rows, but from 32 to 128.
+        Largest number of rows in a gradient step; batches are of equal size within one row.
+        ``"auto"`` is n / 24, but at least 32 and at most 128, where n is the number of rows a
+        member is trained on.
     lr : float, default=2e-3
         Learning rate of Adam.
     n_estimators : int, default=8
-        Members of the ensemble, trained together; they differ in seed. Scores are brought to one
-        scale and averaged.
+        Number of members of the ensemble, which are trained together; they differ in seed. Their
+        scores are brought to one scale and averaged.
     max_samples : int, float, "auto" or None, default=None
         Rows each member is trained on, drawn without replacement: a number, a share,
         ``"auto"`` for min(256, n_samples), or ``None`` for all rows, but 10,000 at most.
@@ -96,51 +97,52 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         Scaling of the columns inside the detector, see
         :class:`~skrdae.preprocessing.ColumnScaler`.
     contamination : float or pythresh object, default=0.1
-        What the threshold is made from: a share in (0, 0.5] of the training rows, or an object of
-        pythresh, of which a copy is fitted.
+        How rows are flagged. A float is the share of the training rows to flag, in (0, 0.5]. A
+        pythresh object sets the threshold; a copy of it is fitted.
     device : str or torch.device, default="auto"
-        ``"auto"`` is CUDA, then MPS, then the CPU, whichever is there first.
+        ``"auto"`` takes the first that is available of CUDA, MPS and the CPU.
     random_state : int, RandomState instance or None, default=None
-        Initial weights, order of the rows and draws of z. Global random state is neither read nor
-        changed; ``None`` takes fresh entropy.
+        Seed of the initial weights, the order of the rows and the draws of z. Pass an int for
+        reproducible results. NumPy's and torch's global generators are neither used nor changed.
     verbose : int, default=0
         1 shows a progress bar, of trainings and of searches.
     callbacks : callable, list of callables or None, default=None
-        Called with each row of ``history_`` (a dict) as it is made. Where one returns True, the
-        training of the networks in turn (generator and discriminator, or encoder) ends there.
+        Functions that are called with each new row of ``history_`` or ``encoder_history_`` (a
+        dict). If one returns True, the current training (of generator and discriminator, or of the
+        encoder) stops.
     warm_start : bool, default=False
-        Let the next `fit`, with the same X and parameters but for a larger `n_epochs` or
-        `n_encoder_epochs`, go on where this one ends; the result is that of one training of the
-        whole length, to the last bit.
+        If True, a second `fit` to the same X continues the training of the first. Only `n_epochs`
+        and `n_encoder_epochs` may differ, and have to be larger. The result is bit for bit that of
+        one training of the whole length.
     checkpoint_path : str, path-like or None, default=None
-        A file that the state of the training is written to after each epoch. A fit that finds it
-        there goes on from it; one that ends removes it, unless it was interrupted.
+        A file to which the state of the training is written after each epoch. If the file exists,
+        `fit` continues from it. A completed training removes it; an interrupted one keeps it.
 
     Attributes
     ----------
     decision_scores_ : ndarray of shape (n_samples,)
         Scores of the training data.
     threshold_ : float
-        Rows that score above are flagged.
+        Rows with a higher score are flagged.
     labels_ : ndarray of shape (n_samples,)
         1 for the training rows that are flagged, 0 for the others.
     history_ : list of dict
-        Losses of discriminator and generator, an epoch each; see
+        Losses of discriminator and generator, one dict for each epoch; see
         :class:`~skrdae.training.history.AdversarialRecord`.
     encoder_history_ : list of dict
-        Errors of the encoder, an epoch each; see
+        Errors of the encoder, one dict for each epoch; see
         :class:`~skrdae.training.history.EncoderRecord`. Empty with ``inference="search"``.
     network_ : MemberGAN
         The trained networks; their weights have the member axis first.
     scaler_ : ColumnScaler
     device_ : torch.device
     thresholder_ : object
-        The fitted copy, where `contamination` is a pythresh object.
+        The fitted copy of `contamination`. Only if that is a pythresh object.
     classes_ : ndarray of shape (2,)
-        0 and 1, what the columns of ``predict_proba`` stand for.
+        The classes of the columns of ``predict_proba``: 0 (normal) and 1 (anomalous).
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Where X has names that are all strings.
+        Names of the columns of X. Only if they are all strings.
 
     Notes
     -----

@@ -198,8 +198,8 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training data, which may hold anomalies. ``RobustDeepAutoencoder`` and ``VAEDetector``
-            take CSR matrices, too, here and wherever they take X.
+            Training data, which may contain anomalies. ``RobustDeepAutoencoder`` and
+            ``VAEDetector`` also accept CSR matrices, in all methods that take X.
         y : Ignored
             Not used; present by scikit-learn's convention.
 
@@ -210,7 +210,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
         Raises
         ------
         ValueError, TypeError
-            If a parameter or X is not as it should be. The estimator is then as it was before.
+            If a parameter or X is invalid. The estimator is unchanged then.
         """
         with refitting(self) as draft, plain_torch():
             draft._fit(X, y)

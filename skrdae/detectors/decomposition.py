@@ -136,10 +136,10 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
         return sparse
 
     def decompose(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
-        """Split data into what the network explains and what is sparse, X = L + S.
+        """Split data into L, which the network can explain, and a sparse S: X = L + S.
 
-        With the network frozen, S starts at zero and is replaced by the prox of X − D(E(X − S))
-        until it settles. For ``penalty="l21_features"`` columns are shrunk as in training.
+        The network is not trained further. S starts at zero and is repeatedly replaced by the prox
+        of X − D(E(X − S)). With ``penalty="l21_features"`` the columns are shrunk as in training.
 
         Parameters
         ----------
@@ -148,9 +148,9 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
         Returns
         -------
         low_rank : ndarray of shape (n_samples, n_features)
-            L, in X's own units; the members' mean.
+            L, in the units of X, averaged over the members.
         sparse : ndarray of shape (n_samples, n_features)
-            S = X − L, exactly zero where no member's prox leaves anything.
+            S = X − L, exactly zero where S is zero in every member.
         """
         self = snapshot(self)
         rows = self._validated(X)

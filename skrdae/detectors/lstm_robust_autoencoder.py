@@ -54,21 +54,22 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
     hidden_layer_sizes : sequence of int, default=(32, 16)
         Units of the encoder's layers; the last is the size of the code. The decoder mirrors them.
     max_iter : int, default=10
-        Outer iterations, each `n_epochs` of training and a prox.
+        Number of outer iterations; each is `n_epochs` of training followed by the prox.
     n_epochs : int, default=1
-        Passes over the data within an outer iteration.
+        Number of passes over the data within an outer iteration.
     batch_size : int or "auto", default="auto"
-        Windows a gradient step, at most: they are dealt out evenly. ``"auto"`` is a 24th of the
-        windows a member is trained on, but from 32 to 128.
+        Largest number of windows in a gradient step; batches are of equal size within one window.
+        ``"auto"`` is n / 24, but at least 32 and at most 128, where n is the number of windows a
+        member is trained on.
     lr : float, default=3e-3
         Learning rate of Adam.
     tol : float or None, default=None
-        Stop when, relative to ‖X‖_F, what neither L nor S explains, or the change of
-        D(E(L)) + S in an iteration, is below `tol`; a ``ConvergenceWarning`` says when `max_iter`
-        came first. ``None`` makes `max_iter` iterations.
+        Training stops when ‖X − D(E(L)) − S‖_F or the change of D(E(L)) + S in an iteration is
+        below `tol` · ‖X‖_F; if `max_iter` is reached first, a ``ConvergenceWarning`` is raised.
+        ``None`` always makes `max_iter` iterations.
     n_estimators : int, default=1
-        Members of the ensemble; they differ in seed, rows and λ. Scores are brought to one scale
-        and averaged. Training takes as many times as long.
+        Number of members of the ensemble; they differ in seed, rows and λ. Their scores are brought
+        to one scale and averaged. The training time is proportional to it.
     max_samples : int, float, "auto" or None, default=None
         Windows each member is trained on, drawn without replacement: a number, a share,
         ``"auto"`` for min(256, n_samples), or ``None`` for all windows, but 10,000 at most.
@@ -76,56 +77,59 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         Scaling of the columns inside the detector, see
         :class:`~skrdae.preprocessing.ColumnScaler`.
     contamination : float, "auto" or pythresh object, default=0.1
-        What the threshold is made from, as in :class:`RobustDeepAutoencoder`: a share in (0, 0.5]
-        of the training windows; ``"auto"``, whatever the prox leaves non-zero; or an object of
-        pythresh, of which a copy is fitted.
+        How windows are flagged, as in :class:`RobustDeepAutoencoder`. A float is the share of the
+        training windows to flag, in (0, 0.5]. ``"auto"`` flags a window if its S is not zero in
+        more than half of the members. A pythresh object sets the threshold; a copy of it is fitted.
     store_decomposition : bool, default=False
         Keep the decomposition of the training data in ``low_rank_`` and ``sparse_``.
     device : str or torch.device, default="auto"
-        ``"auto"`` is CUDA, then MPS, then the CPU, whichever is there first.
+        ``"auto"`` takes the first that is available of CUDA, MPS and the CPU.
     random_state : int, RandomState instance or None, default=None
-        Initial weights, order of the windows and the members' samples. Global random state is
-        neither read nor changed; ``None`` takes fresh entropy.
+        Seed of the initial weights, the order of the windows and the members' samples. Pass an int
+        for reproducible results. NumPy's and torch's global generators are neither used nor
+        changed.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 shows a progress bar of the training.
     callbacks : callable, list of callables or None, default=None
-        Called with each row of ``history_`` (a dict) as it is made. Where one returns True, the
-        training ends there, and the detector is fitted as far as it came.
+        Functions that are called with each new row of ``history_`` (a dict). If one returns True,
+        training stops, and the detector is fitted with what it has learnt so far.
     warm_start : bool, default=False
-        Let the next `fit`, with the same X and parameters but for a larger `max_iter`, go on where
-        this one ends; the result is that of one training of the whole length, to the last bit.
+        If True, a second `fit` to the same X continues the training of the first. Only `max_iter`
+        may differ, and has to be larger. The result is bit for bit that of one training of the
+        whole length.
     checkpoint_path : str, path-like or None, default=None
-        A file that the state of the training is written to after each outer iteration. A fit that
-        finds it there goes on from it; one that ends removes it, unless it was interrupted.
+        A file to which the state of the training is written after each outer iteration. If the file
+        exists, `fit` continues from it. A completed training removes it; an interrupted one keeps
+        it.
 
     Attributes
     ----------
     decision_scores_ : ndarray of shape (n_samples,)
         Scores of the training windows, in units of a residual of the scaled data.
     threshold_ : float
-        Windows that score above are flagged.
+        Windows with a higher score are flagged.
     labels_ : ndarray of shape (n_samples,)
         1 for the training windows that are flagged, 0 for the others.
     lam_ : float, or ndarray of shape (n_estimators,) with several members
-        λ at the last iteration.
+        λ of the last iteration.
     n_iter_ : int
-        Outer iterations made.
+        Number of outer iterations made.
     history_ : list of dict
-        An outer iteration each; see :class:`~skrdae.training.history.IterationRecord`.
+        One dict for each outer iteration; see :class:`~skrdae.training.history.IterationRecord`.
     network_ : MemberRecurrentAutoencoder
         The trained networks; their weights have the member axis first.
     scaler_ : ColumnScaler
     device_ : torch.device
     thresholder_ : object
-        The fitted copy, where `contamination` is a pythresh object.
+        The fitted copy of `contamination`. Only if that is a pythresh object.
     low_rank_, sparse_ : ndarray of shape (n_samples, n_steps · n_channels)
-        ``decompose`` of the training data, with ``store_decomposition=True``.
+        The decomposition of the training data. Only with ``store_decomposition=True``.
     classes_ : ndarray of shape (2,)
-        0 and 1, what the columns of ``predict_proba`` stand for.
+        The classes of the columns of ``predict_proba``: 0 (normal) and 1 (anomalous).
     n_features_in_ : int
         Values of a window: steps × channels.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Where X has names that are all strings.
+        Names of the columns of X. Only if they are all strings.
 
     Notes
     -----
@@ -239,9 +243,9 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         return X
 
     def decompose(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
-        """Split windows into what the network explains and what is sparse, X = L + S.
+        """Split windows into L, which the network can explain, and a sparse S: X = L + S.
 
-        As :meth:`RobustDeepAutoencoder.decompose`.
+        See :meth:`RobustDeepAutoencoder.decompose`.
 
         Parameters
         ----------
@@ -251,9 +255,9 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         Returns
         -------
         low_rank : ndarray of the shape of X
-            L, in X's own units; the members' mean.
+            L, in the units of X, averaged over the members.
         sparse : ndarray of the shape of X
-            S = X − L, exactly zero where no member's prox leaves anything.
+            S = X − L, exactly zero where S is zero in every member.
         """
         self = snapshot(self)
         low_rank, sparse = super().decompose(X)
@@ -262,7 +266,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         return low_rank, sparse
 
     def explain(self, X: ArrayLike) -> FloatArray:
-        """Return the share of each reading in each window's score.
+        """Return the contribution of each value to the score of each window.
 
         Parameters
         ----------
@@ -272,8 +276,8 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         Returns
         -------
         ndarray of shape (n_samples, n_steps, n_channels), float64
-            Not negative. The shares of a window add up to its ``decision_function``, within the
-            rounding of single precision.
+            Non-negative. The contributions to a window add up to its ``decision_function``, within
+            the rounding of single precision.
         """
         self = snapshot(self)
         return self._by_step(super().explain(X))

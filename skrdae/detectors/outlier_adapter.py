@@ -44,7 +44,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         ``decision_function`` is ``score_samples`` less this; it is −``detector_.threshold_``.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Where X has names that are all strings.
+        Names of the columns of X. Only if they are all strings.
 
     Notes
     -----

@@ -51,32 +51,33 @@ _STACK_BYTES = 2**28
 class RobustDeepAutoencoderCV(RobustDeepAutoencoder):
     """Robust deep autoencoder with λ chosen by cross-validation.
 
-    It trains every λ on every fold, scores what was left out, and fits all data with the λ that
-    scores best. The result is that of a ``GridSearchCV`` over ``lam`` with the same folds and
-    `random_state`, but the fits are members of one stack, and what does not depend on λ is
-    trained once.
+    Every λ is trained on every fold and scored on the rows left out; the detector is then fitted to
+    all data with the λ that scores best. The result is that of a ``GridSearchCV`` over ``lam`` with
+    the same folds and `random_state`. It is faster, because all λ are trained together and the part
+    of the training that does not depend on λ is done once.
 
-    Afterwards it is a :class:`RobustDeepAutoencoder` like any other.
+    Once fitted, it is used like a :class:`RobustDeepAutoencoder`.
 
     Parameters
     ----------
     lams : int or array-like, default=20
-        The λ to try: how many, evenly on a logarithmic scale from ``lam_max_``, which leaves S
-        empty, down to the one that half of the groups exceed; or the values themselves, in rising
-        or falling order.
+        The λ to try. An int is how many: they are evenly spaced on a logarithmic scale from
+        ``lam_max_``, which leaves S empty, down to the median norm of the groups. An array holds
+        the values themselves, in increasing or decreasing order.
     cv : int, splitter, iterable or None, default=None
-        Folds. A number (``None`` is 5) means so many shuffled folds, stratified by y if `scoring`
-        compares with labels, and drawn with `random_state`.
+        The cross-validation folds. An int is the number of shuffled folds (``None`` means 5), which
+        are drawn with `random_state` and stratified by y if `scoring` uses labels.
     scoring : str, callable or None, default=None
-        What is best. ``"roc_auc"``, ``"average_precision"``, ``"f1"`` or ``"precision_at_n"``
-        compare with y; so may a callable ``scoring(detector, X, y)``, which is given arrays.
-        Larger is better; of equals the first in `lams` is taken. ``None`` needs no labels: each λ
-        is rated by how well its ranking of the rows left out agrees with the average ranking of
-        all λ, see :func:`~skrdae.metrics.agreement`; that wants three λ or more.
+        How a λ is scored; larger is better, and the first in `lams` wins a tie. ``"roc_auc"``,
+        ``"average_precision"``, ``"f1"`` and ``"precision_at_n"`` use the labels y. A callable has
+        the signature ``scoring(detector, X, y)`` and is passed arrays. ``None`` needs no labels:
+        the score is how well the ranking of the rows left out agrees with the average ranking over
+        all λ, see :func:`~skrdae.metrics.agreement`; use at least three λ then.
     penalty, hidden_layer_sizes, activation, output_activation, max_iter, n_epochs, batch_size, \
 lr, tol, n_estimators, max_samples, scaler, contamination, store_decomposition, device, \
 random_state, verbose, callbacks
-        As of :class:`RobustDeepAutoencoder`; callbacks see the last fit. All share their seeds.
+        As in :class:`RobustDeepAutoencoder`. All fits use the same seeds; `callbacks` are called in
+        the last fit only.
 
     Attributes
     ----------
@@ -85,15 +86,15 @@ random_state, verbose, callbacks
     lams_ : ndarray of shape (n_lams,)
         The λ tried.
     lam_max_ : float
-        The λ from which on S stays empty all through the training on all data, which is then plain;
-        with an int for `lams`.
+        The smallest λ for which S stays empty throughout the training on all data. Only if `lams`
+        is an int.
     scores_path_ : ndarray of shape (n_lams, n_folds)
         The score of each λ on each fold.
     n_iter_, decision_scores_, threshold_, labels_, … : as in :class:`RobustDeepAutoencoder`
 
     Notes
     -----
-    Labels serve to choose λ and for nothing else: no network sees them.
+    Labels are used to choose λ only; no network is trained on them.
 
     A member takes ``4 * (2 * m * d + 2 * r * (u + d) + 8 * p + 4 * n + 4 * q * d)`` bytes: m is the
     rows it is trained on, n those of the fold, d `n_features_in_`, p its weights, u the units of
@@ -190,10 +191,10 @@ random_state, verbose, callbacks
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training data, which may hold anomalies.
+            Training data, which may contain anomalies.
         y : array-like of shape (n_samples,), optional
-            1 for anomalies, 0 for normal rows, where `scoring` compares with labels. With
-            ``scoring=None`` only a splitter given as `cv` looks at it.
+            Labels, 1 for anomalies and 0 for normal rows. Required if `scoring` uses labels. With
+            ``scoring=None`` only a splitter passed as `cv` uses it.
 
         Returns
         -------
@@ -202,8 +203,8 @@ random_state, verbose, callbacks
         Raises
         ------
         ValueError, TypeError
-            If a parameter, X or y is not as it should be, or a fold has rows of one class only.
-            The estimator is then as it was before.
+            If a parameter, X or y is invalid, or a fold has rows of one class only. The estimator
+            is unchanged then.
         """
         with refitting(self) as draft:
             draft._fit(X, y)

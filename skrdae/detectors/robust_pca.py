@@ -53,24 +53,24 @@ class RobustPCA(BaseDecomposition):
     score_function : {"auto", "log", "norm"}, default="auto"
         As in :class:`RobustDeepAutoencoder`; ``"norm"`` is the sum of absolute residuals.
     contamination : float or pythresh object, default=0.1
-        What the threshold is made from: a share in (0, 0.5] of the training rows; or an object of
-        pythresh, of which a copy is fitted.
+        How rows are flagged. A float is the share of the training rows to flag, in (0, 0.5]. A
+        pythresh object sets the threshold; a copy of it is fitted.
     store_decomposition : bool, default=False
         Keep L and S of the training data.
     device : str or torch.device, default="auto"
         ``"auto"`` takes a GPU if there is one.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 shows a progress bar of the training.
     callbacks : callable, list of callables or None, default=None
-        Called with each row of ``history_`` (a dict) as it is made. Where one returns True, the
-        training ends there, and the detector is fitted as far as it came.
+        Functions that are called with each new row of ``history_`` (a dict). If one returns True,
+        training stops, and the detector is fitted with what it has learnt so far.
 
     Attributes
     ----------
     decision_scores_ : ndarray of shape (n_samples,)
         Scores of the training data, the higher the more anomalous.
     threshold_ : float
-        Rows that score above are flagged.
+        Rows with a higher score are flagged.
     labels_ : ndarray of shape (n_samples,)
         1 for the flagged training rows, else 0.
     lam_ : float
@@ -89,12 +89,12 @@ class RobustPCA(BaseDecomposition):
     scaler_ : ColumnScaler
     device_ : torch.device
     thresholder_ : object
-        The fitted copy, where `contamination` is a pythresh object.
+        The fitted copy of `contamination`. Only if that is a pythresh object.
     classes_ : ndarray of shape (2,)
-        0 and 1, what the columns of ``predict_proba`` stand for.
+        The classes of the columns of ``predict_proba``: 0 (normal) and 1 (anomalous).
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Where X has names that are all strings.
+        Names of the columns of X. Only if they are all strings.
 
     See Also
     --------

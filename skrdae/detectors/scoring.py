@@ -98,8 +98,9 @@ class ScoringMixin:
         Returns
         -------
         ndarray of shape (n_samples,), float64
-            On the training data it equals ``decision_scores_``. A row's score does not depend,
-            to the last bit, on the rows scored with it.
+            On the training data it equals ``decision_scores_``. The score of a row is bit for bit
+            the same, whatever other rows are scored in the same call (for recurrent networks this
+            holds on a CPU).
         """
         self = snapshot(self)
         return self._score(self._validated(X))
@@ -136,7 +137,7 @@ class ScoringMixin:
         return float(roc_auc_score(y != 0, scores))
 
     def explain(self, X: MatrixLike) -> FloatArray:
-        """Return the share of each feature in each row's score.
+        """Return the contribution of each feature to the score of each row.
 
         Parameters
         ----------
@@ -145,7 +146,7 @@ class ScoringMixin:
         Returns
         -------
         ndarray of shape (n_samples, n_features), float64
-            Not negative. The shares of a row add up to its ``decision_function``, within the
+            Non-negative. The contributions to a row add up to its ``decision_function``, within the
             rounding of single precision.
         """
         self = snapshot(self)

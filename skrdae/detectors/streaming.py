@@ -128,7 +128,7 @@ class StreamingMixin(_Detector):
         Raises
         ------
         ValueError, TypeError
-            If a parameter or X is not as it should be. The estimator is then as it was before.
+            If a parameter or X is invalid. The estimator is unchanged then.
         """
         with refitting(self) as draft, plain_torch():
             draft._partial_fit(X)

@@ -102,16 +102,16 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     window_scores_ : ndarray of shape (n_windows,)
         The detector's scores of the windows.
     window_threshold_ : float or None
-        Windows that score above are flagged. None where the detector lets members vote
+        Windows with a higher score are flagged. None where the detector lets members vote
         (``contamination="auto"``).
     threshold_ : float
         The threshold for ``decision_scores_`` that comes closest to the labels.
     classes_ : ndarray of shape (2,)
-        0 and 1, what the columns of ``predict_proba`` stand for.
+        The classes of the columns of ``predict_proba``: 0 (normal) and 1 (anomalous).
     n_features_in_ : int
         Channels.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Where X has names that are all strings.
+        Names of the columns of X. Only if they are all strings.
 
     Notes
     -----
@@ -222,9 +222,8 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         Raises
         ------
         ValueError, TypeError
-            If a parameter or X is not as it should be. The estimator is then as it was before.
-            What is wrong with series is a
-            :class:`~skrdae.detectors.series_error.SeriesError`, a ValueError.
+            If a parameter or X is invalid. The estimator is unchanged then. Problems of a series
+            are reported as :class:`~skrdae.detectors.series_error.SeriesError`, a ValueError.
         """
         with refitting(self) as draft:
             draft._fit(X)

@@ -58,7 +58,7 @@ class Monitor:
         if the rows to come are, since the reference tells how far rows that follow each other
         depend on each other.
     threshold : float, optional
-        Rows that score above are flagged. By default the detector's own labels count.
+        Rows with a higher score are flagged. By default the detector's own labels count.
     window_size : int, default=1000
         Rows of a window. At least 50, and many more where rows depend on each other.
     drift : {"psi", "ks"}, default="psi"
