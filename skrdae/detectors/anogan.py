@@ -44,30 +44,30 @@ _N_SPREAD = 256  # rows made to find that out
 
 
 class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
-    r"""Generative adversarial network: rows unlike all that its generator makes are anomalous.
+    r"""Generative adversarial network, scored by the distance to the closest generated row.
 
-    A generator G and a discriminator D are trained against each other. A row x is then compared
-    with G(z) for the code z that comes closest, by
+    A generator G and a discriminator D are trained against each other. The score of a row x is its
+    distance from G(z), for the code z that comes closest:
 
     .. math:: (1 - \lambda)\,\|x - G(z)\|_1 + \lambda\,\|f(x) - f(G(z))\|_1,
 
-    f being the last hidden layer of D: the residual and the discrimination part of its score. x is
-    in units of the scaled data, which with ``scaler=None`` or ``"minmax"`` (and
-    ``output_activation="identity"``) are brought to unit scale by one number for all columns, so
-    that λ keeps its meaning. G and D are never changed by scoring.
+    where f is the last hidden layer of D. The two terms are the residual and the discrimination
+    part of the score. x is in units of the scaled data. With ``scaler=None`` or ``"minmax"`` and
+    ``output_activation="identity"``, one factor for all columns brings the data to unit scale, so
+    that λ keeps its meaning. Scoring does not change G or D.
 
     Parameters
     ----------
     lam : float, default=0.1
-        λ in [0, 1], the weight of the discriminator's features against the residual.
+        λ in [0, 1], the weight of the discrimination part; the residual has the weight 1 − λ.
     latent_dim : int or "auto", default="auto"
-        Dimensions of z. ``"auto"`` is √n_features, rounded and at least 2.
+        Number of dimensions of z. ``"auto"`` is √n_features, rounded and at least 2.
     inference : {"encoder", "search", "hybrid"}, default="encoder"
-        How z is found. ``"encoder"`` (f-AnoGAN) trains an encoder once G and D are done: one
-        forward pass a row. ``"search"`` (AnoGAN) minimises the expression above over z for each
-        row, starting from z = 0; ``"hybrid"`` starts from the encoder's z.
+        How z is found. ``"encoder"`` (f-AnoGAN) trains an encoder after G and D, and scores with
+        one forward pass. ``"search"`` (AnoGAN) minimises the expression above over z for each row,
+        starting from z = 0. ``"hybrid"`` starts the search from the encoder's z.
     n_search_iter : int, default=50
-        Steps of the search. More of them never give a z with a larger objective.
+        Number of steps of the search. More steps never make the objective larger.
     hidden_layer_sizes : sequence of int, default=(64,)
         Units of the encoder's hidden layers; the generator mirrors them.
     discriminator_layer_sizes : sequence of int, default=(64, 32)
@@ -77,10 +77,10 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
     output_activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
         Activation function of the generator's last layer; ``"sigmoid"`` suits data in [0, 1].
     n_epochs : int, default=50
-        Passes over the data for G and D. A few hundred rows, or data squeezed into [0, 1], want
-        more.
+        Number of passes over the data for G and D. With a few hundred rows, or with data in [0, 1],
+        use more.
     n_encoder_epochs : int, default=20
-        Passes over the data for the encoder.
+        Number of passes over the data for the encoder.
     batch_size : int or "auto", default=256
         Largest number of rows in a gradient step; batches are of equal size within one row.
         ``"auto"`` is n / 24, but at least 32 and at most 128, where n is the number of rows a
@@ -105,7 +105,7 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         Seed of the initial weights, the order of the rows and the draws of z. Pass an int for
         reproducible results. NumPy's and torch's global generators are neither used nor changed.
     verbose : int, default=0
-        1 shows a progress bar, of trainings and of searches.
+        1 shows a progress bar of trainings and searches.
     callbacks : callable, list of callables or None, default=None
         Functions that are called with each new row of ``history_`` or ``encoder_history_`` (a
         dict). If one returns True, the current training (of generator and discriminator, or of the
@@ -146,10 +146,11 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
 
     Notes
     -----
-    The discriminator's hinge loss is kept steady by spectral normalisation: every few steps its
-    weight matrices are divided by their spectral norms where these exceed one.
+    Spectral normalisation stabilises the training with the hinge loss: every few steps, the
+    discriminator's weight matrices whose spectral norm exceeds one are divided by it.
 
-    ``explain`` divides the discrimination part over the features as the residual is divided.
+    ``explain`` distributes the discrimination part over the features in the same proportions as the
+    residual.
 
     References
     ----------

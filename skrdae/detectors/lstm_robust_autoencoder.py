@@ -24,27 +24,28 @@ from skrdae.training.sparse import SparseRows
 class LSTMRobustAutoencoder(BaseRobustAutoencoder):
     """Robust recurrent autoencoder for windows of time series: X = L + S.
 
-    An encoder of LSTM or GRU layers reads a window step by step; the state it ends in is the code.
-    A decoder reads the code at every step, and a linear layer makes of its states the window. It is
-    trained as :class:`RobustDeepAutoencoder` is: on L = X − S, by turns with the prox of
-    X − D(E(L)). What the network cannot explain by more than λ moves to S, and so stops teaching
-    it. A *larger* λ finds *fewer* anomalies; ``lam=inf`` is the plain LSTM autoencoder.
+    An encoder of LSTM or GRU layers reads a window step by step; its final state is the code. A
+    decoder gets the code as its input at every step, and a linear layer maps its states to the
+    reconstructed window. Training alternates as in :class:`RobustDeepAutoencoder`: the network is
+    trained on L = X − S, then S is set to the prox of X − D(E(L)). A residual larger than λ moves
+    to S and no longer influences the training. A *larger* λ finds *fewer* anomalies; ``lam=inf`` is
+    the plain LSTM autoencoder.
 
-    Rows are windows. For a series, with a score for each time step, wrap it in
+    Each row of X is a window. To score the time steps of a series, put the detector into a
     :class:`WindowedDetector`.
 
     Parameters
     ----------
     lam : float or "auto", default="auto"
-        λ ≥ 0, the threshold of the prox, in units of the scaled data. ``"auto"`` sets it anew in
-        each iteration so that a share `contamination` of the groups of `penalty` has a non-zero
-        S; the value reached is ``lam_``. With several members their shares lie between half and
-        twice that.
+        λ ≥ 0, the threshold of the prox, in units of the scaled data. ``"auto"`` recomputes λ in
+        each iteration so that a share `contamination` of the groups of `penalty` has a non-zero S;
+        ``lam_`` holds the final value. With several members, each has a share of its own, between
+        half and twice `contamination`.
     cell : {"lstm", "gru"}, default="lstm"
-        On a CPU the LSTM is trained several times as fast.
+        Type of the recurrent layers. On a CPU the LSTM trains several times as fast as the GRU.
     n_channels : int, default=1
-        Values of a time step. A row holds them step by step, the channels of a step side by side,
-        so that it divides the length of a row.
+        Number of values in a time step. A row holds all channels of the first step, then all of the
+        second, and so on, so its length has to be a multiple of `n_channels`.
     penalty : {"l21", "l1", "l21_features"} or GroupPenalty, default="l21"
         Ω. ``"l21"`` sums the norms of rows (whole windows are anomalous), ``"l1"`` absolute values
         (single readings), ``"l21_features"`` the norms of columns. A column is one channel at one
@@ -52,7 +53,8 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         where a column is an hour of the day; in sliding windows every reading passes through all
         of them. One of your own is an instance of a :class:`~skrdae.penalties.GroupPenalty`.
     hidden_layer_sizes : sequence of int, default=(32, 16)
-        Units of the encoder's layers; the last is the size of the code. The decoder mirrors them.
+        Units of the encoder's layers; the last is the size of the code. The decoder mirrors the
+        encoder.
     max_iter : int, default=10
         Number of outer iterations; each is `n_epochs` of training followed by the prox.
     n_epochs : int, default=1
@@ -133,8 +135,8 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
 
     Notes
     -----
-    Every method takes windows as rows, (n_samples, n_steps · n_channels), or as an array of shape
-    (n_samples, n_steps, n_channels).
+    Every method takes windows either as rows, of shape (n_samples, n_steps · n_channels), or as a
+    three-dimensional array of shape (n_samples, n_steps, n_channels).
 
     References
     ----------

@@ -30,23 +30,23 @@ class RobustPCA(BaseDecomposition):
 
     .. math:: \min_{L, S} \|L\|_* + \lambda \|S\|_1 \quad\text{subject to}\quad X = L + S,
 
-    the linear ancestor of :class:`RobustDeepAutoencoder`. It is convex: there is one solution, no
-    seed and no learning rate. The directions that L lies in are the encoder and
-    the decoder of new rows. Use it where linear structure is enough, and to see what a network
-    adds.
+    the linear predecessor of :class:`RobustDeepAutoencoder`. The problem is convex, so there is no
+    seed and no learning rate. New rows are projected on the principal directions of L. Use it where
+    linear structure is enough, or as a baseline for the deep detectors.
 
     Parameters
     ----------
     lam : float or "auto", default="auto"
-        λ > 0, the price of an entry of S in units of singular values of L. ``"auto"`` is the
-        1 / √max(n_samples, n_features) under which the reference proves exact recovery from data
-        without noise. Noise goes to S, which then is not sparse. A larger λ makes S sparser and the
+        λ > 0, the weight of S against the singular values of L. ``"auto"`` is 1 / √max(n_samples,
+        n_features), for which the reference proves exact recovery from data without noise. With
+        noisy data the noise goes to S, which then is not sparse. A larger λ makes S sparser and the
         rank of L higher.
     max_iter : int, default=1000
-        Iterations, at most.
+        Largest number of iterations.
     tol : float, default=1e-4
-        Stop when, relative to the norms of X and of the multiplier, the constraint is met, and S
-        settled, to within `tol`; a ``ConvergenceWarning`` says when `max_iter` came first.
+        Iteration stops when the constraint is met to within `tol` · ‖X‖ and the change of S is
+        within `tol` times the norm of the multiplier. If `max_iter` is reached first, a
+        ``ConvergenceWarning`` is raised.
     scaler : {"robust", "standard", "minmax"} or None, default="robust"
         Scaling of the columns inside the detector, see
         :class:`~skrdae.preprocessing.ColumnScaler`. ``None`` solves the problem for X as it is.
@@ -56,9 +56,9 @@ class RobustPCA(BaseDecomposition):
         How rows are flagged. A float is the share of the training rows to flag, in (0, 0.5]. A
         pythresh object sets the threshold; a copy of it is fitted.
     store_decomposition : bool, default=False
-        Keep L and S of the training data.
+        Keep L and S of the training data in ``low_rank_`` and ``sparse_``.
     device : str or torch.device, default="auto"
-        ``"auto"`` takes a GPU if there is one.
+        ``"auto"`` takes a GPU if one is available.
     verbose : int, default=0
         1 shows a progress bar of the training.
     callbacks : callable, list of callables or None, default=None
@@ -72,7 +72,7 @@ class RobustPCA(BaseDecomposition):
     threshold_ : float
         Rows with a higher score are flagged.
     labels_ : ndarray of shape (n_samples,)
-        1 for the flagged training rows, else 0.
+        1 for the training rows that are flagged, 0 for the others.
     lam_ : float
         λ.
     rank_ : int

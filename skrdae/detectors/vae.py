@@ -52,39 +52,41 @@ _ROUNDING = 1e-5
 
 
 class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetector):
-    r"""Variational autoencoder: what it reconstructs badly or has no place for is anomalous.
+    r"""Variational autoencoder, scored by reconstruction error plus divergence from the prior.
 
-    Trains an encoder q(z|x) = N(μ, σ²) and a decoder p(x|z) to maximise
+    An encoder q(z|x) = N(μ, σ²) and a decoder p(x|z) are trained to maximise
 
     .. math:: E_{q(z|x)}[\log p(x|z)] - \beta\,KL(q(z|x) \| N(0, I)).
 
-    The score of a row is its reconstruction error at z = μ plus β times its divergence KL: nothing
-    is drawn at random when scoring.
+    The score of a row is its reconstruction error at z = μ plus β times its KL divergence, so a row
+    gets a high score if it is badly reconstructed or if its code lies far from the prior. Scoring
+    is deterministic.
 
     Parameters
     ----------
     latent_dim : int or "auto", default="auto"
-        Dimensions of z. ``"auto"`` is √n_features, rounded and at least 2.
+        Number of dimensions of z. ``"auto"`` is √n_features, rounded and at least 2.
     beta : float, default=1.0
-        Weight β ≥ 0 of the divergence, in training and in the score. 1 is the evidence lower
-        bound; 0 leaves an autoencoder with noise in the code.
+        Weight β ≥ 0 of the divergence, in training and in the score. With 1 the objective is the
+        evidence lower bound; with 0 the model is an autoencoder with noise added to the code.
     likelihood : {"gaussian", "bernoulli"}, default="gaussian"
-        p(x|z). ``"gaussian"`` has a noise variance for each feature, which is estimated too; the
-        error is Σ (x − x̂)² / (2 variance). ``"bernoulli"`` is for data in [0, 1], such as
-        pixels or flags; the error is the cross-entropy, which is small only where values are near
-        0 or 1: for data that are continuous take ``"gaussian"``.
+        The distribution p(x|z). ``"gaussian"`` estimates a noise variance for each feature; the
+        error is Σ (x − x̂)² / (2 · variance). ``"bernoulli"`` is for data in [0, 1], such as pixels
+        or flags; the error is the cross-entropy. The cross-entropy of a value between 0 and 1 is
+        large however well it is reconstructed, so use ``"gaussian"`` for continuous data.
     n_samples : int, default=0
-        0 scores at z = μ. A positive number L gives the Monte-Carlo reconstruction probability:
-        −log p(x|z) averaged over L draws from q(z|x), without KL. The draws are made once in
-        ``fit``, so that scoring stays deterministic. Anomalies so many and alike that the decoder
-        has learnt them stand out by their divergence alone, and are then missed.
+        0 scores at z = μ. A positive number scores by the Monte-Carlo reconstruction probability
+        instead: −log p(x|z) averaged over that many draws from q(z|x), without the divergence. The
+        draws are made once in ``fit``, so scoring stays deterministic. Anomalies that the decoder
+        has learnt, because they are many and alike, stand out by their divergence only and are
+        missed then.
     hidden_layer_sizes : sequence of int, default=(64,)
         Units of the encoder's hidden layers; the decoder mirrors them.
     activation : {"tanh", "relu", "sigmoid", "identity"}, default="tanh"
         Activation function of the hidden layers.
     n_epochs : int, default=20
-        Passes over the data. Too many teach the network the anomalies; a few hundred rows, or
-        data squeezed into [0, 1], which leave small gradients, want more.
+        Number of passes over the data. With too many the network learns the anomalies. With a few
+        hundred rows, or with data in [0, 1], whose gradients are small, use more.
     batch_size : int or "auto", default="auto"
         Largest number of rows in a gradient step; batches are of equal size within one row.
         ``"auto"`` is n / 24, but at least 32 and at most 128, where n is the number of rows a
@@ -133,7 +135,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
     history_ : list of dict
         One dict for each epoch; see :class:`~skrdae.training.history.VariationalRecord`.
     noise_variance_ : ndarray of shape (n_estimators, n_features)
-        With a Gaussian likelihood only: variance of p(x|z), in units of the scaled data.
+        Variance of p(x|z), in units of the scaled data. Only with a Gaussian likelihood.
     network_ : MemberVAE
         The trained networks; their weights have the member axis first.
     scaler_ : ColumnScaler
@@ -148,11 +150,12 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
 
     Notes
     -----
-    The noise variances are those of greatest likelihood, the mean squared errors at z = μ (at the
-    z drawn, with ``n_samples > 0``), but not below a hundredth of the mean variance of the columns.
+    The noise variances are maximum-likelihood estimates, that is the mean squared errors at z = μ
+    (with ``n_samples > 0``, at the z drawn), but at least a hundredth of the mean variance of the
+    columns.
 
-    A value outside [0, 1] in a row scored by a Bernoulli likelihood counts as the nearer end, and
-    the square of what is beyond is added to its error.
+    With a Bernoulli likelihood, a value outside [0, 1] is clipped to it, and the square of the
+    excess is added to the error.
 
     References
     ----------
