@@ -1,4 +1,4 @@
-"""Scorers for model selection: they take any detector, whichever way its scores point."""
+"""Scorers for model selection, for detectors with high or with low scores of anomalies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MASS = 0.9
 
 
 def deciding_step(estimator: Any) -> Any:
-    """Return what decides in the end: past searches, pipelines and frozen estimators.
+    """Return the final estimator within searches, pipelines and frozen estimators.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def deciding_step(estimator: Any) -> Any:
 
 
 def high_is_normal(estimator: Any) -> bool:
-    """Say whether an estimator has the polarity of scikit-learn's outlier detectors.
+    """Return whether high scores mean normal, as in scikit-learn's outlier detectors.
 
     Parameters
     ----------
@@ -84,20 +84,19 @@ def _check_scores_rows(estimator: object) -> None:
 
 
 def anomaly_scores(estimator: Any, X: MatrixLike) -> FloatArray:
-    """Return a fitted estimator's scores, the higher the more anomalous.
+    """Return the scores of a fitted estimator; the higher, the more anomalous.
 
     Parameters
     ----------
     estimator : object
         A detector of this package or of PyOD, an outlier detector of scikit-learn, a classifier
-        whose second class is the anomalies, or a pipeline or search that ends in one.
+        whose second class is the anomalies, or a pipeline or search that ends in one of these.
     X : array-like of shape (n_samples, n_features)
 
     Returns
     -------
     ndarray of shape (n_samples,), float64
-        Steps that a ``WindowedDetector`` gives no score, and the label 0, have the lowest score of
-        the others.
+        Steps to which a ``WindowedDetector`` gives no score get the lowest score of the others.
 
     Examples
     --------
@@ -205,9 +204,9 @@ def roc_auc_scorer(estimator: Any, X: MatrixLike, y: ArrayLike | None = None) ->
 def average_precision_scorer(estimator: Any, X: MatrixLike, y: ArrayLike | None = None) -> float:
     """Score a fitted detector by its average precision.
 
-    It looks at the top of the ranking, and so is stricter than the ROC curve where anomalies are
-    few. Chance gives the share of anomalies. Parameters, NaN and errors are as in
-    :func:`roc_auc_scorer`.
+    Average precision depends on the top of the ranking, so it is stricter than the area under the
+    ROC curve if anomalies are few. Random scores get the share of anomalies. Parameters, NaN and
+    errors are as in :func:`roc_auc_scorer`.
 
     Returns
     -------
@@ -220,9 +219,8 @@ def average_precision_scorer(estimator: Any, X: MatrixLike, y: ArrayLike | None 
 def f1_scorer(estimator: Any, X: MatrixLike, y: ArrayLike | None = None) -> float:
     """Score a fitted detector by the F1 of the rows it flags.
 
-    Unlike the others it depends on the threshold, and so on `contamination`. Whether ``predict``
-    marks anomalies by 1 or by −1 makes no difference. Parameters, NaN and errors are as in
-    :func:`roc_auc_scorer`.
+    Unlike the other scorers it depends on the threshold, and so on `contamination`. ``predict`` may
+    mark anomalies by 1 or by −1. Parameters, NaN and errors are as in :func:`roc_auc_scorer`.
 
     Returns
     -------
@@ -238,7 +236,7 @@ def f1_scorer(estimator: Any, X: MatrixLike, y: ArrayLike | None = None) -> floa
 
 
 def precision_at_n_scorer(estimator: Any, X: MatrixLike, y: ArrayLike | None = None) -> float:
-    """Score a fitted detector by the precision among its n highest scores, n the anomalies in y.
+    """Score a fitted detector by its precision at n, where n is the number of anomalies in y.
 
     Scores tied at the n-th place count in proportion, so that the order of the rows does not
     matter. Parameters, NaN and errors are as in :func:`roc_auc_scorer`.
@@ -276,7 +274,7 @@ def agreement(rankings: ArrayLike) -> FloatArray:
     Parameters
     ----------
     rankings : array-like of shape (n_candidates, n_samples)
-        What each candidate scores the rows, in whatever unit.
+        The scores of each candidate, in any unit.
 
     Returns
     -------
@@ -342,11 +340,11 @@ def excess_mass_scorer(estimator: Any, X: ArrayLike, y: object = None) -> float:
     :math:`EM(t) = \max_u\, P(s \le u) - t\,\mathrm{Vol}(s \le u)`, s the anomaly score, this is
     the integral of EM from 0 to where it falls to 0.9, volumes as shares of the box around X.
 
-    A diagnostic, not a judge: it rewards scores that follow the density of the data, which is not
-    what makes a row an anomaly to its owner, and the candidates it prefers have been found no
-    better than ones taken at random (Ma et al., 2023). Volumes are measured in the space of X with
-    10,000 points drawn at random, of which some have to lie among the rows; with many features, ten
-    or twenty, none do.
+    Use it as a diagnostic, not to select a model: it rewards scores that follow the density of the
+    data, which need not find the anomalies that matter to you, and the candidates it prefers have
+    been found to be no better than random ones (Ma et al., 2023). Volumes are estimated with 10,000
+    points drawn at random from the box around X. With ten or twenty features hardly any of them lie
+    near the data, and the volume cannot be estimated.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ def code_size(n_features: int) -> int:
 
 
 class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Detector):
-    """Codes of the members side by side, and the way back.
+    """Encode rows to the members' codes, and decode them.
 
     A detector supplies ``_member_codes(rows, workspace)``, (n, d) → (K, n, units), and
     ``_member_decode(codes, workspace)``, (K, n, units) → (K, n, d) in scaled units, and the number
@@ -74,12 +74,12 @@ class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Detector)
         Parameters
         ----------
         X : array-like of shape (n_samples, n_estimators × code size)
-            As :meth:`transform` returns them.
+            Codes, as returned by :meth:`transform`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            In the units of the training data; the mean of what the members decode.
+            In the units of the training data, averaged over the members.
         """
         self = snapshot(self)
         check_is_fitted(self)
@@ -166,7 +166,7 @@ class GenerativeMixin(EncoderMixin):
         return self.network_.latent_dim
 
     def sample(self, n_samples: int = 1, random_state: RandomStateLike = None) -> FloatArray:
-        """Draw new rows: decode codes from the prior.
+        """Draw new rows by decoding codes drawn from the prior.
 
         Parameters
         ----------
@@ -176,8 +176,8 @@ class GenerativeMixin(EncoderMixin):
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            In the units of the training data, without noise added. Each row is from a member
-            chosen at random.
+            In the units of the training data, without the noise of the likelihood. Each row comes
+            from a member chosen at random.
         """
         self = snapshot(self)
         check_is_fitted(self)

@@ -20,38 +20,39 @@ from skrdae.thresholds import labels_threshold
 
 
 class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
-    """Give a detector the labels and the signs of scikit-learn's outlier detectors.
+    """Give a detector the labels and signs of scikit-learn's outlier detectors.
 
-    PyOD, and this package with it, flags anomalies by 1 and scores them high; scikit-learn flags
-    them by −1 and scores them low. The adapter turns one into the other, so that a detector can
-    stand wherever an ``IsolationForest`` can. What scikit-learn checks of outlier detectors, it
-    passes.
+    In PyOD and in this package anomalies have the label 1 and high scores; in scikit-learn they
+    have the label −1 and low scores. The adapter converts one into the other, so that a detector
+    can be used wherever an ``IsolationForest`` can. It passes scikit-learn's checks of outlier
+    detectors.
 
     Parameters
     ----------
     detector : object
-        A detector of this package or of PyOD; it is cloned, not fitted itself. One that is
-        fitted already, its threshold tuned perhaps, stays as it is in a ``FrozenEstimator``. Around
-        a :class:`WindowedDetector` every method takes series as that does.
+        A detector of this package or of PyOD; a clone of it is fitted. To use a detector that is
+        fitted already, with a tuned threshold for example, pass it in a ``FrozenEstimator``. With a
+        :class:`WindowedDetector`, every method takes series.
     random_state : int, RandomState instance or None, default=None
-        Where it is not None, the `random_state` of the detector, if it has such a parameter.
+        If not None, it is set as the `random_state` of the clone, if that has such a parameter.
 
     Attributes
     ----------
     detector_ : object
-        The fitted clone, where everything else it has is found.
+        The fitted clone, which has all other attributes.
     offset_ : float
-        ``decision_function`` is ``score_samples`` less this; it is −``detector_.threshold_``.
+        ``decision_function`` is ``score_samples`` minus this offset, which is
+        −``detector_.threshold_``.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns of X. Only if they are all strings.
 
     Notes
     -----
-    ``predict`` and ``fit_predict`` give the labels of the detector. They are −1 exactly where
-    ``decision_function`` is negative, as always in scikit-learn, if the detector flags what scores
-    above its threshold; one that flags by vote (``contamination="auto"`` with several members) may
-    differ for rows next to it.
+    ``predict`` and ``fit_predict`` return the labels of the detector. As usual in scikit-learn,
+    they are −1 exactly where ``decision_function`` is negative. The exception is a detector whose
+    members vote (``contamination="auto"`` with several members): its labels may differ for scores
+    close to the threshold.
 
     Examples
     --------
@@ -81,8 +82,8 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,), optional
-            Passed on to a detector that says by its tags that it needs labels, as
-            ``RobustDeepAutoencoderCV`` does where its `scoring` compares with them.
+            Labels. Passed to a detector whose tags say that it needs them, such as
+            ``RobustDeepAutoencoderCV`` with a `scoring` that uses labels.
 
         Returns
         -------
@@ -91,9 +92,9 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         TypeError
-            If `detector` is no detector of PyOD's kind.
+            If `detector` is not a PyOD detector.
         ValueError, TypeError
-            What the detector raises. The adapter is then as it was before.
+            As raised by the detector. The adapter is unchanged then.
         """
         frozen = isinstance(self.detector, FrozenEstimator)
         detector = self.detector.estimator if frozen else self.detector
@@ -149,7 +150,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         return detector
 
     def score_samples(self, X: ArrayLike) -> FloatArray:
-        """Return the negated scores of the detector, the lower the more anomalous.
+        """Return the scores of the detector times −1; the lower, the more anomalous.
 
         Parameters
         ----------
@@ -178,7 +179,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: ArrayLike) -> IntArray:
-        """Return −1 for the rows found anomalous and 1 for the others.
+        """Return −1 for anomalies and 1 for normal rows.
 
         Parameters
         ----------
@@ -193,10 +194,10 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         return _turned(self.detector_.predict(X))
 
     def fit_predict(self, X: ArrayLike, y: ArrayLike | None = None) -> IntArray:
-        """Fit, and return −1 for the anomalous rows of X and 1 for the others.
+        """Fit, and return −1 for anomalies in X and 1 for normal rows.
 
-        These are the detector's ``labels_``. Detectors that look at a row's neighbours leave out
-        the row itself when they are fitted, and so may say something else of it in ``predict``.
+        These are the detector's ``labels_``. They may differ from ``predict(X)`` for detectors
+        based on neighbours, which do not count a training row as its own neighbour in the fit.
         """
         self.fit(X, y)
         frozen = isinstance(self.detector, FrozenEstimator)  # fitted to other rows

@@ -39,12 +39,12 @@ class ProbabilityMixin:
         def _labels_of(self, X: Any, scores: FloatArray) -> IntArray: ...
 
     def scores_and_labels(self, X: MatrixLike) -> tuple[FloatArray, IntArray]:
-        """Return :meth:`decision_function` and :meth:`predict`, for the cost of one of them.
+        """Return :meth:`decision_function` and :meth:`predict` at the cost of one of them.
 
         Parameters
         ----------
         X : array-like
-            Data as :meth:`decision_function` takes them.
+            Data, as for :meth:`decision_function`.
 
         Returns
         -------
@@ -70,12 +70,12 @@ class ProbabilityMixin:
     def predict(
         self, X: MatrixLike, return_confidence: bool = False
     ) -> IntArray | tuple[IntArray, FloatArray]:
-        """Return 1 for what is found anomalous and 0 for the rest.
+        """Return 1 for anomalies and 0 for normal rows.
 
         Parameters
         ----------
         X : array-like
-            Data as :meth:`decision_function` takes them.
+            Data, as for :meth:`decision_function`.
         return_confidence : bool, default=False
             Also return :meth:`predict_confidence`.
 
@@ -127,9 +127,10 @@ class ProbabilityMixin:
         ----------
         X : array-like of shape (n_samples, n_features)
         method : {"linear", "unify"}, default="linear"
-            ``"linear"`` scales scores by the smallest and the largest in training, ``"unify"`` by
-            the normal distribution with the training scores' mean and deviation (Kriegel et al.,
-            Interpreting and Unifying Outlier Scores, SDM 2011); both are cut to [0, 1].
+            ``"linear"`` scales the scores so that the lowest training score becomes 0 and the
+            highest 1. ``"unify"`` uses the normal distribution with mean and standard deviation of
+            the training scores (Kriegel et al., Interpreting and Unifying Outlier Scores, SDM
+            2011). Both are clipped to [0, 1].
         return_confidence : bool, default=False
             Also return :meth:`predict_confidence`.
 
@@ -160,7 +161,7 @@ class ProbabilityMixin:
         return probabilities
 
     def predict_confidence(self, X: MatrixLike) -> FloatArray:
-        """Return how sure it is that slightly other training data would give the same label.
+        """Return the probability that a slightly different training set would give the same label.
 
         Parameters
         ----------
@@ -234,7 +235,7 @@ class ProbabilityMixin:
         c_fn: float = 1,
         c_r: float | None = None,
     ) -> IntArray | tuple[IntArray, list[float]]:
-        """Return labels, with −2 where the confidence is too low to give one.
+        """Return labels, with −2 for rows whose confidence is too low.
 
         Parameters
         ----------
@@ -242,12 +243,12 @@ class ProbabilityMixin:
         T : int, default=32
             Labels with a confidence, scaled to [0, 1], of ``1 − 2·exp(−T)`` or less are rejected.
         return_stats : bool, default=False
-            Also return the expected rejection rate, an upper bound for it and for the cost.
+            Also return the expected rejection rate and upper bounds for the rate and the cost.
         delta : float in (0, 1), default=0.1
             The bound of the rate holds with probability 1 − delta.
         c_fp, c_fn, c_r : float
-            Costs of a false alarm, a missed anomaly and a rejection; ``c_r=None`` (or, as in
-            PyOD, a negative number) is the contamination.
+            Costs of a false alarm, a missed anomaly and a rejection. ``c_r=None`` (or, as in PyOD,
+            a negative number) means the contamination.
 
         Returns
         -------
@@ -283,7 +284,7 @@ class ProbabilityMixin:
         c_r: float = -1,
         verbose: bool = False,
     ) -> tuple[float, float, float]:
-        """Return the three figures of :meth:`predict_with_rejection`; see PyOD."""
+        """Return the three statistics of :meth:`predict_with_rejection`; see PyOD."""
         self = snapshot(self)
         check_is_fitted(self)
         scores = self.decision_scores_[~np.isnan(self.decision_scores_)]

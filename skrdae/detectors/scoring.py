@@ -89,7 +89,7 @@ class ScoringMixin:
         return self._weighted(self._map(self._member_scores, X))
 
     def decision_function(self, X: MatrixLike) -> FloatArray:
-        """Return the anomaly score of each row, the higher the more anomalous.
+        """Return the anomaly score of each row; the higher, the more anomalous.
 
         Parameters
         ----------

@@ -104,20 +104,21 @@ class StreamingMixin(_Detector):
 
     @available_if(lambda self: self._can_stream())
     def partial_fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
-        """Train on a chunk of rows, after those that came before.
+        """Continue training with a chunk of rows.
 
-        The first call begins, and so does one after `fit`, with a warning. Every chunk is
-        trained on as `fit` would train on it, from where the last one ended, and forgotten but for
-        a sample: of all rows that ever came some thousand are remembered, each with equal odds. λ
-        (with ``lam="auto"``), the scales of residuals and the threshold are those of the rows
-        remembered, and so are ``decision_scores_`` and ``labels_``; for the rows of a chunk there
-        are `decision_function` and `predict`.
+        The first call starts a new training; so does a call after `fit`, with a warning. Each chunk
+        is trained on like the data of `fit`, starting from the weights that the last chunk left. A
+        uniform random sample of some thousand of all rows so far is kept. λ (with ``lam="auto"``),
+        the scales of the residuals and the threshold are computed from this sample, and
+        ``decision_scores_`` and ``labels_`` belong to its rows. For the rows of a chunk use
+        `decision_function` and `predict`.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            In random order over the chunks, as far as can be. The first chunk decides the scaling:
-            some hundred rows, at least, that are like those to come.
+            A chunk of rows. Shuffle the rows before you split them into chunks, if you can. The
+            first chunk sets the scaling of the columns, so it should have at least some hundred
+            rows that are like those to come.
         y : Ignored
             Not used; present by scikit-learn's convention.
 

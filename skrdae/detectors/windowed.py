@@ -82,9 +82,9 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         Windows that overlap add little information, and a detector that sees the same anomaly in a
         hundred windows learns it. ``None`` takes all windows. All windows are scored in any case.
     trim : float, default=0.05
-        The detector is fitted twice: the second fit leaves out the windows that hold most of the
-        steps with the highest scores in the first, a share `trim` of all steps. At most half of the
-        windows are left out. 0 fits once.
+        The detector is fitted twice, so that the anomalies influence the second fit less. The share
+        `trim` of the steps that score highest in the first fit is marked, and the second fit leaves
+        out the windows that hold more marked steps than the median window. 0 fits once.
     on_gap : {"raise", "split"}, default="raise"
         What to do if the index of X skips steps. ``"raise"`` raises an error. ``"split"`` cuts the
         series there, and where the index goes back (when a clock is put back, for example), so that
@@ -435,7 +435,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         self._share = float(self.labels_[~np.isnan(self.decision_scores_)].mean())
 
     def decision_function(self, X: SeriesLike) -> FloatArray:
-        """Return the anomaly score of each step, the higher the more anomalous.
+        """Return the anomaly score of each step; the higher, the more anomalous.
 
         Parameters
         ----------

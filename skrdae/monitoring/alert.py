@@ -26,7 +26,7 @@ AlertKind: TypeAlias = Literal["anomalies", "alert_rate", "drift"]
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that a monitor noticed.
+    """An event that a monitor reports.
 
     Parameters
     ----------

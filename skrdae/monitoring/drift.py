@@ -82,7 +82,7 @@ class Evidence:
 
 
 class ScoreReference:
-    """Scores as they should be, and how far others are from them.
+    """Reference scores, and the distance of other scores from them.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from skrdae.monitoring.alert import Alert
 
 @dataclass(frozen=True)
 class WindowReport:
-    """What a window of consecutive rows looks like beside the reference.
+    """How a window of consecutive rows compares with the reference.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class WindowReport:
 
 @dataclass(frozen=True)
 class BatchReport:
-    """What became of a batch.
+    """The result of a batch.
 
     Attributes
     ----------

@@ -37,7 +37,7 @@ _Item: TypeAlias = tuple[Alert, bytes, float]
 
 
 class WebhookHandler:
-    """Post alerts as JSON to a URL, one after another, by a thread of its own.
+    """Post alerts as JSON to a URL, one after another, in a thread of its own.
 
     The monitor goes on at once. Where no connection is made, or the server says that it cannot do
     it now (408, 425, 429, 500, 502, 503), the alert is sent again after 0.5, 1, 2, … at most 60
@@ -65,7 +65,7 @@ class WebhookHandler:
     ----------
     failed, unconfirmed : list of Alert
     n_sent : int
-        Alerts that the server has taken.
+        Number of alerts that the server has accepted.
 
     Notes
     -----

@@ -47,20 +47,19 @@ class ColumnScaler:
         deviation. ``"standard"`` takes mean and standard deviation, ``"minmax"`` minimum and
         range, ``None`` 0 and 1.
     bound : float, default=10.0
-        Where values are clipped before a network sees them, in multiples of the scale, or of the
-        largest training value where the data are left as they are: one wild cell must not steer
-        the weights.
+        The network's input is clipped to ±`bound` times the scale (with ``method=None``, times the
+        largest training value), so that a single extreme value does not dominate the weights.
 
     Attributes
     ----------
     center_, scale_ : ndarray of shape (n_features,)
     constant_ : ndarray of shape (n_features,), bool
-        Columns that did not change in training; none with ``method=None``. A change in them is
-        measured in steps of single precision, and one of more than 1000 counts as 1000. So
-        nearly every other value is scaled to ±1000, whatever its unit.
+        Columns that are constant in the training data; all False with ``method=None``. A deviation
+        from the constant is divided by the resolution of single precision and clipped to ±1000, so
+        nearly any other value is scaled to ±1000, whatever its unit.
     bound_ : float
-        Scaled values beyond ±``bound_`` are clipped before a network sees them. Residuals are
-        still taken from the unclipped values, so that a far outlier keeps its distance.
+        Scaled values are clipped to ±``bound_`` in the input of the network. Residuals are computed
+        from the unclipped values, so that extreme outliers keep their high scores.
 
     Examples
     --------
