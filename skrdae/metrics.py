@@ -269,7 +269,7 @@ SCORERS = {
 
 
 def agreement(rankings: ArrayLike) -> FloatArray:
-    """Rate scores of the same rows by how well each agrees with the average of all.
+    """Rate candidates by how well the ranking of each agrees with the average ranking.
 
     Parameters
     ----------
@@ -394,9 +394,9 @@ def _excess_mass(mass: FloatArray, volume: FloatArray) -> float:
 def mass_volume_scorer(estimator: Any, X: ArrayLike, y: object = None) -> float:
     r"""Score a fitted detector without labels, by the mass-volume curve; larger is better.
 
-    The volume of the smallest level set that holds a share α of the rows, integrated over α from
-    0.9 to 1 and negated. Read the notes of :func:`excess_mass_scorer`: they hold here too, as do
-    its parameters and references.
+    The score is minus the integral, over α from 0.9 to 1, of the volume of the smallest level set
+    that holds a share α of the rows. The limits, parameters and references of
+    :func:`excess_mass_scorer` apply here, too.
 
     Returns
     -------

@@ -68,7 +68,7 @@ class RobustPCA(BaseDecomposition):
     Attributes
     ----------
     decision_scores_ : ndarray of shape (n_samples,)
-        Scores of the training data, the higher the more anomalous.
+        Scores of the training data; the higher, the more anomalous.
     threshold_ : float
         Rows with a higher score are flagged.
     labels_ : ndarray of shape (n_samples,)
