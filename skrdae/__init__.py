@@ -30,7 +30,7 @@ __all__ = [
 ]
 __version__ = "0.1.0.dev0"
 
-# Imported when they are asked for: torch and the rest take seconds, in which the command line
+# Imported on first use (PEP 562): torch, PyOD and the rest take seconds, in which the command line
 # could neither answer nor be interrupted.
 _HOMES = {
     "AnoGANDetector": "detectors.anogan",
@@ -45,8 +45,8 @@ _HOMES = {
     "save": "persistence",
     "to_onnx": "onnx",
 }
-_MODULES = {"detectors", "metrics", "networks", "onnx", "penalties", "persistence"}
-_MODULES |= {"preprocessing", "tables", "thresholds", "training"}
+_MODULES = {"demo", "detectors", "metrics", "monitoring", "networks", "onnx", "penalties"}
+_MODULES |= {"persistence", "plotting", "preprocessing", "tables", "thresholds", "training"}
 
 
 def __getattr__(name: str) -> object:
