@@ -168,8 +168,9 @@ def find_separator(text: str) -> str:
     first, share = likely.get(",", (False, -1.0))
     if best == "," and (others := [s for s in likely if s != "," and likely[s] == likely[","]]):
         best = others[0]
-    if first == likely[best][0] and _is_within_numbers(text, best):
-        return best
+    for other in likely:
+        if other != "," and likely[other][0] >= first and _is_within_numbers(text, other):
+            return other
     return "," if first == likely[best][0] and share >= likely[best][1] - _CLEARLY_MORE else best
 
 

@@ -12,6 +12,8 @@ LINE_END = re.compile(rb"\r\n|\n|\r")
 
 # What is looked at to find out how a file is written, in bytes, rows and cells.
 _SAMPLE, _ROWS, _CELLS = 2**20, 500, 50_000
+# Lines that tell whether all are quoted as a whole, and how such a line looks.
+_FEW_LINES, _QUOTED = 20, re.compile(rb'"(?:[^"]|"")*"')
 # So many of the rows have the usual number of values if a separator is the right one.
 _AGREEING = 0.9
 
@@ -110,3 +112,24 @@ def values_of(rows: list[list[str]]) -> list[str]:
 def few_rows(rows: list[list[str]]) -> list[list[str]]:
     """Return the first rows, fewer if they are wide."""
     return rows[: max(10, _CELLS // max(map(len, rows), default=1))]
+
+
+def without_quotes(content: bytes) -> tuple[bytes, bool]:
+    """Return a file without the marks that quote each line as a whole, and whether it had them.
+
+    Some programs write them where they take a line for a single value: ``"a,b"``.
+    """
+    lines = [line for line in content.split(b"\n", _FEW_LINES) if line.strip()]
+    whole = all(_QUOTED.fullmatch(line.strip()) for line in lines[:_FEW_LINES])
+    inner = [_unquoted(line) for line in lines[:_FEW_LINES]]
+    if not whole or not any(all(mark in text for text in inner) for mark in (b",", b";", b"\t")):
+        return content, False
+    lines = content.splitlines(keepends=True)
+    if not all(_QUOTED.fullmatch(line.strip()) for line in lines if line.strip()):
+        return content, False
+    return b"".join(map(_unquoted, lines)), True
+
+
+def _unquoted(line: bytes) -> bytes:
+    end = line[len(line.rstrip()) :]
+    return line.strip()[1:-1].replace(b'""', b'"') + end
