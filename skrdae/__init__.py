@@ -1,6 +1,7 @@
 """Deep, robust anomaly detectors for scikit-learn and PyOD."""
 
 import importlib
+import threading
 
 TYPE_CHECKING = False  # that of typing, without the time that importing it takes
 if TYPE_CHECKING:
@@ -49,13 +50,20 @@ _MODULES = {"demo", "detectors", "metrics", "monitoring", "networks", "onnx", "p
 _MODULES |= {"persistence", "plotting", "preprocessing", "tables", "thresholds", "training"}
 
 
+# Libraries import each other in circles: two threads that begin at different places of one would
+# see modules that are half done.
+_ONE_AT_A_TIME = threading.RLock()
+
+
 def __getattr__(name: str) -> object:
     if name in _HOMES:
-        value = getattr(importlib.import_module(f"skrdae.{_HOMES[name]}"), name)
+        with _ONE_AT_A_TIME:
+            value = getattr(importlib.import_module(f"skrdae.{_HOMES[name]}"), name)
         globals()[name] = value
         return value
     if name in _MODULES:
-        return importlib.import_module(f"skrdae.{name}")
+        with _ONE_AT_A_TIME:
+            return importlib.import_module(f"skrdae.{name}")
     raise AttributeError(f"module 'skrdae' has no attribute {name!r}")
 
 

@@ -17,7 +17,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import skrdae
 from skrdae import OutlierAdapter, RobustDeepAutoencoder, RobustPCA, WindowedDetector, save
 from skrdae.cli import main
 from skrdae.demo import one_class_digits
@@ -691,18 +690,3 @@ def test_a_result_that_nobody_can_be_told(folder, capsys, monkeypatch):
     assert (status, sys.stdout) == (1, None)
     monkeypatch.undo()
     assert "the result cannot be printed: No space left on device" in capsys.readouterr().err
-
-
-def test_the_package_imports_what_is_asked_for():
-    code = (
-        "import sys, skrdae; assert 'torch' not in sys.modules; "
-        "assert {'RobustPCA', 'load', 'metrics', '__version__'} <= {*dir(skrdae)}; "
-        "assert 'torch' not in sys.modules; skrdae.metrics.roc_auc_scorer; skrdae.RobustPCA(); "
-        "from skrdae import *; assert load is skrdae.load; skrdae.nothing"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stderr.splitlines()[-1].endswith("module 'skrdae' has no attribute 'nothing'")
-    for name in skrdae.__all__:
-        assert getattr(skrdae, name).__name__ == name
-    with pytest.raises(AttributeError):
-        skrdae.nothing  # noqa: B018

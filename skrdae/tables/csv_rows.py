@@ -119,17 +119,22 @@ def without_quotes(content: bytes) -> tuple[bytes, bool]:
 
     Some programs write them where they take a line for a single value: ``"a,b"``.
     """
-    lines = [line for line in content.split(b"\n", _FEW_LINES) if line.strip()]
-    whole = all(_QUOTED.fullmatch(line.strip()) for line in lines[:_FEW_LINES])
-    inner = [_unquoted(line) for line in lines[:_FEW_LINES]]
-    if not whole or not any(all(mark in text for text in inner) for mark in (b",", b";", b"\t")):
+    lines = [line for line in content.split(b"\n", _FEW_LINES) if line.strip()][:_FEW_LINES]
+    inner = [_unquoted(line) for line in lines]
+    separated = any(all(mark in text for text in inner) for mark in (b",", b";", b"\t"))
+    if len(lines) < 2 or not separated or not _are_quoted(lines):
         return content, False
     lines = content.splitlines(keepends=True)
-    if not all(_QUOTED.fullmatch(line.strip()) for line in lines if line.strip()):
-        return content, False
-    return b"".join(map(_unquoted, lines)), True
+    return (b"".join(map(_unquoted, lines)), True) if _are_quoted(lines) else (content, False)
+
+
+def _are_quoted(lines: list[bytes]) -> bool:
+    """Whether all lines below that of the names are quoted as a whole."""
+    return all(_QUOTED.fullmatch(line.strip()) for line in lines[1:] if line.strip())
 
 
 def _unquoted(line: bytes) -> bytes:
+    if not _QUOTED.fullmatch(line.strip()):
+        return line
     end = line[len(line.rstrip()) :]
     return line.strip()[1:-1].replace(b'""', b'"') + end

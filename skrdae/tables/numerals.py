@@ -353,7 +353,7 @@ def _convert_points(
             plain[name] = texts
     if doubtful:
         # Numbers with decimal commas are there as well, so that no decimal mark suits all.
-        ways = Option("thousands", "none"), Option("thousands", ".")
+        ways = Option("thousands", "."), Option("thousands", "none")
         raise _could_be_two([*doubtful], next(iter(doubtful.values())), ".", ways)
     for name, texts in plain.items():
         _replace(result, name, written[name], texts, PLAIN)

@@ -185,7 +185,7 @@ def holds_text(column: "Series") -> bool:
     Codes may be text although most are digits, but not if hardly any is anything else.
     """
     kind = _what_it_holds(column)[0]
-    share = misfits(column).sum() / max(column.notna().sum(), 1)
+    share = are_no_numbers(column).sum() / max(column.notna().sum(), 1)
     return kind == "text" or (kind == "mixed" and share >= _LEAST_TEXT)
 
 
