@@ -1,6 +1,7 @@
 """Deep, robust anomaly detectors for scikit-learn and PyOD."""
 
 import importlib
+import threading
 
 TYPE_CHECKING = False  # that of typing, without the time that importing it takes
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-# Imported when they are asked for: torch and the rest take seconds, in which the command line
+# Imported on first use (PEP 562): torch, PyOD and the rest take seconds, in which the command line
 # could neither answer nor be interrupted.
 _HOMES = {
     "AnoGANDetector": "detectors.anogan",
@@ -45,17 +46,24 @@ _HOMES = {
     "save": "persistence",
     "to_onnx": "onnx",
 }
-_MODULES = {"detectors", "metrics", "networks", "onnx", "penalties", "persistence"}
-_MODULES |= {"preprocessing", "tables", "thresholds", "training"}
+_MODULES = {"demo", "detectors", "metrics", "monitoring", "networks", "onnx", "penalties"}
+_MODULES |= {"persistence", "plotting", "preprocessing", "tables", "thresholds", "training"}
+
+
+# Libraries import each other in circles: two threads that begin at different places of one would
+# see modules that are half done.
+_ONE_AT_A_TIME = threading.RLock()
 
 
 def __getattr__(name: str) -> object:
     if name in _HOMES:
-        value = getattr(importlib.import_module(f"skrdae.{_HOMES[name]}"), name)
+        with _ONE_AT_A_TIME:
+            value = getattr(importlib.import_module(f"skrdae.{_HOMES[name]}"), name)
         globals()[name] = value
         return value
     if name in _MODULES:
-        return importlib.import_module(f"skrdae.{name}")
+        with _ONE_AT_A_TIME:
+            return importlib.import_module(f"skrdae.{name}")
     raise AttributeError(f"module 'skrdae' has no attribute {name!r}")
 
 

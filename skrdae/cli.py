@@ -23,13 +23,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0; 1 with one line on standard error; 2 with one line if a file is no model; 3
-        with ``--exit-code`` if a row is flagged; 130 if interrupted.
+        Exit status: 0; 1 with one line on standard error; 2 with one line if options do not go
+        together or a file is no model; 3 with ``--exit-code`` if a row is flagged; 130 if
+        interrupted.
 
     Raises
     ------
     SystemExit
-        With status 2 and one line on standard error, if the arguments are not as they should be.
+        With status 2 and one line on standard error, if the arguments are not as they should be;
+        with status 0 after ``--help`` and ``--version``.
     """
     with Console("skrdae", of_process=argv is None) as console:
         try:
@@ -76,7 +78,7 @@ def _run(arguments: Any, console: Console) -> int:
         try:
             run_demo(digit=arguments.digit, seed=arguments.seed, output=arguments.output)
         except ValueError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(str(error), 2) from error
         return 0
     if arguments.command == "detect":
         from skrdae.commands.detecting import detect as run

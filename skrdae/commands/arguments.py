@@ -4,7 +4,10 @@ import argparse
 import codecs
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Literal, NoReturn, TypeVar
+
+from skrdae import __version__
 
 _T = TypeVar("_T")
 
@@ -94,6 +97,11 @@ def _mark(text: str) -> str:
     return found
 
 
+@_takes("a single mark, or none")
+def _thousands(text: str) -> str:
+    return text if text == "none" else _mark(text)
+
+
 @_takes("an encoding, such as cp1252")
 def _encoding(text: str) -> str:
     "".encode(text)
@@ -108,11 +116,24 @@ def _step(text: str) -> str:
     return text
 
 
+@_takes("a form of times")
+def _time_format(text: str) -> str:
+    try:
+        datetime.strptime("", text)
+    except re.error:  # a directive twice
+        raise ValueError from None
+    except ValueError as error:
+        if any(word in str(error) for word in ("directive", "stray")):
+            raise
+    return text
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = _Parser(
         prog="skrdae", description="Deep, robust anomaly detection.", epilog=_EXIT_CODES
     )
+    parser.add_argument("--version", action="version", version=f"skrdae {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     found = commands.add_parser(
         "detect",
@@ -126,7 +147,11 @@ def make_parser() -> argparse.ArgumentParser:
     scored = commands.add_parser(
         "score",
         help="score a table with a model that detect has saved",
-        description="Score the rows of a CSV or Parquet file with a saved model.",
+        description="Score the rows of a CSV or Parquet file with a saved model. The model keeps "
+        "what detect was told with --time-column, --time-format, --missing, --categories, "
+        "--ignore, --keep, --resample, --max-gap, --ignore-gaps, --window-size, --model, "
+        "--contamination and --seed, so score does not have these options, nor --save. All other "
+        "options are those of detect.",
         epilog=_EXIT_CODES,
     )
     scored.add_argument("model", help="file of skrdae detect --save, or of skrdae.save")
@@ -153,9 +178,10 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
     )
     file.add_argument(
         "--thousands",
-        type=_mark,
+        type=_thousands,
         metavar="C",
-        help="what stands between groups of three digits, as in 1,234.5 or 1.234,5",
+        help="what stands between groups of three digits, as in 1,234.5 or 1.234,5; none if "
+        "nothing does",
     )
     file.add_argument(
         "--encoding",
@@ -176,6 +202,14 @@ def _add_file(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="N",
         help="lines before the table to leave out (default: %(default)s)",
+    )
+    file.add_argument(
+        "--na",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="a text that means that a value is missing, such as -999 or ERR, besides NA, - and "
+        "the like; may be given several times",
     )
 
 
@@ -218,6 +252,7 @@ def _add_detect(found: argparse.ArgumentParser) -> None:
     )
     series.add_argument(
         "--time-format",
+        type=_time_format,
         metavar="FORMAT",
         help="how the times are written, as in '%%d.%%m.%%Y %%H:%%M', or 'epoch s' for seconds "
         "since 1970, also ms, us, ns (default: found out)",
@@ -283,12 +318,21 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         help="CSV or Parquet file for the table with the columns skrdae_score and skrdae_label",
     )
     results.add_argument("--plot", metavar="FILE", help="picture of the scores and what is flagged")
+    results.add_argument(
+        "--explain",
+        action="store_true",
+        help="name the columns that count most in the score of each flagged row, with their "
+        "shares of it; not for series",
+    )
     results.add_argument("--json", action="store_true", help="print the result as JSON")
     results.add_argument(
         "--exit-code", action="store_true", help="exit with status 3 if a row is flagged"
     )
     parser.add_argument(
-        "--sort", action="store_true", help="take the rows of a series in the order of their times"
+        "--sort",
+        action="store_true",
+        help="take the rows of a series in the order of their times; --output keeps that of the "
+        "file",
     )
     parser.add_argument(
         "--device", default="auto", help="cpu, cuda, mps or the like (default: %(default)s)"

@@ -1,8 +1,6 @@
 """``skrdae detect``."""
 
-import re
 from argparse import Namespace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +10,14 @@ from sklearn.pipeline import Pipeline
 from skrdae._typing import Integers
 from skrdae.commands.arguments import MODELS
 from skrdae.commands.console import CommandError, Console
-from skrdae.commands.reading import leave_out_row_numbers, note_what_was_done, order_of, read
+from skrdae.commands.reading import (
+    leave_out_row_numbers,
+    note_labels,
+    note_what_was_done,
+    order_of,
+    read,
+)
+from skrdae.commands.reasons import Reasons, names_and_parts, reasons_of
 from skrdae.commands.results import Report, Scored, check_files, new_figure, write_results
 from skrdae.commands.runtime import check_device, heard
 from skrdae.commands.series import (
@@ -39,7 +44,8 @@ from skrdae.preprocessing import dominant_period
 from skrdae.tables import EvenSteps, TableEncoder
 from skrdae.tables.columns import is_numbers
 from skrdae.tables.errors import listed, shown
-from skrdae.tables.times import EPOCHS, form_not_taken, times
+from skrdae.tables.times import EPOCHS, form_not_taken
+from skrdae.tables.times import times as times_in
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -90,7 +96,10 @@ def detect(options: Namespace, console: Console) -> Report:
     check_files(options)
     figure = new_figure(options)
     check_device(options.device)
-    file = read(options, console, text=options.time_column)
+    # A form that was given goes by the text.
+    counted = options.time_format is None or options.time_format in EPOCHS
+    times = options.time_column if counted and len(options.time_column) == 1 else ()
+    file = read(options, console, text=options.time_column, times=times)
     encoder = _encoder(options, console, file.table)
     order = order_of(options, encoder, file.table)
     table = file.table.iloc[order]
@@ -123,6 +132,7 @@ def detect(options: Namespace, console: Console) -> Report:
         order=order,
         steps=places,
         times=step_times,
+        reasons=_reasons(detector, seen, encoder) if options.explain else None,
     )
     if windowed:
         size, resampled = detector.window_size_, bool(options.resample)
@@ -144,6 +154,10 @@ def detect(options: Namespace, console: Console) -> Report:
     return Report(report.contents | {"saved": options.save})
 
 
+def _reasons(detector: Any, seen: "DataFrame", encoder: TableEncoder) -> Reasons:
+    return reasons_of(detector, seen, detector.labels_, *names_and_parts(encoder))
+
+
 def _check_options(options: Namespace) -> None:
     """Raise if options do not go together."""
     if not options.time_column:
@@ -158,29 +172,18 @@ def _check_options(options: Namespace) -> None:
         for name, given in needing.items():
             if given:
                 raise CommandError(
-                    f"{name} is for series: name the column of their time with --time-column"
+                    f"{name} is for series: name the column of their time with --time-column", 2
                 )
+    elif options.explain:
+        raise CommandError("--explain is for tables: leave it out with --time-column", 2)
     if options.max_gap is not None and not options.resample:
-        raise CommandError("--max-gap only works together with --resample")
-    if options.time_format is not None and not _is_form(options.time_format):
-        raise CommandError(f"--time-format {options.time_format!r} is not a form of times")
+        raise CommandError("--max-gap only works together with --resample", 2)
     detector = _DETECTORS[MODELS[options.model]]
     if options.contamination == "auto" and detector._member_votes is None:
         able = [n for n, d in MODELS.items() if _DETECTORS[d]._member_votes is not None]
         raise CommandError(
-            f"--contamination auto is for {listed(able, str)}; give a share, such as 0.01"
+            f"--contamination auto is for {listed(able, str)}; give a share, such as 0.01", 2
         )
-
-
-def _is_form(text: str) -> bool:
-    """Whether all that follows a % in a form is known."""
-    try:
-        datetime.strptime("", text)
-    except ValueError as error:
-        return not any(word in str(error) for word in ("directive", "stray"))
-    except re.error:  # a directive twice
-        return False
-    return True
 
 
 def _encoder(options: Namespace, console: Console, table: "DataFrame") -> TableEncoder:
@@ -197,7 +200,7 @@ def _encoder(options: Namespace, console: Console, table: "DataFrame") -> TableE
         first = str(table[columns[0]].iloc[0])
         if form in EPOCHS or first.removesuffix(".0").isdigit():
             what = f"{_UNITS[EPOCHS[form]]} since 1970" if form in EPOCHS else "dates"
-            time = times(table[columns[0]].iloc[:1], form)[0]
+            time = times_in(table[columns[0]].iloc[:1], form)[0]
             console.note(
                 f"Column {shown(columns[0])} is read as {what}: {first} is {time}. --time-format "
                 "says otherwise."
@@ -212,6 +215,7 @@ def _encoder(options: Namespace, console: Console, table: "DataFrame") -> TableE
     if encoder.categories_:
         told = (f"{shown(name)} ({len(v)})" for name, v in encoder.categories_.items())
         console.note(f"Text becomes a column of 0 and 1 for each value: {listed(told, str, 20)}.")
+    note_labels(console, table[[*encoder.numeric_columns_, *encoder.categories_]])
     constant = [n for n in encoder.numeric_columns_ if table[n].nunique(dropna=False) == 1]
     if constant and len(table) > 1:
         several = len(constant) > 1

@@ -1,5 +1,6 @@
 """Tables for the commands: what file, which columns."""
 
+import re
 from argparse import Namespace
 from collections.abc import Collection
 from dataclasses import replace
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from skrdae.commands.console import CommandError, Console
 from skrdae.tables import TableEncoder
-from skrdae.tables.columns import is_unnamed, row_numbers
+from skrdae.tables.columns import is_label, is_unnamed, row_numbers
 from skrdae.tables.errors import Option, listed, shown
 from skrdae.tables.files import TableFile, read_file
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 #: The columns that are added to a table; they are never looked at.
 SCORE, LABEL = "skrdae_score", "skrdae_label"
+_ADDED = re.compile(r"skrdae_(score|label|reason_\d+|share_\d+)")
 
 
 def read(
@@ -27,6 +29,7 @@ def read(
     console: Console,
     *,
     text: Collection[str],
+    times: Collection[str] = (),
     known_names: Collection[str] = (),
 ) -> TableFile:
     """Read the table that the options name, without what an earlier call added.
@@ -38,6 +41,8 @@ def read(
     console : Console
     text : collection of str
         Columns that are text, even if they look like numbers.
+    times : collection of str
+        Those of them that may be times counted in numbers.
     known_names : collection of str
         Columns that will be asked for.
 
@@ -60,7 +65,9 @@ def read(
         encoding=options.encoding,
         header=options.header,
         skip_lines=options.skip_lines,
+        na=options.na,
         text=text,
+        times=times,
         known_names=known_names,
     )
     found = {option.name for option in file.found}
@@ -80,7 +87,7 @@ def read(
         console.note(note)
     if not len(file.table):
         raise CommandError(f"{options.data}: there are names of columns, but no rows")
-    added = [name for name in (SCORE, LABEL) if name in file.table.columns]
+    added = [name for name in file.table.columns if _ADDED.fullmatch(name)]
     return replace(file, table=file.table.drop(columns=added))
 
 
@@ -107,6 +114,16 @@ def leave_out_row_numbers(options: Namespace, console: Console, table: "DataFram
             f"{Option('keep', name).in_shell()} keeps it."
         )
     return found
+
+
+def note_labels(console: Console, table: "DataFrame") -> None:
+    """Tell which columns look as if they held the answer."""
+    for name, column in table.items():
+        if is_label(name, column):
+            console.warn(
+                f"Column {shown(name)} looks like a label, and counts like any other column; "
+                f"{Option('ignore', str(name)).in_shell()} leaves it out."
+            )
 
 
 def order_of(

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from skrdae._files import check_target, write_whole
 from skrdae._typing import Floats, Integers
-from skrdae.commands.console import CommandError, Console
+from skrdae.commands.console import CommandError, Console, one_line
 from skrdae.commands.reading import LABEL, SCORE
+from skrdae.commands.reasons import Reasons
 from skrdae.tables.files import TableFile, is_parquet, table_bytes
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Scored:
         Which step each row belongs to.
     times : ndarray of shape (n_steps,)
         Of a series; empty for rows.
+    reasons : Reasons or None
+        Why rows are flagged, if that is wanted.
     """
 
     values: Any
@@ -54,6 +57,7 @@ class Scored:
     order: NDArray[np.intp]
     steps: NDArray[np.intp]
     times: NDArray[Any]
+    reasons: Reasons | None = None
 
     @property
     def row_scores(self) -> Floats:
@@ -70,7 +74,12 @@ class Scored:
         flagged = np.flatnonzero(self.row_labels == 1)
         scores = self.row_scores
         places = flagged[np.argsort(-scores[flagged], kind="stable")][:_LISTED]
-        return [{"row": int(self.order[i]), "score": float(scores[i])} for i in places]
+        found: list[dict[str, Any]] = []
+        for i in places:
+            found.append({"row": int(self.order[i]), "score": float(scores[i])})
+            if self.reasons is not None:
+                found[-1]["reasons"] = self.reasons.of(i)
+        return found
 
     def stretches(self) -> list[dict[str, Any]]:
         """Return the stretches of flagged steps that hold rows, the highest score first."""
@@ -115,11 +124,11 @@ def check_files(options: Namespace) -> None:
         check_target(path)
         for other, taken in files.items():
             if taken != "-" and Path(path).resolve() == Path(taken).resolve():
-                raise CommandError(f"--{name} {path} would be written over {other}")
+                raise CommandError(f"--{name} {path} would be written over {other}", 2)
         files[f"--{name}"] = path
     if options.output is not None:
         if not is_parquet(options.output) and Path(options.output).suffix.lower() != ".csv":
-            raise CommandError(f"--output {options.output}: a table is .csv or .parquet")
+            raise CommandError(f"--output {options.output}: a table is .csv or .parquet", 2)
         if is_parquet(options.output):
             check_installed("--output", "pyarrow", "tables")
     if getattr(options, "save", None):
@@ -143,7 +152,7 @@ def new_figure(options: Namespace) -> "Figure | None":
     figure = Figure(figsize=(10, 5), layout="constrained")
     formats = figure.canvas.get_supported_filetypes()
     if _picture_format(options) not in formats:
-        raise CommandError(f"--plot {options.plot}: a picture is .png, .pdf, .svg or .jpg")
+        raise CommandError(f"--plot {options.plot}: a picture is .png, .pdf, .svg or .jpg", 2)
     return figure
 
 
@@ -195,14 +204,23 @@ class Report:
                 f"{a['start']:<27}{a['end']:<27}{a['score']:>12.4g}" for a in anomalies[:_SHOWN]
             ]
         elif anomalies:
-            lines.append(f"{'row':>9}{'score':>12}")
-            lines += [f"{a['row']:>9}{a['score']:>12.4g}" for a in anomalies[:_SHOWN]]
+            lines.append(f"{'row':>9}{'score':>12}" + "  reasons" * ("reasons" in anomalies[0]))
+            lines += [
+                f"{a['row']:>9}{a['score']:>12.4g}{_reasons_told(a)}" for a in anomalies[:_SHOWN]
+            ]
         if len(anomalies) > _SHOWN:
             lines.append("...")
         for name in ("output", "plot", "saved"):
             if report.get(name):
                 lines.append(f"{name}: {report[name]}")
         return "\n".join(lines)
+
+
+def _reasons_told(anomaly: dict[str, Any]) -> str:
+    """Return why a row is flagged, in a line."""
+    reasons = anomaly.get("reasons", [])
+    told = ", ".join(f"{one_line(r['column'])} {r['share']:.0%}" for r in reasons)
+    return f"  {told}" if told else ""
 
 
 def write_results(
@@ -239,12 +257,13 @@ def write_results(
 
 
 def _table(options: Namespace, file: TableFile, scored: Scored) -> bytes:
-    columns = {SCORE: scored.row_scores, LABEL: scored.row_labels}
+    as_in_file = np.argsort(scored.order)  # though rows may have been sorted by time
+    columns = {SCORE: scored.row_scores[as_in_file], LABEL: scored.row_labels[as_in_file]}
+    if scored.reasons is not None:
+        columns |= scored.reasons.as_columns(as_in_file)
     if file.csv is None or is_parquet(options.output):
-        return table_bytes(file.table.iloc[scored.order].assign(**columns), options.output)
-    return file.csv.written_with(
-        columns, scored.order, decimal=file.decimal, encoding=file.encoding
-    )
+        return table_bytes(file.table.assign(**columns), options.output)
+    return file.csv.written_with(columns, decimal=file.decimal, encoding=file.encoding)
 
 
 def _picture(options: Namespace, scored: Scored, figure: "Figure") -> memoryview:

@@ -5,6 +5,7 @@ import os
 import stat
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from skrdae._typing import Floats, Integers
 from skrdae.commands.console import CommandError, Console
 from skrdae.commands.reading import note_what_was_done, order_of, read
+from skrdae.commands.reasons import check_explains, names_and_parts, reasons_of
 from skrdae.commands.results import (
     Report,
     Scored,
@@ -43,6 +45,7 @@ from skrdae.tables import EvenSteps, TableEncoder
 from skrdae.tables.columns import as_floats, is_numbers
 from skrdae.tables.errors import TableError, listed, shown
 from skrdae.tables.problems import Problems
+from skrdae.tables.times import EPOCHS
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Index
@@ -76,7 +79,11 @@ def score(options: Namespace, console: Console) -> Report:
         steps = _load(options, console)
         encoder = steps.pop(0) if isinstance(steps[0], TableEncoder) else None
         names = _names_of(encoder, steps)
-    file = read(options, console, text=names.text, known_names=names.all)
+        if options.explain:
+            _check_explains(steps[-1])
+    counted = encoder is None or encoder.time_format_ is None or encoder.time_format_ in EPOCHS
+    times = names.times if counted and len(names.times) == 1 else ()
+    file = read(options, console, text=names.text, times=times, known_names=names.all)
     with _trusted(options.model):
         order = order_of(options, encoder, file.table)
         table = file.table.iloc[order]
@@ -87,10 +94,45 @@ def score(options: Namespace, console: Console) -> Report:
             note_what_was_done(console, encoder, table)
         with heard(console):
             scored = _scored(console, rows, order, names, steps)
+            if options.explain:
+                scored = _explained(scored, encoder, steps, names.all)
     console.check()
     report = write_results(options, console, file, scored, figure)
     console.tell()
     return report
+
+
+def _check_explains(detector: Any) -> None:
+    if isinstance(detector, WindowedDetector):
+        raise CommandError("--explain is for tables, and the model is one for series: leave it out")
+    check_explains(detector)
+
+
+def _explained(
+    scored: Scored, encoder: TableEncoder | None, steps: list[Any], names: list[str]
+) -> Scored:
+    """Return scores with the reasons of rows that are flagged."""
+    detector, n_features = steps[-1], scored.values.shape[1]
+    if encoder is not None and len(steps) == 1:
+        found, parts = names_and_parts(encoder)
+    else:
+        found, parts = _names_through(steps[:-1], encoder, names), [1] * n_features
+    return replace(scored, reasons=reasons_of(detector, scored.values, scored.labels, found, parts))
+
+
+def _names_through(steps: list[Any], encoder: TableEncoder | None, names: list[str]) -> list[str]:
+    """Return the names of the columns that steps of a model make; none if there are none."""
+    found: Any = np.array(names, dtype=object) if names else None
+    if encoder is not None:
+        found = encoder.get_feature_names_out()
+    for step in steps:
+        if not hasattr(step, "get_feature_names_out"):
+            raise CommandError(
+                f"--explain needs the names of the columns that {type(step).__name__}, a step of "
+                "the model, makes, and it has none: leave --explain out"
+            )
+        found = step.get_feature_names_out(found)
+    return [] if found is None else list(found)
 
 
 def _load(options: Namespace, console: Console) -> list[Any]:

@@ -14,7 +14,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import nn
 
-from skrdae import metrics
+import skrdae.metrics as metrics  # not by way of the lazy package
 from skrdae._schema import (
     LARGEST_OF_DATA,
     Check,

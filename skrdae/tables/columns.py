@@ -1,5 +1,6 @@
 """What the columns of a table hold."""
 
+import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 # What columns are called that number the rows.
 _COUNTING_NAMES = {"index", "idx", "row", "rows", "nr", "nr.", "no", "no.", "num", "number", "#"}
 _COUNTING_NAMES |= {"id", "rowid", "row_id", "rownum", "row_number", "row number", "rownumber"}
+# What columns are called that say which rows are anomalous.
+_LABEL_NAMES = {"label", "labels", "target", "y", "class", "anomaly", "outlier", "fraud", "attack"}
+_LABEL_NAMES |= {"anomalous", "abnormal", "normal", "fault", "faulty", "ground_truth", "truth"}
+_LABEL_NAMES |= {"is_normal", "y_true", "malicious", "intrusion"}
 # In so many rows no measurement goes on by exactly one each time, whatever its name.
 _SURELY_COUNTED = 10
 
@@ -100,6 +105,21 @@ def row_numbers(table: "DataFrame", kept: Collection[Any] = ()) -> list[Any]:
         if counts:
             found.append(name)
     return found
+
+
+def is_label(name: object, column: "Series") -> bool:
+    """Whether a column looks as if it said which rows are anomalous: by its name and two values.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skrdae.tables.columns import is_label
+    >>> is_label("is_anomaly", pd.Series([0, 0, 1]))
+    True
+    """
+    bare = re.sub(r"[\s-]+", "_", str(name).strip().lower())
+    known = bare in _LABEL_NAMES or bare.removeprefix("is_") in _LABEL_NAMES
+    return known and column.nunique() <= 2
 
 
 def is_unnamed(name: object) -> bool:

@@ -18,7 +18,7 @@ from skrdae.tables.csv_rows import (
     usual_values,
     values_of,
 )
-from skrdae.tables.errors import Option, TableError, shown
+from skrdae.tables.errors import Option, TableError, listed, shown
 from skrdae.tables.numerals import is_number
 
 #: What stands between values, the usual one first. A space means any number of blanks.
@@ -119,6 +119,7 @@ def find_form(
         raise TableError("it holds no table: there is nothing in it.")
     if skip_lines == 0:
         _refuse_heading(rows, chosen)
+        _refuse_lines_above_names(rows)
     found = []
     if separator is None and chosen != ",":
         found.append(Option("separator", "space" if chosen == " " else chosen))
@@ -168,8 +169,9 @@ def find_separator(text: str) -> str:
     first, share = likely.get(",", (False, -1.0))
     if best == "," and (others := [s for s in likely if s != "," and likely[s] == likely[","]]):
         best = others[0]
-    if first == likely[best][0] and _is_within_numbers(text, best):
-        return best
+    for other in likely:
+        if other != "," and likely[other][0] >= first and _is_within_numbers(text, other):
+            return other
     return "," if first == likely[best][0] and share >= likely[best][1] - _CLEARLY_MORE else best
 
 
@@ -233,6 +235,23 @@ def _refuse_heading(rows: list[Row], chosen: str) -> None:
     raise TableError(
         f"the table begins in line {n_lines + 1}, below {shown(', '.join(first))}: leave out what "
         "is above it with ",
+        Option("skip_lines", n_lines),
+        ".",
+    )
+
+
+def _refuse_lines_above_names(rows: list[Row]) -> None:
+    """Raise if several lines of as many values as the table has hold text above its numbers."""
+    below, place = [row.cells for row in lower_half(rows)], 0
+    while 2 * place < len(rows) - 2 and votes(rows[place + 1].cells, below)[0]:
+        place += 1
+    # A single line may as well hold units.
+    if place < 2 or votes(rows[place].cells, below)[1]:
+        return
+    n_lines, heading = rows[place].before, ", ".join(cell for cell in rows[0].cells if cell)
+    raise TableError(
+        f"the table seems to begin in line {n_lines + 1}, with the names "
+        f"{listed(rows[place].cells)}, below {shown(heading)}: leave out what is above it with ",
         Option("skip_lines", n_lines),
         ".",
     )

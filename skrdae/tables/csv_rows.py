@@ -12,6 +12,8 @@ LINE_END = re.compile(rb"\r\n|\n|\r")
 
 # What is looked at to find out how a file is written, in bytes, rows and cells.
 _SAMPLE, _ROWS, _CELLS = 2**20, 500, 50_000
+# Lines that tell whether all are quoted as a whole, and how such a line looks.
+_FEW_LINES, _QUOTED = 20, re.compile(rb'"(?:[^"]|"")*"')
 # So many of the rows have the usual number of values if a separator is the right one.
 _AGREEING = 0.9
 
@@ -110,3 +112,29 @@ def values_of(rows: list[list[str]]) -> list[str]:
 def few_rows(rows: list[list[str]]) -> list[list[str]]:
     """Return the first rows, fewer if they are wide."""
     return rows[: max(10, _CELLS // max(map(len, rows), default=1))]
+
+
+def without_quotes(content: bytes) -> tuple[bytes, bool]:
+    """Return a file without the marks that quote each line as a whole, and whether it had them.
+
+    Some programs write them where they take a line for a single value: ``"a,b"``.
+    """
+    lines = [line for line in content.split(b"\n", _FEW_LINES) if line.strip()][:_FEW_LINES]
+    inner = [_unquoted(line) for line in lines]
+    separated = any(all(mark in text for text in inner) for mark in (b",", b";", b"\t"))
+    if len(lines) < 2 or not separated or not _are_quoted(lines):
+        return content, False
+    lines = content.splitlines(keepends=True)
+    return (b"".join(map(_unquoted, lines)), True) if _are_quoted(lines) else (content, False)
+
+
+def _are_quoted(lines: list[bytes]) -> bool:
+    """Whether all lines below that of the names are quoted as a whole."""
+    return all(_QUOTED.fullmatch(line.strip()) for line in lines[1:] if line.strip())
+
+
+def _unquoted(line: bytes) -> bytes:
+    if not _QUOTED.fullmatch(line.strip()):
+        return line
+    end = line[len(line.rstrip()) :]
+    return line.strip()[1:-1].replace(b'""', b'"') + end

@@ -26,10 +26,13 @@ class CsvFile:
     content : bytes
         In UTF-8.
     form : CsvForm
+    na : collection of str, default=()
+        Texts that stand for a missing value, besides the usual ones.
     """
 
     content: bytes
     form: CsvForm
+    na: Collection[str] = ()
 
     def numbers(
         self,
@@ -37,6 +40,7 @@ class CsvFile:
         decimal: str | None = None,
         thousands: str | None = None,
         text: Collection[str] = (),
+        times: Collection[str] = (),
     ) -> Numbers:
         """Return the table, numbers as such.
 
@@ -46,10 +50,14 @@ class CsvFile:
             How numbers are written; None to find it out.
         text : collection of str
             Columns that are text, even if they look like numbers.
+        times : collection of str
+            Those of them that may be times counted in numbers.
         """
         if self.form.separator == " ":
             self._refuse_short_rows()
-        found = read_numbers(self._typed, decimal=decimal, thousands=thousands, text=text)
+        found = read_numbers(
+            self._typed, decimal=decimal, thousands=thousands, text=text, times=times
+        )
         if self.form.separator == ";" and decimal is None and thousands is None:
             found.notes += self._noted_points(found)
         # A separator at the ends of the lines begins no column.
@@ -64,7 +72,8 @@ class CsvFile:
     def _noted_points(self, found: Numbers) -> list[str]:
         """Return a note if all points may stand between thousands, where commas are decimal."""
         table = found.table
-        names = [name for name in table.columns if table[name].dtype.kind == "f"]
+        types = zip(table.columns, table.dtypes, strict=True)
+        names = [name for name, kind in types if kind.kind == "f"]
         if found.style != PLAIN or not all(_whole_thousandths(table[name]) for name in names):
             return []
         written = self._read(dtype=str, usecols=names) if names else table[[]]
@@ -76,17 +85,13 @@ class CsvFile:
             "between thousands, set --thousands '.' --decimal ','"
         ]
 
-    def written_with(
-        self, columns: Mapping[str, Any], order: Any, *, decimal: str, encoding: str
-    ) -> bytes:
+    def written_with(self, columns: Mapping[str, Any], *, decimal: str, encoding: str) -> bytes:
         """Return the file as it is written, with more columns.
 
         Parameters
         ----------
         columns : mapping of str to array
             The columns that are added, or that take the place of those of their names.
-        order : array of int
-            Of the rows, as the columns have them.
         decimal : str
         encoding : str
 
@@ -95,7 +100,7 @@ class CsvFile:
         bytes
         """
         form = self.form
-        table = self._read(dtype=str, keep_default_na=False).iloc[order].assign(**columns)
+        table = self._read(dtype=str, keep_default_na=False).assign(**columns)
         names = dict(zip(form.names, form.written_names, strict=True))
         ends = LINE_END.search(self.content)
         line_end = "\n" if ends is None else ends[0].decode()
@@ -105,6 +110,8 @@ class CsvFile:
             sep=form.separator,
             decimal=decimal,
             lineterminator=line_end,
+            # Where blanks separate, nothing would let the other values move.
+            na_rep="NA" if form.separator == " " else "",
         )
         return (self.content[: form.start].decode() + text).encode(encoding)
 
@@ -115,7 +122,7 @@ class CsvFile:
         if pd.__version__.startswith("2."):
             # To the last bit, as later ones do anyway: a row of CSV scores as that of Parquet.
             options["float_precision"] = "round_trip"
-        return self._read(low_memory=False, **options)
+        return self._read(low_memory=False, na_values=[*self.na], **options)
 
     def _read(self, **options: Any) -> "DataFrame":
         import pandas as pd

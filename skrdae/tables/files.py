@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from skrdae.tables.contents import decoded, read_bytes, refuse_other_kinds, unpacked
 from skrdae.tables.csv_form import find_form
+from skrdae.tables.csv_rows import without_quotes
 from skrdae.tables.csv_table import CsvFile
 from skrdae.tables.errors import Option, TableError, listed
+from skrdae.tables.numerals import PLAIN, fits
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -61,7 +63,9 @@ def read_file(
     encoding: str = "utf-8",
     header: bool | None = None,
     skip_lines: int = 0,
+    na: Collection[str] = (),
     text: Collection[str] = (),
+    times: Collection[str] = (),
     known_names: Collection[str] = (),
 ) -> TableFile:
     """Read a CSV or Parquet file, and find out what is not told about how it is written.
@@ -72,8 +76,11 @@ def read_file(
         ``"-"`` is standard input. What is read is told by its content, not by its name.
     separator, decimal, thousands, header : optional
         As for :func:`read_table`; None to find it out.
-    encoding, skip_lines, text
+    encoding, skip_lines, na, text
         As for :func:`read_table`.
+    times : collection of str
+        Columns of `text` that become numbers all the same if they hold some with decimal commas,
+        as times do that are counted.
     known_names : collection of str
         Names that will be asked for: a first line that holds them is one of names.
 
@@ -94,11 +101,12 @@ def read_file(
         content = unpacked(read_bytes(path))
         if content.startswith(_PARQUET_MARK):
             _import("pyarrow", path)
-            return TableFile(_parquet(content), None, ".", "utf-8", [], [])
+            return TableFile(_without(na, _parquet(content)), None, ".", "utf-8", [], [])
         refuse_other_kinds(content)
         if is_parquet(path):
             raise TableError("it cannot be read as Parquet, but its name says that it is.")
         content, encoding = decoded(content, encoding)
+        content, unquoted = without_quotes(content)
         form = find_form(
             content,
             separator=separator,
@@ -106,11 +114,13 @@ def read_file(
             skip_lines=skip_lines,
             known_names=known_names,
         )
-        file = CsvFile(content, form)
-        numbers = file.numbers(decimal=decimal, thousands=thousands, text=text)
+        file = CsvFile(content, form, na)
+        numbers = file.numbers(decimal=decimal, thousands=thousands, text=text, times=times)
     except TableError as error:
         raise TableError(f"{name}: ", *error.parts) from error
     found, notes = [*form.found, *numbers.found], [*form.notes, *numbers.notes]
+    if unquoted:
+        notes.insert(0, "Each line is in quotation marks as a whole; they are taken off.")
     return TableFile(numbers.table, file, numbers.style.decimal, encoding, found, notes)
 
 
@@ -123,6 +133,7 @@ def read_table(
     encoding: str = "utf-8",
     header: bool = True,
     skip_lines: int = 0,
+    na: Collection[str] = (),
     text: Iterable[str] = (),
 ) -> "DataFrame":
     """Read a CSV or Parquet file.
@@ -136,13 +147,16 @@ def read_table(
     decimal : str, default="."
         Between whole and fraction of its numbers.
     thousands : str, default=""
-        Between groups of three digits.
+        Between groups of three digits; ``"none"`` says that nothing stands there, also where a
+        point could.
     encoding : str, default="utf-8"
         How its text is encoded. A byte order mark counts for more.
     header : bool, default=True
         Whether its first line holds names. Without them columns are called column_1, column_2, …
     skip_lines : int, default=0
         Lines before the table. Lines that begin with # are left out anyway.
+    na : collection of str, default=()
+        Texts that stand for a missing value, besides the usual ones: ``["-999", "ERR"]``.
     text : collection of str, default=()
         Columns that are text, even if they look like numbers.
 
@@ -166,6 +180,7 @@ def read_table(
         encoding=encoding,
         header=header,
         skip_lines=skip_lines,
+        na=na,
         text=list(text),
     ).table
 
@@ -187,6 +202,12 @@ def _parquet(content: bytes) -> "DataFrame":
     table = table.reset_index() if names else table.reset_index(drop=True)
     table.columns = [name if isinstance(name, str) else str(name) for name in table.columns]
     return table
+
+
+def _without(na: Collection[str], table: "DataFrame") -> "DataFrame":
+    """Return a table in which some texts, and the numbers that they are, are missing."""
+    numbers = [float(text) for text in na if fits([text], PLAIN)]
+    return table.mask(table.isin([*na, *numbers])) if na else table
 
 
 def table_bytes(table: "DataFrame", path: str | PathLike[str]) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 from skrdae._typing import Booleans, Floats
 from skrdae.tables.columns import is_dates, misfits
 from skrdae.tables.errors import Option, Part, PythonTerm, TableError, listed, shown
-from skrdae.tables.numerals import has_decimal_commas
+from skrdae.tables.numerals import are_no_numbers, has_decimal_commas
 from skrdae.tables.times import are_times
 
 if TYPE_CHECKING:
@@ -91,6 +91,11 @@ _KINDS: dict[str, tuple[str, str, _Remedy]] = {
             ".",
         ],
     ),
+    "two marks": (
+        "holds numbers written in several ways",
+        "hold numbers written in several ways",
+        _or_leave_out("Write them all with one decimal mark"),
+    ),
     "marks": (
         "holds numbers with signs or units",
         "hold numbers with signs or units",
@@ -170,7 +175,8 @@ class Problems:
 
 def is_mostly_numbers(column: "Series") -> bool:
     """Whether half of what is there are numbers, or would be with another decimal mark."""
-    return misfits(column).sum() <= column.notna().sum() / 2 or has_decimal_commas(column)
+    most = column.notna().sum() / 2
+    return bool(misfits(column).sum() <= most or are_no_numbers(column).sum() <= most)
 
 
 def holds_text(column: "Series") -> bool:
@@ -179,7 +185,7 @@ def holds_text(column: "Series") -> bool:
     Codes may be text although most are digits, but not if hardly any is anything else.
     """
     kind = _what_it_holds(column)[0]
-    share = misfits(column).sum() / max(column.notna().sum(), 1)
+    share = are_no_numbers(column).sum() / max(column.notna().sum(), 1)
     return kind == "text" or (kind == "mixed" and share >= _LEAST_TEXT)
 
 
@@ -196,7 +202,11 @@ def _what_it_holds(column: "Series") -> tuple[str, str]:
     if wrong.sum() == 1 and row == 0 and column.notna().sum() > 2:
         return "heading", shown(value)
     if is_mostly_numbers(column):
-        return "mixed", f"{example}; {int(wrong.sum())} of {len(column)} values"
+        others = are_no_numbers(column)
+        if not others.any():
+            return "two marks", example
+        row, number = int(np.argmax(others)), int(others.sum())
+        return "mixed", f"{shown(column.iloc[row])} in row {row}; {number} of {len(column)} values"
     if _is_marked(column):
         return "marks", example
     if are_times(column):

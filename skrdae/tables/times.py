@@ -119,7 +119,7 @@ def time_format(column: "Series", given: str | None = None) -> str | None:
         return _form_of_digits(column) or _epoch(numbers)
     if _parsed(column, ISO).notna().all():
         return ISO
-    fitting = [form for form in _guesses(column) if _parsed(column, form).notna().all()]
+    fitting = _chosen(column, _guesses(column))
     if len(fitting) > 1:
         raise TableError(
             f"The times in column {shown(column.name)}, such as {shown(column.iloc[0])}, may be "
@@ -130,6 +130,25 @@ def time_format(column: "Series", given: str | None = None) -> str | None:
     if fitting:
         return fitting[0]
     raise _not_recognised(column)
+
+
+def _chosen(column: "Series", forms: list[str]) -> list[str]:
+    """Return the forms that times fit; one if it alone puts them in order.
+
+    A month that is taken for a day, or a day for a year, makes times leap.
+    """
+    found = {form: _parsed(column, form) for form in forms}
+    fitting = [form for form, times in found.items() if times.notna().all()]
+    ordered = [
+        form
+        for form in fitting
+        if found[form].is_monotonic_increasing or found[form].is_monotonic_decreasing
+    ]
+    if len(ordered) == 1:
+        return ordered
+    if ordered and not _may_begin_with_years(column):
+        fitting = [form for form in fitting if not form.startswith("%y")]
+    return fitting
 
 
 def are_times(column: "Series") -> bool:
@@ -276,16 +295,13 @@ def _guesses(column: "Series") -> list[str]:
     marks = re.sub(r"\w+", "0", first)
     found |= {form for form in _known_forms()[marks] if _fits(first, form)}
     # Where the year comes first, the month follows, whatever pandas holds possible.
-    unlikely = r"%[Yy]\W*%d" if _may_begin_with_years(column) else r"%[Yy]\W*%d|%y[./]"
-    return sorted(f for f in found if f is not None and not re.match(unlikely, f))
+    return sorted(f for f in found if f is not None and not re.match(r"%[Yy]\W*%d", f))
 
 
 def _may_begin_with_years(column: "Series") -> bool:
     """Whether of 24.01.02, 24.01.03, … the last number changes as days do, not the first."""
-    parts = column.astype(str).str.extract(r"^\s*(\d\d)([./])(\d\d)\2(\d\d)\b")
-    if parts.isna().any(axis=None):
-        return False
-    return bool(parts[0].nunique() == 1 and parts[3].nunique() > parts[2].nunique())
+    parts = column.astype(str).str.extract(r"^\s*(\d\d)\W(?:\d\d)\W(\d\d)\b")
+    return bool(parts.notna().all(axis=None) and parts[0].nunique() <= parts[1].nunique())
 
 
 def form_not_taken(column: "Series") -> str | None:
@@ -317,8 +333,11 @@ def _fits(text: str, form: str) -> bool:
         found = datetime.datetime.strptime(text, form)
     except ValueError:
         return False
+    if not re.search(r"%[dHm]%", form):
+        return True
     # Where digits follow one another without a mark, Python would take 13 for three past one.
-    return not re.search(r"%[dHm]%", form) or found.strftime(form) == text
+    digits, again = (re.findall(r"\d+", t) for t in (text, found.strftime(form)))
+    return all(len(a) < 3 or b.startswith(a) for a, b in zip(digits, again, strict=True))
 
 
 def _parsed(column: "Series", form: str) -> "Series":

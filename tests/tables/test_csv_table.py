@@ -133,19 +133,17 @@ def test_separators_at_ends_of_lines_begin_no_column():
 def test_a_file_is_written_as_it_was_with_more_columns():
     text = "# of x\r\nzeit;;zeit\r\n01.02.2026;007;1,50\r\n02.02.2026;008;2,25\r\n"
     file = CsvFile(text.encode(), find_form(text.encode()))
-    made = file.written_with(
-        {"score": [0.5, 2.0]}, np.array([1, 0]), decimal=",", encoding="utf-16"
-    )
+    made = file.written_with({"score": [2.0, 0.5]}, decimal=",", encoding="utf-16")
     assert made.decode("utf-16") == (
-        "# of x\r\nzeit;;zeit;score\r\n02.02.2026;008;2,25;0,5\r\n01.02.2026;007;1,50;2,0\r\n"
+        "# of x\r\nzeit;;zeit;score\r\n01.02.2026;007;1,50;2,0\r\n02.02.2026;008;2,25;0,5\r\n"
     )
     # What is there already is replaced.
     again = CsvFile(made.decode("utf-16").encode(), find_form(made.decode("utf-16").encode()))
-    made = again.written_with({"score": [3.5, 4.5]}, np.arange(2), decimal=",", encoding="utf-8")
+    made = again.written_with({"score": [4.5, 3.5]}, decimal=",", encoding="utf-8")
     assert made.decode().splitlines()[1:] == [
         "zeit;;zeit;score",
-        "02.02.2026;008;2,25;3,5",
         "01.02.2026;007;1,50;4,5",
+        "02.02.2026;008;2,25;3,5",
     ]
 
 

@@ -1,0 +1,102 @@
+"""Which columns make a row anomalous."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skrdae._typing import Floats
+from skrdae.commands.console import CommandError
+from skrdae.tables import TableEncoder
+
+#: How many columns are named for a row.
+MOST_REASONS = 3
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """The columns that count most in the scores of the rows that are flagged.
+
+    Parameters
+    ----------
+    columns : ndarray of shape (n_rows, n_reasons), of objects
+        Names, the one that counts most first; None in rows that are not flagged.
+    shares : ndarray of shape (n_rows, n_reasons)
+        Their shares of the score, in [0, 1]; NaN in rows that are not flagged.
+    """
+
+    columns: NDArray[np.object_]
+    shares: Floats
+
+    def of(self, row: int) -> list[dict[str, Any]]:
+        """Return the reasons of a row, as JSON has them."""
+        pairs = zip(self.columns[row], self.shares[row], strict=True)
+        return [{"column": name, "share": float(share)} for name, share in pairs if share > 0]
+
+    def as_columns(self, order: NDArray[np.intp]) -> dict[str, Any]:
+        """Return them as columns of a table whose rows are taken in some order."""
+        columns: dict[str, Any] = {}
+        for place in range(self.columns.shape[1]):
+            columns[f"skrdae_reason_{place + 1}"] = self.columns[order, place]
+            columns[f"skrdae_share_{place + 1}"] = self.shares[order, place]
+        return columns
+
+
+def check_explains(detector: Any) -> None:
+    """Raise if a detector does not say what each column adds to a score.
+
+    Raises
+    ------
+    CommandError
+    """
+    if not hasattr(detector, "explain"):
+        raise CommandError(f"--explain is not there for {type(detector).__name__}: leave it out")
+
+
+def reasons_of(
+    detector: Any, seen: Any, labels: NDArray[Any], names: Iterable[str], parts: list[int]
+) -> Reasons:
+    """Return why rows are flagged.
+
+    Parameters
+    ----------
+    detector : detector
+        One that has ``explain``.
+    seen : DataFrame or ndarray of shape (n_rows, n_features)
+        The rows as the detector sees them.
+    labels : ndarray of shape (n_rows,)
+        1 where a row is flagged.
+    names : iterable of str
+        Of the columns of the table; empty for columns without names, which are counted from 0.
+    parts : list of int
+        How many of the features belong to each of these: as many as a column has categories.
+
+    Returns
+    -------
+    Reasons
+    """
+    told = [str(name) for name in names] or [f"column {place}" for place in range(len(parts))]
+    every = np.array(told, dtype=object)
+    rows = np.flatnonzero(labels == 1)
+    n_reasons = min(MOST_REASONS, len(every))
+    columns = np.full((len(labels), n_reasons), None, dtype=object)
+    shares = np.full((len(labels), n_reasons), np.nan)
+    if len(rows):
+        flagged = seen.iloc[rows] if hasattr(seen, "iloc") else seen[rows]
+        found = np.asarray(detector.explain(flagged), float)
+        starts = np.concatenate([[0], np.cumsum(parts)[:-1]])
+        found = np.add.reduceat(found, starts, axis=1)
+        found /= found.sum(axis=1, keepdims=True)
+        best = np.argsort(-found, axis=1, kind="stable")[:, :n_reasons]
+        columns[rows] = every[best]
+        shares[rows] = np.take_along_axis(found, best, axis=1)
+    return Reasons(columns, shares)
+
+
+def names_and_parts(encoder: TableEncoder) -> tuple[list[str], list[int]]:
+    """Return the columns that an encoder looks at, and how many features it makes of each."""
+    names = [*map(str, encoder.numeric_columns_), *map(str, encoder.categories_)]
+    counts = [len(values) for values in encoder.categories_.values()]
+    return names, [1] * len(encoder.numeric_columns_) + counts

@@ -1,0 +1,101 @@
+"""``import skrdae``, ``--help`` and ``--version`` load none of the large libraries."""
+
+import subprocess
+import sys
+
+import pytest
+
+import skrdae
+
+LARGE = {"torch", "pyod", "sklearn", "numba", "numpy", "pandas", "scipy", "matplotlib"}
+
+
+def _python(code):
+    """Run code in a process of its own; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _loaded(code):
+    """Return which large libraries are loaded after some code."""
+    told = f"; import sys; print('loaded:', *({LARGE!r} & sys.modules.keys()))"
+    last = _python(code.rstrip() + told if "\n" not in code else f"{code}\n{told[2:]}")
+    return set(last.splitlines()[-1].split()[1:])
+
+
+def test_the_package_alone_loads_nothing():
+    assert _loaded("import skrdae; dir(skrdae); skrdae.__version__; skrdae.__all__") == set()
+
+
+@pytest.mark.parametrize(
+    "call", [["--help"], ["--version"], ["detect", "--help"], ["score", "--help"]]
+)
+def test_the_command_loads_nothing_to_tell_of_itself(call):
+    code = (
+        "from skrdae.cli import main\n"
+        f"try: main({call!r})\n"
+        "except SystemExit as error: assert not error.code"
+    )
+    assert _loaded(code) == set()
+
+
+def test_large_libraries_are_loaded_with_the_first_detector():
+    assert {"torch", "pyod", "sklearn"} <= _loaded("import skrdae; skrdae.RobustPCA")
+
+
+def test_the_package_takes_less_than_a_third_of_a_second():
+    code = (
+        "import time; start = time.process_time(); import skrdae; "
+        "print(time.process_time() - start)"
+    )
+    assert float(_python(code)) < 0.3
+
+
+def test_all_names_are_there():
+    for name in skrdae.__all__:
+        assert getattr(skrdae, name).__name__ == name
+        assert getattr(skrdae, name) is getattr(skrdae, name)
+    assert {*skrdae.__all__, "metrics", "monitoring", "plotting"} <= {*dir(skrdae)}
+    with pytest.raises(AttributeError, match="no attribute 'RobustDeepAutoencode'"):
+        skrdae.RobustDeepAutoencode  # noqa: B018
+
+
+def test_a_star_brings_all_names():
+    names = _python("from skrdae import *; print(*sorted(n for n in dir() if n[0] != '_'))")
+    assert names.split() == sorted(skrdae.__all__)
+
+
+def test_modules_are_attributes():
+    names = ["metrics", "monitoring", "plotting", "tables", "demo", "onnx", "detectors"]
+    told = _python(f"import skrdae; print(*(getattr(skrdae, n).__name__ for n in {names}))")
+    assert told.split() == [f"skrdae.{name}" for name in names]
+
+
+def test_a_pickle_is_read_where_nothing_is_imported(tmp_path):
+    path = str(tmp_path / "detector.pickle")
+    _python(
+        "import pickle, skrdae\n"
+        f"with open({path!r}, 'wb') as file: pickle.dump(skrdae.RobustPCA(lam=2.0), file)"
+    )
+    code = f"import pickle\nwith open({path!r}, 'rb') as file: print(pickle.load(file))"
+    assert _python(code) == "RobustPCA(lam=2.0)\n"
+
+
+def test_threads_that_import_at_once_get_the_same_classes():
+    code = """
+import threading, skrdae
+names = skrdae.__all__ * 2
+found, ready = {}, threading.Barrier(len(names))
+def ask(place, name):
+    ready.wait()
+    found[place] = getattr(skrdae, name)
+threads = [threading.Thread(target=ask, args=pair) for pair in enumerate(names)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert all(found[place] is getattr(skrdae, name) for place, name in enumerate(names))
+print(len(found))
+"""
+    assert int(_python(code)) == 2 * len(skrdae.__all__)
