@@ -6,7 +6,8 @@
 takes screenshots of eight pages of HTML, 1400 and 390 pixels wide, into FOLDER. Says what is wrong,
 exit status 1, if
 
-- a page is wider than the screen (it names the widest elements), or a picture is missing;
+- a page is wider than the screen, or something is cut off at its edge (the widest is named);
+- a picture is missing;
 - a line of a code block is cut off at 1400 pixels;
 - TeX source is to be seen;
 - a page asks for anything from a network.
@@ -56,22 +57,35 @@ LOOK = r"""
   };
   const root = document.documentElement;
   const faults = [];
-  if (root.scrollWidth > root.clientWidth) {
-    const far = [...document.body.querySelectorAll("*")]
-      .map((element) => [element.getBoundingClientRect().right + scrollX, element])
-      .filter(([right]) => right > root.clientWidth + 0.5)
-      .sort((a, b) => b[0] - a[0]);
-    const told = far.slice(0, 3).map(([right, element]) => `\n    to ${Math.round(right)}: ${name(element)}`);
-    faults.push(`is ${root.scrollWidth} pixels wide, on a screen of ${root.clientWidth}` + told.join(""));
+  if (root.scrollWidth > root.clientWidth)
+    faults.push(`is ${root.scrollWidth} pixels wide, on a screen of ${root.clientWidth}`);
+  // What lies beyond the edge is cut off where the page does not scroll to it. Code, tables and
+  // formulas scroll in boxes of their own.
+  const boxes = "pre, .pst-scrollable-table-container, .formula";
+  const beyond = [...document.body.querySelectorAll("*")]
+    .filter((element) => element.checkVisibility({visibilityProperty: true}))
+    .filter((element) => !element.parentElement.closest(boxes))
+    .map((element) => [element.getBoundingClientRect().right + scrollX, element])
+    .filter(([right]) => right > root.clientWidth + 0.5)
+    .sort((a, b) => b[0] - a[0]);
+  if (beyond.length) {
+    const [right, element] = beyond[0];
+    faults.push(`has ${beyond.length} elements beyond the edge, one to ${Math.round(right)}: ${name(element)}`);
   }
   for (const image of pictures)
     if (image.naturalWidth === 0) faults.push("shows no picture " + image.getAttribute("src"));
+  // Output scrolls where it is long; code that one reads should not have to.
   if (innerWidth > 1000)
-    for (const block of document.querySelectorAll("pre"))
+    for (const block of document.querySelectorAll("pre")) {
+      if (block.closest(".sphx-glr-script-out")) continue;
+      const output = [...block.querySelectorAll(".go, .gr, .gt")];
+      for (const element of output) element.style.display = "none";
       if (block.scrollWidth > block.clientWidth) {
         const line = block.innerText.split("\n").reduce((a, b) => (b.length > a.length ? b : a));
         faults.push(`cuts off code of ${line.length} characters: ${line}`);
       }
+      for (const element of output) element.style.display = "";
+    }
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const parent = walker.currentNode.parentElement;

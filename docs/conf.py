@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from docutils import nodes
+
 import skrdae
 
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
@@ -25,6 +27,7 @@ exclude_patterns = ["_build", "examples"]
 templates_path = ["_templates"]
 default_role = "code"  # of parameters' names in docstrings
 maximum_signature_line_length = 80  # longer signatures have a line for each parameter
+smartquotes = False  # quotes in docstrings are Python's
 toc_object_entries_show_parents = "hide"
 
 myst_heading_anchors = 4  # GitHub makes anchors of all
@@ -69,3 +72,16 @@ html_show_sourcelink = False
 html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["skrdae.css"]
+
+
+def _strip_code(app, doctree):
+    # Doctest wants an empty line after the last output; readers see none.
+    for block in doctree.findall(nodes.literal_block):
+        if block.rawsource == block.astext():  # Sphinx highlights none but these
+            block.rawsource = block.rawsource.rstrip()
+            block[:] = [nodes.Text(block.rawsource)]
+
+
+def setup(app):
+    """Connect what extensions do not do."""
+    app.connect("doctree-read", _strip_code)
