@@ -294,7 +294,8 @@ def _convert_fast(result: Numbers, names: list[str], read: "Callable[..., DataFr
     done = [n for n, t in zip(again, again.dtypes, strict=True) if pd.api.types.is_numeric_dtype(t)]
     # All at once: one at a time takes long where there are thousands.
     result.table = pd.concat([table.drop(columns=done), again[done]], axis=1)[table.columns]
-    return [name for name in names if name not in {*done}]
+    known = {*done}
+    return [name for name in names if name not in known]
 
 
 def _convert(result: Numbers, names: list[str], read: "Callable[..., DataFrame]") -> list[str]:
