@@ -192,6 +192,6 @@ def _message(found: dict[str, list[str]], name: str) -> str:
             "Convert text first: numbers by X.astype(float), times by pandas.to_datetime."
         )
     sentences.append(
-        "skrdae.tables.TableEncoder turns text, categories, times and missing values into numbers."
+        "skrdae.tables.TableEncoder turns text, categories and missing values into numbers."
     )
     return " ".join(sentences)
