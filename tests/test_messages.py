@@ -41,7 +41,7 @@ ROWS = {
 
 
 def test_missing_values_name_their_columns_and_the_remedy():
-    table = pd.DataFrame(X, columns=["load", "speed", "heat"])
+    table = pd.DataFrame(X.copy(), columns=["load", "speed", "heat"])
     table.loc[3, "heat"] = table.loc[[4, 5], "load"] = np.nan
     with pytest.raises(ValueError, match="NaN in 2 of 3 columns: 'load', 'heat'") as caught:
         RobustDeepAutoencoder(**FAST).fit(table)

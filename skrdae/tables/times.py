@@ -351,8 +351,10 @@ def _parsed(column: "Series", form: str) -> "Series":
             found = None
         if found is None or not is_dates(found):  # objects, of several offsets
             found = pd.to_datetime(column, format=form, errors="coerce", utc=True)
-            # Beside times with an offset those without one are of a zone that nobody has told.
-            zoned = column.astype(str).str.contains(r":\d\d.*(?:[zZ]|[+-]\d\d:?\d\d)\s*$")
-            if zoned.any():
-                found = found.where(zoned)
+    if getattr(found.dtype, "tz", None) is not None:
+        # Beside times with an offset those without one are of a zone that nobody has told. pandas 2
+        # takes them for UTC.
+        zoned = column.astype(str).str.contains(r":\d\d.*(?:[zZ]|[+-]\d\d:?\d\d)\s*$")
+        if zoned.any():
+            found = found.where(zoned)
     return found
