@@ -29,7 +29,7 @@ __all__ = [
     "save",
     "to_onnx",
 ]
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 # Imported on first use (PEP 562): torch, PyOD and the rest take seconds, in which the command line
 # could neither answer nor be interrupted.

@@ -1,5 +1,7 @@
 """What the columns of a table mean: numbers, or something else that NumPy would cast to numbers."""
 
+from __future__ import annotations
+
 import datetime
 import decimal
 import numbers
@@ -189,5 +191,7 @@ def _message(found: dict[str, list[str]], name: str) -> str:
         sentences.append(
             "Convert text first: numbers by X.astype(float), times by pandas.to_datetime."
         )
-    sentences.append("skrdae.tables.TableEncoder makes numbers of tables of all kinds.")
+    sentences.append(
+        "skrdae.tables.TableEncoder turns text, categories and missing values into numbers."
+    )
     return " ".join(sentences)

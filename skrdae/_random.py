@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from skrdae._typing import Integers, RandomStateLike
+from skrdae._typing import IntArray, RandomStateLike
 
 
-def member_seeds(random_state: RandomStateLike, n_members: int) -> Integers:
+def member_seeds(random_state: RandomStateLike, n_members: int) -> IntArray:
     """Draw the seed of each member.
 
     The seeds are drawn in order, so the first members of a larger ensemble are the members of a

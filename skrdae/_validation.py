@@ -1,5 +1,7 @@
 """Checks of what users hand in: one table of parameters a detector, one function for data."""
 
+from __future__ import annotations
+
 import contextlib
 import numbers
 import sys
@@ -11,6 +13,7 @@ from typing import Any, Literal, TypeGuard, TypeVar, overload
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.utils._param_validation import (
     InvalidParameterError,
     validate_parameter_constraints,
@@ -19,7 +22,7 @@ from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 from skrdae._bases import BaseEstimator
 from skrdae._columns import numbers_only
-from skrdae._typing import Booleans, FloatRows, FloatRowsOrSparse, Rows, RowsOrSparse
+from skrdae._typing import BoolArray, FloatRows, FloatRowsOrSparse, MatrixLike
 
 _T = TypeVar("_T")
 _Estimator = TypeVar("_Estimator", bound=BaseEstimator)
@@ -74,14 +77,14 @@ def check_layer_sizes(sizes: Any, name: str = "hidden_layer_sizes") -> tuple[int
 
 @overload
 def check_data(
-    estimator: Any, X: Rows, *, reset: bool, sparse: Literal[False] = False
+    estimator: Any, X: ArrayLike, *, reset: bool, sparse: Literal[False] = False
 ) -> FloatRows: ...
 @overload
 def check_data(
-    estimator: Any, X: RowsOrSparse, *, reset: bool, sparse: bool
+    estimator: Any, X: MatrixLike, *, reset: bool, sparse: bool
 ) -> FloatRowsOrSparse: ...
 def check_data(
-    estimator: Any, X: RowsOrSparse, *, reset: bool, sparse: bool = False
+    estimator: Any, X: MatrixLike, *, reset: bool, sparse: bool = False
 ) -> FloatRowsOrSparse:
     """Return X as a float array; see :func:`sklearn.utils.validation.validate_data`.
 
@@ -92,19 +95,54 @@ def check_data(
     Raises
     ------
     ValueError, TypeError
-        If columns of X do not hold numbers, see :func:`~skrdae._columns.numbers_only`; and what
-        scikit-learn raises.
+        If X has more than two axes, misses values, or has columns that do not hold numbers, see
+        :func:`~skrdae._columns.numbers_only`; and what scikit-learn raises.
     """
     # scikit-learn would hand it back as it is, but takes longer to find that out than it takes to
     # score a row.
     if not reset and _is_plain(X, estimator):
         return X
     X = numbers_only(X)
+    _check_axes(X, type(estimator).__name__)
     accepted = "csr" if sparse else False
     if isinstance(X, np.ndarray) and not X.dtype.isnative:
         X = X.astype(X.dtype.newbyteorder("="))  # single precision stays what it is
-    return validate_data(
-        estimator, X, reset=reset, dtype=[np.float64, np.float32], accept_sparse=accepted
+    options: Any = {"reset": reset, "dtype": [np.float64, np.float32], "accept_sparse": accepted}
+    try:
+        return validate_data(estimator, X, **options)
+    except ValueError as error:
+        if "contains NaN" not in str(error):
+            raise
+    # scikit-learn names no columns, and recommends estimators for other tasks.
+    values = validate_data(estimator, X, ensure_all_finite="allow-nan", **options)
+    raise ValueError(_missing_values(values, getattr(estimator, "feature_names_in_", None)))
+
+
+def _check_axes(X: Any, taker: str) -> None:
+    """Raise a ValueError if X has more than the two axes of rows."""
+    if getattr(X, "ndim", 2) > 2:
+        raise ValueError(
+            f"X has {X.ndim} axes, its shape is {tuple(X.shape)}, but {taker} takes rows: an array "
+            "of shape (n_samples, n_features). Make one row of each sample: "
+            "X.reshape(len(X), -1). (Windows of time series, of shape (n_samples, n_steps, "
+            "n_channels), can go to LSTMRobustAutoencoder as they are; whole series go to "
+            "WindowedDetector.)"
+        )
+
+
+def _missing_values(X: Any, names: NDArray[np.object_] | None) -> str:
+    """Return the error message for rows, dense or sparse, that hold NaN."""
+    if issparse(X):
+        counts = np.bincount(X.indices[np.isnan(X.data)], minlength=X.shape[1])
+    else:
+        counts = np.isnan(X).sum(axis=0)
+    columns = np.flatnonzero(counts)
+    labels = columns if names is None else names[columns]
+    return (
+        f"X contains NaN in {len(columns)} of {X.shape[1]} columns: {listed(labels.tolist())} "
+        f"({counts.sum()} missing values in all). Fill them in first, with "
+        "skrdae.tables.TableEncoder(missing='median') or scikit-learn's SimpleImputer in front of "
+        "the detector in a pipeline; or drop the rows that hold them."
     )
 
 
@@ -122,7 +160,24 @@ def _is_plain(X: object, estimator: Any) -> TypeGuard[FloatRows]:
         return np.isfinite(X.sum())
 
 
-def check_labels(y: ArrayLike) -> Booleans:
+def check_labels_given(y: ArrayLike | None, taker: str) -> ArrayLike:
+    """Return y if there is one.
+
+    Raises
+    ------
+    ValueError
+        If y is None. The message names scorers that need no labels.
+    """
+    if y is None:
+        raise ValueError(
+            f"{taker} compares scores with labels, but y is None: pass y (1 for anomalies, 0 for "
+            "normal rows) to it, or to the fit of the search. Without labels choose another "
+            "scoring: excess_mass_scorer or mass_volume_scorer of skrdae.metrics."
+        )
+    return y
+
+
+def check_labels(y: ArrayLike) -> BoolArray:
     """Return labels as a boolean array, True for anomalies.
 
     Raises
@@ -144,14 +199,18 @@ def warn_of_constants(names: Sequence[Any], what: str) -> None:
     """Warn of columns, or channels, that do not change; `names` may be empty."""
     if not names:
         return
-    listed = ", ".join(map(repr, names[:_LISTED]))
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     warnings.warn(
-        f"{what} of X are constant: {listed}{more}. Any other value in them will count as "
+        f"{what} of X are constant: {listed(names)}. Any other value in them will count as "
         "anomalous, whatever its unit: leave them out if it should not.",
         UserWarning,
         stacklevel=outside(),
     )
+
+
+def listed(names: Sequence[Any]) -> str:
+    """Return names of columns for a message, which has room for ten."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(map(repr, names[:_LISTED])) + more
 
 
 def outside() -> int:

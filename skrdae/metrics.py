@@ -1,4 +1,6 @@
-"""Scorers for model selection: they take any detector, whichever way its scores point."""
+"""Scorers for model selection, for detectors with high or with low scores of anomalies."""
+
+from __future__ import annotations
 
 import warnings
 from typing import Any
@@ -14,8 +16,8 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_array, column_or_1d
 
-from skrdae._typing import Booleans, Floats, Rows, RowsOrSparse
-from skrdae._validation import check_labels
+from skrdae._typing import BoolArray, FloatArray, MatrixLike
+from skrdae._validation import check_labels, check_labels_given
 
 # Points drawn to measure volumes, always the same ones: their error is common to all candidates.
 _N_UNIFORM = 10_000
@@ -29,7 +31,7 @@ _MASS = 0.9
 
 
 def deciding_step(estimator: Any) -> Any:
-    """Return what decides in the end: past searches, pipelines and frozen estimators.
+    """Return the final estimator within searches, pipelines and frozen estimators.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ def deciding_step(estimator: Any) -> Any:
 
 
 def high_is_normal(estimator: Any) -> bool:
-    """Say whether an estimator has the polarity of scikit-learn's outlier detectors.
+    """Return whether high scores mean normal, as in scikit-learn's outlier detectors.
 
     Parameters
     ----------
@@ -81,21 +83,20 @@ def _check_scores_rows(estimator: object) -> None:
         )
 
 
-def anomaly_scores(estimator: Any, X: RowsOrSparse) -> Floats:
-    """Return a fitted estimator's scores, the higher the more anomalous.
+def anomaly_scores(estimator: Any, X: MatrixLike) -> FloatArray:
+    """Return the scores of a fitted estimator; the higher, the more anomalous.
 
     Parameters
     ----------
     estimator : object
         A detector of this package or of PyOD, an outlier detector of scikit-learn, a classifier
-        whose second class is the anomalies, or a pipeline or search that ends in one.
+        whose second class is the anomalies, or a pipeline or search that ends in one of these.
     X : array-like of shape (n_samples, n_features)
 
     Returns
     -------
     ndarray of shape (n_samples,), float64
-        Steps that a ``WindowedDetector`` gives no score, and the label 0, have the lowest score of
-        the others.
+        Steps to which a ``WindowedDetector`` gives no score get the lowest score of the others.
 
     Examples
     --------
@@ -112,7 +113,7 @@ def anomaly_scores(estimator: Any, X: RowsOrSparse) -> Floats:
     return np.nan_to_num(scores, nan=np.nanmin(scores))
 
 
-def scores_or_nan(estimator: Any, X: RowsOrSparse) -> Floats:
+def scores_or_nan(estimator: Any, X: MatrixLike) -> FloatArray:
     """Return the scores of :func:`anomaly_scores`, with NaN for steps that have none."""
     _check_scores_rows(estimator)
     if hasattr(estimator, "decision_function"):
@@ -137,14 +138,9 @@ def scores_or_nan(estimator: Any, X: RowsOrSparse) -> Floats:
 # ---------------------------------------------------------------------------- with labels
 
 
-def _two_classes(y: ArrayLike | None, name: str) -> Booleans | None:
+def _two_classes(y: ArrayLike | None, name: str) -> BoolArray | None:
     """Check labels; warn and return None where they hold one class only."""
-    if y is None:
-        raise ValueError(
-            f"{name} compares with labels, and there are none: pass y (1 for anomalies, 0 for "
-            "normal rows), or score with excess_mass_scorer, which needs no labels."
-        )
-    y = check_labels(y)
+    y = check_labels(check_labels_given(y, name))
     if y.all() or not y.any():
         warnings.warn(
             f"y holds {'anomalies' if y.all() else 'normal rows'} only, so {name} is not defined "
@@ -156,7 +152,7 @@ def _two_classes(y: ArrayLike | None, name: str) -> Booleans | None:
     return y
 
 
-def roc_auc_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | None = None) -> float:
+def roc_auc_scorer(estimator: Any, X: MatrixLike, y: ArrayLike | None = None) -> float:
     """Score a fitted detector by the area under its ROC curve.
 
     Pass it as ``scoring=`` to ``GridSearchCV`` and its like. Detectors of this package, PyOD's and
@@ -205,12 +201,12 @@ def roc_auc_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | None = None) 
     return np.nan if y is None else float(roc_auc_score(y, anomaly_scores(estimator, X)))
 
 
-def average_precision_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | None = None) -> float:
+def average_precision_scorer(estimator: Any, X: MatrixLike, y: ArrayLike | None = None) -> float:
     """Score a fitted detector by its average precision.
 
-    It looks at the top of the ranking, and so is stricter than the ROC curve where anomalies are
-    few. Chance gives the share of anomalies. Parameters, NaN and errors are as in
-    :func:`roc_auc_scorer`.
+    Average precision depends on the top of the ranking, so it is stricter than the area under the
+    ROC curve if anomalies are few. Random scores get the share of anomalies. Parameters, NaN and
+    errors are as in :func:`roc_auc_scorer`.
 
     Returns
     -------
@@ -220,12 +216,11 @@ def average_precision_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | Non
     return np.nan if y is None else float(average_precision_score(y, anomaly_scores(estimator, X)))
 
 
-def f1_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | None = None) -> float:
+def f1_scorer(estimator: Any, X: MatrixLike, y: ArrayLike | None = None) -> float:
     """Score a fitted detector by the F1 of the rows it flags.
 
-    Unlike the others it depends on the threshold, and so on `contamination`. Whether ``predict``
-    marks anomalies by 1 or by −1 makes no difference. Parameters, NaN and errors are as in
-    :func:`roc_auc_scorer`.
+    Unlike the other scorers it depends on the threshold, and so on `contamination`. ``predict`` may
+    mark anomalies by 1 or by −1. Parameters, NaN and errors are as in :func:`roc_auc_scorer`.
 
     Returns
     -------
@@ -240,8 +235,8 @@ def f1_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | None = None) -> fl
     return float(f1_score(y, flagged, zero_division=0.0))
 
 
-def precision_at_n_scorer(estimator: Any, X: RowsOrSparse, y: ArrayLike | None = None) -> float:
-    """Score a fitted detector by the precision among its n highest scores, n the anomalies in y.
+def precision_at_n_scorer(estimator: Any, X: MatrixLike, y: ArrayLike | None = None) -> float:
+    """Score a fitted detector by its precision at n, where n is the number of anomalies in y.
 
     Scores tied at the n-th place count in proportion, so that the order of the rows does not
     matter. Parameters, NaN and errors are as in :func:`roc_auc_scorer`.
@@ -273,13 +268,13 @@ SCORERS = {
 # ------------------------------------------------------------------------- without labels
 
 
-def agreement(rankings: ArrayLike) -> Floats:
-    """Rate scores of the same rows by how well each agrees with the average of all.
+def agreement(rankings: ArrayLike) -> FloatArray:
+    """Rate candidates by how well the ranking of each agrees with the average ranking.
 
     Parameters
     ----------
     rankings : array-like of shape (n_candidates, n_samples)
-        What each candidate scores the rows, in whatever unit.
+        The scores of each candidate, in any unit.
 
     Returns
     -------
@@ -305,7 +300,7 @@ def agreement(rankings: ArrayLike) -> Floats:
     return ranks @ mean / np.where(lengths > 0, lengths, 1.0)
 
 
-def _volumes(estimator: Any, X: Any, name: str) -> tuple[Floats, Floats | None]:
+def _volumes(estimator: Any, X: Any, name: str) -> tuple[FloatArray, FloatArray | None]:
     """Return the mass and the volume of level sets around the least anomalous rows.
 
     Returns
@@ -338,18 +333,18 @@ def _volumes(estimator: Any, X: Any, name: str) -> tuple[Floats, Floats | None]:
     return mass, volume
 
 
-def excess_mass_scorer(estimator: Any, X: Rows, y: object = None) -> float:
+def excess_mass_scorer(estimator: Any, X: ArrayLike, y: object = None) -> float:
     r"""Score a fitted detector without labels, by excess mass; larger is better.
 
     A good score puts many rows into level sets of little volume. With
     :math:`EM(t) = \max_u\, P(s \le u) - t\,\mathrm{Vol}(s \le u)`, s the anomaly score, this is
     the integral of EM from 0 to where it falls to 0.9, volumes as shares of the box around X.
 
-    A diagnostic, not a judge: it rewards scores that follow the density of the data, which is not
-    what makes a row an anomaly to its owner, and the candidates it prefers have been found no
-    better than ones taken at random (Ma et al., 2023). Volumes are measured in the space of X with
-    10,000 points drawn at random, of which some have to lie among the rows; with many features, ten
-    or twenty, none do.
+    Use it as a diagnostic, not to select a model: it rewards scores that follow the density of the
+    data, which need not find the anomalies that matter to you, and the candidates it prefers have
+    been found to be no better than random ones (Ma et al., 2023). Volumes are estimated with 10,000
+    points drawn at random from the box around X. With ten or twenty features hardly any of them lie
+    near the data, and the volume cannot be estimated.
 
     Parameters
     ----------
@@ -374,7 +369,7 @@ def excess_mass_scorer(estimator: Any, X: Rows, y: object = None) -> float:
     return np.nan if volume is None else _excess_mass(mass, volume)
 
 
-def _excess_mass(mass: Floats, volume: Floats) -> float:
+def _excess_mass(mass: FloatArray, volume: FloatArray) -> float:
     """Integrate max(mass − t·volume) over t, from 0 to where it is 0.9.
 
     The maximum of lines is convex, and its corners lie where two lines meet: it is followed from
@@ -396,12 +391,12 @@ def _excess_mass(mass: Floats, volume: Floats) -> float:
         t, line = stop, at_once[volume[at_once].argmin()]
 
 
-def mass_volume_scorer(estimator: Any, X: Rows, y: object = None) -> float:
+def mass_volume_scorer(estimator: Any, X: ArrayLike, y: object = None) -> float:
     r"""Score a fitted detector without labels, by the mass-volume curve; larger is better.
 
-    The volume of the smallest level set that holds a share α of the rows, integrated over α from
-    0.9 to 1 and negated. Read the notes of :func:`excess_mass_scorer`: they hold here too, as do
-    its parameters and references.
+    The score is minus the integral, over α from 0.9 to 1, of the volume of the smallest level set
+    that holds a share α of the rows. The limits, parameters and references of
+    :func:`excess_mass_scorer` apply here, too.
 
     Returns
     -------

@@ -1,8 +1,10 @@
 """Fitted detectors as ONNX graphs: raw rows in, scores and labels out."""
 
+from __future__ import annotations
+
 from os import PathLike
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 import torch
@@ -25,14 +27,14 @@ from skrdae.preprocessing import CHANGED, LARGEST
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
+#: The detectors that there are graphs for.
+Exportable: TypeAlias = BaseDecomposition | VAEDetector | AnoGANDetector
 #: Of ONNX's operators: old enough for any runtime in use, and with all that is needed.
 _OPSET = 17
 _ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid"}
 
 
-def to_onnx(
-    detector: BaseDecomposition | VAEDetector | AnoGANDetector, path: str | PathLike[str]
-) -> None:
+def to_onnx(detector: Exportable, path: str | PathLike[str]) -> None:
     """Write a fitted detector as an ONNX model.
 
     Its input ``X`` is of shape (n, n_features), float32, rows as they come, for any n from 1. Its
@@ -142,7 +144,7 @@ class _Graph:
     def clip(self, value: str, low: float, high: float, dtype: DTypeLike = np.float32) -> str:
         return self.op("Clip", value, self.constant(low, dtype), self.constant(high, dtype))
 
-    def model(self, detector: BaseTorchDetector, scores: str, labels: str) -> "ModelProto":
+    def model(self, detector: BaseTorchDetector, scores: str, labels: str) -> ModelProto:
         helper, kinds = self.onnx.helper, self.onnx.TensorProto
         for name, value in (("scores", scores), ("labels", labels)):
             self._nodes.append(helper.make_node("Identity", [value], [name]))

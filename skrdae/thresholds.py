@@ -1,4 +1,6 @@
-"""From scores to a threshold and labels. Rows that score above a threshold are flagged."""
+"""Thresholds on scores. Rows with a score above the threshold are flagged."""
+
+from __future__ import annotations
 
 import copy
 import warnings
@@ -15,14 +17,16 @@ from sklearn.metrics import precision_recall_curve
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from skrdae._typing import Booleans, Floats, RowsOrSparse
+from skrdae._typing import BoolArray, FloatArray, MatrixLike
 from skrdae._validation import check_labels
 from skrdae.metrics import anomaly_scores, deciding_step
 
 _Detector = TypeVar("_Detector")
 _Thresholder = TypeVar("_Thresholder")
+#: A rule of :func:`tune_threshold` by its name, or a pythresh object.
+RuleLike: TypeAlias = Literal["percentile", "mean_std", "max_f1", "max_fpr"] | Any
 _Rule: TypeAlias = tuple[
-    Callable[[Floats, Any, Any], float],
+    Callable[[FloatArray, Any, Any], float],
     bool,
     tuple[float | None, float | None] | None,
     float | None,
@@ -75,7 +79,7 @@ def mean_std_threshold(scores: ArrayLike, k: float = 3.0) -> float:
 
 
 def max_f1_threshold(scores: ArrayLike, y: ArrayLike) -> float:
-    """Return the threshold with the largest F1, the highest if there are several.
+    """Return the threshold with the largest F1; if there are several, the highest of them.
 
     Parameters
     ----------
@@ -86,8 +90,8 @@ def max_f1_threshold(scores: ArrayLike, y: ArrayLike) -> float:
     Returns
     -------
     float
-        Halfway between the lowest score flagged and the next below it. Without any anomaly no
-        F1 is defined: the largest score, which flags nothing, and an ``UndefinedMetricWarning``.
+        Halfway between the lowest score flagged and the next below it. If y holds no anomaly, F1 is
+        not defined: the largest score, which flags nothing, with an ``UndefinedMetricWarning``.
 
     Examples
     --------
@@ -111,7 +115,7 @@ def max_f1_threshold(scores: ArrayLike, y: ArrayLike) -> float:
     return _just_under(cuts, np.flatnonzero(np.isclose(f1, f1.max(), rtol=1e-12, atol=0))[-1])
 
 
-def _just_under(ordered: Floats, place: int) -> float:
+def _just_under(ordered: FloatArray, place: int) -> float:
     """Return what lies between one of some different, rising numbers and the one before it."""
     if place == 0:
         return float(np.nextafter(ordered[0], -np.inf))
@@ -134,9 +138,10 @@ def max_fpr_threshold(scores: ArrayLike, y: ArrayLike, max_fpr: float = 0.01) ->
     Returns
     -------
     float
-        On fresh data the rate is the same up to chance: of n normal rows in validation and m
-        fresh ones, its standard error is about √(max_fpr·(1/n + 1/m)). Without any normal row
-        every threshold will do: one below all scores, and an ``UndefinedMetricWarning``.
+        On new data the false-positive rate differs from this by chance: with n normal rows in the
+        validation data and m new ones, its standard error is about √(max_fpr · (1/n + 1/m)). If y
+        holds no normal row, the rate is not defined: a threshold below all scores, with an
+        ``UndefinedMetricWarning``.
 
     Examples
     --------
@@ -162,7 +167,7 @@ def max_fpr_threshold(scores: ArrayLike, y: ArrayLike, max_fpr: float = 0.01) ->
 
 
 def labels_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Return a threshold that says of the scores what the labels say, as far as one can.
+    """Return the threshold on the scores that comes closest to the labels.
 
     Parameters
     ----------
@@ -173,9 +178,9 @@ def labels_threshold(scores: ArrayLike, labels: ArrayLike) -> float:
     Returns
     -------
     float
-        Where every anomaly scores above every normal row, a value between the two groups; where
-        they overlap, the value above which as many scores lie as there are anomalies; where
-        nothing is anomalous, the largest score.
+        A value between the two groups if every anomaly scores above every normal row. If they
+        overlap, the value that as many scores exceed as there are anomalies. If there are no
+        anomalies, the largest score.
 
     Examples
     --------
@@ -207,9 +212,9 @@ RULES: dict[str, _Rule] = {
 
 def tune_threshold(
     detector: _Detector,
-    X_val: RowsOrSparse,
+    X_val: MatrixLike,
     y_val: ArrayLike | None = None,
-    rule: Literal["percentile", "mean_std", "max_f1", "max_fpr"] | Any = "max_f1",
+    rule: RuleLike = "max_f1",
     *,
     value: float | None = None,
 ) -> _Detector:
@@ -218,10 +223,11 @@ def tune_threshold(
     Parameters
     ----------
     detector : object
-        A fitted detector of this package or of PyOD, or a pipeline that ends in one. It is left
-        as it is.
+        A fitted detector of this package or of PyOD, or a pipeline that ends in one. It is not
+        changed.
     X_val : array-like of shape (n_samples, n_features)
-        Validation data; better not the data it was fitted on, whose scores are a little low.
+        Validation data. Avoid the data that the detector was fitted to, whose scores are a little
+        too low.
     y_val : array-like of shape (n_samples,), optional
         1 for anomalies, 0 for normal rows. Only ``"max_f1"`` and ``"max_fpr"`` need it.
     rule : str or pythresh object, default="max_f1"
@@ -231,23 +237,23 @@ def tune_threshold(
         - ``"mean_std"``: at mean + `value`·σ of the scores (3);
         - ``"max_f1"``: where F1 is largest;
         - ``"max_fpr"``: as low as it can be with a false-positive rate of at most `value` (0.01);
-        - an object of pythresh: where a copy of it, fitted to the scores, draws the line.
+        - an object of pythresh: the threshold of a copy that is fitted to the scores.
     value : float, optional
-        The number that belongs to the rule; the default is in brackets above.
+        The parameter of the rule; its default is in brackets above.
 
     Returns
     -------
     object
-        The copy: ``threshold_`` is the new one, ``labels_`` are those of the training data under
-        it, and ``predict`` flags the rows that score above it. (So does ``contamination`` of
-        PyOD's own detectors become the share flagged.) Another ``fit``, or a clone, forgets it.
+        The copy, with the new ``threshold_`` and the ``labels_`` of the training data that follow
+        from it; ``predict`` flags rows with a higher score. The ``contamination`` of PyOD's own
+        detectors becomes the share flagged. ``fit`` and ``clone`` discard the new threshold.
 
     Raises
     ------
     NotFittedError
         If the detector is not fitted.
     TypeError
-        If it is no detector.
+        If it is not a detector.
     ValueError
         If the rule is unknown, `value` out of its range, or labels are missing or other than 0
         and 1.
@@ -319,8 +325,10 @@ def _move_threshold(detector: Any, threshold: float) -> None:
         detector.contamination = float(np.clip(share, min(least, 0.5), 0.5))
 
 
-def thresholder_threshold(thresholder: _Thresholder, scores: Floats) -> tuple[_Thresholder, float]:
-    """Fit a copy of a pythresh object and return the threshold it stands for.
+def thresholder_threshold(
+    thresholder: _Thresholder, scores: FloatArray
+) -> tuple[_Thresholder, float]:
+    """Fit a copy of a pythresh object and return its threshold.
 
     Parameters
     ----------
@@ -352,7 +360,7 @@ def thresholder_threshold(thresholder: _Thresholder, scores: Floats) -> tuple[_T
     return fitted, threshold
 
 
-def _find_cut(fitted: Any, scores: Floats, labels: Booleans, threshold: float) -> float:
+def _find_cut(fitted: Any, scores: FloatArray, labels: BoolArray, threshold: float) -> float:
     """Return where a thresholder's own cut lies, for rows that will fall into the gap."""
 
     def flags(score: float) -> bool:

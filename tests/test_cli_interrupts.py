@@ -14,6 +14,8 @@ from skrdae.cli import main
 from skrdae.commands.console import Console
 from skrdae.detectors.progress import Progress
 
+pytestmark = pytest.mark.slow
+
 pd = Optional("pandas")
 
 OPTIONS = ("-o", "o.csv", "--plot", "p.png", "--save", "m")

@@ -15,6 +15,8 @@ from edited_file import EditedFile, refused
 from skrdae import RobustDeepAutoencoder, VAEDetector, WindowedDetector, load, save
 from skrdae.tables import TableEncoder
 
+pytestmark = pytest.mark.slow
+
 RDA = {"hidden_layer_sizes": (5, 3), "n_estimators": 2, "max_iter": 2, "random_state": 0}
 
 

@@ -149,7 +149,7 @@ def test_one_class_gives_nan_and_a_warning(scorer, blob):
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (None, "labels, and there are none"),
+        (None, "compares scores with labels, but y is None"),
         (np.where(np.arange(200) % 10 == 0, -1, 1), "y == -1"),
         (np.arange(200) % 3, "holds 0, 1, 2"),
         (np.where(np.arange(200) == 3, np.nan, 0.0), "NaN"),

@@ -1,6 +1,8 @@
+import ast
+import subprocess
+import sys
 import threading
 
-import joblib
 import numpy as np
 import pytest
 import torch
@@ -115,17 +117,27 @@ def test_a_fit_does_not_depend_on_the_number_of_threads(name, two_threads):
     assert np.array_equal(detector.decision_function(X), on_two)
 
 
-def _threads_of_a_fit(seed):
+FITS_IN_WORKERS = """
+import sys, threading, joblib, numpy as np, torch
+from skrdae import RobustDeepAutoencoder
+
+def fit(seed):
     X = np.random.default_rng(seed).normal(size=(500, 5))
     RobustDeepAutoencoder(random_state=seed).fit(X)
     own = sum(thread.name.startswith("skrdae") for thread in threading.enumerate())
     return torch.get_num_threads(), own
 
+with joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=int(sys.argv[1])):
+    print(joblib.Parallel()(joblib.delayed(fit)(seed) for seed in range(2)))
+"""
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_a_worker_takes_no_more_threads_than_it_is_given(n_threads):
-    with joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=n_threads):
-        found = joblib.Parallel()(joblib.delayed(_threads_of_a_fit)(seed) for seed in range(2))
+    # In a new process: other tests leave workers behind, started with another number of threads.
+    command = [sys.executable, "-c", FITS_IN_WORKERS, str(n_threads)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
     # With one thread the worker's own does everything; two wait for what two others do.
-    assert found == [(n_threads, 0 if n_threads == 1 else n_threads)] * 2
+    assert ast.literal_eval(run.stdout) == [(n_threads, 0 if n_threads == 1 else n_threads)] * 2

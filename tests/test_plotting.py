@@ -5,8 +5,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from optional import Optional
+from sklearn.ensemble import IsolationForest
 
 from skrdae import (
+    LSTMRobustAutoencoder,
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
     RobustPCA,
@@ -21,6 +23,7 @@ from skrdae.plotting import (
     ScoreDisplay,
     SeriesDisplay,
 )
+from skrdae.thresholds import tune_threshold
 
 pd = Optional("pandas")
 
@@ -79,6 +82,50 @@ def test_a_decomposition_adds_up_in_the_picture(X, detector):
     assert low == -high  # zero is in the middle of the colours
 
 
+def test_a_table_is_drawn_in_units_of_its_columns_scales(X, detector):
+    names = ["price in $", "a_$x^{", "c", "d", "e", "f"]
+    units = np.array([1e-3, 1, 50, 1e4, 1, 1])
+    frame = pd.DataFrame(X * units + 7, columns=names)
+    other = RobustDeepAutoencoder(contamination=0.04, n_estimators=2, random_state=0).fit(frame)
+    display = DecompositionDisplay.from_estimator(other, frame[:10])
+    x, _, sparse = (ax.images[0].get_array() for ax in display.ax_)
+    np.testing.assert_allclose(x, other.scaler_.transform(frame.to_numpy()[:10]), rtol=1e-6)
+    _, own_units = other.decompose(frame[:10])
+    np.testing.assert_allclose(sparse * other.scaler_.scale_, own_units, rtol=1e-6)
+    limits = {ax.images[0].get_clim() for ax in display.ax_}
+    assert len(limits) == 1  # so that a colour means the same in X, L and S
+    for ax in display.ax_:
+        assert [label.get_text() for label in ax.get_xticklabels()] == names
+    display.figure_.canvas.draw()  # names are no formulas
+
+
+def test_wild_cells_do_not_pale_the_others():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    X[0, 0] = 1e6
+    display = DecompositionDisplay.from_predictions(X, X, 0 * X, scaled=True)
+    assert display.ax_[0].images[0].get_clim() == (-6, 6)
+    assert display.ax_[0].images[0].colorbar is None
+    assert display.ax_[2].images[0].colorbar.extend == "max"
+
+
+def test_a_decomposition_without_a_scaler_is_drawn_as_it_is(X):
+    unscaled = RobustDeepAutoencoder(scaler=None, n_estimators=1, random_state=0).fit(X)
+    display = DecompositionDisplay.from_estimator(unscaled, X[:10])
+    np.testing.assert_array_equal(display.ax_[0].images[0].get_array(), X[:10])
+    wide = DecompositionDisplay.from_predictions(*[np.ones((3, 41))] * 3, names=["name"] * 41)
+    assert {ax.get_xlabel() for ax in wide.ax_} == {"column"}
+
+
+def test_windows_of_several_channels_are_drawn_as_rows():
+    windows = np.random.default_rng(0).normal(size=(60, 5, 2))
+    recurrent = LSTMRobustAutoencoder(
+        n_channels=2, n_estimators=1, max_iter=1, n_epochs=1, random_state=0
+    ).fit(windows)
+    display = DecompositionDisplay.from_estimator(recurrent, windows[:4])
+    rows = recurrent.scaler_.transform(windows[:4].reshape(4, 10))
+    np.testing.assert_allclose(display.ax_[0].images[0].get_array(), rows, rtol=1e-6)
+
+
 def test_images_are_laid_out_in_a_grid():
     images = np.arange(5 * 6.0).reshape(5, 6)
     display = DecompositionDisplay.from_predictions(
@@ -103,6 +150,20 @@ def test_the_path_shows_means_and_the_choice(X):
     assert LamPathDisplay.from_predictions([1, np.inf], [[1], [2]]).ax_.get_xscale() == "linear"
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.01, 30), (0.5, 3), (2.9, 6), (2.0, 2.4), (120, 5e3)])
+def test_lams_are_written_as_numbers(low, high):
+    lams = np.geomspace(low, high, 9)
+    display = LamPathDisplay.from_predictions(lams, np.ones((9, 3)))
+    display.figure_.canvas.draw()
+    axis, (left, right) = display.ax_.xaxis, display.ax_.get_xlim()
+    ticks = zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=True)
+    ticks = {label.get_text(): place for place, label in ticks if left <= place <= right}
+    assert 3 <= len(ticks) <= 10
+    for text, place in ticks.items():
+        assert float(text) == pytest.approx(place)
+    assert not any(label.get_text() for label in axis.get_minorticklabels())
+
+
 def test_codes_of_two_units_are_drawn_as_they_are(X):
     vae = VAEDetector(latent_dim=2, n_estimators=1, n_epochs=3, random_state=0).fit(X)
     display = LatentSpaceDisplay.from_estimator(vae, X)
@@ -122,21 +183,110 @@ def test_codes_of_more_units_are_drawn_by_principal_components(X, detector):
     assert one.ax_.collections[0].get_offsets().shape == (4, 2)
 
 
-def test_every_detection_of_a_series_is_marked():
+@pytest.fixture(scope="module")
+def sensors():
     index = pd.date_range("2024-01-01", periods=400, freq="h")
-    values = np.sin(np.arange(400) / 5)
-    values[200:204] += 3
-    series = pd.DataFrame({"a": values}, index=index)
+    sine = np.sin(np.arange(400) / 5)
+    frame = pd.DataFrame({"flow": sine, "a_$x^{": np.roll(sine, 5)}, index=index)
+    frame.iloc[200:204] += 3
+    return frame
+
+
+@pytest.fixture(scope="module")
+def windowed(sensors):
     inner = RobustDeepAutoencoder(contamination=0.15, n_estimators=1, random_state=0)
-    detector = WindowedDetector(inner, window_size=20).fit(series)
-    display = SeriesDisplay.from_estimator(detector, series)
-    labels = detector.predict(series)
+    return WindowedDetector(inner, window_size=20).fit(sensors)
+
+
+def _titles(display):
+    return [ax.get_title(loc="left") for ax in display.ax_]
+
+
+def _threshold_lines(ax):
+    return [line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == "--"]
+
+
+def test_every_channel_has_a_panel_and_every_detection_is_marked(sensors, windowed):
+    display = SeriesDisplay.from_estimator(windowed, sensors)
+    assert _titles(display) == [
+        "flow",
+        "a_$x^{",
+        "score",
+        "lowest score of the windows over a step",
+    ]
+    labels = windowed.predict(sensors)
     runs = int((np.diff(np.concatenate([[0], labels])) == 1).sum())
     assert runs > 0
-    assert [len(ax.patches) for ax in display.ax_] == [runs, runs]
-    np.testing.assert_array_equal(display.ax_[0].lines[0].get_ydata(), values)
+    assert [len(ax.patches) for ax in display.ax_] == [runs] * 4
+    for ax, name in zip(display.ax_, sensors, strict=False):
+        np.testing.assert_array_equal(ax.lines[0].get_ydata(), sensors[name])
+    np.testing.assert_array_equal(display.scores, windowed.decision_function(sensors))
+    np.testing.assert_array_equal(display.labels, labels)
+    display.figure_.canvas.draw()  # names are no formulas
+
+
+def test_the_threshold_drawn_is_the_one_that_decides(sensors, windowed):
+    display = SeriesDisplay.from_estimator(windowed, sensors)
+    *_, score, windows = display.ax_
+    assert _threshold_lines(score) == []
+    assert _threshold_lines(windows) == [windowed.window_threshold_]
+    inside = slice(20, -20)  # no window is missing there
+    above = windows.lines[0].get_ydata() > windowed.window_threshold_
+    np.testing.assert_array_equal(above[inside], display.labels[inside] == 1)
+
+    tuned = tune_threshold(windowed, sensors, rule="mean_std", value=1)
+    display = SeriesDisplay.from_estimator(tuned, sensors)
+    assert _titles(display)[-1] == "score"
+    assert _threshold_lines(display.ax_[-1]) == [tuned.threshold_]
+    above = display.ax_[-1].lines[0].get_ydata() > tuned.threshold_
+    np.testing.assert_array_equal(above, tuned.predict(sensors) == 1)
+    assert above.any()
+
+
+def test_votes_have_no_threshold(sensors):
+    inner = RobustDeepAutoencoder(contamination="auto", n_estimators=1, random_state=0)
+    display = SeriesDisplay.from_estimator(
+        WindowedDetector(inner, window_size=20).fit(sensors), sensors
+    )
+    assert _titles(display) == ["flow", "a_$x^{", "score"]
+    assert _threshold_lines(display.ax_[-1]) == []
+
+
+def test_rows_that_are_steps_are_drawn_with_either_polarity(sensors):
+    forest = IsolationForest(contamination=0.01, random_state=0).fit(sensors.to_numpy())
+    display = SeriesDisplay.from_estimator(forest, sensors.to_numpy())
+    assert display.labels.sum() == (forest.predict(sensors.to_numpy()) == -1).sum() == 4
+    assert display.scores.argmax() in np.flatnonzero(display.labels)
+    rows = RobustDeepAutoencoder(contamination=0.02, n_estimators=1, random_state=0).fit(sensors)
+    display = SeriesDisplay.from_estimator(rows, sensors)
+    assert _titles(display) == ["flow", "a_$x^{", "score"]
+    assert _threshold_lines(display.ax_[-1]) == [rows.threshold_]
+
+
+def test_two_axes_hold_all_channels_and_the_scores(sensors, windowed):
+    _, given = plt.subplots(2)
+    display = SeriesDisplay.from_estimator(windowed, sensors, ax=given)
+    assert [len(ax.lines) for ax in given] == [2, 1]
+    legend = [text.get_text() for text in given[0].get_legend().get_texts()]
+    assert legend == list(sensors.columns)
+    assert display.ax_ == list(given)
+    with pytest.raises(ValueError, match="ax must be 4 axes; got 3"):
+        SeriesDisplay.from_estimator(windowed, sensors, ax=plt.subplots(3)[1])
+
+
+def test_what_is_no_single_series_is_refused(sensors, windowed):
+    with pytest.raises(ValueError, match="X holds 2 series"):
+        SeriesDisplay.from_estimator(windowed, [sensors, sensors])
+    values = sensors.to_numpy()
     with pytest.raises(ValueError, match="of one length"):
-        SeriesDisplay.from_predictions(values, values[:5], labels)
+        SeriesDisplay.from_predictions(values, values[:5, 0], values[:, 0])
+    scores = values[:, 0]
+    with pytest.raises(ValueError, match="lowest must have a value for each of the 400 steps"):
+        SeriesDisplay.from_predictions(values, scores, scores, lowest=[1.0])
+    with pytest.raises(ValueError, match="2 channels, but there are 1 names"):
+        SeriesDisplay.from_predictions(values, scores, scores, names=["one"])
+    with pytest.raises(ValueError, match="draws at most 100"):
+        SeriesDisplay.from_predictions(np.ones((5, 101)), np.ones(5), np.ones(5))
 
 
 def test_a_history_is_drawn_number_by_number(detector):
@@ -177,6 +327,14 @@ def test_awkward_numbers_are_drawn(detector, X):
     [
         (lambda: HistoryDisplay.from_predictions([]), "empty"),
         (lambda: ScoreDisplay.from_predictions([1.0, 2.0], y=[1]), "shape"),
+        (
+            lambda: DecompositionDisplay.from_predictions(*[np.ones((2, 3))] * 2, np.ones((2, 2))),
+            "must have one shape",
+        ),
+        (
+            lambda: DecompositionDisplay.from_predictions(*[np.ones((2, 3))] * 3, names=["a"]),
+            "3 columns, but there are 1 names",
+        ),
         (lambda: LatentSpaceDisplay.from_predictions(np.ones((3, 2)), [1]), "1 labels for 3 rows"),
     ],
 )

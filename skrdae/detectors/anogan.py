@@ -1,5 +1,7 @@
 """AnoGANDetector: how far a row is from the nearest one that a generator can make."""
 
+from __future__ import annotations
+
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -7,12 +9,22 @@ from numbers import Integral, Real
 from typing import Any, Literal
 
 import torch
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm.auto import tqdm
 
 from skrdae._random import member_generators
-from skrdae._typing import Callbacks, Floats, Integers, RandomStateLike, Record, Rows, Thresholder
+from skrdae._typing import (
+    Activation,
+    Callbacks,
+    FloatArray,
+    IntArray,
+    RandomStateLike,
+    Record,
+    Scaling,
+    Thresholder,
+)
 from skrdae._validation import check_layer_sizes, outside
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import GenerativeMixin
@@ -32,51 +44,52 @@ _N_SPREAD = 256  # rows made to find that out
 
 
 class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
-    r"""Generative adversarial network: rows unlike all that its generator makes are anomalous.
+    r"""Generative adversarial network, scored by the distance to the closest generated row.
 
-    A generator G and a discriminator D are trained against each other. A row x is then compared
-    with G(z) for the code z that comes closest, by
+    A generator G and a discriminator D are trained against each other. The score of a row x is its
+    distance from G(z), for the code z that comes closest:
 
     .. math:: (1 - \lambda)\,\|x - G(z)\|_1 + \lambda\,\|f(x) - f(G(z))\|_1,
 
-    f being the last hidden layer of D: the residual and the discrimination part of its score. x is
-    in units of the scaled data, which with ``scaler=None`` or ``"minmax"`` (and
-    ``output_activation="identity"``) are brought to unit scale by one number for all columns, so
-    that λ keeps its meaning. G and D are never changed by scoring.
+    where f is the last hidden layer of D. The two terms are the residual and the discrimination
+    part of the score. x is in units of the scaled data. With ``scaler=None`` or ``"minmax"`` and
+    ``output_activation="identity"``, one factor for all columns brings the data to unit scale, so
+    that λ keeps its meaning. Scoring does not change G or D.
 
     Parameters
     ----------
     lam : float, default=0.1
-        λ in [0, 1], the weight of the discriminator's features against the residual.
+        λ in [0, 1], the weight of the discrimination part; the residual has the weight 1 − λ.
     latent_dim : int or "auto", default="auto"
-        Dimensions of z. ``"auto"`` is √n_features, rounded and at least 2.
+        Number of dimensions of z. ``"auto"`` is √n_features, rounded and at least 2.
     inference : {"encoder", "search", "hybrid"}, default="encoder"
-        How z is found. ``"encoder"`` (f-AnoGAN) trains an encoder once G and D are done: one
-        forward pass a row. ``"search"`` (AnoGAN) minimises the expression above over z for each
-        row, starting from z = 0; ``"hybrid"`` starts from the encoder's z.
+        How z is found. ``"encoder"`` (f-AnoGAN) trains an encoder after G and D, and scores with
+        one forward pass. ``"search"`` (AnoGAN) minimises the expression above over z for each row,
+        starting from z = 0. ``"hybrid"`` starts the search from the encoder's z.
     n_search_iter : int, default=50
-        Steps of the search. More of them never give a z with a larger objective.
+        Number of steps of the search. More steps never make the objective larger.
     hidden_layer_sizes : sequence of int, default=(64,)
         Units of the encoder's hidden layers; the generator mirrors them.
     discriminator_layer_sizes : sequence of int, default=(64, 32)
         Units of the discriminator's hidden layers.
     activation : {"tanh", "relu", "sigmoid", "identity"}, default="tanh"
-        Of the hidden layers.
+        Activation function of the hidden layers.
     output_activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
-        Of the generator's last layer; ``"sigmoid"`` suits data in [0, 1].
+        Activation function of the generator's last layer; ``"sigmoid"`` suits data in [0, 1].
     n_epochs : int, default=50
-        Passes over the data for G and D. A few hundred rows, or data squeezed into [0, 1], want
-        more.
+        Number of passes over the data for G and D. With a few hundred rows, or with data in [0, 1],
+        use more.
     n_encoder_epochs : int, default=20
-        Passes over the data for the encoder.
+        Number of passes over the data for the encoder.
     batch_size : int or "auto", default=256
-        Rows a gradient step, at most: they are dealt out evenly. ``"auto"`` is a 24th of the
-        rows, but from 32 to 128.
+        Largest number of rows in a gradient step; batches are of equal size within one row.
+        ``"auto"`` is n / 24, but at least 32 and at most 128, where n is the number of rows a
+        member is trained on.
     lr : float, default=2e-3
         Learning rate of Adam.
     n_estimators : int, default=8
-        Members of the ensemble, trained together; they differ in seed. Scores are brought to one
-        scale and averaged.
+        Number of members of the ensemble, which are trained together; they differ in seed. Their
+        scores are brought to one scale and averaged.
     max_samples : int, float, "auto" or None, default=None
         Rows each member is trained on, drawn without replacement: a number, a share,
         ``"auto"`` for min(256, n_samples), or ``None`` for all rows, but 10,000 at most.
@@ -84,58 +97,60 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         Scaling of the columns inside the detector, see
         :class:`~skrdae.preprocessing.ColumnScaler`.
     contamination : float or pythresh object, default=0.1
-        What the threshold is made from: a share in (0, 0.5] of the training rows, or an object of
-        pythresh, of which a copy is fitted.
+        How rows are flagged. A float is the share of the training rows to flag, in (0, 0.5]. A
+        pythresh object sets the threshold; a copy of it is fitted.
     device : str or torch.device, default="auto"
-        ``"auto"`` is CUDA, then MPS, then the CPU, whichever is there first.
+        ``"auto"`` takes the first that is available of CUDA, MPS and the CPU.
     random_state : int, RandomState instance or None, default=None
-        Initial weights, order of the rows and draws of z. Global random state is neither read nor
-        changed; ``None`` takes fresh entropy.
+        Seed of the initial weights, the order of the rows and the draws of z. Pass an int for
+        reproducible results. NumPy's and torch's global generators are neither used nor changed.
     verbose : int, default=0
-        1 shows a progress bar, of trainings and of searches.
+        1 shows a progress bar of trainings and searches.
     callbacks : callable, list of callables or None, default=None
-        Called with each row of ``history_`` (a dict) as it is made. Where one returns True, the
-        training of the networks in turn (generator and discriminator, or encoder) ends there.
+        Functions that are called with each new row of ``history_`` or ``encoder_history_`` (a
+        dict). If one returns True, the current training (of generator and discriminator, or of the
+        encoder) stops.
     warm_start : bool, default=False
-        Let the next `fit`, with the same X and parameters but for a larger `n_epochs` or
-        `n_encoder_epochs`, go on where this one ends; the result is that of one training of the
-        whole length, to the last bit.
+        If True, a second `fit` to the same X continues the training of the first. Only `n_epochs`
+        and `n_encoder_epochs` may differ, and have to be larger. The result is bit for bit that of
+        one training of the whole length.
     checkpoint_path : str, path-like or None, default=None
-        A file that the state of the training is written to after each epoch. A fit that finds it
-        there goes on from it; one that ends removes it, unless it was interrupted.
+        A file to which the state of the training is written after each epoch. If the file exists,
+        `fit` continues from it. A completed training removes it; an interrupted one keeps it.
 
     Attributes
     ----------
     decision_scores_ : ndarray of shape (n_samples,)
         Scores of the training data.
     threshold_ : float
-        Rows that score above are flagged.
+        Rows with a higher score are flagged.
     labels_ : ndarray of shape (n_samples,)
         1 for the training rows that are flagged, 0 for the others.
     history_ : list of dict
-        Losses of discriminator and generator, an epoch each; see
+        Losses of discriminator and generator, one dict for each epoch; see
         :class:`~skrdae.training.history.AdversarialRecord`.
     encoder_history_ : list of dict
-        Errors of the encoder, an epoch each; see
+        Errors of the encoder, one dict for each epoch; see
         :class:`~skrdae.training.history.EncoderRecord`. Empty with ``inference="search"``.
     network_ : MemberGAN
         The trained networks; their weights have the member axis first.
     scaler_ : ColumnScaler
     device_ : torch.device
     thresholder_ : object
-        The fitted copy, where `contamination` is a pythresh object.
+        The fitted copy of `contamination`. Only if that is a pythresh object.
     classes_ : ndarray of shape (2,)
-        0 and 1, what the columns of ``predict_proba`` stand for.
+        The classes of the columns of ``predict_proba``: 0 (normal) and 1 (anomalous).
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Where X has names that are all strings.
+        Names of the columns of X. Only if they are all strings.
 
     Notes
     -----
-    The discriminator's hinge loss is kept steady by spectral normalisation: every few steps its
-    weight matrices are divided by their spectral norms where these exceed one.
+    Spectral normalisation stabilises the training with the hinge loss: every few steps, the
+    discriminator's weight matrices whose spectral norm exceeds one are divided by it.
 
-    ``explain`` divides the discrimination part over the features as the residual is divided.
+    ``explain`` distributes the discrimination part over the features in the same proportions as the
+    residual.
 
     References
     ----------
@@ -189,15 +204,15 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         n_search_iter: int = 50,
         hidden_layer_sizes: Sequence[int] = (64,),
         discriminator_layer_sizes: Sequence[int] = (64, 32),
-        activation: Literal["tanh", "relu", "sigmoid", "identity"] = "tanh",
-        output_activation: Literal["identity", "sigmoid", "tanh", "relu"] = "identity",
+        activation: Activation = "tanh",
+        output_activation: Activation = "identity",
         n_epochs: int = 50,
         n_encoder_epochs: int = 20,
         batch_size: int | Literal["auto"] = 256,
         lr: float = 2e-3,
         n_estimators: int = 8,
         max_samples: float | Literal["auto"] | None = None,
-        scaler: Literal["robust", "standard", "minmax"] | None = "robust",
+        scaler: Scaling = "robust",
         contamination: float | Thresholder = 0.1,
         device: str | torch.device = "auto",
         random_state: RandomStateLike = None,
@@ -254,7 +269,7 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         )
 
     def _train(
-        self, data: torch.Tensor, seeds: Integers, on_iteration: Callable[[Record], object]
+        self, data: torch.Tensor, seeds: IntArray, on_iteration: Callable[[Record], object]
     ) -> None:
         self._warn_of_reach(data)
         warn_of_too_few(self.max_samples, len(data))
@@ -347,7 +362,7 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         # Called only where there is an encoder.
         return self.network_.encoder(shown, workspace.part("encoder"))  # type: ignore[misc]
 
-    def _map_tensor(self, function: RowFunction, data: torch.Tensor) -> Floats:
+    def _map_tensor(self, function: RowFunction, data: torch.Tensor) -> FloatArray:
         if not (self.verbose and self._searches):
             return super()._map_tensor(function, data)
         with tqdm(total=len(data), desc="search", unit="row") as bar:
@@ -383,7 +398,7 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         ]
         return torch.stack(parts, dim=-1)
 
-    def score_parts(self, X: Rows) -> tuple[Floats, Floats]:
+    def score_parts(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Return the two parts of each row's score.
 
         Parameters

@@ -1,5 +1,7 @@
 """The template of every detector: fit, score, threshold, label, pickle."""
 
+from __future__ import annotations
+
 import copy
 import warnings
 from abc import abstractmethod
@@ -21,12 +23,13 @@ from skrdae._memory import is_mapped, matrix
 from skrdae._random import member_seeds
 from skrdae._typing import (
     Callbacks,
+    FloatArray,
     FloatRowsOrSparse,
-    Floats,
-    Integers,
+    IntArray,
+    MatrixLike,
     RandomStateLike,
     Record,
-    RowsOrSparse,
+    Scaling,
     Thresholder,
 )
 from skrdae._validation import check_parameters, outside, refitting, warn_of_constants
@@ -59,22 +62,22 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
     probabilities, pickling.
     """
 
-    decision_scores_: Floats
+    decision_scores_: FloatArray
     threshold_: float
-    labels_: Integers
+    labels_: IntArray
     history_: list[Record]
-    network_: "MemberModule | MemberVAE | MemberGAN"
+    network_: MemberModule | MemberVAE | MemberGAN
     scaler_: ColumnScaler
     device_: torch.device
     thresholder_: Thresholder
-    classes_: Integers
+    classes_: IntArray
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
 
     batch_size: int | Literal["auto"]
     n_estimators: int
     output_activation: str
-    scaler: Literal["robust", "standard", "minmax"] | None
+    scaler: Scaling
     contamination: float | Literal["auto"] | Thresholder
     device: str | torch.device
     random_state: RandomStateLike
@@ -122,7 +125,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
 
     @abstractmethod
     def _train(
-        self, data: torch.Tensor, seeds: Integers, on_iteration: Callable[[Record], object]
+        self, data: torch.Tensor, seeds: IntArray, on_iteration: Callable[[Record], object]
     ) -> None:
         """Train on scaled data and set the fitted attributes.
 
@@ -158,7 +161,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
         return 0
 
     @property
-    def _scaling(self) -> Literal["robust", "standard", "minmax"] | None:
+    def _scaling(self) -> Scaling:
         """The method of the ColumnScaler."""
         return self.scaler
 
@@ -178,7 +181,8 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
             warnings.warn(
                 f"output_activation={self.output_activation!r} gives values from {low} to {high}, "
                 f"but with scaler={self.scaler!r} the data reach from {found[0]:.3g} to "
-                f"{found[1]:.3g}. Set scaler='minmax' or output_activation='identity'.",
+                f"{found[1]:.3g}. Set scaler='minmax' or output_activation='identity'; or, if all "
+                "columns have one unit, as pixels do, divide X by its largest value.",
                 UserWarning,
                 stacklevel=outside(),
             )
@@ -188,14 +192,14 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
 
     # ------------------------------------------------------------------------------ fitting
 
-    def fit(self, X: RowsOrSparse, y: ArrayLike | None = None) -> Self:
+    def fit(self, X: MatrixLike, y: ArrayLike | None = None) -> Self:
         """Fit the detector.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training data, which may hold anomalies. ``RobustDeepAutoencoder`` and ``VAEDetector``
-            take CSR matrices, too, here and wherever they take X.
+            Training data, which may contain anomalies. ``RobustDeepAutoencoder`` and
+            ``VAEDetector`` also accept CSR matrices, in all methods that take X.
         y : Ignored
             Not used; present by scikit-learn's convention.
 
@@ -206,7 +210,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
         Raises
         ------
         ValueError, TypeError
-            If a parameter or X is not as it should be. The estimator is then as it was before.
+            If a parameter or X is invalid. The estimator is unchanged then.
         """
         with refitting(self) as draft, plain_torch():
             draft._fit(X, y)
@@ -228,11 +232,11 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
                 f"write {self.contamination.__name__}()."
             )
 
-    def _fit(self, X: RowsOrSparse, y: ArrayLike | None) -> None:
+    def _fit(self, X: MatrixLike, y: ArrayLike | None) -> None:
         X = self._start(X)
         self._complete(X, member_seeds(self.random_state, self.n_estimators))
 
-    def _start(self, X: RowsOrSparse) -> FloatRowsOrSparse:
+    def _start(self, X: MatrixLike) -> FloatRowsOrSparse:
         """Check the parameters and X, which is returned as an array; learn how to scale it."""
         self._check_parameters()
         self._forget()
@@ -274,7 +278,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
         self.scaler_.transform(X, out=data.numpy())
         return data
 
-    def _complete(self, X: FloatRowsOrSparse, seeds: Integers) -> None:
+    def _complete(self, X: FloatRowsOrSparse, seeds: IntArray) -> None:
         """Train on checked data, score them and set the threshold."""
         data = self._training_rows(X)
         options: dict[str, Any] = {
@@ -296,7 +300,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
         self._judge(scores, X)
         self._conclude(X)
 
-    def _judge(self, scores: Floats, X: FloatRowsOrSparse) -> None:
+    def _judge(self, scores: FloatArray, X: FloatRowsOrSparse) -> None:
         """Weigh the members by their scores of rows, (K, n), and set the threshold."""
         self._weigh(scores)
         if (np.ptp(scores, axis=1) == 0).all() and self._n_different(X) > 2:
@@ -324,7 +328,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
     def _conclude(self, X: FloatRowsOrSparse) -> None:
         """Do what a detector adds once it is fitted to X, which is checked."""
 
-    def _weigh(self, scores: Floats) -> None:
+    def _weigh(self, scores: FloatArray) -> None:
         """Bring the members' training scores, (K, n), to one scale."""
         if not np.isfinite(scores).all():
             raise ValueError(

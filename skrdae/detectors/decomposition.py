@@ -1,13 +1,15 @@
 """What detectors that split X = L + S have in common once they know how L is encoded."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 
-from skrdae._typing import FloatRowsOrSparse, Floats, Rows
+from skrdae._typing import FloatArray, FloatRowsOrSparse
 from skrdae._validation import snapshot
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.encoding import EncoderMixin
@@ -34,11 +36,11 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
     ``store_decomposition``, and ``penalty`` at least as an attribute.
     """
 
-    network_: "MemberAutoencoder | MemberRecurrentAutoencoder"
+    network_: MemberAutoencoder | MemberRecurrentAutoencoder
     lam_: float | NDArray[np.float32]
     n_iter_: int
-    low_rank_: Floats
-    sparse_: Floats
+    low_rank_: FloatArray
+    sparse_: FloatArray
 
     penalty: str | GroupPenalty
     store_decomposition: bool
@@ -57,7 +59,7 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
 
     def _freeze(
         self,
-        network: "MemberAutoencoder | MemberRecurrentAutoencoder",
+        network: MemberAutoencoder | MemberRecurrentAutoencoder,
         lam: torch.Tensor,
         norms: torch.Tensor | None,
     ) -> None:
@@ -133,11 +135,11 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
             sparse = torch.where(vanished, sparse, again)
         return sparse
 
-    def decompose(self, X: Rows) -> tuple[Floats, Floats]:
-        """Split data into what the network explains and what is sparse, X = L + S.
+    def decompose(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Split data into L, which the network can explain, and a sparse S: X = L + S.
 
-        With the network frozen, S starts at zero and is replaced by the prox of X − D(E(X − S))
-        until it settles. For ``penalty="l21_features"`` columns are shrunk as in training.
+        The network is not trained further. S starts at zero and is repeatedly replaced by the prox
+        of X − D(E(X − S)). With ``penalty="l21_features"`` the columns are shrunk as in training.
 
         Parameters
         ----------
@@ -146,9 +148,9 @@ class BaseDecomposition(EncoderMixin, BaseTorchDetector):
         Returns
         -------
         low_rank : ndarray of shape (n_samples, n_features)
-            L, in X's own units; the members' mean.
+            L, in the units of X, averaged over the members.
         sparse : ndarray of shape (n_samples, n_features)
-            S = X − L, exactly zero where no member's prox leaves anything.
+            S = X − L, exactly zero where S is zero in every member.
         """
         self = snapshot(self)
         rows = self._validated(X)

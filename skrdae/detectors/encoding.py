@@ -1,5 +1,7 @@
 """``transform`` and ``inverse_transform`` of the detectors that encode rows, and new rows drawn."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from numbers import Integral
@@ -7,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_array, check_is_fitted
 
@@ -15,7 +17,7 @@ from skrdae._bases import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from skrdae._columns import numbers_only
 from skrdae._device import plain_torch
 from skrdae._random import member_seeds
-from skrdae._typing import Floats, RandomStateLike, Rows, RowsOrSparse
+from skrdae._typing import FloatArray, MatrixLike, RandomStateLike
 from skrdae._validation import snapshot
 from skrdae.detectors.samples import member_places, rows_a_member
 from skrdae.preprocessing import LARGEST
@@ -36,7 +38,7 @@ def code_size(n_features: int) -> int:
 
 
 class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Detector):
-    """Codes of the members side by side, and the way back.
+    """Encode rows to the members' codes, and decode them.
 
     A detector supplies ``_member_codes(rows, workspace)``, (n, d) → (K, n, units), and
     ``_member_decode(codes, workspace)``, (K, n, units) → (K, n, d) in scaled units, and the number
@@ -50,7 +52,7 @@ class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Detector)
         def _member_codes(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor: ...
         def _member_decode(self, codes: torch.Tensor, workspace: Workspace) -> torch.Tensor: ...
 
-    def transform(self, X: RowsOrSparse) -> Floats:
+    def transform(self, X: MatrixLike) -> FloatArray:
         """Encode rows.
 
         Parameters
@@ -66,18 +68,18 @@ class EncoderMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Detector)
         codes = self._map(self._member_codes, self._validated(X))  # shape: (K, n, units)
         return np.concatenate(list(codes), axis=1)
 
-    def inverse_transform(self, X: Rows) -> Floats:
+    def inverse_transform(self, X: ArrayLike) -> FloatArray:
         """Decode codes to data.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_estimators × code size)
-            As :meth:`transform` returns them.
+            Codes, as returned by :meth:`transform`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            In the units of the training data; the mean of what the members decode.
+            In the units of the training data, averaged over the members.
         """
         self = snapshot(self)
         check_is_fitted(self)
@@ -117,7 +119,7 @@ class GenerativeMixin(EncoderMixin):
 
     latent_dim: int | Literal["auto"]
     max_samples: float | Literal["auto"] | None
-    network_: "MemberVAE | MemberGAN"
+    network_: MemberVAE | MemberGAN
     _level: float
 
     if TYPE_CHECKING:
@@ -163,8 +165,8 @@ class GenerativeMixin(EncoderMixin):
     def _code_size(self) -> int:
         return self.network_.latent_dim
 
-    def sample(self, n_samples: int = 1, random_state: RandomStateLike = None) -> Floats:
-        """Draw new rows: decode codes from the prior.
+    def sample(self, n_samples: int = 1, random_state: RandomStateLike = None) -> FloatArray:
+        """Draw new rows by decoding codes drawn from the prior.
 
         Parameters
         ----------
@@ -174,8 +176,8 @@ class GenerativeMixin(EncoderMixin):
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            In the units of the training data, without noise added. Each row is from a member
-            chosen at random.
+            In the units of the training data, without the noise of the likelihood. Each row comes
+            from a member chosen at random.
         """
         self = snapshot(self)
         check_is_fitted(self)
@@ -189,7 +191,7 @@ class GenerativeMixin(EncoderMixin):
         decoded = self._decoded(np.broadcast_to(z, (n_members, *z.shape)))
         return self.scaler_.inverse_transform(decoded[member, np.arange(n_samples)])
 
-    def _two_parts(self, X: RowsOrSparse) -> tuple[Floats, Floats]:
+    def _two_parts(self, X: MatrixLike) -> tuple[FloatArray, FloatArray]:
         self = snapshot(self)
         both = self._weighted(self._map(self._member_score_parts, self._validated(X)))
         return both[:, 0], both[:, 1]

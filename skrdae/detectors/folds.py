@@ -1,5 +1,7 @@
 """Folds: what a splitter gives, and whether each can be scored with labels."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import Any, Protocol, TypeAlias
@@ -9,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import KFold, StratifiedKFold, check_cv
 from sklearn.utils.multiclass import type_of_target
 
-from skrdae._typing import Booleans, FloatRows
+from skrdae._typing import BoolArray, FloatRows
 
 #: Pairs of training and test places.
 Folds: TypeAlias = Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]]
@@ -55,7 +57,7 @@ def folds_of(
     return folds
 
 
-def check_classes(folds: Folds, y: Booleans) -> None:
+def check_classes(folds: Folds, y: BoolArray) -> None:
     """Raise a ValueError if a test part has rows of one class only."""
     for number, (_, test) in enumerate(folds):
         if y[test].all() or not y[test].any():

@@ -1,9 +1,11 @@
 """From scores to labels: by a threshold, by a pythresh object, or by the members' votes."""
 
+from __future__ import annotations
+
 from numbers import Real
 from typing import TYPE_CHECKING, Literal
 
-from skrdae._typing import FloatRowsOrSparse, Floats, Integers, Thresholder
+from skrdae._typing import FloatArray, FloatRowsOrSparse, IntArray, Thresholder
 from skrdae.networks.workspace import RowFunction
 from skrdae.thresholds import labels_threshold, quantile_threshold, thresholder_threshold
 
@@ -15,9 +17,9 @@ class LabelMixin:
     ``contamination="auto"`` is allowed.
     """
 
-    decision_scores_: Floats
+    decision_scores_: FloatArray
     threshold_: float
-    labels_: Integers
+    labels_: IntArray
     thresholder_: Thresholder
     contamination: float | Literal["auto"] | Thresholder
     _member_votes: RowFunction
@@ -28,7 +30,7 @@ class LabelMixin:
             self,
             function: RowFunction,
             X: FloatRowsOrSparse,
-        ) -> Floats: ...
+        ) -> FloatArray: ...
 
     def _set_threshold(self, X: FloatRowsOrSparse) -> None:
         scores, contamination = self.decision_scores_, self.contamination
@@ -58,13 +60,13 @@ class LabelMixin:
     def _vote_threshold(self) -> float:
         return labels_threshold(self.decision_scores_, self.labels_)
 
-    def _votes(self, X: FloatRowsOrSparse) -> Integers:
+    def _votes(self, X: FloatRowsOrSparse) -> IntArray:
         """Label rows by what more than half of the members say."""
         votes = self._map(self._member_votes, X)
         return (votes.mean(axis=0) > 0.5).astype(int)
 
-    def _label(self, scores: Floats) -> Integers:
+    def _label(self, scores: FloatArray) -> IntArray:
         return (scores > self.threshold_).astype(int)
 
-    def _labels_of(self, X: FloatRowsOrSparse, scores: Floats) -> Integers:
+    def _labels_of(self, X: FloatRowsOrSparse, scores: FloatArray) -> IntArray:
         return self._votes(X) if self._by_vote else self._label(scores)

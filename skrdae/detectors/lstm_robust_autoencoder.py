@@ -1,5 +1,7 @@
 """LSTMRobustAutoencoder: X = L + S for windows of time series, a recurrent network for L."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 from numbers import Integral
@@ -7,41 +9,43 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae._columns import numbers_only
-from skrdae._typing import Callbacks, FloatRows, Floats, RandomStateLike, Rows, Thresholder
+from skrdae._typing import Callbacks, FloatArray, FloatRows, RandomStateLike, Scaling, Thresholder
 from skrdae._validation import check_data, check_layer_sizes, snapshot
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.networks.recurrent import CELLS, MemberRecurrentAutoencoder
-from skrdae.penalties import GroupPenalty
+from skrdae.penalties import PenaltyLike
 from skrdae.training.sparse import SparseRows
 
 
 class LSTMRobustAutoencoder(BaseRobustAutoencoder):
     """Robust recurrent autoencoder for windows of time series: X = L + S.
 
-    An encoder of LSTM or GRU layers reads a window step by step; the state it ends in is the code.
-    A decoder reads the code at every step, and a linear layer makes of its states the window. It is
-    trained as :class:`RobustDeepAutoencoder` is: on L = X − S, by turns with the prox of
-    X − D(E(L)). What the network cannot explain by more than λ moves to S, and so stops teaching
-    it. A *larger* λ finds *fewer* anomalies; ``lam=inf`` is the plain LSTM autoencoder.
+    An encoder of LSTM or GRU layers reads a window step by step; its final state is the code. A
+    decoder gets the code as its input at every step, and a linear layer maps its states to the
+    reconstructed window. Training alternates as in :class:`RobustDeepAutoencoder`: the network is
+    trained on L = X − S, then S is set to the prox of X − D(E(L)). A residual larger than λ moves
+    to S and no longer influences the training. A *larger* λ finds *fewer* anomalies; ``lam=inf`` is
+    the plain LSTM autoencoder.
 
-    Rows are windows. For a series, with a score for each time step, wrap it in
+    Each row of X is a window. To score the time steps of a series, put the detector into a
     :class:`WindowedDetector`.
 
     Parameters
     ----------
     lam : float or "auto", default="auto"
-        λ ≥ 0, the threshold of the prox, in units of the scaled data. ``"auto"`` sets it anew in
-        each iteration so that a share `contamination` of the groups of `penalty` has a non-zero
-        S; the value reached is ``lam_``. With several members their shares lie between half and
-        twice that.
+        λ ≥ 0, the threshold of the prox, in units of the scaled data. ``"auto"`` recomputes λ in
+        each iteration so that a share `contamination` of the groups of `penalty` has a non-zero S;
+        ``lam_`` holds the final value. With several members, each has a share of its own, between
+        half and twice `contamination`.
     cell : {"lstm", "gru"}, default="lstm"
-        On a CPU the LSTM is trained several times as fast.
+        Type of the recurrent layers. On a CPU the LSTM trains several times as fast as the GRU.
     n_channels : int, default=1
-        Values of a time step. A row holds them step by step, the channels of a step side by side,
-        so that it divides the length of a row.
+        Number of values in a time step. A row holds all channels of the first step, then all of the
+        second, and so on, so its length has to be a multiple of `n_channels`.
     penalty : {"l21", "l1", "l21_features"} or GroupPenalty, default="l21"
         Ω. ``"l21"`` sums the norms of rows (whole windows are anomalous), ``"l1"`` absolute values
         (single readings), ``"l21_features"`` the norms of columns. A column is one channel at one
@@ -49,23 +53,25 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         where a column is an hour of the day; in sliding windows every reading passes through all
         of them. One of your own is an instance of a :class:`~skrdae.penalties.GroupPenalty`.
     hidden_layer_sizes : sequence of int, default=(32, 16)
-        Units of the encoder's layers; the last is the size of the code. The decoder mirrors them.
+        Units of the encoder's layers; the last is the size of the code. The decoder mirrors the
+        encoder.
     max_iter : int, default=10
-        Outer iterations, each `n_epochs` of training and a prox.
+        Number of outer iterations; each is `n_epochs` of training followed by the prox.
     n_epochs : int, default=1
-        Passes over the data within an outer iteration.
+        Number of passes over the data within an outer iteration.
     batch_size : int or "auto", default="auto"
-        Windows a gradient step, at most: they are dealt out evenly. ``"auto"`` is a 24th of the
-        windows a member is trained on, but from 32 to 128.
+        Largest number of windows in a gradient step; batches are of equal size within one window.
+        ``"auto"`` is n / 24, but at least 32 and at most 128, where n is the number of windows a
+        member is trained on.
     lr : float, default=3e-3
         Learning rate of Adam.
     tol : float or None, default=None
-        Stop when, relative to ‖X‖_F, what neither L nor S explains, or the change of
-        D(E(L)) + S in an iteration, is below `tol`; a ``ConvergenceWarning`` says when `max_iter`
-        came first. ``None`` makes `max_iter` iterations.
+        Training stops when ‖X − D(E(L)) − S‖_F or the change of D(E(L)) + S in an iteration is
+        below `tol` · ‖X‖_F; if `max_iter` is reached first, a ``ConvergenceWarning`` is raised.
+        ``None`` always makes `max_iter` iterations.
     n_estimators : int, default=1
-        Members of the ensemble; they differ in seed, rows and λ. Scores are brought to one scale
-        and averaged. Training takes as many times as long.
+        Number of members of the ensemble; they differ in seed, rows and λ. Their scores are brought
+        to one scale and averaged. The training time is proportional to it.
     max_samples : int, float, "auto" or None, default=None
         Windows each member is trained on, drawn without replacement: a number, a share,
         ``"auto"`` for min(256, n_samples), or ``None`` for all windows, but 10,000 at most.
@@ -73,61 +79,64 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         Scaling of the columns inside the detector, see
         :class:`~skrdae.preprocessing.ColumnScaler`.
     contamination : float, "auto" or pythresh object, default=0.1
-        What the threshold is made from, as in :class:`RobustDeepAutoencoder`: a share in (0, 0.5]
-        of the training windows; ``"auto"``, whatever the prox leaves non-zero; or an object of
-        pythresh, of which a copy is fitted.
+        How windows are flagged, as in :class:`RobustDeepAutoencoder`. A float is the share of the
+        training windows to flag, in (0, 0.5]. ``"auto"`` flags a window if its S is not zero in
+        more than half of the members. A pythresh object sets the threshold; a copy of it is fitted.
     store_decomposition : bool, default=False
         Keep the decomposition of the training data in ``low_rank_`` and ``sparse_``.
     device : str or torch.device, default="auto"
-        ``"auto"`` is CUDA, then MPS, then the CPU, whichever is there first.
+        ``"auto"`` takes the first that is available of CUDA, MPS and the CPU.
     random_state : int, RandomState instance or None, default=None
-        Initial weights, order of the windows and the members' samples. Global random state is
-        neither read nor changed; ``None`` takes fresh entropy.
+        Seed of the initial weights, the order of the windows and the members' samples. Pass an int
+        for reproducible results. NumPy's and torch's global generators are neither used nor
+        changed.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 shows a progress bar of the training.
     callbacks : callable, list of callables or None, default=None
-        Called with each row of ``history_`` (a dict) as it is made. Where one returns True, the
-        training ends there, and the detector is fitted as far as it came.
+        Functions that are called with each new row of ``history_`` (a dict). If one returns True,
+        training stops, and the detector is fitted with what it has learnt so far.
     warm_start : bool, default=False
-        Let the next `fit`, with the same X and parameters but for a larger `max_iter`, go on where
-        this one ends; the result is that of one training of the whole length, to the last bit.
+        If True, a second `fit` to the same X continues the training of the first. Only `max_iter`
+        may differ, and has to be larger. The result is bit for bit that of one training of the
+        whole length.
     checkpoint_path : str, path-like or None, default=None
-        A file that the state of the training is written to after each outer iteration. A fit that
-        finds it there goes on from it; one that ends removes it, unless it was interrupted.
+        A file to which the state of the training is written after each outer iteration. If the file
+        exists, `fit` continues from it. A completed training removes it; an interrupted one keeps
+        it.
 
     Attributes
     ----------
     decision_scores_ : ndarray of shape (n_samples,)
         Scores of the training windows, in units of a residual of the scaled data.
     threshold_ : float
-        Windows that score above are flagged.
+        Windows with a higher score are flagged.
     labels_ : ndarray of shape (n_samples,)
         1 for the training windows that are flagged, 0 for the others.
     lam_ : float, or ndarray of shape (n_estimators,) with several members
-        λ at the last iteration.
+        λ of the last iteration.
     n_iter_ : int
-        Outer iterations made.
+        Number of outer iterations made.
     history_ : list of dict
-        An outer iteration each; see :class:`~skrdae.training.history.IterationRecord`.
+        One dict for each outer iteration; see :class:`~skrdae.training.history.IterationRecord`.
     network_ : MemberRecurrentAutoencoder
         The trained networks; their weights have the member axis first.
     scaler_ : ColumnScaler
     device_ : torch.device
     thresholder_ : object
-        The fitted copy, where `contamination` is a pythresh object.
+        The fitted copy of `contamination`. Only if that is a pythresh object.
     low_rank_, sparse_ : ndarray of shape (n_samples, n_steps · n_channels)
-        ``decompose`` of the training data, with ``store_decomposition=True``.
+        The decomposition of the training data. Only with ``store_decomposition=True``.
     classes_ : ndarray of shape (2,)
-        0 and 1, what the columns of ``predict_proba`` stand for.
+        The classes of the columns of ``predict_proba``: 0 (normal) and 1 (anomalous).
     n_features_in_ : int
         Values of a window: steps × channels.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Where X has names that are all strings.
+        Names of the columns of X. Only if they are all strings.
 
     Notes
     -----
-    Every method takes windows as rows, (n_samples, n_steps · n_channels), or as an array of shape
-    (n_samples, n_steps, n_channels).
+    Every method takes windows either as rows, of shape (n_samples, n_steps · n_channels), or as a
+    three-dimensional array of shape (n_samples, n_steps, n_channels).
 
     References
     ----------
@@ -162,7 +171,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         *,
         cell: Literal["lstm", "gru"] = "lstm",
         n_channels: int = 1,
-        penalty: Literal["l21", "l1", "l21_features"] | GroupPenalty = "l21",
+        penalty: PenaltyLike = "l21",
         hidden_layer_sizes: Sequence[int] = (32, 16),
         max_iter: int = 10,
         n_epochs: int = 1,
@@ -171,7 +180,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         tol: float | None = None,
         n_estimators: int = 1,
         max_samples: float | Literal["auto"] | None = None,
-        scaler: Literal["robust", "standard", "minmax"] | None = "robust",
+        scaler: Scaling = "robust",
         contamination: float | Literal["auto"] | Thresholder = 0.1,
         store_decomposition: bool = False,
         device: str | torch.device = "auto",
@@ -218,7 +227,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
             n_features, int(self.n_channels), sizes, self.cell, generators, self.device_
         )
 
-    def _check_data(self, X: Rows, *, reset: bool) -> FloatRows:
+    def _check_data(self, X: ArrayLike, *, reset: bool) -> FloatRows:
         n_channels = int(self.n_channels) if reset else self.network_.n_channels
         if _ndim(X) == 3:
             X = np.asarray(numbers_only(X))
@@ -235,10 +244,10 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
             )
         return X
 
-    def decompose(self, X: Rows) -> tuple[Floats, Floats]:
-        """Split windows into what the network explains and what is sparse, X = L + S.
+    def decompose(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Split windows into L, which the network can explain, and a sparse S: X = L + S.
 
-        As :meth:`RobustDeepAutoencoder.decompose`.
+        See :meth:`RobustDeepAutoencoder.decompose`.
 
         Parameters
         ----------
@@ -248,9 +257,9 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         Returns
         -------
         low_rank : ndarray of the shape of X
-            L, in X's own units; the members' mean.
+            L, in the units of X, averaged over the members.
         sparse : ndarray of the shape of X
-            S = X − L, exactly zero where no member's prox leaves anything.
+            S = X − L, exactly zero where S is zero in every member.
         """
         self = snapshot(self)
         low_rank, sparse = super().decompose(X)
@@ -258,8 +267,8 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
             return self._by_step(low_rank), self._by_step(sparse)
         return low_rank, sparse
 
-    def explain(self, X: Rows) -> Floats:
-        """Return the share of each reading in each window's score.
+    def explain(self, X: ArrayLike) -> FloatArray:
+        """Return the contribution of each value to the score of each window.
 
         Parameters
         ----------
@@ -269,13 +278,13 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         Returns
         -------
         ndarray of shape (n_samples, n_steps, n_channels), float64
-            Not negative. The shares of a window add up to its ``decision_function``, within the
-            rounding of single precision.
+            Non-negative. The contributions to a window add up to its ``decision_function``, within
+            the rounding of single precision.
         """
         self = snapshot(self)
         return self._by_step(super().explain(X))
 
-    def _by_step(self, rows: Floats) -> Floats:
+    def _by_step(self, rows: FloatArray) -> FloatArray:
         return rows.reshape(len(rows), -1, self.network_.n_channels)
 
 

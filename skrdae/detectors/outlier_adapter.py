@@ -1,5 +1,7 @@
 """OutlierAdapter: PyOD's detectors with the polarity of scikit-learn's."""
 
+from __future__ import annotations
+
 from numbers import Real
 from typing import Any, Self
 
@@ -12,44 +14,45 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from skrdae._bases import BaseEstimator, MetaEstimatorMixin, OutlierMixin
-from skrdae._typing import Floats, Integers, RandomStateLike, Rows
+from skrdae._typing import FloatArray, IntArray, RandomStateLike
 from skrdae._validation import check_data, refitting, snapshot
 from skrdae.thresholds import labels_threshold
 
 
 class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
-    """Give a detector the labels and the signs of scikit-learn's outlier detectors.
+    """Give a detector the labels and signs of scikit-learn's outlier detectors.
 
-    PyOD, and this package with it, flags anomalies by 1 and scores them high; scikit-learn flags
-    them by −1 and scores them low. The adapter turns one into the other, so that a detector can
-    stand wherever an ``IsolationForest`` can. What scikit-learn checks of outlier detectors, it
-    passes.
+    In PyOD and in this package anomalies have the label 1 and high scores; in scikit-learn they
+    have the label −1 and low scores. The adapter converts one into the other, so that a detector
+    can be used wherever an ``IsolationForest`` can. It passes scikit-learn's checks of outlier
+    detectors.
 
     Parameters
     ----------
     detector : object
-        A detector of this package or of PyOD; it is cloned, not fitted itself. One that is
-        fitted already, its threshold tuned perhaps, stays as it is in a ``FrozenEstimator``. Around
-        a :class:`WindowedDetector` every method takes series as that does.
+        A detector of this package or of PyOD; a clone of it is fitted. To use a detector that is
+        fitted already, with a tuned threshold for example, pass it in a ``FrozenEstimator``. With a
+        :class:`WindowedDetector`, every method takes series.
     random_state : int, RandomState instance or None, default=None
-        Where it is not None, the `random_state` of the detector, if it has such a parameter.
+        If not None, it is set as the `random_state` of the clone, if that has such a parameter.
 
     Attributes
     ----------
     detector_ : object
-        The fitted clone, where everything else it has is found.
+        The fitted clone, which has all other attributes.
     offset_ : float
-        ``decision_function`` is ``score_samples`` less this; it is −``detector_.threshold_``.
+        ``decision_function`` is ``score_samples`` minus this offset, which is
+        −``detector_.threshold_``.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Where X has names that are all strings.
+        Names of the columns of X. Only if they are all strings.
 
     Notes
     -----
-    ``predict`` and ``fit_predict`` give the labels of the detector. They are −1 exactly where
-    ``decision_function`` is negative, as always in scikit-learn, if the detector flags what scores
-    above its threshold; one that flags by vote (``contamination="auto"`` with several members) may
-    differ for rows next to it.
+    ``predict`` and ``fit_predict`` return the labels of the detector. As usual in scikit-learn,
+    they are −1 exactly where ``decision_function`` is negative. The exception is a detector whose
+    members vote (``contamination="auto"`` with several members): its labels may differ for scores
+    close to the threshold.
 
     Examples
     --------
@@ -72,15 +75,15 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         self.detector = detector
         self.random_state = random_state
 
-    def fit(self, X: Rows, y: ArrayLike | None = None) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Fit a clone of the detector.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,), optional
-            Passed on to a detector that says by its tags that it needs labels, as
-            ``RobustDeepAutoencoderCV`` does where its `scoring` compares with them.
+            Labels. Passed to a detector whose tags say that it needs them, such as
+            ``RobustDeepAutoencoderCV`` with a `scoring` that uses labels.
 
         Returns
         -------
@@ -89,9 +92,9 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         TypeError
-            If `detector` is no detector of PyOD's kind.
+            If `detector` is not a PyOD detector.
         ValueError, TypeError
-            What the detector raises. The adapter is then as it was before.
+            As raised by the detector. The adapter is unchanged then.
         """
         frozen = isinstance(self.detector, FrozenEstimator)
         detector = self.detector.estimator if frozen else self.detector
@@ -107,7 +110,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
             draft._fit(X, y, detector, frozen)
         return self
 
-    def _fit(self, X: Rows, y: ArrayLike | None, detector: Any, frozen: bool) -> None:
+    def _fit(self, X: ArrayLike, y: ArrayLike | None, detector: Any, frozen: bool) -> None:
         takes_series = getattr(detector, "_takes_series", False)
         if not takes_series:
             X = check_data(self, X, reset=True)
@@ -127,14 +130,14 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
     def _leaves_steps_out(self) -> bool:
         return getattr(self.detector_, "_leaves_steps_out", False)
 
-    def _checked(self, X: Rows) -> Rows:
+    def _checked(self, X: ArrayLike) -> ArrayLike:
         """Return X as an array; a series as it is, for its index tells the time."""
         check_is_fitted(self)
         if getattr(self.detector_, "_takes_series", False):
             return X
         return check_data(self, X, reset=False)
 
-    def _fitted_clone(self, X: Rows, y: ArrayLike | None) -> Any:
+    def _fitted_clone(self, X: ArrayLike, y: ArrayLike | None) -> Any:
         detector: Any = clone(self.detector)
         if self.random_state is not None and "random_state" in detector.get_params():
             detector.set_params(random_state=self.random_state)
@@ -146,8 +149,8 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
             detector.fit(X)
         return detector
 
-    def score_samples(self, X: Rows) -> Floats:
-        """Return the negated scores of the detector, the lower the more anomalous.
+    def score_samples(self, X: ArrayLike) -> FloatArray:
+        """Return the scores of the detector times −1; the lower, the more anomalous.
 
         Parameters
         ----------
@@ -161,7 +164,7 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         X = self._checked(X)
         return -np.asarray(self.detector_.decision_function(X), np.float64).ravel()
 
-    def decision_function(self, X: Rows) -> Floats:
+    def decision_function(self, X: ArrayLike) -> FloatArray:
         """Return ``score_samples(X) - offset_``: negative for anomalies.
 
         Parameters
@@ -175,8 +178,8 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         self = snapshot(self)
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X: Rows) -> Integers:
-        """Return −1 for the rows found anomalous and 1 for the others.
+    def predict(self, X: ArrayLike) -> IntArray:
+        """Return −1 for anomalies and 1 for normal rows.
 
         Parameters
         ----------
@@ -190,11 +193,11 @@ class OutlierAdapter(OutlierMixin, MetaEstimatorMixin, BaseEstimator):
         X = self._checked(X)
         return _turned(self.detector_.predict(X))
 
-    def fit_predict(self, X: Rows, y: ArrayLike | None = None) -> Integers:
-        """Fit, and return −1 for the anomalous rows of X and 1 for the others.
+    def fit_predict(self, X: ArrayLike, y: ArrayLike | None = None) -> IntArray:
+        """Fit, and return −1 for anomalies in X and 1 for normal rows.
 
-        These are the detector's ``labels_``. Detectors that look at a row's neighbours leave out
-        the row itself when they are fitted, and so may say something else of it in ``predict``.
+        These are the detector's ``labels_``. They may differ from ``predict(X)`` for detectors
+        based on neighbours, which do not count a training row as its own neighbour in the fit.
         """
         self.fit(X, y)
         frozen = isinstance(self.detector, FrozenEstimator)  # fitted to other rows
@@ -212,6 +215,6 @@ def _threshold_of(detector: Any) -> float:
     return labels_threshold(scores, labels)
 
 
-def _turned(labels: ArrayLike) -> Integers:
+def _turned(labels: ArrayLike) -> IntArray:
     """Turn 0 and 1 into 1 and −1."""
     return 1 - 2 * np.asarray(labels).ravel().astype(int)

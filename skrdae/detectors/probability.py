@@ -1,5 +1,7 @@
 """Labels, probabilities, confidence and rejection: what follows from scores, for any detector."""
 
+from __future__ import annotations
+
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
@@ -10,7 +12,7 @@ from scipy.special import erf
 from scipy.stats import binom
 from sklearn.utils.validation import check_is_fitted
 
-from skrdae._typing import Floats, Integers, RowsOrSparse
+from skrdae._typing import FloatArray, IntArray, MatrixLike
 from skrdae._validation import snapshot
 
 
@@ -21,28 +23,28 @@ class ProbabilityMixin:
     ``decision_scores_``, ``_mu``, ``_sigma`` and ``_share``. What has no score, NaN, gets NaN.
     """
 
-    decision_scores_: Floats
-    labels_: Integers
+    decision_scores_: FloatArray
+    labels_: IntArray
     _mu: float
     _sigma: float
     _share: float
 
     if TYPE_CHECKING:
 
-        def fit(self, X: RowsOrSparse, y: ArrayLike | None = None) -> Self:
+        def fit(self, X: MatrixLike, y: ArrayLike | None = None) -> Self:
             """Fit the detector."""
 
         def _validated(self, X: Any) -> Any: ...
-        def _score(self, X: Any) -> Floats: ...
-        def _labels_of(self, X: Any, scores: Floats) -> Integers: ...
+        def _score(self, X: Any) -> FloatArray: ...
+        def _labels_of(self, X: Any, scores: FloatArray) -> IntArray: ...
 
-    def scores_and_labels(self, X: RowsOrSparse) -> tuple[Floats, Integers]:
-        """Return :meth:`decision_function` and :meth:`predict`, for the cost of one of them.
+    def scores_and_labels(self, X: MatrixLike) -> tuple[FloatArray, IntArray]:
+        """Return :meth:`decision_function` and :meth:`predict` at the cost of one of them.
 
         Parameters
         ----------
         X : array-like
-            Data as :meth:`decision_function` takes them.
+            Data, as for :meth:`decision_function`.
 
         Returns
         -------
@@ -55,25 +57,25 @@ class ProbabilityMixin:
         return scores, self._labels_of(X, scores)
 
     @overload
-    def predict(self, X: RowsOrSparse, return_confidence: Literal[False] = False) -> Integers: ...
+    def predict(self, X: MatrixLike, return_confidence: Literal[False] = False) -> IntArray: ...
     @overload
     def predict(
-        self, X: RowsOrSparse, return_confidence: Literal[True]
-    ) -> tuple[Integers, Floats]: ...
+        self, X: MatrixLike, return_confidence: Literal[True]
+    ) -> tuple[IntArray, FloatArray]: ...
     @overload
     def predict(
-        self, X: RowsOrSparse, return_confidence: bool
-    ) -> Integers | tuple[Integers, Floats]: ...
+        self, X: MatrixLike, return_confidence: bool
+    ) -> IntArray | tuple[IntArray, FloatArray]: ...
 
     def predict(
-        self, X: RowsOrSparse, return_confidence: bool = False
-    ) -> Integers | tuple[Integers, Floats]:
-        """Return 1 for what is found anomalous and 0 for the rest.
+        self, X: MatrixLike, return_confidence: bool = False
+    ) -> IntArray | tuple[IntArray, FloatArray]:
+        """Return 1 for anomalies and 0 for normal rows.
 
         Parameters
         ----------
         X : array-like
-            Data as :meth:`decision_function` takes them.
+            Data, as for :meth:`decision_function`.
         return_confidence : bool, default=False
             Also return :meth:`predict_confidence`.
 
@@ -87,47 +89,48 @@ class ProbabilityMixin:
         scores, labels = self.scores_and_labels(X)
         return (labels, self._confidence(scores, labels)) if return_confidence else labels
 
-    def fit_predict(self, X: RowsOrSparse, y: ArrayLike | None = None) -> Integers:
+    def fit_predict(self, X: MatrixLike, y: ArrayLike | None = None) -> IntArray:
         """Fit, and return the labels of the training data (``labels_``)."""
         return self.fit(X, y).labels_
 
     @overload
     def predict_proba(
         self,
-        X: RowsOrSparse,
+        X: MatrixLike,
         method: Literal["linear", "unify"] = "linear",
         return_confidence: Literal[False] = False,
-    ) -> Floats: ...
+    ) -> FloatArray: ...
     @overload
     def predict_proba(
         self,
-        X: RowsOrSparse,
+        X: MatrixLike,
         method: Literal["linear", "unify"] = "linear",
         *,
         return_confidence: Literal[True],
-    ) -> tuple[Floats, Floats]: ...
+    ) -> tuple[FloatArray, FloatArray]: ...
     @overload
     def predict_proba(
         self,
-        X: RowsOrSparse,
+        X: MatrixLike,
         method: Literal["linear", "unify"] = "linear",
         return_confidence: bool = False,
-    ) -> Floats | tuple[Floats, Floats]: ...
+    ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
     def predict_proba(
         self,
-        X: RowsOrSparse,
+        X: MatrixLike,
         method: Literal["linear", "unify"] = "linear",
         return_confidence: bool = False,
-    ) -> Floats | tuple[Floats, Floats]:
+    ) -> FloatArray | tuple[FloatArray, FloatArray]:
         """Return the probabilities of being normal and of being anomalous.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         method : {"linear", "unify"}, default="linear"
-            ``"linear"`` scales scores by the smallest and the largest in training, ``"unify"`` by
-            the normal distribution with the training scores' mean and deviation (Kriegel et al.,
-            Interpreting and Unifying Outlier Scores, SDM 2011); both are cut to [0, 1].
+            ``"linear"`` scales the scores so that the lowest training score becomes 0 and the
+            highest 1. ``"unify"`` uses the normal distribution with mean and standard deviation of
+            the training scores (Kriegel et al., Interpreting and Unifying Outlier Scores, SDM
+            2011). Both are clipped to [0, 1].
         return_confidence : bool, default=False
             Also return :meth:`predict_confidence`.
 
@@ -157,8 +160,8 @@ class ProbabilityMixin:
             return probabilities, self._confidence(scores, self._labels_of(X, scores))
         return probabilities
 
-    def predict_confidence(self, X: RowsOrSparse) -> Floats:
-        """Return how sure it is that slightly other training data would give the same label.
+    def predict_confidence(self, X: MatrixLike) -> FloatArray:
+        """Return the probability that a slightly different training set would give the same label.
 
         Parameters
         ----------
@@ -177,7 +180,7 @@ class ProbabilityMixin:
         self = snapshot(self)
         return self._confidence(*self.scores_and_labels(X))
 
-    def _confidence(self, scores: Floats, labels: Integers) -> Floats:
+    def _confidence(self, scores: FloatArray, labels: IntArray) -> FloatArray:
         known = np.sort(self.decision_scores_[~np.isnan(self.decision_scores_)])
         n = len(known)
         below = np.searchsorted(known, scores, side="right")
@@ -191,18 +194,18 @@ class ProbabilityMixin:
     @overload
     def predict_with_rejection(
         self,
-        X: RowsOrSparse,
+        X: MatrixLike,
         T: float = 32,
         return_stats: Literal[False] = False,
         delta: float = 0.1,
         c_fp: float = 1,
         c_fn: float = 1,
         c_r: float | None = None,
-    ) -> Integers: ...
+    ) -> IntArray: ...
     @overload
     def predict_with_rejection(
         self,
-        X: RowsOrSparse,
+        X: MatrixLike,
         T: float = 32,
         *,
         return_stats: Literal[True],
@@ -210,29 +213,29 @@ class ProbabilityMixin:
         c_fp: float = 1,
         c_fn: float = 1,
         c_r: float | None = None,
-    ) -> tuple[Integers, list[float]]: ...
+    ) -> tuple[IntArray, list[float]]: ...
     @overload
     def predict_with_rejection(
         self,
-        X: RowsOrSparse,
+        X: MatrixLike,
         T: float = 32,
         return_stats: bool = False,
         delta: float = 0.1,
         c_fp: float = 1,
         c_fn: float = 1,
         c_r: float | None = None,
-    ) -> Integers | tuple[Integers, list[float]]: ...
+    ) -> IntArray | tuple[IntArray, list[float]]: ...
     def predict_with_rejection(
         self,
-        X: RowsOrSparse,
+        X: MatrixLike,
         T: float = 32,
         return_stats: bool = False,
         delta: float = 0.1,
         c_fp: float = 1,
         c_fn: float = 1,
         c_r: float | None = None,
-    ) -> Integers | tuple[Integers, list[float]]:
-        """Return labels, with −2 where the confidence is too low to give one.
+    ) -> IntArray | tuple[IntArray, list[float]]:
+        """Return labels, with −2 for rows whose confidence is too low.
 
         Parameters
         ----------
@@ -240,12 +243,12 @@ class ProbabilityMixin:
         T : int, default=32
             Labels with a confidence, scaled to [0, 1], of ``1 − 2·exp(−T)`` or less are rejected.
         return_stats : bool, default=False
-            Also return the expected rejection rate, an upper bound for it and for the cost.
+            Also return the expected rejection rate and upper bounds for the rate and the cost.
         delta : float in (0, 1), default=0.1
             The bound of the rate holds with probability 1 − delta.
         c_fp, c_fn, c_r : float
-            Costs of a false alarm, a missed anomaly and a rejection; ``c_r=None`` (or, as in
-            PyOD, a negative number) is the contamination.
+            Costs of a false alarm, a missed anomaly and a rejection. ``c_r=None`` (or, as in PyOD,
+            a negative number) means the contamination.
 
         Returns
         -------
@@ -281,7 +284,7 @@ class ProbabilityMixin:
         c_r: float = -1,
         verbose: bool = False,
     ) -> tuple[float, float, float]:
-        """Return the three figures of :meth:`predict_with_rejection`; see PyOD."""
+        """Return the three statistics of :meth:`predict_with_rejection`; see PyOD."""
         self = snapshot(self)
         check_is_fitted(self)
         scores = self.decision_scores_[~np.isnan(self.decision_scores_)]
@@ -293,12 +296,14 @@ class ProbabilityMixin:
 class _Scored(BaseDetector):
     """What PyOD's rejection statistics read: scores and a numeric contamination."""
 
-    def __init__(self, contamination: float, scores: Floats) -> None:
+    def __init__(self, contamination: float, scores: FloatArray) -> None:
         self.contamination, self.decision_scores_ = contamination, scores
         self.threshold_ = self.labels_ = True
 
     def fit(self, X: Any, y: Any = None) -> Self:  # pragma: no cover - the base class asks for it
         return self
 
-    def decision_function(self, X: Any) -> Floats:  # pragma: no cover - the base class asks for it
+    def decision_function(
+        self, X: Any
+    ) -> FloatArray:  # pragma: no cover - the base class asks for it
         return self.decision_scores_

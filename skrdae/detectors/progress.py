@@ -1,5 +1,7 @@
 """What watches a training: a bar, callbacks, and whoever presses Ctrl-C."""
 
+from __future__ import annotations
+
 import contextlib
 import signal
 import threading
@@ -26,7 +28,7 @@ class Progress:
     n_rows: int
 
     def __init__(
-        self, callbacks: Sequence[Callable[[Record], object]], bar: "tqdm[Any]", n_done: int
+        self, callbacks: Sequence[Callable[[Record], object]], bar: tqdm[Any], n_done: int
     ) -> None:
         self.interrupted, self.n_rows = False, n_done
         self._callbacks, self._bar = callbacks, bar

@@ -1,5 +1,7 @@
 """How residuals become a score that a few wild values do not rule: each on its feature's scale."""
 
+from __future__ import annotations
+
 import math
 
 import torch

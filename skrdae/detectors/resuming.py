@@ -1,5 +1,7 @@
 """Trainings that go on where an earlier one ended, or was ended."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 from collections.abc import Callable, Collection, Sequence
@@ -18,7 +20,7 @@ from skrdae._checkpoint import read_tree, write_tree
 from skrdae._files import check_target, remove_unfinished
 from skrdae._random import member_generators, member_seeds
 from skrdae._schema import anything, array, mapping, one_line, record, shortened, text
-from skrdae._typing import FloatRows, FloatRowsOrSparse, Integers, RowsOrSparse
+from skrdae._typing import FloatRows, FloatRowsOrSparse, IntArray, MatrixLike
 from skrdae.detectors.samples import rows_a_member
 from skrdae.penalties import PENALTIES, GroupPenalty, penalty_of
 from skrdae.training.schemas import state_of
@@ -68,14 +70,14 @@ class ResumingMixin(_Detector):
     #: Parameters that may be larger when a training goes on.
     _lengths: tuple[str, ...] = ()
     #: While a fit lasts, where its states come from and go to.
-    _training: "_Training | None" = None
+    _training: _Training | None = None
 
     if TYPE_CHECKING:
 
         def _new_network(self, n_features: int, generators: Sequence[torch.Generator]) -> nn.Module:
             """Return a network with a member for each generator, not trained."""
 
-    def _fit(self, X: RowsOrSparse, y: ArrayLike | None) -> None:
+    def _fit(self, X: MatrixLike, y: ArrayLike | None) -> None:
         before = self.__dict__.pop("_kept", None)
         X = self._start(X)
         self._training = _Training(self, X, before if self.warm_start else None)
@@ -105,7 +107,7 @@ class ResumingMixin(_Detector):
         """Return how many rows the history of a state has."""
         return len(state["history"])
 
-    def _check_state(self, state: Any, shape: tuple[int, int], seeds: Integers) -> None:
+    def _check_state(self, state: Any, shape: tuple[int, int], seeds: IntArray) -> None:
         """Raise unless a state is one of a training on rows of a shape, whatever it came from."""
         (n_samples, n_features), n_members = shape, self.n_estimators
         array(np.int64, n_members, low=0, high=_LARGEST_SEED)(seeds, "seeds", {})
@@ -139,7 +141,7 @@ class ResumingMixin(_Detector):
 class _Training:
     """What a training goes on from, and where its states go."""
 
-    seeds: Integers | None
+    seeds: IntArray | None
     state: dict[str, Any] | None
 
     def __init__(
@@ -162,7 +164,7 @@ class _Training:
             )
         self._settings = _settings(detector, X)
 
-        def check(state: Any, seeds: Integers) -> None:
+        def check(state: Any, seeds: IntArray) -> None:
             detector._check_state(state, X.shape, seeds)
 
         if before is not None:
@@ -179,7 +181,7 @@ class _Training:
     def _go_on_from(
         self,
         tree: dict[str, Any],
-        check: Callable[[Any, Integers], None],
+        check: Callable[[Any, IntArray], None],
         source: str,
         remedy: str,
     ) -> None:
@@ -251,7 +253,7 @@ def _settings(detector: ResumingMixin, X: FloatRows) -> dict[str, str]:
     }
 
 
-def told_parameters(detector: "_Detector", left_out: Collection[str]) -> dict[str, str]:
+def told_parameters(detector: _Detector, left_out: Collection[str]) -> dict[str, str]:
     """Return the parameters of a detector as text that can be compared."""
     parameters = detector.get_params(deep=False)
     told = {name: _told(value) for name, value in parameters.items() if name not in left_out}

@@ -1,5 +1,7 @@
 """RobustDeepAutoencoder: X = L + S with a deep autoencoder for L and a sparse S."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -8,7 +10,15 @@ import torch
 from sklearn.utils._param_validation import StrOptions
 
 from skrdae._random import member_generators
-from skrdae._typing import Callbacks, Integers, RandomStateLike, Record, Thresholder
+from skrdae._typing import (
+    Activation,
+    Callbacks,
+    IntArray,
+    RandomStateLike,
+    Record,
+    Scaling,
+    Thresholder,
+)
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.detectors.samples import (
@@ -20,7 +30,7 @@ from skrdae.detectors.samples import (
 from skrdae.detectors.streaming import Stream, StreamingMixin
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
 from skrdae.networks.workspace import Workspace
-from skrdae.penalties import L21, PENALTIES, GroupPenalty, penalty_of
+from skrdae.penalties import L21, PENALTIES, PenaltyLike, penalty_of
 from skrdae.training.alternating import alternate
 from skrdae.training.minibatch import map_chunks
 from skrdae.training.sparse import SparseRows, alternate_sparse
@@ -34,9 +44,9 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
     .. math:: \min_{\theta, S} \|L - D(E(L))\|_F^2 + \lambda\,\Omega(S)
               \quad\text{subject to}\quad X = L + S
 
-    by turns: the autoencoder D(E(·)) is trained on L = X − S, then S becomes the prox of
-    X − D(E(L)). What the network cannot explain by more than λ moves to S, and so stops
-    teaching the network.
+    by alternation: the autoencoder D(E(·)) is trained on L = X − S, then S is set to the proximal
+    operator (prox) of X − D(E(L)). A residual larger than λ moves to S and no longer influences the
+    training. So the network can be trained on data that already contain anomalies, without labels.
 
     A *larger* λ makes S sparser and finds *fewer* anomalies; ``lam=inf`` keeps S at zero and is
     the plain autoencoder.
@@ -44,129 +54,132 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
     Parameters
     ----------
     lam : float or "auto", default="auto"
-        λ ≥ 0, the threshold of the prox, in units of the scaled data. ``"auto"`` sets it anew in
+        λ ≥ 0, the threshold of the prox, in units of the scaled data. ``"auto"`` recomputes λ in
         each iteration so that a share `contamination` of the groups (rows for ``"l21"``, entries
-        for ``"l1"``, columns for ``"l21_features"``) has a non-zero S; the value reached is
-        ``lam_``. With several members their shares lie between half and twice that, evenly on a
-        logarithmic scale, and none above one half.
+        for ``"l1"``, columns for ``"l21_features"``) has a non-zero S; ``lam_`` holds the final
+        value. With several members, each has a share of its own: they are evenly spaced on a
+        logarithmic scale from half to twice `contamination`, and none exceeds one half.
     penalty : {"l21", "l1", "l21_features"} or GroupPenalty, default="l21"
-        Ω. ``"l21"`` sums the norms of rows (whole samples are anomalous), ``"l1"`` absolute values
-        (single entries), ``"l21_features"`` the norms of columns (whole features). One of your own
-        is an instance of a :class:`~skrdae.penalties.GroupPenalty`.
+        The penalty Ω. ``"l21"`` sums the norms of rows (whole samples are anomalous), ``"l1"`` sums
+        absolute values (single entries are anomalous), ``"l21_features"`` sums the norms of columns
+        (whole features are anomalous). Pass an instance of a
+        :class:`~skrdae.penalties.GroupPenalty` for a penalty of your own.
     hidden_layer_sizes : sequence of int or "auto", default="auto"
-        Units of the encoder's layers, bottleneck last; the decoder mirrors them. ``"auto"`` is 64
-        and a bottleneck of half the features, but no more than 12, or √n_features where that is
-        more, and at least 2.
+        Units of the encoder's layers, bottleneck last; the decoder mirrors them. ``"auto"`` is one
+        layer of 64 units and a bottleneck of n_features / 2 units, at most max(12, √n_features) and
+        at least 2.
     activation : {"tanh", "relu", "sigmoid", "identity"}, default="tanh"
-        Of the hidden layers.
+        Activation function of the hidden layers.
     output_activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
-        Of the last layer; ``"sigmoid"`` suits data in [0, 1].
+        Activation function of the last layer; ``"sigmoid"`` suits data in [0, 1].
     max_iter : int, default=5
-        Outer iterations, each `n_epochs` of training and a prox. Few, by default: a network
-        trained for long on contaminated data learns the anomalies too.
+        Number of outer iterations; each is `n_epochs` of training followed by the prox. The default
+        is small because a network trained for long on contaminated data also learns the anomalies.
     n_epochs : int, default=1
-        Passes over the data within an outer iteration.
+        Number of passes over the data within an outer iteration.
     batch_size : int or "auto", default="auto"
-        Rows a gradient step, at most: they are dealt out evenly. ``"auto"`` is a 24th of the rows
-        a member is trained on, but from 32 to 128.
+        Largest number of rows in a gradient step; batches are of equal size within one row.
+        ``"auto"`` is n / 24, but at least 32 and at most 128, where n is the number of rows a
+        member is trained on.
     lr : float, default=1e-3
         Learning rate of Adam.
     tol : float or None, default=None
-        Stop when, relative to ‖X‖_F, what neither L nor S explains, or the change of
-        D(E(L)) + S in an iteration, is below `tol`; a ``ConvergenceWarning`` says when `max_iter`
-        came first. ``None`` makes `max_iter` iterations.
+        Training stops when ‖X − D(E(L)) − S‖_F or the change of D(E(L)) + S in an iteration is
+        below `tol` · ‖X‖_F; if `max_iter` is reached first, a ``ConvergenceWarning`` is raised.
+        ``None`` always makes `max_iter` iterations.
     n_estimators : int, default=8
-        Members of the ensemble, trained together; they differ in seed, rows and λ. Scores are
-        brought to one scale and averaged.
+        Number of members of the ensemble, which are trained together; they differ in seed, rows and
+        λ. Their scores are brought to one scale and averaged.
     max_samples : int, float, "auto" or None, default=None
-        Rows each member is trained on, drawn without replacement: a number, a share, or
-        ``"auto"`` for min(256, n_samples), as in ``IsolationForest``. ``None`` is all rows, but
-        10,000 at most: longer training detects worse, and takes longer. ``n_estimators=1`` with
-        1.0 and ``score_function="norm"`` is the published method.
+        Rows each member is trained on, drawn without replacement: a number, a share, or ``"auto"``
+        for min(256, n_samples), as in ``IsolationForest``. ``None`` takes all rows, but at most
+        10,000, because training on more takes longer and detects worse. ``n_estimators=1`` with
+        ``max_samples=1.0`` and ``score_function="norm"`` is the published method.
     scaler : {"robust", "standard", "minmax"} or None, default="robust"
         Scaling of the columns inside the detector, see
         :class:`~skrdae.preprocessing.ColumnScaler`.
     score_function : {"auto", "log", "norm"}, default="auto"
-        How a row's residual x − D(E(x)) becomes its score. ``"log"`` adds up
-        log(1 + a²) + a √n_features / 100 over the features, a being the absolute residual in
-        units of the ordinary ones of that feature: no feature, and hardly a wild value, rules
-        the score.
-        ``"norm"`` is Ω of the residual, as published: right where all features have one unit, as
-        pixels do. ``"auto"`` is ``"log"``, but ``"norm"`` with ``scaler=None``, which says that
-        they have, and with ``contamination="auto"``, whose flags compare norms (and do not follow
-        the order of ``"log"``).
+        How a row's residual x − D(E(x)) becomes its score. ``"log"`` sums log(1 + a²) + a
+        √n_features / 100 over the features, where a is the absolute residual divided by the usual
+        residual of that feature, so that neither a single feature nor a single extreme value
+        dominates the score. ``"norm"`` is Ω of the residual, as published; use it where all
+        features have the same unit, as pixels do. ``"auto"`` is ``"norm"`` with ``scaler=None``,
+        which implies a common unit, and with ``contamination="auto"``, which compares norms with λ;
+        otherwise it is ``"log"``.
     contamination : float, "auto" or pythresh object, default=0.1
-        What the threshold is made from. A share in (0, 0.5] of the training rows; or ``"auto"``:
-        a row is flagged exactly where the prox leaves a part of its S non-zero (in more than
-        half of the members); or an object of pythresh, of which a copy is fitted. With
-        ``lam="auto"`` it also sets λ; anything but a float counts as 0.1 there. ``"auto"`` is
-        meant for ``"l21"``: with ``"l1"`` one entry is enough to flag its row, and with
-        ``"l21_features"`` one column is enough to flag every row.
+        How rows are flagged. A float is the share of the training rows to flag, in (0, 0.5].
+        ``"auto"`` flags a row if its S is not zero in more than half of the members. A pythresh
+        object sets the threshold; a copy of it is fitted. With ``lam="auto"``, a float also sets λ,
+        and anything else counts as 0.1 there. ``"auto"`` is meant for ``penalty="l21"``: with
+        ``"l1"`` one entry is enough to flag its row, and with ``"l21_features"`` one column is
+        enough to flag every row.
     store_decomposition : bool, default=False
         Keep the decomposition of the training data in ``low_rank_`` and ``sparse_``.
     device : str or torch.device, default="auto"
-        ``"auto"`` is CUDA, then MPS, then the CPU, whichever is there first.
+        ``"auto"`` takes the first that is available of CUDA, MPS and the CPU.
     random_state : int, RandomState instance or None, default=None
-        Initial weights, order of the rows and the members' samples. Global random state is
-        neither read nor changed; ``None`` takes fresh entropy.
+        Seed of the initial weights, the order of the rows and the members' samples. Pass an int for
+        reproducible results. NumPy's and torch's global generators are neither used nor changed.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 shows a progress bar of the training.
     callbacks : callable, list of callables or None, default=None
-        Called with each row of ``history_`` (a dict) as it is made. Where one returns True, the
-        training ends there, and the detector is fitted as far as it came.
+        Functions that are called with each new row of ``history_`` (a dict). If one returns True,
+        training stops, and the detector is fitted with what it has learnt so far.
     warm_start : bool, default=False
-        Let the next `fit`, with the same X and parameters but for a larger `max_iter`, go on where
-        this one ends; the result is that of one training of the whole length, to the last bit.
+        If True, a second `fit` to the same X continues the training of the first. Only `max_iter`
+        may differ, and has to be larger. The result is bit for bit that of one training of the
+        whole length.
     checkpoint_path : str, path-like or None, default=None
-        A file that the state of the training is written to after each outer iteration. A fit that
-        finds it there goes on from it; one that ends removes it, unless it was interrupted.
+        A file to which the state of the training is written after each outer iteration. If the file
+        exists, `fit` continues from it. A completed training removes it; an interrupted one keeps
+        it.
 
     Attributes
     ----------
     decision_scores_ : ndarray of shape (n_samples,)
         Scores of the training data, in units of a residual of the scaled data.
     threshold_ : float
-        Rows that score above are flagged (with ``contamination="auto"`` and one ``"l21"`` member
-        it is ``lam_``; with several members they vote, and it is the nearest such score).
+        Rows with a higher score are flagged. With ``contamination="auto"`` the members vote, and it
+        is the threshold that comes closest to their labels (for one member with ``penalty="l21"``,
+        ``lam_``).
     labels_ : ndarray of shape (n_samples,)
         1 for the training rows that are flagged, 0 for the others.
     lam_ : float, or ndarray of shape (n_estimators,) with several members
-        λ at the last iteration.
+        λ of the last iteration.
     n_iter_ : int
-        Outer iterations made.
+        Number of outer iterations made.
     history_ : list of dict
-        An outer iteration each; see :class:`~skrdae.training.history.IterationRecord`.
+        One dict for each outer iteration; see :class:`~skrdae.training.history.IterationRecord`.
     network_ : MemberAutoencoder
         The trained networks; their weights have the member axis first.
     scaler_ : ColumnScaler
     device_ : torch.device
     thresholder_ : object
-        The fitted copy, where `contamination` is a pythresh object.
+        The fitted copy of `contamination`. Only if that is a pythresh object.
     low_rank_, sparse_ : ndarray of shape (n_samples, n_features)
-        ``decompose`` of the training data, with ``store_decomposition=True``.
+        The decomposition of the training data. Only with ``store_decomposition=True``.
     classes_ : ndarray of shape (2,)
-        0 and 1, what the columns of ``predict_proba`` stand for.
+        The classes of the columns of ``predict_proba``: 0 (normal) and 1 (anomalous).
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Where X has names that are all strings.
+        Names of the columns of X. Only if they are all strings.
 
     Notes
     -----
-    Training holds the scaled data in single precision and, for each member, a matrix of the size of
-    the rows that it is trained on; with ``penalty="l1"`` the sizes of all residuals and copies of
-    them besides. A ``np.memmap`` of float32 or float64 is not loaded: the first two then lie in
-    files in the folder for temporary files.
+    Training keeps the scaled data in memory in single precision and, for each member, a matrix of
+    the size of its training rows; ``penalty="l1"`` adds the absolute residuals and copies of them.
+    A ``np.memmap`` of float32 or float64 is not loaded into memory: the scaled data and the
+    members' matrices are then kept in temporary files.
 
-    ``transform`` encodes the cleaned rows: the codes are those of L, not of X.
+    ``transform`` encodes L, the cleaned rows, and not X.
 
-    In ``score_function="log"`` log(1 + a²) is the negative logarithm of a Cauchy density, but for a
-    constant; the other term puts a value some thousand scales away on top, which one of
-    a hundred scales, alone in a wide row, does not reach: where that is what an anomaly looks
-    like, take ``"norm"``. The ordinary residual of a feature is the 0.9 quantile of the member's
-    absolute ones over the training rows (or some thousands of them), divided by 1.645, and at least
-    a tenth of the median feature's. Ω of a row
-    alone, for ``"norm"``, is ‖x − D(E(x))‖ for ``"l21"``, and the sum of absolute values for the
-    other two.
+    In ``score_function="log"``, log(1 + a²) is, up to a constant, the negative log-density of a
+    Cauchy distribution. The second term makes sure that a value some thousand scales away gets the
+    highest score. A single value a hundred scales away in a row of many features does not; if your
+    anomalies look like that, use ``"norm"``. The usual residual of a feature is the 0.9 quantile of
+    the member's absolute residuals over the training rows (or some thousands of them), divided by
+    1.645, and at least a tenth of that of the median feature. With ``"norm"`` the score is ‖x −
+    D(E(x))‖ for ``"l21"``, and the sum of absolute values for the other two penalties.
 
     References
     ----------
@@ -199,10 +212,10 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
         self,
         lam: float | Literal["auto"] = "auto",
         *,
-        penalty: Literal["l21", "l1", "l21_features"] | GroupPenalty = "l21",
+        penalty: PenaltyLike = "l21",
         hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
-        activation: Literal["tanh", "relu", "sigmoid", "identity"] = "tanh",
-        output_activation: Literal["identity", "sigmoid", "tanh", "relu"] = "identity",
+        activation: Activation = "tanh",
+        output_activation: Activation = "identity",
         max_iter: int = 5,
         n_epochs: int = 1,
         batch_size: int | Literal["auto"] = "auto",
@@ -210,7 +223,7 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
         tol: float | None = None,
         n_estimators: int = 8,
         max_samples: float | Literal["auto"] | None = None,
-        scaler: Literal["robust", "standard", "minmax"] | None = "robust",
+        scaler: Scaling = "robust",
         score_function: Literal["auto", "log", "norm"] = "auto",
         contamination: float | Literal["auto"] | Thresholder = 0.1,
         store_decomposition: bool = False,
@@ -263,7 +276,7 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
     def _train(
         self,
         data: torch.Tensor | SparseRows,
-        seeds: Integers,
+        seeds: IntArray,
         on_iteration: Callable[[Record], object],
     ) -> None:
         if not isinstance(data, SparseRows):

@@ -1,8 +1,10 @@
 """RobustDeepAutoencoderCV: λ chosen by cross-validation, the whole path trained as one stack."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -15,13 +17,14 @@ from tqdm.auto import tqdm
 from skrdae._device import plain_torch
 from skrdae._random import member_generators, member_seeds
 from skrdae._typing import (
-    Booleans,
+    Activation,
+    BoolArray,
     Callbacks,
+    FloatArray,
     FloatRows,
-    Floats,
-    Integers,
+    IntArray,
     RandomStateLike,
-    Rows,
+    Scaling,
     Thresholder,
 )
 from skrdae._validation import check_labels, refitting
@@ -31,11 +34,15 @@ from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.detectors.samples import member_rows, rows_a_member
 from skrdae.metrics import SCORERS, agreement
 from skrdae.networks.mlp import MemberAutoencoder
-from skrdae.penalties import GroupPenalty, penalty_of
+from skrdae.penalties import PenaltyLike, penalty_of
 from skrdae.training.alternating import alternate_path, plain_norms
 from skrdae.training.minibatch import GPU_CHUNK_ROWS
 from skrdae.training.stack import part_rows
 
+#: What :class:`RobustDeepAutoencoderCV` takes as ``scoring``.
+Scoring: TypeAlias = (
+    Literal["roc_auc", "average_precision", "f1", "precision_at_n"] | Callable[..., float] | None
+)
 # What the matrices of the members trained at once may take: enough to fill a GPU, and on a CPU a
 # bound on memory.
 _STACK_BYTES = 2**28
@@ -44,32 +51,33 @@ _STACK_BYTES = 2**28
 class RobustDeepAutoencoderCV(RobustDeepAutoencoder):
     """Robust deep autoencoder with λ chosen by cross-validation.
 
-    It trains every λ on every fold, scores what was left out, and fits all data with the λ that
-    scores best. The result is that of a ``GridSearchCV`` over ``lam`` with the same folds and
-    `random_state`, but the fits are members of one stack, and what does not depend on λ is
-    trained once.
+    Every λ is trained on every fold and scored on the rows left out; the detector is then fitted to
+    all data with the λ that scores best. The result is that of a ``GridSearchCV`` over ``lam`` with
+    the same folds and `random_state`. It is faster, because all λ are trained together and the part
+    of the training that does not depend on λ is done once.
 
-    Afterwards it is a :class:`RobustDeepAutoencoder` like any other.
+    Once fitted, it is used like a :class:`RobustDeepAutoencoder`.
 
     Parameters
     ----------
     lams : int or array-like, default=20
-        The λ to try: how many, evenly on a logarithmic scale from ``lam_max_``, which leaves S
-        empty, down to the one that half of the groups exceed; or the values themselves, in rising
-        or falling order.
+        The λ to try. An int is how many: they are evenly spaced on a logarithmic scale from
+        ``lam_max_``, which leaves S empty, down to the median norm of the groups. An array holds
+        the values themselves, in increasing or decreasing order.
     cv : int, splitter, iterable or None, default=None
-        Folds. A number (``None`` is 5) means so many shuffled folds, stratified by y if `scoring`
-        compares with labels, and drawn with `random_state`.
+        The cross-validation folds. An int is the number of shuffled folds (``None`` means 5), which
+        are drawn with `random_state` and stratified by y if `scoring` uses labels.
     scoring : str, callable or None, default=None
-        What is best. ``"roc_auc"``, ``"average_precision"``, ``"f1"`` or ``"precision_at_n"``
-        compare with y; so may a callable ``scoring(detector, X, y)``, which is given arrays.
-        Larger is better; of equals the first in `lams` is taken. ``None`` needs no labels: each λ
-        is rated by how well its ranking of the rows left out agrees with the average ranking of
-        all λ, see :func:`~skrdae.metrics.agreement`; that wants three λ or more.
+        How a λ is scored; larger is better, and the first in `lams` wins a tie. ``"roc_auc"``,
+        ``"average_precision"``, ``"f1"`` and ``"precision_at_n"`` use the labels y. A callable has
+        the signature ``scoring(detector, X, y)`` and is passed arrays. ``None`` needs no labels:
+        the score is how well the ranking of the rows left out agrees with the average ranking over
+        all λ, see :func:`~skrdae.metrics.agreement`; use at least three λ then.
     penalty, hidden_layer_sizes, activation, output_activation, max_iter, n_epochs, batch_size, \
 lr, tol, n_estimators, max_samples, scaler, contamination, store_decomposition, device, \
 random_state, verbose, callbacks
-        As of :class:`RobustDeepAutoencoder`; callbacks see the last fit. All share their seeds.
+        As in :class:`RobustDeepAutoencoder`. All fits use the same seeds; `callbacks` are called in
+        the last fit only.
 
     Attributes
     ----------
@@ -78,15 +86,15 @@ random_state, verbose, callbacks
     lams_ : ndarray of shape (n_lams,)
         The λ tried.
     lam_max_ : float
-        The λ from which on S stays empty all through the training on all data, which is then plain;
-        with an int for `lams`.
+        The smallest λ for which S stays empty throughout the training on all data. Only if `lams`
+        is an int.
     scores_path_ : ndarray of shape (n_lams, n_folds)
         The score of each λ on each fold.
     n_iter_, decision_scores_, threshold_, labels_, … : as in :class:`RobustDeepAutoencoder`
 
     Notes
     -----
-    Labels serve to choose λ and for nothing else: no network sees them.
+    Labels are used to choose λ only; no network is trained on them.
 
     A member takes ``4 * (2 * m * d + 2 * r * (u + d) + 8 * p + 4 * n + 4 * q * d)`` bytes: m is the
     rows it is trained on, n those of the fold, d `n_features_in_`, p its weights, u the units of
@@ -114,9 +122,9 @@ random_state, verbose, callbacks
     """
 
     lam_: float
-    lams_: Floats
+    lams_: FloatArray
     lam_max_: float
-    scores_path_: Floats
+    scores_path_: FloatArray
 
     _parameter_constraints = {
         **{k: v for k, v in RobustDeepAutoencoder._parameter_constraints.items() if k != "lam"},
@@ -130,13 +138,11 @@ random_state, verbose, callbacks
         lams: ArrayLike = 20,
         *,
         cv: Splitter = None,
-        scoring: Literal["roc_auc", "average_precision", "f1", "precision_at_n"]
-        | Callable[..., float]
-        | None = None,
-        penalty: Literal["l21", "l1", "l21_features"] | GroupPenalty = "l21",
+        scoring: Scoring = None,
+        penalty: PenaltyLike = "l21",
         hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
-        activation: Literal["tanh", "relu", "sigmoid", "identity"] = "tanh",
-        output_activation: Literal["identity", "sigmoid", "tanh", "relu"] = "identity",
+        activation: Activation = "tanh",
+        output_activation: Activation = "identity",
         max_iter: int = 5,
         n_epochs: int = 1,
         batch_size: int | Literal["auto"] = "auto",
@@ -144,7 +150,7 @@ random_state, verbose, callbacks
         tol: float | None = None,
         n_estimators: int = 8,
         max_samples: float | Literal["auto"] | None = None,
-        scaler: Literal["robust", "standard", "minmax"] | None = "robust",
+        scaler: Scaling = "robust",
         score_function: Literal["auto", "log", "norm"] = "auto",
         contamination: float | Literal["auto"] | Thresholder = 0.1,
         store_decomposition: bool = False,
@@ -179,16 +185,16 @@ random_state, verbose, callbacks
         self.cv = cv
         self.scoring = scoring
 
-    def fit(self, X: Rows, y: ArrayLike | None = None) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Choose λ and fit the detector with it.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training data, which may hold anomalies.
+            Training data, which may contain anomalies.
         y : array-like of shape (n_samples,), optional
-            1 for anomalies, 0 for normal rows, where `scoring` compares with labels. With
-            ``scoring=None`` only a splitter given as `cv` looks at it.
+            Labels, 1 for anomalies and 0 for normal rows. Required if `scoring` uses labels. With
+            ``scoring=None`` only a splitter passed as `cv` uses it.
 
         Returns
         -------
@@ -197,8 +203,8 @@ random_state, verbose, callbacks
         Raises
         ------
         ValueError, TypeError
-            If a parameter, X or y is not as it should be, or a fold has rows of one class only.
-            The estimator is then as it was before.
+            If a parameter, X or y is invalid, or a fold has rows of one class only. The estimator
+            is unchanged then.
         """
         with refitting(self) as draft:
             draft._fit(X, y)
@@ -230,7 +236,7 @@ random_state, verbose, callbacks
         super()._check_parameters()
         self._given_lams()
 
-    def _given_lams(self) -> Floats | None:
+    def _given_lams(self) -> FloatArray | None:
         """Return `lams` as an array, or None if it is a number of them."""
         lams = self.lams
         if isinstance(lams, Integral) and not isinstance(lams, bool):
@@ -255,7 +261,7 @@ random_state, verbose, callbacks
             )
         return values
 
-    def _fit(self, X: Rows, y: ArrayLike | None) -> None:
+    def _fit(self, X: ArrayLike, y: ArrayLike | None) -> None:
         X = self._start(X)
         scoring, compares = self._scorer()
         if compares:
@@ -284,17 +290,19 @@ random_state, verbose, callbacks
     def _thresholds(self) -> tuple[list[float], None]:
         return [self._chosen] * self.n_estimators, None
 
-    def _checked_labels(self, X: FloatRows, y: ArrayLike | None) -> Booleans:
+    def _checked_labels(self, X: FloatRows, y: ArrayLike | None) -> BoolArray:
         if y is None:
             raise ValueError(
-                f"scoring={self.scoring!r} compares with labels, and there are none: pass y (1 for "
-                "anomalies), or scoring=None, which needs none."
+                f"scoring={self.scoring!r} compares scores with labels, but y is None: pass y to "
+                "fit (1 for anomalies, 0 for normal rows). Without labels set scoring=None, or a "
+                "scorer that needs none: excess_mass_scorer or mass_volume_scorer of "
+                "skrdae.metrics."
             )
         y = check_labels(y)
         check_consistent_length(X, y)
         return y
 
-    def _grid(self, X: FloatRows, seeds: Integers) -> Floats:
+    def _grid(self, X: FloatRows, seeds: IntArray) -> FloatArray:
         """Return λ from the one that keeps S empty down to the one that half the groups exceed."""
         stem, network, _, rows, generators = self._begun(X, seeds)
         schedule = stem._schedule(rows.shape[1])
@@ -314,9 +322,9 @@ random_state, verbose, callbacks
         X: FloatRows,
         y: ArrayLike | None,
         folds: Folds,
-        seeds: Integers,
+        seeds: IntArray,
         scoring: Callable[..., float] | None,
-    ) -> Floats:
+    ) -> FloatArray:
         """Return the score of each λ on each fold."""
         scores = np.empty((len(self.lams_), len(folds)))
         total = scores.size
@@ -339,7 +347,7 @@ random_state, verbose, callbacks
         return scores
 
     def _begun(
-        self, X: FloatRows, seeds: Integers
+        self, X: FloatRows, seeds: IntArray
     ) -> tuple[
         RobustDeepAutoencoder,
         MemberAutoencoder,
@@ -358,7 +366,7 @@ random_state, verbose, callbacks
         rows = member_rows(data, rows_a_member(self.max_samples, len(data)), generators)
         return stem, network, data, rows, generators
 
-    def _fitted_path(self, X: FloatRows, seeds: Integers) -> Iterator[RobustDeepAutoencoder]:
+    def _fitted_path(self, X: FloatRows, seeds: IntArray) -> Iterator[RobustDeepAutoencoder]:
         """Yield a fitted RobustDeepAutoencoder for each λ."""
         n_members = len(seeds)
         stem, network, data, rows, generators = self._begun(X, seeds)

@@ -1,5 +1,7 @@
 """RobustPCA: X = L + S with L of low rank, the linear ancestor of the robust autoencoder."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skrdae._typing import Callbacks, FloatRows, Integers, Record, Thresholder
+from skrdae._typing import Callbacks, FloatRows, IntArray, Record, Scaling, Thresholder
 from skrdae._validation import outside
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.decomposition import BaseDecomposition
@@ -28,49 +30,49 @@ class RobustPCA(BaseDecomposition):
 
     .. math:: \min_{L, S} \|L\|_* + \lambda \|S\|_1 \quad\text{subject to}\quad X = L + S,
 
-    the linear ancestor of :class:`RobustDeepAutoencoder`. It is convex: there is one solution, no
-    seed and no learning rate. The directions that L lies in are the encoder and
-    the decoder of new rows. Use it where linear structure is enough, and to see what a network
-    adds.
+    the linear predecessor of :class:`RobustDeepAutoencoder`. The problem is convex, so there is no
+    seed and no learning rate. New rows are projected on the principal directions of L. Use it where
+    linear structure is enough, or as a baseline for the deep detectors.
 
     Parameters
     ----------
     lam : float or "auto", default="auto"
-        λ > 0, the price of an entry of S in units of singular values of L. ``"auto"`` is the
-        1 / √max(n_samples, n_features) under which the reference proves exact recovery from data
-        without noise. Noise goes to S, which then is not sparse. A larger λ makes S sparser and the
+        λ > 0, the weight of S against the singular values of L. ``"auto"`` is 1 / √max(n_samples,
+        n_features), for which the reference proves exact recovery from data without noise. With
+        noisy data the noise goes to S, which then is not sparse. A larger λ makes S sparser and the
         rank of L higher.
     max_iter : int, default=1000
-        Iterations, at most.
+        Largest number of iterations.
     tol : float, default=1e-4
-        Stop when, relative to the norms of X and of the multiplier, the constraint is met, and S
-        settled, to within `tol`; a ``ConvergenceWarning`` says when `max_iter` came first.
+        Iteration stops when the constraint is met to within `tol` · ‖X‖ and the change of S is
+        within `tol` times the norm of the multiplier. If `max_iter` is reached first, a
+        ``ConvergenceWarning`` is raised.
     scaler : {"robust", "standard", "minmax"} or None, default="robust"
         Scaling of the columns inside the detector, see
         :class:`~skrdae.preprocessing.ColumnScaler`. ``None`` solves the problem for X as it is.
     score_function : {"auto", "log", "norm"}, default="auto"
         As in :class:`RobustDeepAutoencoder`; ``"norm"`` is the sum of absolute residuals.
     contamination : float or pythresh object, default=0.1
-        What the threshold is made from: a share in (0, 0.5] of the training rows; or an object of
-        pythresh, of which a copy is fitted.
+        How rows are flagged. A float is the share of the training rows to flag, in (0, 0.5]. A
+        pythresh object sets the threshold; a copy of it is fitted.
     store_decomposition : bool, default=False
-        Keep L and S of the training data.
+        Keep L and S of the training data in ``low_rank_`` and ``sparse_``.
     device : str or torch.device, default="auto"
-        ``"auto"`` takes a GPU if there is one.
+        ``"auto"`` takes a GPU if one is available.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 shows a progress bar of the training.
     callbacks : callable, list of callables or None, default=None
-        Called with each row of ``history_`` (a dict) as it is made. Where one returns True, the
-        training ends there, and the detector is fitted as far as it came.
+        Functions that are called with each new row of ``history_`` (a dict). If one returns True,
+        training stops, and the detector is fitted with what it has learnt so far.
 
     Attributes
     ----------
     decision_scores_ : ndarray of shape (n_samples,)
-        Scores of the training data, the higher the more anomalous.
+        Scores of the training data; the higher, the more anomalous.
     threshold_ : float
-        Rows that score above are flagged.
+        Rows with a higher score are flagged.
     labels_ : ndarray of shape (n_samples,)
-        1 for the flagged training rows, else 0.
+        1 for the training rows that are flagged, 0 for the others.
     lam_ : float
         λ.
     rank_ : int
@@ -87,12 +89,12 @@ class RobustPCA(BaseDecomposition):
     scaler_ : ColumnScaler
     device_ : torch.device
     thresholder_ : object
-        The fitted copy, where `contamination` is a pythresh object.
+        The fitted copy of `contamination`. Only if that is a pythresh object.
     classes_ : ndarray of shape (2,)
-        0 and 1, what the columns of ``predict_proba`` stand for.
+        The classes of the columns of ``predict_proba``: 0 (normal) and 1 (anomalous).
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Where X has names that are all strings.
+        Names of the columns of X. Only if they are all strings.
 
     See Also
     --------
@@ -159,7 +161,7 @@ class RobustPCA(BaseDecomposition):
         *,
         max_iter: int = 1000,
         tol: float = 1e-4,
-        scaler: Literal["robust", "standard", "minmax"] | None = "robust",
+        scaler: Scaling = "robust",
         score_function: Literal["auto", "log", "norm"] = "auto",
         contamination: float | Thresholder = 0.1,
         store_decomposition: bool = False,
@@ -183,7 +185,7 @@ class RobustPCA(BaseDecomposition):
         return self.max_iter
 
     def _train(
-        self, data: torch.Tensor, seeds: Integers, on_iteration: Callable[[Record], object]
+        self, data: torch.Tensor, seeds: IntArray, on_iteration: Callable[[Record], object]
     ) -> None:
         lam = max(data.shape) ** -0.5 if self.lam == "auto" else float(self.lam)
         # Clipped, as new rows are: one wild cell would make all else too small for tol to see. On

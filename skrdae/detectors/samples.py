@@ -1,5 +1,7 @@
 """The rows that each member is trained on: all of them, or a random part of its own."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Sequence
 from numbers import Integral

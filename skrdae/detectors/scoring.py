@@ -1,5 +1,7 @@
 """From rows to scores: checked, scaled, a few at a time, all members on one scale."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +17,8 @@ from sklearn.utils.validation import (
 )
 
 from skrdae._device import plain_torch
-from skrdae._typing import FloatRows, FloatRowsOrSparse, Floats, RowsOrSparse
-from skrdae._validation import check_data, snapshot
+from skrdae._typing import FloatArray, FloatRows, FloatRowsOrSparse, MatrixLike
+from skrdae._validation import check_data, check_labels_given, snapshot
 from skrdae.networks.workspace import RowFunction, Workspace
 from skrdae.preprocessing import ColumnScaler
 from skrdae.training.minibatch import map_chunks
@@ -34,10 +36,10 @@ _BLOCK, _BLOCK_ROWS, _SPARSE_ROWS = 2**22, 2**12, 2**8
 class ScoringMixin:
     """Scores of a fitted detector, which supplies ``_member_scores`` and ``_member_shares``."""
 
-    network_: "MemberModule | MemberVAE | MemberGAN"
+    network_: MemberModule | MemberVAE | MemberGAN
     scaler_: ColumnScaler
     device_: torch.device
-    _weights: Floats
+    _weights: FloatArray
     _accepts_sparse: bool
 
     if TYPE_CHECKING:
@@ -48,15 +50,15 @@ class ScoringMixin:
     def _to_device(self, X: FloatRowsOrSparse) -> torch.Tensor:
         return torch.from_numpy(self.scaler_.transform(dense(X))).to(self.device_)
 
-    def _validated(self, X: RowsOrSparse) -> FloatRowsOrSparse:
+    def _validated(self, X: MatrixLike) -> FloatRowsOrSparse:
         check_is_fitted(self)
         return self._check_data(X, reset=False)
 
-    def _check_data(self, X: RowsOrSparse, *, reset: bool) -> FloatRowsOrSparse:
+    def _check_data(self, X: MatrixLike, *, reset: bool) -> FloatRowsOrSparse:
         """Return X as rows of floats; see :func:`~skrdae._validation.check_data`."""
         return check_data(self, X, reset=reset, sparse=self._accepts_sparse)
 
-    def _map(self, function: RowFunction, X: FloatRowsOrSparse) -> Floats:
+    def _map(self, function: RowFunction, X: FloatRowsOrSparse) -> FloatArray:
         """Apply a function of scaled rows and a workspace to validated X; give NumPy float64.
 
         Otherwise `function` is as in :func:`~skrdae.training.minibatch.map_chunks`.
@@ -70,12 +72,12 @@ class ScoringMixin:
                 pieces.append(self._map_tensor(function, block))
         return np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0]
 
-    def _map_tensor(self, function: RowFunction, data: torch.Tensor) -> Floats:
+    def _map_tensor(self, function: RowFunction, data: torch.Tensor) -> FloatArray:
         """Do the same for data that are scaled, on the device."""
         found = map_chunks(function, data, apart=self.network_.rows_apart)
         return found.cpu().numpy().astype(np.float64)
 
-    def _weighted(self, values: Floats) -> Floats:
+    def _weighted(self, values: FloatArray) -> FloatArray:
         """Average over the members, (K, …) → (…), each weighted to one scale."""
         # Added up one by one: NumPy's sum goes about it differently for one row than for many.
         total = values[0] * self._weights[0]
@@ -83,11 +85,11 @@ class ScoringMixin:
             total += value * weight
         return total
 
-    def _score(self, X: FloatRowsOrSparse) -> Floats:
+    def _score(self, X: FloatRowsOrSparse) -> FloatArray:
         return self._weighted(self._map(self._member_scores, X))
 
-    def decision_function(self, X: RowsOrSparse) -> Floats:
-        """Return the anomaly score of each row, the higher the more anomalous.
+    def decision_function(self, X: MatrixLike) -> FloatArray:
+        """Return the anomaly score of each row; the higher, the more anomalous.
 
         Parameters
         ----------
@@ -96,26 +98,34 @@ class ScoringMixin:
         Returns
         -------
         ndarray of shape (n_samples,), float64
-            On the training data it equals ``decision_scores_``. A row's score does not depend,
-            to the last bit, on the rows scored with it.
+            On the training data it equals ``decision_scores_``. The score of a row is bit for bit
+            the same, whatever other rows are scored in the same call (for recurrent networks this
+            holds on a CPU).
         """
         self = snapshot(self)
         return self._score(self._validated(X))
 
-    def score(self, X: RowsOrSparse, y: ArrayLike) -> float:
+    def score(self, X: MatrixLike, y: ArrayLike | None = None) -> float:
         """Return the area under the ROC curve of the scores.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
-            Numbers or booleans, 0 for normal rows; anything else is an anomaly. With one class
-            alone the area is not defined: NaN and an ``UndefinedMetricWarning``.
+            Labels, as numbers or booleans: 0 for normal rows, anything else for anomalies.
 
         Returns
         -------
         float
+            NaN, with an ``UndefinedMetricWarning``, if y holds one class only.
+
+        Raises
+        ------
+        ValueError
+            If there is no y, as in a search that is fitted without labels and given no
+            ``scoring``.
         """
+        y = check_labels_given(y, f"{type(self).__name__}.score")
         scores = self.decision_function(X)
         y = column_or_1d(check_array(y, ensure_2d=False, dtype="numeric", input_name="y"))
         check_consistent_length(scores, y)
@@ -126,8 +136,8 @@ class ScoringMixin:
             )
         return float(roc_auc_score(y != 0, scores))
 
-    def explain(self, X: RowsOrSparse) -> Floats:
-        """Return the share of each feature in each row's score.
+    def explain(self, X: MatrixLike) -> FloatArray:
+        """Return the contribution of each feature to the score of each row.
 
         Parameters
         ----------
@@ -136,7 +146,7 @@ class ScoringMixin:
         Returns
         -------
         ndarray of shape (n_samples, n_features), float64
-            Not negative. The shares of a row add up to its ``decision_function``, within the
+            Non-negative. The contributions to a row add up to its ``decision_function``, within the
             rounding of single precision.
         """
         self = snapshot(self)

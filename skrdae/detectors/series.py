@@ -1,5 +1,7 @@
 """Series as users have them: arrays, frames with an index that tells the time, lists of either."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
 from skrdae._columns import has, numbers_only
-from skrdae._typing import Floats, Rows
+from skrdae._typing import FloatArray, SeriesLike
 from skrdae.detectors.series_error import SeriesError
 from skrdae.detectors.spacing import OneSeries
 from skrdae.detectors.time_index import TimeIndex, read_index
@@ -35,7 +37,7 @@ class CheckedSeries:
         "times", "numbers", or a type of periods.
     """
 
-    values: Floats
+    values: FloatArray
     lengths: list[int]
     n_series: int
     order: NDArray[np.intp] | None
@@ -53,7 +55,7 @@ class CheckedSeries:
 
 def check_series(
     estimator: object,
-    X: Rows | Sequence[Rows],
+    X: SeriesLike,
     *,
     reset: bool,
     on_gap: Literal["raise", "split"],
@@ -92,7 +94,7 @@ def check_series(
     if isinstance(X, Mapping):
         raise TypeError("X is a mapping: pass list(X.values()) for several series.")
     several = isinstance(X, list | tuple) and len(X) > 0 and all(map(_n_axes, X))
-    arrays: list[Floats] = []
+    arrays: list[FloatArray] = []
     found: list[OneSeries] = []
     rows: list[NDArray[np.intp]] = []
     kind, is_ordered, n_rows = index_kind, True, 0
@@ -132,8 +134,16 @@ def _n_axes(x: Any) -> int:
     return getattr(x, "ndim", len(getattr(x, "shape", ())))
 
 
-def _values(estimator: object, x: Any, reset: bool, name: str) -> Floats:
+def _values(estimator: object, x: Any, reset: bool, name: str) -> FloatArray:
     x = numbers_only(x, name)
+    if _n_axes(x) > 2:
+        raise ValueError(
+            f"{name} has {_n_axes(x)} axes, its shape is {tuple(x.shape)}, but a series is an "
+            "array of shape (n_timesteps, n_channels). Pass list(X) if X holds several series, of "
+            "shape (n_series, n_timesteps, n_channels). If X holds windows that are cut already, "
+            "WindowedDetector is not needed: LSTMRobustAutoencoder takes them as they are, and "
+            "other detectors take X.reshape(len(X), -1)."
+        )
     if _n_axes(x) == 1:
         named = has(x, "to_frame", "name") and x.name not in (None, "")
         x = x.to_frame() if named else np.asarray(x)[:, np.newaxis]

@@ -1,5 +1,7 @@
 """What is wrong with a series, for programs as well as for people."""
 
+from __future__ import annotations
+
 from typing import Any, Literal, TypeAlias
 
 Trouble: TypeAlias = Literal[

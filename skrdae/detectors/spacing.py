@@ -1,5 +1,7 @@
 """Whether the steps of a series follow each other at even distances, and where they do not."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from skrdae._typing import Booleans, Floats
+from skrdae._typing import BoolArray, FloatArray
 from skrdae.detectors.series_error import SeriesError, Trouble
 from skrdae.detectors.time_index import TIMES, TimeIndex
 
@@ -52,7 +54,7 @@ class OneSeries:
     label: Any = None
 
     @cached_property
-    def steps(self) -> Floats:
+    def steps(self) -> FloatArray:
         """Distances from row to row, in nanoseconds or numbers; empty without an index."""
         return np.empty(0) if self.index is None else self.index.steps(self.rows)
 
@@ -127,7 +129,7 @@ class OneSeries:
                 count=int(still.sum()),
             )
 
-    def _check_rate(self, uneven: Booleans, usual: float, from_training: bool) -> None:
+    def _check_rate(self, uneven: BoolArray, usual: float, from_training: bool) -> None:
         """Raise if the steps, or those of a stretch, are others than the usual one."""
         even = np.flatnonzero(~uneven)
         size = min(len(even), _STRETCH)
@@ -201,7 +203,7 @@ class _Rate(NamedTuple):
     step: float
 
 
-def _other_rate(steps: Floats, usual: float, size: int, least_slow: int) -> _Rate | None:
+def _other_rate(steps: FloatArray, usual: float, size: int, least_slow: int) -> _Rate | None:
     """Return the first of some stretches whose median step is off the usual one; None if none is.
 
     The bounds of the median are those of a sign test at three standard deviations, so that jitter

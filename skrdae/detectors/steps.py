@@ -4,13 +4,15 @@ Stouffer, S. A. et al., The American Soldier, Vol. 1, 1949, has the sum of score
 their number.
 """
 
+from __future__ import annotations
+
 from numbers import Real
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skrdae._typing import Booleans, Floats
+from skrdae._typing import BoolArray, FloatArray
 from skrdae.preprocessing import Windows
 from skrdae.thresholds import quantile_threshold
 
@@ -28,10 +30,10 @@ _USUAL_SHARE = 0.1
 
 def step_scores(
     windows: Windows,
-    scores: Floats,
+    scores: FloatArray,
     how: Literal["mean", "max", "median"],
     ordinary: float,
-) -> Floats:
+) -> FloatArray:
     """Return the score of each step: that of its windows, multiplied where there are many.
 
     A step's score is the mean (or maximum, or median) of those of its windows.
@@ -62,7 +64,7 @@ def step_scores(
     return combined
 
 
-def window_threshold(windows: Windows, scores: Floats, contamination: float) -> float:
+def window_threshold(windows: Windows, scores: FloatArray, contamination: float) -> float:
     """Return the score above which windows are flagged.
 
     It is the (1 − contamination) quantile of the windows' scores. One strange step makes as many
@@ -87,7 +89,7 @@ def window_threshold(windows: Windows, scores: Floats, contamination: float) -> 
     return float(min(by_windows, max(by_steps, stands_out)))
 
 
-def _lowest_scores(windows: Windows, scores: Floats) -> tuple[Floats, float]:
+def _lowest_scores(windows: Windows, scores: FloatArray) -> tuple[FloatArray, float]:
     """Return the lowest score of the windows of each step, and above what it stands out.
 
     Near ends and gaps few windows cover a step, and the lowest score of few is a high one. So the
@@ -103,7 +105,7 @@ def _lowest_scores(windows: Windows, scores: Floats) -> tuple[Floats, float]:
     return lowest, float(median + _STANDS_OUT * (upper - median))
 
 
-def end_threshold(windows: Windows, scores: Floats, contamination: object) -> float:
+def end_threshold(windows: Windows, scores: FloatArray, contamination: object) -> float:
     """Return the score that a window has to exceed to have steps flagged on its own.
 
     Elsewhere all windows that cover a step, `windows.size` of them, have to be flagged; at an end
@@ -131,11 +133,11 @@ def end_threshold(windows: Windows, scores: Floats, contamination: object) -> fl
 
 def flag_steps(
     windows: Windows,
-    scores: Floats,
-    flagged: Booleans,
+    scores: FloatArray,
+    flagged: BoolArray,
     ordinary: float,
     at_ends: float,
-) -> Booleans:
+) -> BoolArray:
     """Return which steps are flagged, given which windows are.
 
     A step is flagged if every window that covers it is: one normal window clears all of its steps.
@@ -182,7 +184,7 @@ def flag_steps(
     return labels
 
 
-def _run_length(marked: Booleans) -> int:
+def _run_length(marked: BoolArray) -> int:
     """Return how many entries are True before the first that is not."""
     return len(marked) if marked.all() else int(np.argmin(marked))
 

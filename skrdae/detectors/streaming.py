@@ -1,5 +1,7 @@
 """Training on one chunk of rows after another."""
 
+from __future__ import annotations
+
 import copy
 import warnings
 from abc import abstractmethod
@@ -12,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skrdae._device import plain_torch
 from skrdae._random import member_generators, member_seeds
-from skrdae._typing import FloatRows, Integers, Record, Rows, RowsOrSparse
+from skrdae._typing import FloatRows, IntArray, MatrixLike, Record
 from skrdae._validation import check_data, outside, refitting
 from skrdae.detectors.progress import watched
 from skrdae.detectors.resuming import told_parameters
@@ -69,7 +71,7 @@ class StreamingMixin(_Detector):
 
     @abstractmethod
     def _train_on(
-        self, data: torch.Tensor, stream: "Stream", on_iteration: Callable[[Record], object]
+        self, data: torch.Tensor, stream: Stream, on_iteration: Callable[[Record], object]
     ) -> list[Record]:
         """Train on scaled rows of a chunk.
 
@@ -87,7 +89,7 @@ class StreamingMixin(_Detector):
         """
 
     @abstractmethod
-    def _settle(self, stream: "Stream", remembered: torch.Tensor) -> None:
+    def _settle(self, stream: Stream, remembered: torch.Tensor) -> None:
         """Set what scoring needs, given the rows that are remembered, scaled.
 
         Parameters
@@ -101,21 +103,22 @@ class StreamingMixin(_Detector):
         return True
 
     @available_if(lambda self: self._can_stream())
-    def partial_fit(self, X: Rows, y: ArrayLike | None = None) -> Self:
-        """Train on a chunk of rows, after those that came before.
+    def partial_fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
+        """Continue training with a chunk of rows.
 
-        The first call begins, and so does one after `fit`, with a warning. Every chunk is
-        trained on as `fit` would train on it, from where the last one ended, and forgotten but for
-        a sample: of all rows that ever came some thousand are remembered, each with equal odds. λ
-        (with ``lam="auto"``), the scales of residuals and the threshold are those of the rows
-        remembered, and so are ``decision_scores_`` and ``labels_``; for the rows of a chunk there
-        are `decision_function` and `predict`.
+        The first call starts a new training; so does a call after `fit`, with a warning. Each chunk
+        is trained on like the data of `fit`, starting from the weights that the last chunk left. A
+        uniform random sample of some thousand of all rows so far is kept. λ (with ``lam="auto"``),
+        the scales of the residuals and the threshold are computed from this sample, and
+        ``decision_scores_`` and ``labels_`` belong to its rows. For the rows of a chunk use
+        `decision_function` and `predict`.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            In random order over the chunks, as far as can be. The first chunk decides the scaling:
-            some hundred rows, at least, that are like those to come.
+            A chunk of rows. Shuffle the rows before you split them into chunks, if you can. The
+            first chunk sets the scaling of the columns, so it should have at least some hundred
+            rows that are like those to come.
         y : Ignored
             Not used; present by scikit-learn's convention.
 
@@ -126,17 +129,17 @@ class StreamingMixin(_Detector):
         Raises
         ------
         ValueError, TypeError
-            If a parameter or X is not as it should be. The estimator is then as it was before.
+            If a parameter or X is invalid. The estimator is unchanged then.
         """
         with refitting(self) as draft, plain_torch():
             draft._partial_fit(X)
         return self
 
-    def _fit(self, X: RowsOrSparse, y: ArrayLike | None) -> None:
+    def _fit(self, X: MatrixLike, y: ArrayLike | None) -> None:
         self.__dict__.pop("_stream", None)
         super()._fit(X, y)
 
-    def _partial_fit(self, X: Rows) -> None:
+    def _partial_fit(self, X: ArrayLike) -> None:
         self._check_parameters()
         for name, value in _NOT_IN_CHUNKS.items():
             if getattr(self, name, value) != value:
@@ -219,14 +222,14 @@ class Stream:
     history: list[Record]
     n_seen: int
 
-    def __init__(self, seeds: Integers, settings: dict[str, str]) -> None:
+    def __init__(self, seeds: IntArray, settings: dict[str, str]) -> None:
         self.settings = settings
         self.network, self.adam, self.extra = None, None, None
         self.generators = generator_states(member_generators(seeds))
         self.rows, self.history, self.n_seen = None, [], 0
         self.random = np.random.RandomState(int(seeds[0]))
 
-    def opened(self) -> "Stream":
+    def opened(self) -> Stream:
         """Return a copy that can be trained without changing this one."""
         other = Stream.__new__(Stream)
         vars(other).update(vars(self))

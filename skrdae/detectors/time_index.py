@@ -1,5 +1,7 @@
 """What the index of a series says about time, in whatever form."""
 
+from __future__ import annotations
+
 import datetime
 import re
 import sys
@@ -12,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrdae._columns import has, is_point_in_time
-from skrdae._typing import Floats
+from skrdae._typing import FloatArray
 from skrdae.detectors.series_error import SeriesError
 
 #: Kinds of an index. Those of periods are what pandas calls them, "period[M]" for example.
@@ -64,7 +66,7 @@ class TimeIndex:
         entry = self.entries[int(row)]
         return str(entry.as_py() if has(entry, "as_py") else entry)
 
-    def steps(self, rows: NDArray[np.intp] | None) -> Floats:
+    def steps(self, rows: NDArray[np.intp] | None) -> FloatArray:
         """Return the distances between rows, all by default, in nanoseconds or numbers."""
         positions = self.positions if rows is None else self.positions[rows]
         return np.diff(positions).astype(np.float64) * self.unit
@@ -292,7 +294,7 @@ def _likeliest(readings: list[Any], usual: float | None, name: str) -> Any:
     if len(readings) == 1 or all(np.array_equal(step, steps[0]) for step in steps):
         return readings[0]
 
-    def unevenness(step: Floats) -> list[float]:
+    def unevenness(step: FloatArray) -> list[float]:
         own = float(np.median(step))
         return [float(np.mean(np.abs(step / base - 1) > 0.5)) for base in (usual or own, own)]
 

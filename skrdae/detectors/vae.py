@@ -1,5 +1,7 @@
 """VAEDetector: reconstruction error and divergence of a variational autoencoder."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
@@ -11,12 +13,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae._random import member_generators
 from skrdae._typing import (
+    Activation,
     Callbacks,
-    Floats,
-    Integers,
+    FloatArray,
+    IntArray,
+    MatrixLike,
     RandomStateLike,
     Record,
-    RowsOrSparse,
+    Scaling,
     Thresholder,
 )
 from skrdae._validation import check_layer_sizes
@@ -48,47 +52,50 @@ _ROUNDING = 1e-5
 
 
 class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetector):
-    r"""Variational autoencoder: what it reconstructs badly or has no place for is anomalous.
+    r"""Variational autoencoder, scored by reconstruction error plus divergence from the prior.
 
-    Trains an encoder q(z|x) = N(μ, σ²) and a decoder p(x|z) to maximise
+    An encoder q(z|x) = N(μ, σ²) and a decoder p(x|z) are trained to maximise
 
     .. math:: E_{q(z|x)}[\log p(x|z)] - \beta\,KL(q(z|x) \| N(0, I)).
 
-    The score of a row is its reconstruction error at z = μ plus β times its divergence KL: nothing
-    is drawn at random when scoring.
+    The score of a row is its reconstruction error at z = μ plus β times its KL divergence, so a row
+    gets a high score if it is badly reconstructed or if its code lies far from the prior. Scoring
+    is deterministic.
 
     Parameters
     ----------
     latent_dim : int or "auto", default="auto"
-        Dimensions of z. ``"auto"`` is √n_features, rounded and at least 2.
+        Number of dimensions of z. ``"auto"`` is √n_features, rounded and at least 2.
     beta : float, default=1.0
-        Weight β ≥ 0 of the divergence, in training and in the score. 1 is the evidence lower
-        bound; 0 leaves an autoencoder with noise in the code.
+        Weight β ≥ 0 of the divergence, in training and in the score. With 1 the objective is the
+        evidence lower bound; with 0 the model is an autoencoder with noise added to the code.
     likelihood : {"gaussian", "bernoulli"}, default="gaussian"
-        p(x|z). ``"gaussian"`` has a noise variance for each feature, which is estimated too; the
-        error is Σ (x − x̂)² / (2 variance). ``"bernoulli"`` is for data in [0, 1], such as
-        pixels or flags; the error is the cross-entropy, which is small only where values are near
-        0 or 1: for data that are continuous take ``"gaussian"``.
+        The distribution p(x|z). ``"gaussian"`` estimates a noise variance for each feature; the
+        error is Σ (x − x̂)² / (2 · variance). ``"bernoulli"`` is for data in [0, 1], such as pixels
+        or flags; the error is the cross-entropy. The cross-entropy of a value between 0 and 1 is
+        large however well it is reconstructed, so use ``"gaussian"`` for continuous data.
     n_samples : int, default=0
-        0 scores at z = μ. A positive number L gives the Monte-Carlo reconstruction probability:
-        −log p(x|z) averaged over L draws from q(z|x), without KL. The draws are made once in
-        ``fit``, so that scoring stays deterministic. Anomalies so many and alike that the decoder
-        has learnt them stand out by their divergence alone, and are then missed.
+        0 scores at z = μ. A positive number scores by the Monte-Carlo reconstruction probability
+        instead: −log p(x|z) averaged over that many draws from q(z|x), without the divergence. The
+        draws are made once in ``fit``, so scoring stays deterministic. Anomalies that the decoder
+        has learnt, because they are many and alike, stand out by their divergence only and are
+        missed then.
     hidden_layer_sizes : sequence of int, default=(64,)
         Units of the encoder's hidden layers; the decoder mirrors them.
     activation : {"tanh", "relu", "sigmoid", "identity"}, default="tanh"
-        Of the hidden layers.
+        Activation function of the hidden layers.
     n_epochs : int, default=20
-        Passes over the data. Too many teach the network the anomalies; a few hundred rows, or
-        data squeezed into [0, 1], which leave small gradients, want more.
+        Number of passes over the data. With too many the network learns the anomalies. With a few
+        hundred rows, or with data in [0, 1], whose gradients are small, use more.
     batch_size : int or "auto", default="auto"
-        Rows a gradient step, at most: they are dealt out evenly. ``"auto"`` is a 24th of the
-        rows, but from 32 to 128.
+        Largest number of rows in a gradient step; batches are of equal size within one row.
+        ``"auto"`` is n / 24, but at least 32 and at most 128, where n is the number of rows a
+        member is trained on.
     lr : float, default=1e-3
         Learning rate of Adam.
     n_estimators : int, default=8
-        Members of the ensemble, trained together; they differ in seed and rows. Scores are
-        brought to one scale and averaged.
+        Number of members of the ensemble, which are trained together; they differ in seed and rows.
+        Their scores are brought to one scale and averaged.
     max_samples : int, float, "auto" or None, default=None
         Rows each member is trained on, drawn without replacement: a number, a share,
         ``"auto"`` for min(256, n_samples), or ``None`` for all rows, but 10,000 at most.
@@ -97,56 +104,58 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         :class:`~skrdae.preprocessing.ColumnScaler`. ``"auto"`` is ``"robust"`` for a Gaussian
         likelihood and ``"minmax"`` for Bernoulli.
     contamination : float or pythresh object, default=0.1
-        What the threshold is made from: a share in (0, 0.5] of the training rows, or an object of
-        pythresh, of which a copy is fitted.
+        How rows are flagged. A float is the share of the training rows to flag, in (0, 0.5]. A
+        pythresh object sets the threshold; a copy of it is fitted.
     device : str or torch.device, default="auto"
-        ``"auto"`` is CUDA, then MPS, then the CPU, whichever is there first.
+        ``"auto"`` takes the first that is available of CUDA, MPS and the CPU.
     random_state : int, RandomState instance or None, default=None
-        Initial weights, order of the rows and draws of z. Global random state is neither read nor
-        changed; ``None`` takes fresh entropy.
+        Seed of the initial weights, the order of the rows and the draws of z. Pass an int for
+        reproducible results. NumPy's and torch's global generators are neither used nor changed.
     verbose : int, default=0
-        1 shows a progress bar.
+        1 shows a progress bar of the training.
     callbacks : callable, list of callables or None, default=None
-        Called with each row of ``history_`` (a dict) as it is made. Where one returns True, the
-        training ends there, and the detector is fitted as far as it came.
+        Functions that are called with each new row of ``history_`` (a dict). If one returns True,
+        training stops, and the detector is fitted with what it has learnt so far.
     warm_start : bool, default=False
-        Let the next `fit`, with the same X and parameters but for a larger `n_epochs`, go on where
-        this one ends; the result is that of one training of the whole length, to the last bit.
+        If True, a second `fit` to the same X continues the training of the first. Only `n_epochs`
+        may differ, and has to be larger. The result is bit for bit that of one training of the
+        whole length.
     checkpoint_path : str, path-like or None, default=None
-        A file that the state of the training is written to after each epoch. A fit that finds it
-        there goes on from it; one that ends removes it, unless it was interrupted.
+        A file to which the state of the training is written after each epoch. If the file exists,
+        `fit` continues from it. A completed training removes it; an interrupted one keeps it.
 
     Attributes
     ----------
     decision_scores_ : ndarray of shape (n_samples,)
         Scores of the training data, in nats up to a constant.
     threshold_ : float
-        Rows that score above are flagged.
+        Rows with a higher score are flagged.
     labels_ : ndarray of shape (n_samples,)
         1 for the training rows that are flagged, 0 for the others.
     history_ : list of dict
-        An epoch each; see :class:`~skrdae.training.history.VariationalRecord`.
+        One dict for each epoch; see :class:`~skrdae.training.history.VariationalRecord`.
     noise_variance_ : ndarray of shape (n_estimators, n_features)
-        With a Gaussian likelihood only: variance of p(x|z), in units of the scaled data.
+        Variance of p(x|z), in units of the scaled data. Only with a Gaussian likelihood.
     network_ : MemberVAE
         The trained networks; their weights have the member axis first.
     scaler_ : ColumnScaler
     device_ : torch.device
     thresholder_ : object
-        The fitted copy, where `contamination` is a pythresh object.
+        The fitted copy of `contamination`. Only if that is a pythresh object.
     classes_ : ndarray of shape (2,)
-        0 and 1, what the columns of ``predict_proba`` stand for.
+        The classes of the columns of ``predict_proba``: 0 (normal) and 1 (anomalous).
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Where X has names that are all strings.
+        Names of the columns of X. Only if they are all strings.
 
     Notes
     -----
-    The noise variances are those of greatest likelihood, the mean squared errors at z = μ (at the
-    z drawn, with ``n_samples > 0``), but not below a hundredth of the mean variance of the columns.
+    The noise variances are maximum-likelihood estimates, that is the mean squared errors at z = μ
+    (with ``n_samples > 0``, at the z drawn), but at least a hundredth of the mean variance of the
+    columns.
 
-    A value outside [0, 1] in a row scored by a Bernoulli likelihood counts as the nearer end, and
-    the square of what is beyond is added to its error.
+    With a Bernoulli likelihood, a value outside [0, 1] is clipped to it, and the square of the
+    excess is added to the error.
 
     References
     ----------
@@ -166,11 +175,11 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
     [0, 1, 2, 3, 4]
     """
 
-    noise_variance_: Floats
+    noise_variance_: FloatArray
     network_: MemberVAE
 
     # Elsewhere there is no "auto"; _scaling says what it stands for.
-    scaler: Literal["auto", "robust", "standard", "minmax"] | None  # type: ignore[assignment]
+    scaler: Scaling | Literal["auto"]  # type: ignore[assignment]
 
     _parameter_constraints = {
         **BaseTorchDetector._parameter_constraints,
@@ -199,13 +208,13 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
         n_samples: int = 0,
         hidden_layer_sizes: Sequence[int] = (64,),
-        activation: Literal["tanh", "relu", "sigmoid", "identity"] = "tanh",
+        activation: Activation = "tanh",
         n_epochs: int = 20,
         batch_size: int | Literal["auto"] = "auto",
         lr: float = 1e-3,
         n_estimators: int = 8,
         max_samples: float | Literal["auto"] | None = None,
-        scaler: Literal["auto", "robust", "standard", "minmax"] | None = "auto",
+        scaler: Scaling | Literal["auto"] = "auto",
         contamination: float | Thresholder = 0.1,
         device: str | torch.device = "auto",
         random_state: RandomStateLike = None,
@@ -241,7 +250,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         return self.n_epochs
 
     @property
-    def _scaling(self) -> Literal["robust", "standard", "minmax"] | None:
+    def _scaling(self) -> Scaling:
         if self.scaler != "auto":
             return self.scaler
         return "minmax" if self.likelihood == "bernoulli" else "robust"
@@ -263,7 +272,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
     def _train(
         self,
         data: torch.Tensor | SparseRows,
-        seeds: Integers,
+        seeds: IntArray,
         on_iteration: Callable[[Record], object],
     ) -> None:
         self._likelihood, self._beta = self.likelihood, float(self.beta)
@@ -431,7 +440,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
         part.div_(part.sum(dim=-1, keepdim=True))
         return error.add_(part.mul_(divergence[..., None]))
 
-    def score_parts(self, X: RowsOrSparse) -> tuple[Floats, Floats]:
+    def score_parts(self, X: MatrixLike) -> tuple[FloatArray, FloatArray]:
         """Return the two parts of each row's score.
 
         Parameters

@@ -1,7 +1,8 @@
 """WindowedDetector: a series in, a score for each time step out."""
 
+from __future__ import annotations
+
 import warnings
-from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
@@ -14,9 +15,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skrdae._bases import BaseDetector, BaseEstimator, MetaEstimatorMixin
-from skrdae._typing import Booleans, FloatRows, Floats, Integers, Rows, Thresholder
+from skrdae._typing import BoolArray, FloatArray, FloatRows, IntArray, SeriesLike, Thresholder
 from skrdae._validation import (
     check_labels,
+    check_labels_given,
     check_parameters,
     outside,
     refitting,
@@ -39,7 +41,7 @@ FEW_WINDOWS = 50
 class _ScoredWindows(Windows):
     """Windows with their scores, by which steps are flagged."""
 
-    scores: Floats
+    scores: FloatArray
 
     def __init__(self, series: CheckedSeries, size: int, stride: int) -> None:
         super().__init__(series.values, series.lengths, size, stride)
@@ -47,45 +49,47 @@ class _ScoredWindows(Windows):
 
 
 class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
-    """Find anomalies in time series with any detector, by way of sliding windows.
+    """Turn any detector of rows into a detector for time series, by sliding windows.
 
-    The windows of a series are the rows that the detector is fitted to. A step's score is made of
-    those of all windows that cover it. A step is flagged if *every* window that covers it is: one
-    normal window clears all of its steps, so that a single strange step does not have its
-    neighbours flagged for sitting in the same windows. Near ends and gaps, where windows are
-    missing that could clear a step, flags end where the windows' scores stop rising.
+    The detector is fitted to the windows of a series, one window a row. The score of a time step
+    combines the scores of all windows that cover it. A step is flagged if *every* window that
+    covers it is flagged. This keeps the steps around a single anomaly from being flagged with it,
+    although they share windows with it. Near ends and gaps fewer windows cover a step; there, flags
+    end where the scores of the windows stop rising.
 
     Parameters
     ----------
     detector : object
-        A detector of this package or of PyOD, for rows of window_size · n_channels values (step by
-        step, the channels of a step side by side). It is cloned. Its `contamination` is the share
-        of the windows that are flagged; where anomalies are so many that this leaves them out, it
-        is the share of the steps. In the clone ``score_function="auto"`` becomes "norm",
-        because all steps of a window have one unit.
+        A detector of this package or of PyOD. It is cloned and fitted to rows of window_size ·
+        n_channels values (all channels of the first step, then all of the second, and so on). Its
+        `contamination` is the share of the windows to flag. If that would flag no step because the
+        anomalies fill too many windows, it is the share of the steps. In the clone,
+        ``score_function="auto"`` becomes ``"norm"``, because all steps of a window have the same
+        unit.
     window_size : int or "auto", default=144
-        Steps of a window. ``"auto"`` is the dominant period of the series; a series without
-        one is an error.
+        Number of steps in a window. ``"auto"`` is the dominant period of the series; if it has
+        none, `fit` raises an error.
     stride : int, default=1
-        Steps from one window to the next. The last one always ends with the series.
+        Number of steps from one window to the next. The last window always ends with the series.
     aggregate : {"mean", "max", "median"}, default="mean"
-        How a step's score is made of those of the windows that cover it. The distance from the
-        median of `window_scores_` is then multiplied by √k, where k is the number of windows that
-        could cover the step: `window_size_`, but less near ends and gaps, and 1 at the very ends.
-        What many windows say counts for more than what one says.
+        How the scores of the windows that cover a step are combined. The distance of the result
+        from the median of `window_scores_` is then multiplied by √k, because the agreement of many
+        windows is stronger evidence than one window alone. k is the number of windows that can
+        cover the step: `window_size_`, fewer near ends and gaps, and 1 for the first and the last
+        step.
     max_windows : int or None, default=400
-        Windows that the detector is fitted to at most, spread evenly over the series; windows that
-        overlap tell little that is new, and a detector that sees every anomaly in a hundred of
-        them learns it. ``None`` takes all. All are scored.
+        Largest number of windows that the detector is fitted to, spread evenly over the series.
+        Windows that overlap add little information, and a detector that sees the same anomaly in a
+        hundred windows learns it. ``None`` takes all windows. All windows are scored in any case.
     trim : float, default=0.05
-        Share of the steps, those that score highest after a first fit, whose windows are left out
-        of the second fit, which is the one that counts (at most half of the windows are left out,
-        though). 0 fits once.
+        The detector is fitted twice, so that the anomalies influence the second fit less. The share
+        `trim` of the steps that score highest in the first fit is marked, and the second fit leaves
+        out the windows that hold more marked steps than the median window. 0 fits once.
     on_gap : {"raise", "split"}, default="raise"
-        What to do if the index of X leaves out steps. ``"split"`` lets no window reach over a gap,
-        or over a place where the index goes back, as when a clock is put back; steps between gaps
-        closer than a window are then covered by none. Steps of another size than in training are
-        an error either way.
+        What to do if the index of X skips steps. ``"raise"`` raises an error. ``"split"`` cuts the
+        series there, and where the index goes back (when a clock is put back, for example), so that
+        no window contains a gap. Steps between two gaps that are closer than a window have no score
+        then. Steps of another size than in training are an error in both cases.
 
     Attributes
     ----------
@@ -93,34 +97,34 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         The fitted clone.
     window_size_ : int
     decision_scores_ : ndarray of shape (n_timesteps,)
-        Scores of the training series, in the order of the rows (of a list of series, one after
-        another), the higher the more anomalous; NaN for steps that no window covers.
+        Scores of the training series, in the order of the rows (those of a list of series one after
+        another). The higher, the more anomalous; NaN for steps that no window covers.
     labels_ : ndarray of shape (n_timesteps,)
         1 for the steps that are flagged, 0 for the others.
     window_scores_ : ndarray of shape (n_windows,)
         The detector's scores of the windows.
     window_threshold_ : float or None
-        Windows that score above are flagged. None where the detector lets members vote
+        Windows with a higher score are flagged. None if the members of the detector vote
         (``contamination="auto"``).
     threshold_ : float
-        The threshold for ``decision_scores_`` that comes closest to the labels.
+        The threshold on ``decision_scores_`` that comes closest to the labels.
     classes_ : ndarray of shape (2,)
-        0 and 1, what the columns of ``predict_proba`` stand for.
+        The classes of the columns of ``predict_proba``: 0 (normal) and 1 (anomalous).
     n_features_in_ : int
         Channels.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Where X has names that are all strings.
+        Names of the columns of X. Only if they are all strings.
 
     Notes
     -----
-    Windows are views of the series. `max_windows` of them are copied to be fitted to, and a few
-    megabytes (but at least 64 windows) at a time to be scored. ``max_windows=None`` hands the
-    detector all windows at once, as a view that cannot be written to.
+    Windows are views of the series. For the fit, at most `max_windows` of them are copied; for
+    scoring, a few megabytes (but at least 64 windows) at a time. With ``max_windows=None`` the
+    detector gets all windows as one read-only view.
 
-    The newest step of a series is in one window only. To flag steps on its own, a window has to
-    score above a higher threshold: a share `contamination` / ``window_size_`` of ordinary windows
-    does. For alarms on single new steps compare :meth:`score_new` with a high
-    quantile of ``window_scores_``.
+    Only one window contains the newest step of a series. For such a window alone to flag a step,
+    its score has to exceed a higher threshold, which a share `contamination` / ``window_size_`` of
+    the ordinary windows exceed. For alarms on single new steps, compare :meth:`score_new` with a
+    high quantile of ``window_scores_``.
 
     Examples
     --------
@@ -139,13 +143,13 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     detector: Any
     detector_: Any
     window_size_: int
-    decision_scores_: Floats
-    labels_: Integers
-    window_scores_: Floats
+    decision_scores_: FloatArray
+    labels_: IntArray
+    window_scores_: FloatArray
     window_threshold_: float | None
     threshold_: float
     thresholder_: Thresholder
-    classes_: Integers
+    classes_: IntArray
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
 
@@ -198,18 +202,18 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
 
     # ------------------------------------------------------------------------------ fitting
 
-    def fit(self, X: Rows | Sequence[Rows], y: ArrayLike | None = None) -> Self:
+    def fit(self, X: SeriesLike, y: ArrayLike | None = None) -> Self:
         """Fit a clone of the detector to the windows of a series.
 
         Parameters
         ----------
         X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
-            A list of arrays or frames is one of several series; no window holds steps of two. The
-            index of a DataFrame tells the time if it holds dates, text that reads as dates,
-            periods, lengths of time or numbers; its steps have to follow each other at even
-            distances, see `on_gap`. A MultiIndex makes it several series: one level is the time,
-            the others name the series, whose rows may lie between each other. The first column of
-            a table of polars or Arrow is its index if it holds dates.
+            A list of arrays or DataFrames holds several series; no window contains steps of two of
+            them. The index of a DataFrame is the time if it holds dates, text that can be parsed as
+            dates, periods, timedeltas or numbers; its steps have to be of equal size, see `on_gap`.
+            A DataFrame with a MultiIndex holds several series: one level is the time, the others
+            name the series, whose rows may be interleaved. The first column of a polars or Arrow
+            table is its index if it holds dates.
         y : Ignored
             Not used; present by scikit-learn's convention.
 
@@ -220,15 +224,14 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         Raises
         ------
         ValueError, TypeError
-            If a parameter or X is not as it should be. The estimator is then as it was before.
-            What is wrong with series is a
-            :class:`~skrdae.detectors.series_error.SeriesError`, a ValueError.
+            If a parameter or X is invalid. The estimator is unchanged then. Problems of a series
+            are reported as :class:`~skrdae.detectors.series_error.SeriesError`, a ValueError.
         """
         with refitting(self) as draft:
             draft._fit(X)
         return self
 
-    def _fit(self, X: Rows | Sequence[Rows]) -> None:
+    def _fit(self, X: SeriesLike) -> None:
         if isinstance(self.detector, OutlierAdapter):
             raise TypeError(
                 "detector is an OutlierAdapter, whose scores and labels have scikit-learn's signs. "
@@ -304,7 +307,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
                 f"{expected!r}: set n_channels={self.n_features_in_}."
             )
 
-    def _find_window_size(self, series: Floats, lengths: list[int]) -> int:
+    def _find_window_size(self, series: FloatArray, lengths: list[int]) -> int:
         size = self.window_size
         if isinstance(size, str):
             longest = int(np.argmax(lengths))
@@ -319,7 +322,7 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         check_window_size(size, lengths, fitted=False)
         return int(size)
 
-    def _fit_detector(self, windows: Windows, places: NDArray[np.intp]) -> Floats:
+    def _fit_detector(self, windows: Windows, places: NDArray[np.intp]) -> FloatArray:
         """Fit a clone to some windows; return the scores of all."""
         n_wanted = len(places) if self.max_windows is None else self.max_windows
         chosen = places[spread_places(len(places), n_wanted)]
@@ -359,13 +362,13 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
             steps[changing], scale_=by_channel.scale_[channels[changing]], constant_=False
         )
 
-    def _window_scores(self, windows: Windows) -> Floats:
+    def _window_scores(self, windows: Windows) -> FloatArray:
         scores = np.empty(len(windows))
         for block in windows.blocks():
             scores[block] = np.ravel(self.detector_.decision_function(windows.rows(block)))
         return self._finite(scores)
 
-    def _finite(self, scores: ArrayLike) -> Floats:
+    def _finite(self, scores: ArrayLike) -> FloatArray:
         scores = np.asarray(scores, np.float64).ravel()
         if not np.isfinite(scores).all():
             raise ValueError(f"{self.detector!r} gives windows scores that are not finite.")
@@ -389,13 +392,13 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
 
     # ------------------------------------------------------------------------------ scoring
 
-    def _validated(self, X: Rows | Sequence[Rows]) -> _ScoredWindows:
+    def _validated(self, X: SeriesLike) -> _ScoredWindows:
         check_is_fitted(self)
         series = self._series(X)
         check_window_size(self.window_size_, series.lengths, fitted=True)
         return _ScoredWindows(series, self.window_size_, self._stride)
 
-    def _series(self, X: Rows | Sequence[Rows]) -> CheckedSeries:
+    def _series(self, X: SeriesLike) -> CheckedSeries:
         return check_series(
             self,
             X,
@@ -405,23 +408,23 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
             index_kind=self._index_kind,
         )
 
-    def _score(self, windows: _ScoredWindows) -> Floats:
+    def _score(self, windows: _ScoredWindows) -> FloatArray:
         windows.scores = self._window_scores(windows)
         steps = step_scores(windows, windows.scores, self._aggregate, self._ordinary)
         return windows.by_row(steps)
 
-    def _labels_of(self, windows: _ScoredWindows, scores: Floats) -> Integers:
+    def _labels_of(self, windows: _ScoredWindows, scores: FloatArray) -> IntArray:
         if not self._by_windows:  # the threshold was set from outside
             return (scores > self.threshold_).astype(int)
         return windows.by_row(self._flag(windows, self._flagged_windows(windows)))
 
-    def _flagged_windows(self, windows: _ScoredWindows) -> Booleans:
+    def _flagged_windows(self, windows: _ScoredWindows) -> BoolArray:
         if self.window_threshold_ is not None:
             return windows.scores > self.window_threshold_
         votes = [self.detector_.predict(windows.rows(block)) for block in windows.blocks()]
         return np.concatenate(votes) == 1
 
-    def _flag(self, windows: _ScoredWindows, flagged: Booleans) -> Integers:
+    def _flag(self, windows: _ScoredWindows, flagged: BoolArray) -> IntArray:
         labels = flag_steps(windows, windows.scores, flagged, self._ordinary, self._end_threshold)
         return labels.astype(int)
 
@@ -431,45 +434,46 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         self.__dict__.pop("thresholder_", None)
         self._share = float(self.labels_[~np.isnan(self.decision_scores_)].mean())
 
-    def decision_function(self, X: Rows | Sequence[Rows]) -> Floats:
-        """Return the anomaly score of each step, the higher the more anomalous.
+    def decision_function(self, X: SeriesLike) -> FloatArray:
+        """Return the anomaly score of each step; the higher, the more anomalous.
 
         Parameters
         ----------
         X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
-            As in `fit`, and at least as long as a window. Its index has to be of the same kind, and
-            its steps as long, as in training; an array, or an index that tells no time, is taken
-            as it is.
+            As in `fit`, and at least as long as a window. The index has to be of the same kind as
+            in training, with steps of the same size. For an array, or an index that is no time,
+            equal steps are assumed.
 
         Returns
         -------
         ndarray of shape (n_timesteps,), float64
-            In the order of the rows, those of a list one after another. NaN for steps that no
-            window covers.
+            In the order of the rows; those of a list of series one after another. NaN for steps
+            that no window covers.
         """
         self = snapshot(self)
         return self._score(self._validated(X))
 
-    def score_new(self, X: Rows) -> float:
+    def score_new(self, X: ArrayLike) -> float:
         """Return the score of the newest step alone.
 
-        For data that arrive step by step: it looks at the last window only, and costs no more than
-        scoring one row.
+        Use it for data that arrive step by step: it scores the last window only, which costs as
+        much as scoring one row.
 
         Parameters
         ----------
         X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,)
-            The series so far, or its end: at least the last `window_size_` steps, oldest first.
-            One series: a list of flat arrays is one of steps here.
+            The series so far, or its end: at least the last `window_size_` steps, oldest first. X
+            is always one series here; the entries of a list are its steps.
 
         Returns
         -------
         float
-            What ``decision_function`` gives for the last step of X, to the last bit if the
-            detector's scores do not depend on the rows scored together; NaN where a gap is less
-            than a window ago (``on_gap="split"``). It is the score of the last window: compare it
-            with ``window_scores_`` and ``window_threshold_``. When more steps have come, more
-            windows hold the step, and its score in ``decision_function`` is another.
+            The score that ``decision_function`` gives the last step of X (bit for bit, if the
+            detector's scores do not depend on the rows scored together). NaN if there is a gap
+            within the last window (``on_gap="split"``). It is the score of the last window, so
+            compare it with ``window_scores_`` and ``window_threshold_``. Once further steps have
+            arrived, more windows contain the step, and ``decision_function`` gives it a different
+            score.
         """
         self = snapshot(self)
         check_is_fitted(self)
@@ -493,10 +497,10 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
             return np.nan
         return float(self._window_scores(Windows(series.values, series.lengths, size))[0])
 
-    def score(self, X: Rows | Sequence[Rows], y: ArrayLike) -> float:
+    def score(self, X: SeriesLike, y: ArrayLike | None = None) -> float:
         """Return the area under the ROC curve of the scores.
 
-        A step without a score counts as the least anomalous, as it has the label 0.
+        A step without a score counts as the least anomalous.
 
         Parameters
         ----------
@@ -507,7 +511,13 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         Returns
         -------
         float
+
+        Raises
+        ------
+        ValueError
+            If there is no y, or it holds anything but 0 and 1.
         """
+        y = check_labels_given(y, "WindowedDetector.score")
         scores, y = self.decision_function(X), check_labels(y)
         check_consistent_length(scores, y)
         return float(roc_auc_score(y, np.nan_to_num(scores, nan=np.nanmin(scores))))

@@ -1,14 +1,17 @@
 """What a monitor has to say, and the plainest way to say it."""
 
+from __future__ import annotations
+
 import logging
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from skrdae._typing import Floats, Integers
+from skrdae._typing import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from skrdae.monitoring.reports import WindowReport
@@ -16,12 +19,14 @@ if TYPE_CHECKING:
 # Rows that an alert lists, those with the highest scores.
 _LISTED = 10
 
+#: What a monitor calls with each alert.
+Handler: TypeAlias = Callable[["Alert"], object]
 AlertKind: TypeAlias = Literal["anomalies", "alert_rate", "drift"]
 
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that a monitor noticed.
+    """An event that a monitor reports.
 
     Parameters
     ----------
@@ -91,7 +96,9 @@ class LoggingHandler:
         self.logger.log(level, "%s", alert.text, extra={"alert": alert.as_dict()})
 
 
-def of_rows(monitor: str, scores: Floats, labels: Integers, threshold: float, names: Any) -> Alert:
+def of_rows(
+    monitor: str, scores: FloatArray, labels: IntArray, threshold: float, names: Any
+) -> Alert:
     """Return the alert on the flagged rows of a batch, of which there is at least one.
 
     Parameters
@@ -133,7 +140,7 @@ def _encodable(name: object) -> str:
     return str(name).encode("utf-8", "backslashreplace").decode()
 
 
-def of_rate(monitor: str, window: "WindowReport", usual: float) -> Alert:
+def of_rate(monitor: str, window: WindowReport, usual: float) -> Alert:
     """Return the alert on a window that begins, or ends, a high rate of flagged rows.
 
     Parameters
@@ -154,7 +161,7 @@ def of_rate(monitor: str, window: "WindowReport", usual: float) -> Alert:
     return Alert(monitor, "alert_rate", text, asdict(window), resolved=not window.rate_is_high)
 
 
-def of_drift(monitor: str, window: "WindowReport") -> Alert:
+def of_drift(monitor: str, window: WindowReport) -> Alert:
     """Return the alert on a window that begins, or ends, a drift.
 
     Parameters

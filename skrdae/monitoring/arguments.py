@@ -1,5 +1,7 @@
 """What a monitor's arguments may be."""
 
+from __future__ import annotations
+
 import unicodedata
 from numbers import Integral, Real
 

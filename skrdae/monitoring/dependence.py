@@ -1,11 +1,13 @@
 """How strongly scores that follow each other in time depend on each other."""
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.stats import rankdata
 
-from skrdae._typing import Floats
+from skrdae._typing import FloatArray
 
 # A series shows how much the mean of so many rows varies if it is this many times as long.
 _LENGTHS = 10
@@ -52,7 +54,7 @@ class AutocorrelationTime:
         self.overall = max([_initial_monotone_sequence(r) for r in found], default=1.0)
         longest = len(found[0]) // _LENGTHS if found else 0
         short = [_of_means(r[:longest]) for r in found]
-        self._of_windows: Floats = np.max(short, axis=0) if longest else np.empty(0)
+        self._of_windows: FloatArray = np.max(short, axis=0) if longest else np.empty(0)
         half = longest // 2
         self.settled = half == 0 or all(t[-1] <= (1 + _GROWTH) * t[half - 1] for t in short)
 
@@ -76,17 +78,17 @@ class AutocorrelationTime:
         return self.overall
 
 
-def _autocorrelation(x: Floats) -> Floats | None:
+def _autocorrelation(x: FloatArray) -> FloatArray | None:
     """Return the autocorrelation at all lags, or None for a constant series."""
     if len(x) == 0 or np.ptp(x) == 0:
         return None
     length = next_fast_len(2 * len(x))
     spectrum = rfft(x - x.mean(), length)
-    covariance: Floats = irfft(np.abs(spectrum) ** 2, length)[: len(x)]
+    covariance: FloatArray = irfft(np.abs(spectrum) ** 2, length)[: len(x)]
     return covariance / covariance[0]
 
 
-def _initial_monotone_sequence(autocorrelation: Floats) -> float:
+def _initial_monotone_sequence(autocorrelation: FloatArray) -> float:
     n_lags, size, found = len(autocorrelation), 2, 1.0
     while size <= max(n_lags // (2 * _LENGTHS), 2) and size <= n_lags:
         sums = autocorrelation[: n_lags // size * size].reshape(-1, size).sum(axis=1)
@@ -98,14 +100,14 @@ def _initial_monotone_sequence(autocorrelation: Floats) -> float:
     return found
 
 
-def _of_means(autocorrelation: Floats) -> Floats:
+def _of_means(autocorrelation: FloatArray) -> FloatArray:
     """Return τ of the means of 1, 2, … rows."""
     lags = np.arange(len(autocorrelation))
     sums = autocorrelation.cumsum() - (lags * autocorrelation).cumsum() / (lags + 1)
     return np.maximum(2 * sums - 1, 1.0)
 
 
-def location_and_spread(scores: Floats) -> tuple[Floats, Floats]:
+def location_and_spread(scores: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the ranks of scores, centred and between ±½, and their distance from the middle.
 
     Ranks, because what is done with the scores depends on their order alone, and one huge score
@@ -124,7 +126,7 @@ def location_and_spread(scores: Floats) -> tuple[Floats, Floats]:
     return ranks, np.abs(ranks)
 
 
-def roughness(ranks: Floats) -> float:
+def roughness(ranks: FloatArray) -> float:
     """Return the mean difference between neighbours: 1/3 for independent rows without ties.
 
     Parameters
@@ -139,7 +141,7 @@ def roughness(ranks: Floats) -> float:
     return float(np.abs(np.diff(ranks)).mean())
 
 
-def mean_difference(ranks: Floats) -> float:
+def mean_difference(ranks: FloatArray) -> float:
     """Return the mean difference between ranks drawn at random: the roughness of a shuffle.
 
     Parameters
@@ -156,7 +158,7 @@ def mean_difference(ranks: Floats) -> float:
     return float(2 * (weights * np.sort(ranks)).sum() / (n_rows * (n_rows - 1)))
 
 
-def repeated(scores: Floats) -> float:
+def repeated(scores: FloatArray) -> float:
     """Return the share of neighbours whose scores are the same up to single precision.
 
     The same row may be scored a little differently at another place in its batch.

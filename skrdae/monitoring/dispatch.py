@@ -1,5 +1,7 @@
 """Alerts on their way to handlers, in order, without one handler holding up the rest."""
 
+from __future__ import annotations
+
 import logging
 import threading
 import time

@@ -1,5 +1,7 @@
 """Whether scores are still distributed as they were."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import kolmogorov
 from scipy.stats import chi2
 
-from skrdae._typing import Floats
+from skrdae._typing import FloatArray
 from skrdae.monitoring.dependence import (
     AutocorrelationTime,
     location_and_spread,
@@ -80,7 +82,7 @@ class Evidence:
 
 
 class ScoreReference:
-    """Scores as they should be, and how far others are from them.
+    """Reference scores, and the distance of other scores from them.
 
     Parameters
     ----------
@@ -106,7 +108,7 @@ class ScoreReference:
     (True, True)
     """
 
-    scores: Floats
+    scores: FloatArray
 
     def __init__(self, scores: ArrayLike) -> None:
         in_order = np.asarray(scores, float).ravel()
@@ -134,7 +136,7 @@ class ScoreReference:
         self._repeated = repeated(self.scores)
         self._limits = np.quantile(self.scores, [RARE / 4, 0.5, 1 - RARE / 4])
 
-    def _shares_of(self, scores: Floats) -> Floats:
+    def _shares_of(self, scores: FloatArray) -> FloatArray:
         places = np.searchsorted(self._edges, scores)
         counts: NDArray[Any] = np.bincount(places, minlength=len(self._edges) + 1)
         # Half a row more in each bin, because the index of an empty one is infinite.
@@ -167,7 +169,7 @@ class ScoreReference:
         known = self.settled and self.n_effective >= _ENOUGH and n_scores >= _FEWEST * time
         return self._evidence(n_scores, time, known)
 
-    def evidence(self, scores: Floats) -> Evidence:
+    def evidence(self, scores: FloatArray) -> Evidence:
         """Return what a window can tell.
 
         Parameters
@@ -205,7 +207,7 @@ class ScoreReference:
     def _n_at_least(self) -> float:
         return self.n_effective / (1 if self.settled else _FOLD)
 
-    def beyond_dependence(self, scores: Floats) -> bool:
+    def beyond_dependence(self, scores: FloatArray) -> bool:
         """Say whether a window is unlike the reference however strongly its rows depend.
 
         Parameters
@@ -252,7 +254,7 @@ class ScoreReference:
 
     # ----------------------------------------------------------------------------- distances
 
-    def stability_index(self, scores: Floats) -> float:
+    def stability_index(self, scores: FloatArray) -> float:
         """Return the population stability index of scores, in bins of the reference's deciles.
 
         Parameters
@@ -288,7 +290,7 @@ class ScoreReference:
         """
         return max(_MAJOR_SHIFT, chi2.ppf(1 - P_VALUE, len(self._edges)) / n_compared)
 
-    def kolmogorov_smirnov(self, scores: Floats, n_compared: float) -> tuple[float, float]:
+    def kolmogorov_smirnov(self, scores: FloatArray, n_compared: float) -> tuple[float, float]:
         """Return statistic and p-value of the two-sample Kolmogorov–Smirnov test.
 
         Parameters
@@ -313,6 +315,6 @@ class ScoreReference:
         # The asymptotic distribution; the exact one takes seconds, and is for independent rows.
         return float(statistic), float(kolmogorov(np.sqrt(n_compared) * statistic))
 
-    def n_above(self, scores: Floats) -> dict[float, int]:
+    def n_above(self, scores: FloatArray) -> dict[float, int]:
         """Return how many scores are above high quantiles of the reference, by quantile."""
         return {q: int((scores > value).sum()) for q, value in self._quantiles.items()}

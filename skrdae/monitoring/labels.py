@@ -1,5 +1,7 @@
 """Scores and labels of any detector, from one pass over the rows where that can be had."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
@@ -8,12 +10,12 @@ from scipy.sparse import issparse
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from skrdae._typing import Floats, Integers, RowsOrSparse
+from skrdae._typing import FloatArray, IntArray, MatrixLike
 from skrdae.metrics import deciding_step, high_is_normal, scores_or_nan
 from skrdae.thresholds import labels_threshold
 
 
-def scores_and_labels(detector: Any, X: RowsOrSparse) -> tuple[Floats, Integers]:
+def scores_and_labels(detector: Any, X: MatrixLike) -> tuple[FloatArray, IntArray]:
     """Return what a fitted detector says of rows.
 
     Parameters
@@ -39,12 +41,12 @@ def scores_and_labels(detector: Any, X: RowsOrSparse) -> tuple[Floats, Integers]
     return scores, (np.ravel(last.predict(X)) == anomaly).astype(int)
 
 
-def scores_of(detector: Any, X: RowsOrSparse) -> Floats:
+def scores_of(detector: Any, X: MatrixLike) -> FloatArray:
     """Return the scores alone, as :func:`scores_and_labels` has them."""
     return scores_or_nan(detector, X)
 
 
-def _last_step(detector: Any, X: RowsOrSparse) -> tuple[Any, RowsOrSparse]:
+def _last_step(detector: Any, X: MatrixLike) -> tuple[Any, MatrixLike]:
     """Return what decides in the end, and the rows as it is given them."""
     while True:
         if isinstance(detector, Pipeline):
@@ -66,7 +68,7 @@ def _compares_with_threshold(detector: Any) -> bool:
     )
 
 
-def training_scores_and_labels(detector: Any) -> tuple[Floats, Integers]:
+def training_scores_and_labels(detector: Any) -> tuple[FloatArray, IntArray]:
     """Return what a fitted detector says of the rows it was fitted to.
 
     Raises

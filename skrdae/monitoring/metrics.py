@@ -1,5 +1,7 @@
 """Figures for Prometheus."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary, ref
 
@@ -69,7 +71,7 @@ class PrometheusMetrics:
     50.0
     """
 
-    def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
         try:
             import prometheus_client as client
         except ImportError as error:
@@ -80,7 +82,7 @@ class PrometheusMetrics:
         options = {"registry": client.REGISTRY if registry is None else registry}
         by_monitor = ("monitor",)
 
-        def gauge(name: str, text: str) -> "Gauge":
+        def gauge(name: str, text: str) -> Gauge:
             return client.Gauge(f"skrdae_{name}", text, by_monitor, **options)
 
         self._rows = client.Counter("skrdae_rows", "Rows with a score", by_monitor, **options)
@@ -120,8 +122,8 @@ class PrometheusMetrics:
 
     def observe(
         self,
-        monitor: "Monitor",
-        report: "BatchReport | None" = None,
+        monitor: Monitor,
+        report: BatchReport | None = None,
         seconds: float | None = None,
     ) -> None:
         """Take note of what a monitor has seen; it calls this itself.
@@ -157,7 +159,7 @@ class PrometheusMetrics:
         if seconds is not None:
             self._seconds.labels(name).observe(seconds)
 
-    def _ask_at_scrapes(self, monitor: "Monitor") -> None:
+    def _ask_at_scrapes(self, monitor: Monitor) -> None:
         """Have figures asked for at every scrape that change between batches, too."""
         found = ref(monitor)  # a monitor that nobody holds any more is not kept for its metrics
         webhooks: list[Any] = [h for h in monitor.handlers if hasattr(h, "n_undelivered")]

@@ -1,21 +1,23 @@
 """A detector at work: scores in batches, windows of them held against those of training."""
 
+from __future__ import annotations
+
 import logging
 import os
 import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skrdae._typing import Booleans, Floats, Integers, RowsOrSparse
+from skrdae._typing import BoolArray, FloatArray, IntArray, MatrixLike
 from skrdae._validation import outside
 from skrdae.monitoring import alert
-from skrdae.monitoring.alert import Alert
+from skrdae.monitoring.alert import Handler
 from skrdae.monitoring.arguments import check_arguments, is_number
 from skrdae.monitoring.dispatch import Dispatcher
 from skrdae.monitoring.drift import ScoreReference
@@ -33,16 +35,16 @@ from skrdae.thresholds import quantile_threshold
 
 _log = logging.getLogger("skrdae.monitoring")
 # The monitors of this process.
-_MONITORS: "weakref.WeakSet[Monitor]" = weakref.WeakSet()
+_MONITORS: weakref.WeakSet[Monitor] = weakref.WeakSet()
 
 
 class Monitor:
-    """Watch a fitted detector at work, batch by batch, and tell who wants to know.
+    """Watch a fitted detector in production, batch by batch, and send alerts.
 
-    Flagged rows are an alert, one for each batch that has any. The scores of every `window_size`
-    rows are held against the reference: if too many are flagged, or the scores have drifted, that
-    is an alert when it begins, and another when it has ended, not one for each window. How the rows
-    are cut into batches makes no difference to the windows.
+    Each batch with flagged rows gives one alert. The scores of every `window_size` rows are
+    compared with the reference: if too many rows are flagged, or the scores have drifted, there is
+    one alert when that begins and another when it ends, and none for the windows in between. The
+    windows do not depend on how the rows are divided into batches.
 
     Parameters
     ----------
@@ -50,18 +52,19 @@ class Monitor:
         A fitted detector of this package or of PyOD, an outlier detector of scikit-learn, or a
         pipeline or search that ends in one.
     reference : array-like of shape (n_samples,) or (n_samples, n_features), optional
-        What is normal: rows for the detector (two-dimensional, or a list of series), or scores, the
-        higher the more anomalous. By default the training scores; normal rows that the detector
-        was not fitted to are better, because it knows the rows it was trained on. In time order
-        if the rows to come are, since the reference tells how far rows that follow each other
-        depend on each other.
+        Normal data: rows for the detector (two-dimensional, or a list of series), or their scores
+        (one-dimensional; the higher, the more anomalous). By default the training scores. Normal
+        rows that the detector was not fitted to are better, because training rows tend to get lower
+        scores. If the rows to come are in time order, the reference has to be, too: the monitor
+        estimates from it how strongly neighbouring rows depend on each other.
     threshold : float, optional
-        Rows that score above are flagged. By default the detector's own labels count.
+        Rows with a higher score are flagged. By default the detector's own labels are used.
     window_size : int, default=1000
-        Rows of a window. At least 50, and many more where rows depend on each other.
+        Number of rows in a window, at least 50. Use many more if neighbouring rows depend on each
+        other.
     drift : {"psi", "ks"}, default="psi"
-        What tells a drift: the population stability index, which looks at how large a shift is, or
-        the Kolmogorov–Smirnov test, which in large windows finds the smallest.
+        How drift is detected: by the population stability index, which measures how large a shift
+        is, or by the Kolmogorov–Smirnov test, which detects very small shifts in large windows.
     drift_limit : float, optional
         The index above which, or p-value below which, scores drift. By default 0.25 (more where
         chance would exceed that) or 0.001. An index of your own is taken as it is, whatever chance
@@ -70,13 +73,14 @@ class Monitor:
         The share of flagged rows above which there are too many. By default twice that of the
         reference, where this is not by chance, given how well so many rows can tell.
     handlers : callable or sequence of callable, default=()
-        Called with each :class:`Alert`, in order. One that raises is logged, and does not keep the
-        others from being called. See :class:`LoggingHandler` and :class:`WebhookHandler`.
+        Functions that are called with each :class:`Alert`, in order. If one raises, the error is
+        logged and the others are still called. See :class:`LoggingHandler` and
+        :class:`WebhookHandler`.
     metrics : PrometheusMetrics, optional
         Kept up to date.
     name : str, default="skrdae"
-        What alerts and metrics call this monitor, without control characters. Monitors that share
-        metrics need names of their own.
+        Name of this monitor in alerts and metrics, without control characters. Monitors that share
+        metrics need different names.
 
     Attributes
     ----------
@@ -140,20 +144,20 @@ class Monitor:
     drifting_: bool
     rate_is_high_: bool
     # Scores of rows that are in no window yet, and 1.0 for those that are flagged.
-    _pending: Floats
-    _recent: Floats
+    _pending: FloatArray
+    _recent: FloatArray
 
     def __init__(
         self,
         detector: Any,
         *,
-        reference: ArrayLike | RowsOrSparse | None = None,
+        reference: MatrixLike | None = None,
         threshold: float | None = None,
         window_size: int = 1000,
         drift: Literal["psi", "ks"] = "psi",
         drift_limit: float | None = None,
         rate_limit: float | None = None,
-        handlers: Callable[[Alert], object] | Sequence[Callable[[Alert], object]] = (),
+        handlers: Handler | Sequence[Handler] = (),
         metrics: PrometheusMetrics | None = None,
         name: str = "skrdae",
     ) -> None:
@@ -198,7 +202,7 @@ class Monitor:
         """Alerts that wait for a handler."""
         return self._dispatcher.n_waiting
 
-    def _of_reference(self, reference: Any) -> tuple[Floats, Integers | None]:
+    def _of_reference(self, reference: Any) -> tuple[FloatArray, IntArray | None]:
         """Return the reference's scores, and the detector's labels where they are known."""
         if reference is None:
             return training_scores_and_labels(self.detector)
@@ -208,13 +212,13 @@ class Monitor:
             else (np.ravel(reference).astype(float), None)
         )
 
-    def _of_rows(self, X: RowsOrSparse) -> tuple[Floats, Integers | None]:
+    def _of_rows(self, X: MatrixLike) -> tuple[FloatArray, IntArray | None]:
         """Return scores, and the detector's labels where they count."""
         if self._uses_own_labels:
             return scores_and_labels(self.detector, X)
         return scores_of(self.detector, X), None
 
-    def _refer_to(self, scores: Floats, flagged: Booleans) -> None:
+    def _refer_to(self, scores: FloatArray, flagged: BoolArray) -> None:
         options = (self.drift, self.drift_limit, self.rate_limit)
         self._judge = Judge(scores, flagged, *options)
         self.reference_, self.expected_rate_ = self._judge.scores, self._judge.flags.share
@@ -227,13 +231,13 @@ class Monitor:
 
     # ------------------------------------------------------------------------------ watching
 
-    def update(self, X: RowsOrSparse) -> BatchReport:
-        """Score a batch of rows and take note of them.
+    def update(self, X: MatrixLike) -> BatchReport:
+        """Score a batch of rows and record the result.
 
         Parameters
         ----------
         X : array-like of shape (n_rows, n_features)
-            As the detector takes it. The index of a DataFrame names the rows in alerts.
+            Rows for the detector. The index of a DataFrame names the rows in alerts.
 
         Returns
         -------
@@ -242,7 +246,7 @@ class Monitor:
         Raises
         ------
         ValueError
-            What the detector says of rows that it cannot score. They then count as not seen.
+            As raised by the detector if it cannot score the rows. The batch is ignored then.
         """
         started = time.perf_counter()
         scores, labels = self._of_rows(X)
@@ -251,7 +255,7 @@ class Monitor:
         return self._take(scores, labels, None if callable(names) else names, seconds)
 
     def update_scores(self, scores: ArrayLike) -> BatchReport:
-        """Take note of rows that were scored elsewhere.
+        """Record rows that were scored elsewhere.
 
         For series, for instance: ``monitor.update_scores([detector.score_new(series)])`` whenever
         a step arrives. Rows that score above ``threshold_`` are flagged.
@@ -259,7 +263,7 @@ class Monitor:
         Parameters
         ----------
         scores : array-like of shape (n_rows,)
-            The higher the more anomalous. NaN is a row without a score.
+            The higher, the more anomalous. NaN stands for a row without a score.
 
         Returns
         -------
@@ -272,8 +276,8 @@ class Monitor:
 
     def _take(
         self,
-        scores: Floats,
-        labels: Integers | None = None,
+        scores: FloatArray,
+        labels: IntArray | None = None,
         names: Any = None,
         seconds: float | None = None,
     ) -> BatchReport:
@@ -308,7 +312,7 @@ class Monitor:
         self._dispatcher.deliver(places)
         return report
 
-    def _close(self, window: Floats, flagged: Booleans, report: BatchReport) -> None:
+    def _close(self, window: FloatArray, flagged: BoolArray, report: BatchReport) -> None:
         """Hold a window against the reference."""
         found = self._judge.report(self._n_closed, window, flagged)
         report.windows.append(found)
@@ -327,7 +331,7 @@ class Monitor:
     def recalibrate(
         self, contamination: float | None = None, scores: ArrayLike | None = None
     ) -> BatchReport:
-        """Take other scores for what is normal from now on, and set the threshold by them.
+        """Replace the reference by other scores, and set the threshold by them.
 
         Neither the detector nor the rows seen so far are looked at again. Rows that score above
         the new ``threshold_`` are flagged from now on, whatever the detector's own labels. What is

@@ -1,5 +1,7 @@
 """One POST request, which ends in time whatever the server does."""
 
+from __future__ import annotations
+
 import contextlib
 import http.client
 import io

@@ -1,11 +1,13 @@
 """Whether rows are flagged more often than they were."""
 
+from __future__ import annotations
+
 import math
 
 from scipy.special import betaln
 from scipy.stats import betabinom
 
-from skrdae._typing import Booleans
+from skrdae._typing import BoolArray
 from skrdae.monitoring.dependence import AutocorrelationTime
 from skrdae.monitoring.drift import P_VALUE, RARE, Evidence
 
@@ -31,7 +33,7 @@ class FlagReference:
 
     share: float
 
-    def __init__(self, flagged: Booleans) -> None:
+    def __init__(self, flagged: BoolArray) -> None:
         self._n_rows, self._n_flagged = len(flagged), int(flagged.sum())
         self.share = (self._n_flagged + 0.5) / (self._n_rows + 1)
         self._time = AutocorrelationTime(flagged)

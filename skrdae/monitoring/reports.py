@@ -1,14 +1,16 @@
 """What a monitor says of a batch, and of a window of rows."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 
-from skrdae._typing import Floats, Integers
+from skrdae._typing import FloatArray, IntArray
 from skrdae.monitoring.alert import Alert
 
 
 @dataclass(frozen=True)
 class WindowReport:
-    """What a window of consecutive rows looks like beside the reference.
+    """How a window of consecutive rows compares with the reference.
 
     Attributes
     ----------
@@ -54,7 +56,7 @@ class WindowReport:
 
 @dataclass(frozen=True)
 class BatchReport:
-    """What became of a batch.
+    """The result of a batch.
 
     Attributes
     ----------
@@ -67,7 +69,7 @@ class BatchReport:
         Of the windows that this batch completed.
     """
 
-    scores: Floats
-    labels: Integers
+    scores: FloatArray
+    labels: IntArray
     alerts: list[Alert] = field(default_factory=list)
     windows: list[WindowReport] = field(default_factory=list)

@@ -1,10 +1,12 @@
 """The verdict on a window: whether scores have drifted, and whether too many rows are flagged."""
 
+from __future__ import annotations
+
 from typing import Literal
 
 import numpy as np
 
-from skrdae._typing import Booleans, Floats
+from skrdae._typing import BoolArray, FloatArray
 from skrdae.monitoring.drift import P_VALUE, Evidence, ScoreReference
 from skrdae.monitoring.rates import FlagReference
 from skrdae.monitoring.reports import WindowReport
@@ -30,8 +32,8 @@ class Judge:
 
     def __init__(
         self,
-        scores: Floats,
-        flagged: Booleans,
+        scores: FloatArray,
+        flagged: BoolArray,
         drift: Literal["psi", "ks"],
         drift_limit: float | None,
         rate_limit: float | None,
@@ -40,7 +42,7 @@ class Judge:
         self.flags = FlagReference(flagged[~np.isnan(scores)])
         self._drift, self._drift_limit, self._rate_limit = drift, drift_limit, rate_limit
 
-    def report(self, first_row: int, scores: Floats, flagged: Booleans) -> WindowReport:
+    def report(self, first_row: int, scores: FloatArray, flagged: BoolArray) -> WindowReport:
         """Return the report on a window.
 
         Parameters
@@ -75,7 +77,7 @@ class Judge:
         )
 
     def _drifts(
-        self, scores: Floats, index: float, p_value: float, evidence: Evidence
+        self, scores: FloatArray, index: float, p_value: float, evidence: Evidence
     ) -> bool | None:
         limit = self._drift_limit
         if self._drift == "ks":

@@ -1,5 +1,7 @@
 """Alerts as HTTP requests, which neither hold up the rows nor get lost in silence."""
 
+from __future__ import annotations
+
 import atexit
 import functools
 import json
@@ -27,13 +29,15 @@ _FIRST_WAIT, _LONGEST_WAIT, _LONGEST_ASKED = 0.5, 60.0, 3600.0
 # waiting may be set to.
 _AT_EXIT, _LONGEST = 5.0, 1e7
 # The handlers of this process.
-_HANDLERS: "weakref.WeakSet[WebhookHandler]" = weakref.WeakSet()
+_HANDLERS: weakref.WeakSet[WebhookHandler] = weakref.WeakSet()
 # An alert, what is sent of it, and since when it waits.
+#: A function that makes the body of a request.
+Payload: TypeAlias = Callable[[Alert], object]
 _Item: TypeAlias = tuple[Alert, bytes, float]
 
 
 class WebhookHandler:
-    """Post alerts as JSON to a URL, one after another, by a thread of its own.
+    """Post alerts as JSON to a URL, one after another, in a thread of its own.
 
     The monitor goes on at once. Where no connection is made, or the server says that it cannot do
     it now (408, 425, 429, 500, 502, 503), the alert is sent again after 0.5, 1, 2, … at most 60
@@ -61,7 +65,7 @@ class WebhookHandler:
     ----------
     failed, unconfirmed : list of Alert
     n_sent : int
-        Alerts that the server has taken.
+        Number of alerts that the server has accepted.
 
     Notes
     -----
@@ -77,7 +81,7 @@ class WebhookHandler:
     WebhookHandler(host='hooks.slack.com', n_undelivered=0)
     """
 
-    payload: Literal["json", "slack"] | Callable[[Alert], object]
+    payload: Literal["json", "slack"] | Payload
     failed: list[Alert]
     unconfirmed: list[Alert]
     n_sent: int
@@ -89,7 +93,7 @@ class WebhookHandler:
         self,
         url: str,
         *,
-        payload: Literal["json", "slack"] | Callable[[Alert], object] = "json",
+        payload: Literal["json", "slack"] | Payload = "json",
         headers: Mapping[str, str] | None = None,
         timeout: float = 5.0,
         give_up_after: float = 86400.0,
@@ -328,7 +332,7 @@ def _slack_text(alert: Alert) -> str:
 
 
 @functools.cache
-def _finalizer(pid: int) -> "Finalize[None]":
+def _finalizer(pid: int) -> Finalize[None]:
     # Processes that multiprocessing has forked end without atexit.
     return Finalize(None, _close_all, exitpriority=0)
 

@@ -7,13 +7,15 @@ which is what scoring needs, is made by a product of our own: a BLAS gives a row
 another place.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skrdae._compiled import compiled, inlined
-from skrdae._typing import Integers
+from skrdae._typing import IntArray
 
 _IDENTITY, _RELU, _TANH, _SIGMOID = range(4)
 #: Activations by name.
@@ -36,9 +38,9 @@ class Layers(NamedTuple):
         Where weight and bias of each layer begin.
     """
 
-    sizes: Integers
-    kinds: Integers
-    starts: Integers
+    sizes: IntArray
+    kinds: IntArray
+    starts: IntArray
 
 
 # The numerator's and the denominator's coefficients of a rational function, in x².
@@ -220,7 +222,7 @@ def block(flat: NDArray[np.float32], start: int, rows: int, columns: int) -> NDA
 
 
 @compiled
-def places_of(layers: Layers, rows: int) -> Integers:
+def places_of(layers: Layers, rows: int) -> IntArray:
     """Return where each layer's value begins in a space for so many rows, and the space's size."""
     places = np.zeros(len(layers.sizes) + 1, np.int64)
     for layer in range(len(layers.sizes)):
@@ -244,7 +246,7 @@ def forward(
     values: NDArray[np.float32],
     layers: Layers,
     space: NDArray[np.float32],
-    places: Integers,
+    places: IntArray,
     rows: int,
 ) -> None:
     """Fill in every layer's value from the first one's."""
@@ -268,7 +270,7 @@ def backward(
     layers: Layers,
     space: NDArray[np.float32],
     slopes: NDArray[np.float32],
-    places: Integers,
+    places: IntArray,
     rows: int,
     to_input: bool,
 ) -> None:

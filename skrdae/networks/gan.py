@@ -1,5 +1,7 @@
 """The stacked generative adversarial network, with an encoder."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch

@@ -1,5 +1,7 @@
 """What all stacked networks share: parameters with the member axis first, told apart by it."""
 
+from __future__ import annotations
+
 from typing import Self
 
 import torch
@@ -49,7 +51,7 @@ class MemberModule(nn.Module):
             other.add(name, value[members])
         return other
 
-    def assign(self, members: torch.Tensor, other: "MemberModule") -> None:
+    def assign(self, members: torch.Tensor, other: MemberModule) -> None:
         """Copy the weights of `other`, a network of as many members, into `members`."""
         for mine, theirs in zip(self.parameters(), other.parameters(), strict=True):
             mine[members] = theirs.to(mine.device)

@@ -1,5 +1,7 @@
 """Stacked multilayer perceptrons: K networks of one shape, one batched product a layer."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise

@@ -1,5 +1,7 @@
 """Stacked matrix products whose entries do not depend on what they are computed with."""
 
+from __future__ import annotations
+
 import functools
 
 import torch

@@ -1,5 +1,7 @@
 """Stacked recurrent autoencoders: LSTM or GRU, a fused kernel for all steps of a layer."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar

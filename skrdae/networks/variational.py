@@ -1,5 +1,7 @@
 """The stacked variational autoencoder."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch

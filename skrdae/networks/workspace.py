@@ -1,5 +1,7 @@
 """Memory that a loop takes again and again instead of asking the system for it."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Hashable
 from typing import Self, TypeAlias

@@ -1,5 +1,7 @@
 """What every penalty shares: group soft thresholding."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 

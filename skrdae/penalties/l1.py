@@ -1,5 +1,7 @@
 """ℓ1: every entry is a group."""
 
+from __future__ import annotations
+
 import torch
 
 from skrdae.penalties.base import GroupPenalty

@@ -1,5 +1,7 @@
 """ℓ2,1: a row, or a column, is a group."""
 
+from __future__ import annotations
+
 import torch
 
 from skrdae.penalties.base import GroupPenalty

@@ -1,4 +1,4 @@
-"""Detectors in files that hold numbers and names, and nothing that could run.
+"""Save and load detectors without pickle: files hold numbers and names, no code.
 
 A file is safetensors: the arrays as they are, and a JSON tree of everything else in the header.
 ``kinds``, and the modules that fill it, list what a tree may name and what the attributes of each

@@ -1,5 +1,7 @@
 """What makes columns of columns: scikit-learn's scalers, TableEncoder and EvenSteps."""
 
+from __future__ import annotations
+
 import contextlib
 import inspect
 import math

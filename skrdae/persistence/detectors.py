@@ -1,5 +1,7 @@
 """The detectors of rows: what they share, and what each of them keeps."""
 
+from __future__ import annotations
+
 import math
 from typing import Any
 

@@ -1,5 +1,7 @@
 """``save`` and ``load``."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import warnings
@@ -104,12 +106,14 @@ def load(path: str | PathLike[str], *, device: str | torch.device = "auto") -> A
     ----------
     path : str or path-like
     device : str or torch.device, default="auto"
-        Where it scores. ``"auto"`` is the device it was saved on where that exists, else the CPU.
+        The device to score on. ``"auto"`` is the device it was saved on, if that is available, else
+        the CPU.
 
     Returns
     -------
     estimator
-        It scores as the one that was saved, to the last bit on the same machine and device.
+        The detector. On the same machine and device its scores are bit for bit those of the
+        detector that was saved.
 
     Raises
     ------

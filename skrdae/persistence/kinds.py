@@ -4,6 +4,8 @@
 written nor read.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 

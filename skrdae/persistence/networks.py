@@ -1,5 +1,7 @@
 """The networks: shapes that follow each other from layer to layer."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Any

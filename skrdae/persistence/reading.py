@@ -1,5 +1,7 @@
 """From a tree of JSON's types, and arrays beside it, to a detector."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

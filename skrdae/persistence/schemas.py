@@ -1,5 +1,7 @@
 """The check of what is written and of what was read."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

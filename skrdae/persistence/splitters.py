@@ -1,5 +1,7 @@
 """scikit-learn's splitters, which check their parameters when they are made."""
 
+from __future__ import annotations
+
 import inspect
 from typing import Any
 

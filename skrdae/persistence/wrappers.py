@@ -1,5 +1,7 @@
 """What holds other estimators: WindowedDetector, OutlierAdapter, Pipeline."""
 
+from __future__ import annotations
+
 from itertools import pairwise
 from typing import Any
 

@@ -1,5 +1,7 @@
 """From a detector to a tree of JSON's types, and arrays beside it."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

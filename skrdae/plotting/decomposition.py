@@ -1,5 +1,6 @@
 """X = L + S, side by side."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Where the colours of scaled values end, in scales.
+_MOST_SCALES = 6.0
+# More names than this cannot be read beside each other.
+_MOST_NAMES = 40
+
 
 class DecompositionDisplay:
     """Rows, what the network explains of them, and what is sparse: X, L and S.
@@ -20,6 +26,11 @@ class DecompositionDisplay:
     X, low_rank, sparse : ndarray of shape (n_samples, n_features)
     image_shape : tuple of two ints or None
         Height and width, if rows are images.
+    names : sequence of str or None
+        Names of the columns of a table.
+    scaled : bool, default=False
+        Whether the values are in units of each column's scale. X, L and S then have the same
+        colours, white at zero.
 
     Attributes
     ----------
@@ -47,14 +58,18 @@ class DecompositionDisplay:
         low_rank: Floats,
         sparse: Floats,
         image_shape: tuple[int, int] | None = None,
+        *,
+        names: Sequence[str] | None = None,
+        scaled: bool = False,
     ) -> None:
         self.X, self.low_rank, self.sparse = X, low_rank, sparse
         self.image_shape = image_shape
+        self.names, self.scaled = names, scaled
 
     @classmethod
     def from_estimator(
         cls,
-        estimator: object,
+        estimator: Any,
         X: Rows,
         *,
         image_shape: tuple[int, int] | None = None,
@@ -63,12 +78,18 @@ class DecompositionDisplay:
     ) -> Self:
         """Draw what a fitted detector decomposes rows into.
 
+        Rows of a table are drawn as the detector sees them, less the centre of each column and
+        in units of its scale (``scaler_``), so that columns in different units can be compared.
+        With ``scaler=None`` they are drawn as they are, and so are images. For a table in its
+        own units pass ``X, *detector.decompose(X)`` to :meth:`from_predictions`.
+
         Parameters
         ----------
         estimator : detector with ``decompose``
         X : array-like of shape (n_samples, n_features)
             The rows to draw; some dozens.
         image_shape : tuple of two ints, optional
+            Height and width, if rows are images.
         ax : sequence of three matplotlib Axes, optional
         **options
             Of :meth:`plot`.
@@ -78,8 +99,29 @@ class DecompositionDisplay:
         DecompositionDisplay
         """
         decompose = check_fitted(estimator, "decompose", "it takes no sparse part out of rows.")
+        if np.ndim(X) > 2:  # windows of several channels
+            windows = np.asarray(X, float)
+            X = windows.reshape(len(windows), -1)
         low_rank, sparse = decompose(X)
-        return cls.from_predictions(X, low_rank, sparse, image_shape=image_shape, ax=ax, **options)
+        names = getattr(X, "columns", getattr(estimator, "feature_names_in_", None))
+        names = None if names is None else [str(name) for name in names]
+        scaled = image_shape is None and estimator.scaler_.method is not None
+        rows: Rows = X
+        if scaled:
+            rows = np.asarray(X, float)
+            unit = estimator.scaler_.unscale(np.ones_like(rows), rows)
+            rows, sparse = np.asarray(estimator.scaler_.transform(rows), float), sparse / unit
+            low_rank = rows - sparse
+        return cls.from_predictions(
+            rows,
+            low_rank,
+            sparse,
+            image_shape=image_shape,
+            names=names,
+            scaled=scaled,
+            ax=ax,
+            **options,
+        )
 
     @classmethod
     def from_predictions(
@@ -89,17 +131,34 @@ class DecompositionDisplay:
         sparse: Rows,
         *,
         image_shape: tuple[int, int] | None = None,
+        names: Sequence[str] | None = None,
+        scaled: bool = False,
         ax: "ManyAxes | None" = None,
         **options: Any,
     ) -> Self:
-        """Draw a decomposition."""
+        """Draw a decomposition; the parameters are those of the class.
+
+        Where `names` is not given, the columns of a DataFrame are the names.
+        """
+        if names is None and hasattr(X, "columns"):
+            names = [str(name) for name in X.columns]
         parts = [np.asarray(part, float) for part in (X, low_rank, sparse)]
-        if image_shape is not None and np.prod(image_shape) != parts[0].shape[1]:
+        shapes = [part.shape for part in parts]
+        if parts[0].ndim != 2 or len(set(shapes)) > 1:
+            raise ValueError(
+                "X, low_rank and sparse must have one shape (n_samples, n_features); got "
+                f"{', '.join(map(str, shapes))}."
+            )
+        n_features = parts[0].shape[1]
+        if image_shape is not None and np.prod(image_shape) != n_features:
             raise ValueError(
                 f"image_shape={image_shape!r} has {np.prod(image_shape)} pixels; rows have "
-                f"{parts[0].shape[1]} values."
+                f"{n_features} values."
             )
-        return cls(parts[0], parts[1], parts[2], image_shape).plot(ax, **options)
+        if names is not None and len(names) != n_features:
+            raise ValueError(f"X has {n_features} columns, but there are {len(names)} names.")
+        display = cls(parts[0], parts[1], parts[2], image_shape, names=names, scaled=scaled)
+        return display.plot(ax, **options)
 
     def plot(self, ax: "ManyAxes | None" = None, *, n_columns: int | None = None) -> Self:
         """Draw.
@@ -114,28 +173,52 @@ class DecompositionDisplay:
         -------
         self
         """
-        self.figure_, self.ax_ = axes(ax, 3, figsize=(9, 3.2))
+        images = self.image_shape is not None
+        self.figure_, self.ax_ = axes(ax, 3, figsize=(9, 3.2 if images else 4))
         pictures = [self._picture(part, n_columns) for part in (self.X, self.low_rank, self.sparse)]
         shown = np.concatenate([picture.ravel() for picture in pictures[:2]])
         low, high = np.nanmin(shown), np.nanmax(shown)
         reach = np.nanmax(np.abs(pictures[2])) or 1.0
-        images = self.image_shape is not None
+        if self.scaled:  # one scale of colours for all three; a wild cell must not pale the others
+            reach = min(max(reach, -low, high), _MOST_SCALES)
         for ax, picture, title in zip(self.ax_, pictures, "XLS", strict=True):
             limits: dict[str, Any]
             limits = {"vmin": low, "vmax": high, "cmap": "gray" if images else "viridis"}
-            if title == "S":  # white where it is zero
+            if title == "S" or self.scaled:  # white where it is zero
                 limits = {"vmin": -reach, "vmax": reach, "cmap": "RdBu_r"}
-            drawn = ax.imshow(picture, aspect="equal" if images else "auto", **limits)
+            drawn = ax.imshow(
+                picture, aspect="equal" if images else "auto", interpolation="none", **limits
+            )
             ax.set_title(title)
             if images:
                 ax.set(xticks=[], yticks=[])
                 ax.spines[:].set_visible(False)
             else:
-                ax.set_xlabel("feature")
-                self.figure_.colorbar(drawn, ax=ax)
+                self._name_columns(ax)
+                if not self.scaled:
+                    self.figure_.colorbar(drawn, ax=ax)
         if not images:
             self.ax_[0].set_ylabel("row")
+            self.ax_[0].yaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
+            for ax in self.ax_[1:]:
+                ax.set_yticks([])
+        if self.scaled:
+            beyond = [np.nanmin(pictures) < -reach, np.nanmax(pictures) > reach]
+            extend = ("neither", "max", "min", "both")[2 * beyond[0] + beyond[1]]
+            label = "units of the column's scale"
+            self.figure_.colorbar(drawn, ax=self.ax_, extend=extend, label=label)
         return self
+
+    def _name_columns(self, ax: "Axes") -> None:
+        """Write the columns' names below them, if there is room for all."""
+        n_features = self.X.shape[1]
+        if self.names is None or n_features > _MOST_NAMES:
+            ax.set_xlabel("column")
+            return
+        size = "small" if n_features <= _MOST_NAMES / 2 else "x-small"
+        ax.set_xticks(range(n_features))
+        for label in ax.set_xticklabels(self.names, rotation=90, fontsize=size):
+            label.set_parse_math(False)  # what is in a name is no formula
 
     def _picture(self, part: Floats, n_columns: int | None) -> Floats:
         if self.image_shape is None:

@@ -99,8 +99,24 @@ class LamPathDisplay:
             self.ax_.axvline(self.lam, color=LINE, ls="--", label=f"λ = {self.lam:.3g}")
         if np.isfinite(lams).all() and (lams > 0).all():
             self.ax_.set_xscale("log")
+            _write_numbers(self.ax_)
         self.ax_.set_xlabel("λ")
         self.ax_.set_ylabel(score_name, parse_math=False)
         self.ax_.legend(frameon=False)
         tidy(self.ax_)
         return self
+
+
+def _write_numbers(ax: "Axes") -> None:
+    """Write 0.5, 1 and 2 below a logarithmic axis, and no powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = ax.get_xlim()
+    for numbers, fewest in (((1,), 4), ((1, 2, 5), 3), (range(1, 10), 3)):
+        locator = LogLocator(subs=numbers)
+        ticks = np.asarray(locator.tick_values(low, high))
+        if np.count_nonzero((ticks >= low) & (ticks <= high)) >= fewest:
+            break
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())

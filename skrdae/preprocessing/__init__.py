@@ -1,4 +1,4 @@
-"""What is done to data before a network sees them: columns are scaled, series cut in windows."""
+"""Preprocessing inside the detectors: scaling of columns, and windows of series."""
 
 from skrdae.preprocessing.scaler import CHANGED, LARGEST, SCALERS, ColumnScaler
 from skrdae.preprocessing.windows import Windows, dominant_period, spread_places

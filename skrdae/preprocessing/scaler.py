@@ -1,7 +1,9 @@
 """Column scaling inside a detector."""
 
+from __future__ import annotations
+
 import copy
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,7 +11,7 @@ from scipy.sparse import csr_matrix, issparse
 
 from skrdae._memory import is_mapped
 from skrdae._parallel import in_parallel
-from skrdae._typing import Booleans, FloatRows, FloatRowsOrSparse, Floats
+from skrdae._typing import BoolArray, FloatArray, FloatRows, FloatRowsOrSparse, Scaling
 
 #: What a ``scaler`` parameter may name; ``None`` leaves the data as they are.
 SCALERS = ("robust", "standard", "minmax", None)
@@ -45,20 +47,19 @@ class ColumnScaler:
         deviation. ``"standard"`` takes mean and standard deviation, ``"minmax"`` minimum and
         range, ``None`` 0 and 1.
     bound : float, default=10.0
-        Where values are clipped before a network sees them, in multiples of the scale, or of the
-        largest training value where the data are left as they are: one wild cell must not steer
-        the weights.
+        The network's input is clipped to ±`bound` times the scale (with ``method=None``, times the
+        largest training value), so that a single extreme value does not dominate the weights.
 
     Attributes
     ----------
     center_, scale_ : ndarray of shape (n_features,)
     constant_ : ndarray of shape (n_features,), bool
-        Columns that did not change in training; none with ``method=None``. A change in them is
-        measured in steps of single precision, and one of more than 1000 counts as 1000. So
-        nearly every other value is scaled to ±1000, whatever its unit.
+        Columns that are constant in the training data; all False with ``method=None``. A deviation
+        from the constant is divided by the resolution of single precision and clipped to ±1000, so
+        nearly any other value is scaled to ±1000, whatever its unit.
     bound_ : float
-        Scaled values beyond ±``bound_`` are clipped before a network sees them. Residuals are
-        still taken from the unclipped values, so that a far outlier keeps its distance.
+        Scaled values are clipped to ±``bound_`` in the input of the network. Residuals are computed
+        from the unclipped values, so that extreme outliers keep their high scores.
 
     Examples
     --------
@@ -69,14 +70,12 @@ class ColumnScaler:
     [[0.0, 0.0], [0.5, 0.0], [1.0, 0.0]]
     """
 
-    center_: Floats
-    scale_: Floats
-    constant_: Booleans
+    center_: FloatArray
+    scale_: FloatArray
+    constant_: BoolArray
     bound_: float
 
-    def __init__(
-        self, method: Literal["robust", "standard", "minmax"] | None, bound: float = 10.0
-    ) -> None:
+    def __init__(self, method: Scaling, bound: float = 10.0) -> None:
         self.method = method
         self.bound = bound
 
@@ -158,7 +157,7 @@ class ColumnScaler:
             setattr(other, name, whole)
         return other
 
-    def _measured(self, X: FloatRowsOrSparse) -> Floats:
+    def _measured(self, X: FloatRowsOrSparse) -> FloatArray:
         """Return what :meth:`_measure` does, for any number of columns and rows."""
         if issparse(X):
             return self._measure_sparse(X)
@@ -173,7 +172,7 @@ class ColumnScaler:
         blocks = in_parallel(lambda start: self._measure(X[:, start : start + at_once]), starts)
         return np.concatenate(blocks, axis=1)
 
-    def _corrected(self, found: Floats, X: FloatRows) -> Floats:
+    def _corrected(self, found: FloatArray, X: FloatRows) -> FloatArray:
         """Replace what :meth:`_measure` told from some rows, but for quantiles, by that of all."""
         smallest, largest, _, center, scale = found
         shift, sums, squares = center.copy(), 0.0, 0.0
@@ -196,7 +195,7 @@ class ColumnScaler:
                 center, scale = smallest, largest - smallest
         return np.array([smallest, largest, rounding, center, scale])
 
-    def _measure_sparse(self, X: csr_matrix) -> Floats:
+    def _measure_sparse(self, X: csr_matrix) -> FloatArray:
         """Do what :meth:`_measure` does, of a CSR matrix."""
         n_rows = X.shape[0]
         X = X.tocsc().astype(np.float64)
@@ -221,7 +220,7 @@ class ColumnScaler:
                 center[column], scale[column] = found[3, 0], found[4, 0]
         return np.array([smallest, largest, rounding, center, scale])
 
-    def _measure(self, X: FloatRows) -> Floats:
+    def _measure(self, X: FloatRows) -> FloatArray:
         """Return minimum, maximum, rounding error, centre and scale of each column."""
         smallest: NDArray[Any]
         largest: NDArray[Any]
@@ -287,11 +286,11 @@ class ColumnScaler:
         in_parallel(scale, range(0, len(X), rows))
         return scaled
 
-    def inverse_transform(self, Z: ArrayLike) -> Floats:
+    def inverse_transform(self, Z: ArrayLike) -> FloatArray:
         """Undo :meth:`transform`, in double precision."""
         return np.asarray(Z, np.float64) * self.scale_ + self.center_
 
-    def unscale(self, part: ArrayLike, X: FloatRows) -> Floats:
+    def unscale(self, part: ArrayLike, X: FloatRows) -> FloatArray:
         """Return a part of scaled rows in their own units.
 
         Parameters
@@ -313,7 +312,7 @@ class ColumnScaler:
         return f"ColumnScaler({self.method!r})"
 
 
-def _least_scale(columns: NDArray[Any]) -> Floats:
+def _least_scale(columns: NDArray[Any]) -> FloatArray:
     """Return what the scale of columns should be at least, (d, n) → (d,); rows are sorted."""
     n = columns.shape[1]
     tail, outer = (min(-(-n // share), (n - 1) // 2) for share in (10, 100))
@@ -323,7 +322,7 @@ def _least_scale(columns: NDArray[Any]) -> Floats:
     return np.maximum(_LEAST_OF_CENTRAL * central, _LEAST_OF_DEVIATION * deviation)
 
 
-def _resolution(values: Floats) -> Floats:
+def _resolution(values: FloatArray) -> FloatArray:
     """Return the distance at which single precision tells numbers from others."""
     single = np.finfo(np.float32)
     return np.maximum(np.abs(values) * single.eps, single.tiny)

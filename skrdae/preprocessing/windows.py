@@ -1,5 +1,7 @@
 """Sliding windows over series, and the period that a series has."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import detrend
 
-from skrdae._typing import Booleans, FloatRows, Floats
+from skrdae._typing import BoolArray, FloatArray, FloatRows
 
 # How many values a piece of work on windows holds at once: a few MB.
 _PIECE = 2**20
@@ -101,7 +103,7 @@ class Windows:
         for start in range(0, len(self), rows):
             yield slice(start, start + rows)
 
-    def combine(self, values: Floats, how: Literal["mean", "max", "median"]) -> Floats:
+    def combine(self, values: FloatArray, how: Literal["mean", "max", "median"]) -> FloatArray:
         """Make a value for each step of those of the windows that cover it.
 
         Parameters
@@ -142,7 +144,7 @@ class Windows:
             combined[part][covered] = made[covered]
         return combined
 
-    def all_of(self, marked: Booleans) -> Booleans:
+    def all_of(self, marked: BoolArray) -> BoolArray:
         """Return for each step whether all windows that cover it are marked.
 
         Parameters
@@ -182,7 +184,7 @@ class Windows:
             if first < stop:
                 yield int(first), int(stop)
 
-    def count(self, marked: Booleans) -> NDArray[np.intp]:
+    def count(self, marked: BoolArray) -> NDArray[np.intp]:
         """Return how many marked steps each window holds; `marked` is boolean, one a step."""
         before = np.concatenate([[0], np.cumsum(marked)])
         return before[self.starts + self.size] - before[self.starts]

@@ -1,5 +1,7 @@
 """Adam on one flat buffer for all members of a stacked network."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -174,7 +176,7 @@ class MemberAdam:
         for parameter in self._parameters:
             parameter.data = parameter.data.clone()
 
-    def select(self, network: nn.Module, members: torch.Tensor) -> "MemberAdam":
+    def select(self, network: nn.Module, members: torch.Tensor) -> MemberAdam:
         """Return the optimiser of `network`, made of some of this one's members."""
         other = MemberAdam(network, self.lr, self.betas, self.eps)
         other.n_steps = self.n_steps

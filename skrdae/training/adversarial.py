@@ -1,5 +1,7 @@
 """Adversarial training of the stacked GAN, and training of its encoder."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

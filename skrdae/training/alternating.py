@@ -1,5 +1,7 @@
 """Alternating minimisation for X = L + S: train on L, then shrink what is left over to S."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,12 +1,14 @@
 """Training of dense networks on a CPU, whole epochs as compiled loops, one member at a time."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skrdae._compiled import compiled
-from skrdae._typing import Integers
+from skrdae._typing import IntArray
 from skrdae.networks.compiled import (
     HALF,
     ONE,
@@ -86,7 +88,7 @@ def move(adam: Adam, start: int, end: int, step: int) -> None:
 
 @compiled
 def _gather(
-    data: NDArray[np.float32], order: Integers, bound: np.float32, out: NDArray[np.float32]
+    data: NDArray[np.float32], order: IntArray, bound: np.float32, out: NDArray[np.float32]
 ) -> None:
     for i in range(len(order)):
         row = data[order[i]]
@@ -112,7 +114,7 @@ def train_autoencoder(
     adam: Adam,
     layers: Layers,
     data: NDArray[np.float32],
-    order: Integers,
+    order: IntArray,
     n_batches: int,
     bound: np.float32,
 ) -> None:
@@ -156,7 +158,7 @@ def learn_piece(
     adam: Adam,
     layers: Layers,
     data: NDArray[np.float32],
-    rows: Integers,
+    rows: IntArray,
     bound: np.float32,
     spaces: NDArray[np.float32],
     piece: int,
@@ -174,12 +176,12 @@ def _learn(
     adam: Adam,
     layers: Layers,
     data: NDArray[np.float32],
-    batch: Integers,
+    batch: IntArray,
     piece: int,
     bound: np.float32,
     space: NDArray[np.float32],
     slopes: NDArray[np.float32],
-    places: Integers,
+    places: IntArray,
 ) -> None:
     first, last = _share(len(batch), len(adam.grads), piece)
     n_rows, n_features = last - first, data.shape[1]
@@ -199,7 +201,7 @@ def train_variational_autoencoder(
     encoder: Layers,
     decoder: Layers,
     data: NDArray[np.float32],
-    order: Integers,
+    order: IntArray,
     noise: NDArray[np.float32],
     n_batches: int,
     beta: np.float32,

@@ -1,5 +1,7 @@
 """What a fit did, a row an outer iteration or an epoch."""
 
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass
 
 from skrdae._typing import Record

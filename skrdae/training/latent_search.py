@@ -1,5 +1,7 @@
 """The search of AnoGAN: for each row the code whose image comes closest."""
 
+from __future__ import annotations
+
 import torch
 from torch import nn
 

@@ -1,5 +1,7 @@
 """Passes over rows: shuffled minibatches for training, chunks of one size for everything else."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Sequence
 
@@ -8,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from skrdae._parallel import in_parallel, one_blas_thread
-from skrdae._typing import Integers
+from skrdae._typing import IntArray
 from skrdae.networks.compiled import Layers
 from skrdae.networks.mlp import MemberAutoencoder, MemberMLP
 from skrdae.networks.recurrent import MemberRecurrentAutoencoder
@@ -243,7 +245,7 @@ def learn_in_pieces(
     adam: Adam,
     layers: Layers,
     data: NDArray[np.float32],
-    order: Integers,
+    order: IntArray,
     n_batches: int,
     bound: np.float32,
 ) -> None:

@@ -1,5 +1,7 @@
 """Principal component pursuit: X = L + S with L of low rank and S sparse, a convex problem."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -4,6 +4,8 @@ A state from a file is checked against these before a training goes on from it. 
 the network that the training begins with.
 """
 
+from __future__ import annotations
+
 import math
 import struct
 from collections.abc import Sequence

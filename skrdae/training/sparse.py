@@ -1,5 +1,7 @@
 """Training on rows that are dense a batch at a time only."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -8,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, csr_matrix
 
 from skrdae._parallel import one_blas_thread
-from skrdae._typing import FloatRows, Integers, Record
+from skrdae._typing import FloatRows, IntArray, Record
 from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.networks.workspace import Workspace
 from skrdae.penalties.base import GroupPenalty
@@ -44,7 +46,7 @@ class SparseRows:
         self,
         X: csr_matrix | csr_array,
         scale: Callable[[FloatRows], NDArray[np.float32]],
-        places: Integers | None = None,
+        places: IntArray | None = None,
     ) -> None:
         self._X, self._scale, self._places = X, scale, places
         self.shape = (X.shape[0] if places is None else len(places), X.shape[1])
@@ -52,7 +54,7 @@ class SparseRows:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def rows(self, places: slice | Integers) -> NDArray[np.float32]:
+    def rows(self, places: slice | IntArray) -> NDArray[np.float32]:
         """Return some rows, a float32 array, by a slice or an array of places."""
         if self._places is not None:
             places = self._places[places]
@@ -68,11 +70,11 @@ class SparseRows:
         ends = [(rows.min(), rows.max()) for rows in map(self.rows, self.parts())]
         return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
 
-    def clipped(self, bound: float) -> "SparseRows":
+    def clipped(self, bound: float) -> SparseRows:
         """Return the rows with values beyond ±bound brought back to it."""
         return SparseRows(self._X, lambda rows: self._scale(rows).clip(-bound, bound), self._places)
 
-    def of_members(self, places: torch.Tensor | None, n_members: int) -> "list[SparseRows]":
+    def of_members(self, places: torch.Tensor | None, n_members: int) -> list[SparseRows]:
         """Return each member's rows: those at its places, (K, n), or all."""
         if places is None:
             return [self] * n_members
@@ -106,7 +108,7 @@ class _SparseMember:
         self.lam, self.penalty_value, self.error = None, 0.0, 0.0  # type: ignore[assignment]
 
     def low_rank(
-        self, places: slice | Integers, data: NDArray[np.float32] | None = None
+        self, places: slice | IntArray, data: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """Return rows of L; `data` are those of X, and are written to."""
         data = self.rows.rows(places) if data is None else data
@@ -131,7 +133,7 @@ class _SparseMember:
                 learn(state, layers, block, np.arange(len(batch)), 1, bound)
         self.optimiser.count(n_epochs * n_batches)
 
-    def _residual(self, places: slice | Integers) -> tuple[NDArray[np.float32], float]:
+    def _residual(self, places: slice | IntArray) -> tuple[NDArray[np.float32], float]:
         """Return rows of X − D(E(L)), and their ‖L − D(E(L))‖²."""
         data = self.rows.rows(places)
         low_rank = self.low_rank(places, data.copy())

@@ -1,5 +1,7 @@
 """The state of the alternating training: members, their L and what their networks leave of X."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self

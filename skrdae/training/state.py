@@ -4,6 +4,8 @@ A state is a dict of tensors, numbers, lists and dicts: what a training needs be
 parameters and the networks it began with. Tensors are copies, on the CPU.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 import torch

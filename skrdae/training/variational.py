@@ -1,5 +1,7 @@
 """Training of the stacked variational autoencoder."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 

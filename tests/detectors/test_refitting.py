@@ -20,6 +20,8 @@ from skrdae import (
 )
 from skrdae.tables import TableEncoder
 
+pytestmark = pytest.mark.slow
+
 pd = Optional("pandas")
 
 RNG = np.random.default_rng(0)

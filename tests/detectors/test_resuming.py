@@ -45,6 +45,7 @@ CASES = {
 }
 cases = pytest.mark.parametrize("name", CASES)
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:.*did not bring the members below tol"),
     pytest.mark.filterwarnings("ignore:The generator of"),
 ]
@@ -545,7 +546,6 @@ np.save(sys.argv[3], detector.fit(X).decision_scores_)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-@pytest.mark.slow
 def test_a_killed_process_is_gone_on_from(X, tmp_path):
     np.save(tmp_path / "X.npy", X)
     folder = tmp_path / "work"

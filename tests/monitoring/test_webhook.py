@@ -16,6 +16,8 @@ from receiver import Receiver
 from skrdae.monitoring import Alert, Monitor, WebhookHandler
 from skrdae.monitoring import webhook as module
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def receiver(monkeypatch):

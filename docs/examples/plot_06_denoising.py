@@ -1,16 +1,17 @@
 """
-Removing corrupted pixels
-=========================
+Remove noise from images
+========================
 
-With ``penalty="l1"`` single entries are anomalous, and not whole rows. Where pixels of an image are
-broken, S takes them out, and L is the image without them. No clean image is seen in training.
+With ``penalty="l1"`` single values are anomalous, not whole rows. S takes the
+corrupted pixels out of an image, and L is the image without them. The training
+sees no clean image.
 """
 
 # %%
 # Corruption
 # ----------
 #
-# Of scikit-learn's digits a fifth of the pixels is replaced by noise.
+# A fifth of the pixels of scikit-learn's digits is replaced by noise.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,8 +34,9 @@ def error(images):
 # One network, several λ
 # ----------------------
 #
-# With λ = ∞ nothing moves to S: L is the image as it came, and what a plain autoencoder offers is
-# its reconstruction. A robust one offers L. Seed, layers and training are the same for all.
+# With λ = ∞ nothing moves to S. This is a plain autoencoder, and its
+# reconstruction is the best it can offer. A robust autoencoder offers L. Seed,
+# layers and training are the same for all.
 
 lams = np.array([0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6])
 network = RobustDeepAutoencoder(
@@ -52,31 +54,48 @@ network = RobustDeepAutoencoder(
 )
 network.set_params(lam=np.inf).fit(corrupted)
 plain = network.inverse_transform(network.transform(corrupted))
-parts = [network.set_params(lam=lam).fit(corrupted).decompose(corrupted) for lam in lams]
+parts = [
+    network.set_params(lam=lam).fit(corrupted).decompose(corrupted)
+    for lam in lams
+]
 errors = np.array([error(low_rank) for low_rank, _ in parts])
 best = errors.argmin()
 
 # %%
-# Which λ is best is known here from the clean images, which nobody has in earnest. Without them
-# there is ``lam="auto"``, with the share of the pixels that are broken for ``contamination``.
+# The best λ is known here because the clean images are known. In practice they
+# are not: then use ``lam="auto"`` and set ``contamination`` to the share of
+# the pixels that are corrupted.
 
 network.set_params(lam="auto").fit(corrupted)
 low_rank, sparse = network.decompose(corrupted)
 print(f"error of the corrupted images        {error(corrupted):.4f}")
 print(f"of the plain network's               {error(plain):.4f}")
 print(f"of L at the best λ, {lams[best]:.2f}             {errors[best]:.4f}")
-print(f"of L with lam='auto', which is {network.lam_:.2f}  {error(low_rank):.4f}")
+print(
+    f"of L with lam='auto', which is {network.lam_:.2f}  {error(low_rank):.4f}"
+)
 
 # %%
 # The error along λ
 # -----------------
 #
-# Too small a λ takes strokes for noise, too large a one noise for strokes.
+# If λ is too small, strokes are taken for noise. If it is too large, noise
+# stays in the image.
 
 figure, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
 ax.plot(lams, errors, "o-", ms=4, label="L of the robust network")
-ax.plot(network.lam_, error(low_rank), "D", color="tab:green", label="the same, lam='auto'")
-ax.axhline(error(plain), color="tab:orange", label="reconstruction of the plain network, λ = ∞")
+ax.plot(
+    network.lam_,
+    error(low_rank),
+    "D",
+    color="tab:green",
+    label="the same, lam='auto'",
+)
+ax.axhline(
+    error(plain),
+    color="tab:orange",
+    label="reconstruction of the plain network, λ = ∞",
+)
 ax.axhline(error(corrupted), color="0.5", ls=":", label="corrupted images")
 ax.set(xlabel="λ", ylabel="mean squared error", ylim=(0, None))
 ax.legend(frameon=False, loc="lower right")
@@ -88,7 +107,7 @@ ax.spines[["top", "right"]].set_visible(False)
 #
 # S is red where it takes ink away and blue where it adds some.
 
-shown = rng.choice(len(clean), 10, replace=False)
+shown = rng.choice(len(clean), 6, replace=False)
 lines = {
     "clean": clean,
     "corrupted, X": corrupted,
@@ -96,7 +115,9 @@ lines = {
     "L, lam='auto'": low_rank,
     "S": sparse,
 }
-figure, axes = plt.subplots(len(lines), len(shown), figsize=(9, 4.6), layout="constrained")
+figure, axes = plt.subplots(
+    len(lines), len(shown), figsize=(6.5, 5), layout="constrained"
+)
 for line, (name, images) in zip(axes, lines.items(), strict=True):
     style = {"cmap": "gray_r", "vmin": 0, "vmax": 1}
     if images is sparse:
@@ -110,15 +131,17 @@ for line, (name, images) in zip(axes, lines.items(), strict=True):
 # Which pixels S takes
 # --------------------
 #
-# The share of the pixels that S is not zero at, of those that noise moved by more than half of the
-# range, of those that it moved by less, and of those left alone.
+# The share of pixels at which S is not zero: among those that the noise
+# changed by more than half of the range, those that it changed by less, and
+# those that it did not change.
 
 change = np.abs(corrupted - clean)
 groups = {
-    "moved by more than ½": change > 0.5,
-    "moved by less": broken & (change <= 0.5),
-    "left alone": ~broken,
+    "changed by more than ½": change > 0.5,
+    "changed by less": broken & (change <= 0.5),
+    "not changed": ~broken,
 }
 for name, group in groups.items():
-    print(f"{name:<22} {np.mean(sparse[group] != 0):.2f}")
+    print(f"{name:<23} {np.mean(sparse[group] != 0):.2f}")
+# sphinx_gallery_thumbnail_number = 2
 plt.show()

@@ -1,0 +1,273 @@
+"""The figures in tables of README and of two guides are those of a CSV in benchmarks/results."""
+
+import csv
+import re
+from statistics import mean
+from typing import NamedTuple
+
+import pytest
+from pages import ROOT, prose, tables
+
+README, GUIDE = ROOT / "README.md", ROOT / "docs" / "which_detector.md"
+BENCHMARKS = ROOT / "docs" / "benchmarks.md"
+
+
+def read(name):
+    """Return the rows of a CSV."""
+    with (ROOT / "benchmarks" / "results" / f"{name}.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(line for line in file if not line.startswith("#")))
+
+
+def plain(cell):
+    """Return a cell without its markup."""
+    return re.sub(r"[`*]", "", cell)
+
+
+class Column(NamedTuple):
+    """Where the figures of a column come from: a column of a CSV, of rows that meet conditions."""
+
+    csv: str
+    figure: str
+    rows: dict = {}
+
+
+class Traced(NamedTuple):
+    """A table: its page, its header, what its rows are called in CSVs, and its columns."""
+
+    page: object
+    header: str
+    key: str
+    names: dict
+    columns: dict
+
+
+ADBENCH = "adbench_summary"
+NAB = ("nab_scores_summary", {"series": "mean"})
+SERIES = {
+    "WindowedDetector(RobustDeepAutoencoder())": {"detector": "RobustDeepAutoencoder"},
+    "WindowedDetector(LSTMRobustAutoencoder())": {"detector": "LSTMRobustAutoencoder"},
+    'WindowedDetector(LSTMRobustAutoencoder(cell="gru"))': {
+        "detector": "LSTMRobustAutoencoder, GRU"
+    },
+    "WindowedDetector(IForest()) of PyOD": {"detector": "PyOD IForest in WindowedDetector"},
+}
+COSTS = {
+    "RobustDeepAutoencoder()": {"data": "table", "detector": "RobustDeepAutoencoder"},
+    "RobustPCA()": {"data": "table", "detector": "RobustPCA"},
+    "RobustDeepAutoencoderCV()": {"data": "table", "detector": "RobustDeepAutoencoderCV"},
+    "VAEDetector()": {"data": "table", "detector": "VAEDetector"},
+    "AnoGANDetector()": {"data": "table", "detector": "AnoGANDetector"},
+    "RobustDeepAutoencoder(scaler=None, max_iter=10, n_epochs=10)": {
+        "data": "images",
+        "detector": "RobustDeepAutoencoder",
+    },
+    "WindowedDetector(RobustDeepAutoencoder())": {
+        "data": "series",
+        "detector": "RobustDeepAutoencoder",
+    },
+    "WindowedDetector(LSTMRobustAutoencoder())": {
+        "data": "series",
+        "detector": "LSTMRobustAutoencoder",
+    },
+}
+#: a CSV and what others call a detector → what it is called there
+ALIASES = {
+    ("costs", "PyOD IForest in WindowedDetector"): "PyOD IForest",
+    ("adbench_summary", "AnoGANDetector, search"): "AnoGANDetector search",
+}
+
+TABLES = [
+    Traced(
+        README,
+        "your data | detector | seconds a fit",
+        "detector",
+        COSTS,
+        {"seconds a fit": Column("costs", "fit_s")},
+    ),
+    Traced(
+        README,
+        "detector | mean ROC AUC | mean AP | mean rank of 14",
+        "detector",
+        {},
+        {
+            "mean ROC AUC": Column(ADBENCH, "roc_auc"),
+            "mean AP": Column(ADBENCH, "average_precision"),
+            "mean rank of 14": Column(ADBENCH, "rank"),
+        },
+    ),
+    Traced(
+        README,
+        "detector | ROC AUC | AP | VUS-PR",
+        "detector",
+        SERIES,
+        {
+            "ROC AUC": Column(NAB[0], "roc_auc", NAB[1]),
+            "AP": Column(NAB[0], "average_precision", NAB[1]),
+            "VUS-PR": Column(NAB[0], "vus_pr", NAB[1]),
+        },
+    ),
+    Traced(
+        GUIDE,
+        "detector | ROC AUC | AP | fit, s | times | scoring, s",
+        "detector",
+        {},
+        {
+            "ROC AUC": Column(ADBENCH, "roc_auc"),
+            "AP": Column(ADBENCH, "average_precision"),
+            "fit, s": Column("costs", "fit_s", {"data": "table"}),
+            "times": Column("costs", "times_robust", {"data": "table"}),
+            "scoring, s": Column("costs", "score_s", {"data": "table"}),
+        },
+    ),
+    Traced(
+        GUIDE,
+        "detector | F1 | ROC AUC | AP | seconds a fit",
+        "detector",
+        {},
+        {
+            "F1": Column("mnist_detectors_summary", "f1"),
+            "ROC AUC": Column("mnist_detectors_summary", "roc_auc"),
+            "AP": Column("mnist_detectors_summary", "average_precision"),
+            "seconds a fit": Column("mnist_detectors_summary", "seconds"),
+        },
+    ),
+    Traced(
+        GUIDE,
+        'pixels | scaler=None | scaler="robust"',
+        "pixels",
+        {f"0 to {largest}": {"largest": f"{largest}"} for largest in (1, 16, 255)},
+        {
+            "scaler=None": Column("pixels_summary", "roc_auc", {"setting": "scaler=None"}),
+            'scaler="robust"': Column("pixels_summary", "roc_auc", {"setting": "scaler='robust'"}),
+        },
+    ),
+    Traced(
+        GUIDE,
+        "detector | ROC AUC | AP | VUS-PR | fit, s | times | scoring, s",
+        "detector",
+        SERIES,
+        {
+            "ROC AUC": Column(NAB[0], "roc_auc", NAB[1]),
+            "AP": Column(NAB[0], "average_precision", NAB[1]),
+            "VUS-PR": Column(NAB[0], "vus_pr", NAB[1]),
+            "fit, s": Column("costs", "fit_s", {"data": "series"}),
+            "times": Column("costs", "times_robust", {"data": "series"}),
+            "scoring, s": Column("costs", "score_s", {"data": "series"}),
+        },
+    ),
+    Traced(
+        BENCHMARKS,
+        "pixels | scaler | ROC AUC | AP | ROC AUC, digit 4",
+        "pixels, scaler",
+        {
+            "0 to 1, None": {"largest": "1", "setting": "scaler=None"},
+            "0 to 1, None, sigmoid output": {"largest": "1", "setting": "scaler=None, sigmoid"},
+            "0 to 16, None": {"largest": "16", "setting": "scaler=None"},
+            "0 to 255, None": {"largest": "255", "setting": "scaler=None"},
+            'any of these, "robust" (default)': {"setting": "scaler='robust'"},
+        },
+        {
+            "ROC AUC": Column("pixels_summary", "roc_auc"),
+            "AP": Column("pixels_summary", "average_precision"),
+            "ROC AUC, digit 4": Column("pixels_summary", "roc_auc_of_fours"),
+        },
+    ),
+    Traced(
+        BENCHMARKS,
+        "detector | chosen | F1 | ROC AUC | AP",
+        "detector",
+        {},
+        {name: Column("demo", name) for name in ("F1", "ROC AUC", "AP")},
+    ),
+    Traced(
+        BENCHMARKS,
+        "data | detector | fit, s | times | scoring, s",
+        "data, detector",
+        {},
+        {
+            "fit, s": Column("costs", "fit_s"),
+            "times": Column("costs", "times_robust"),
+            "scoring, s": Column("costs", "score_s"),
+        },
+    ),
+]
+
+
+def _id(table):
+    return f"{table.page.name}: {table.header}"
+
+
+def find(table):
+    """Return the rows of a table as dicts, plain but for the marks of the best."""
+    for header, rows in tables(table.page):
+        header = [plain(cell) for cell in header]
+        if " | ".join(header) == table.header:
+            return [dict(zip(header, row, strict=True)) for row in rows]
+    raise AssertionError(f"{_id(table)}: no such table")
+
+
+def conditions(table, row):
+    """Return what the row's key is in a CSV."""
+    keys = table.key.split(", ")
+    name = ", ".join(plain(row[key]) for key in keys)
+    return table.names.get(name) or {key: plain(row[key]) for key in keys}
+
+
+def values(column, wanted):
+    """Return the figures of the rows of a CSV that meet the conditions."""
+    wanted = wanted | column.rows
+    alias = ALIASES.get((column.csv, wanted.get("detector")))
+    if alias:
+        wanted["detector"] = alias
+    return {
+        row[column.figure]
+        for row in read(column.csv)
+        if all(row[key] == value for key, value in wanted.items())
+    }
+
+
+@pytest.mark.parametrize("table", TABLES, ids=_id)
+def test_figures_are_those_of_the_csv(table):
+    for row in find(table):
+        wanted = conditions(table, row)
+        for name, column in table.columns.items():
+            found = values(column, wanted)
+            cell = plain(row[name])
+            if not cell:  # not measured, or not said
+                continue
+            assert len(found) == 1, f"{column.csv}.csv, {wanted}: {sorted(found)}"
+            # A CSV has four decimals, so that what was rounded up to a half may be one below.
+            half_a_unit = 0.5 * 10.0 ** -len(cell.partition(".")[2]) + 0.00005
+            assert abs(float(cell) - float(found.pop())) <= half_a_unit, f"{wanted}, {name}"
+
+
+def test_no_table_of_readme_is_left_out():
+    headers = {" | ".join(map(plain, header)) for header, _ in tables(README)}
+    assert headers == {table.header for table in TABLES if table.page == README}
+
+
+@pytest.mark.parametrize("table", [t for t in TABLES if t.page == README], ids=_id)
+def test_the_best_are_marked(table):
+    rows = find(table)
+    for name in set(table.columns) - {"seconds a fit"}:
+        figures = [float(plain(row[name])) for row in rows]
+        best = min(figures) if "rank" in name else max(figures)
+        assert [f"**{plain(row[name])}**" == row[name] for row in rows] == [
+            figure == best for figure in figures
+        ]
+
+
+def test_figures_in_the_text_of_readme():
+    text = " ".join(prose(README).split())
+    scores = {}
+    for row in read("adbench"):
+        scores.setdefault((row["dataset"], row["detector"]), []).append(float(row["roc_auc"]))
+    sets = {dataset for dataset, _ in scores}
+    ahead = [
+        dataset
+        for dataset in sets
+        if mean(scores[dataset, "PyOD IForest"]) > mean(scores[dataset, "RobustDeepAutoencoder"])
+    ]
+    assert f"IForest is ahead on {len(ahead)} of the {len(sets)} tables" in text
+    fit = next(r for r in read("speed_fit") if (r["pyod"], r["rows"]) == ("AutoEncoder", "10000"))
+    assert f"{float(fit['ratio']):.0f} times as fast as PyOD's AutoEncoder" in text
