@@ -124,7 +124,7 @@ def test_windows_that_do_not_fit_the_channels():
     detector = _fit(X)
     with pytest.raises(ValueError, match="24 features"):
         detector.predict(X[:, :6])
-    with pytest.raises(ValueError, match="dim 4"):
+    with pytest.raises(ValueError, match="X has 4 axes"):
         detector.predict(X[None])
 
 
