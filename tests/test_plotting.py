@@ -108,6 +108,7 @@ def test_wild_cells_do_not_pale_the_others():
     assert display.ax_[2].images[0].colorbar.extend == "max"
 
 
+@pytest.mark.filterwarnings("ignore:scaler=None, but")
 def test_a_decomposition_without_a_scaler_is_drawn_as_it_is(X):
     unscaled = RobustDeepAutoencoder(scaler=None, n_estimators=1, random_state=0).fit(X)
     display = DecompositionDisplay.from_estimator(unscaled, X[:10])
