@@ -83,7 +83,7 @@ def _grid_scores(search):
     ],
     ids=lambda options: ", ".join(options) or "defaults",
 )
-@pytest.mark.filterwarnings("ignore:The values of X")
+@pytest.mark.filterwarnings("ignore:scaler=None, but")
 def test_it_equals_a_grid_search(options, cancer):
     X, y = cancer
     options = {"random_state": 0, "n_estimators": 3} | options
