@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 
 # A network that starts near zero reaches values of about 1 in a training of the usual length. More
-# than a tenth of a column's values beyond 4 is never found after a StandardScaler, whatever the
-# tails: that would be a mean square above 1.6.
-_SHARE, _LARGE = 0.9, 4.0
+# than a tenth of a column's values beyond 5 is never found after a StandardScaler, whatever the
+# tails: that would be a mean square above 2.5.
+_SHARE, _LARGE = 0.9, 5.0
 
 
 class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):

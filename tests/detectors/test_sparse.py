@@ -51,7 +51,6 @@ def X():
     return X
 
 
-@pytest.mark.filterwarnings("ignore:scaler=None, but 1 of 30 columns")  # the constant one is 5
 @cases
 def test_a_sparse_matrix_gives_what_the_dense_one_gives(name, X):
     dense = clone(CASES[name]).fit(X)
