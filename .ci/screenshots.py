@@ -12,14 +12,17 @@ A name may hold wildcards. Says what is wrong, exit status 1, if
 - TeX source is to be seen;
 - a page asks for anything from a network.
 
-Without Chromium (Debian's package chromium; CHROMIUM names another) the exit status is 3.
+Without a Chromium that starts (Debian's package chromium; CHROMIUM names another) the exit status
+is 3.
 """
 
 import base64
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -136,6 +139,7 @@ class Browser:
             stderr=subprocess.DEVNULL,
             close_fds=False,
             preexec_fn=pipes_as_3_and_4,
+            start_new_session=True,
         )
         os.close(to_browser)
         os.close(from_browser)
@@ -143,6 +147,17 @@ class Browser:
         self._n_calls = 0
         self._session = None
         self.events = []
+        watch = threading.Timer(SECONDS, self.kill)
+        watch.start()
+        try:
+            self._start()
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            watch.cancel()
+
+    def _start(self):
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)[
             "sessionId"
@@ -151,8 +166,9 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def kill(self):
-        """End the browser."""
-        self._process.kill()
+        """End the browser and its children."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def _message(self):
@@ -237,7 +253,11 @@ def main(html, folder, names):
     begin = time.monotonic()
     n_faults = 0
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        browser = Browser(program, profile)
+        try:
+            browser = Browser(program, profile)
+        except (EOFError, OSError) as error:
+            print(f"{program} does not start: {error!r}", file=sys.stderr)
+            return NO_BROWSER
         try:
             for page in pages:
                 name = page.relative_to(html).with_suffix("").as_posix()
