@@ -5,6 +5,45 @@ import threading
 
 TYPE_CHECKING = False  # that of typing, without the time that importing it takes
 if TYPE_CHECKING:
+    from skrdae import (
+        demo as demo,
+    )
+    from skrdae import (
+        detectors as detectors,
+    )
+    from skrdae import (
+        metrics as metrics,
+    )
+    from skrdae import (
+        monitoring as monitoring,
+    )
+    from skrdae import (
+        networks as networks,
+    )
+    from skrdae import (
+        onnx as onnx,
+    )
+    from skrdae import (
+        penalties as penalties,
+    )
+    from skrdae import (
+        persistence as persistence,
+    )
+    from skrdae import (
+        plotting as plotting,
+    )
+    from skrdae import (
+        preprocessing as preprocessing,
+    )
+    from skrdae import (
+        tables as tables,
+    )
+    from skrdae import (
+        thresholds as thresholds,
+    )
+    from skrdae import (
+        training as training,
+    )
     from skrdae.detectors.anogan import AnoGANDetector
     from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
     from skrdae.detectors.outlier_adapter import OutlierAdapter
@@ -55,16 +94,18 @@ _MODULES |= {"persistence", "plotting", "preprocessing", "tables", "thresholds",
 _ONE_AT_A_TIME = threading.RLock()
 
 
-def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        with _ONE_AT_A_TIME:
-            value = getattr(importlib.import_module(f"skrdae.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-    if name in _MODULES:
-        with _ONE_AT_A_TIME:
-            return importlib.import_module(f"skrdae.{name}")
-    raise AttributeError(f"module 'skrdae' has no attribute {name!r}")
+if not TYPE_CHECKING:  # or type checkers would find any name here
+
+    def __getattr__(name: str) -> object:
+        if name in _HOMES:
+            with _ONE_AT_A_TIME:
+                value = getattr(importlib.import_module(f"skrdae.{_HOMES[name]}"), name)
+            globals()[name] = value
+            return value
+        if name in _MODULES:
+            with _ONE_AT_A_TIME:
+                return importlib.import_module(f"skrdae.{name}")
+        raise AttributeError(f"module 'skrdae' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -109,8 +109,20 @@ def test_what_cannot_be_explained_is_said(tmp_path, capsys):
     series.to_csv(tmp_path / "t.csv", index=False)
     save(WindowedDetector(RobustPCA(), window_size=8).fit(series), tmp_path / "m")
     status, out, err = _run(capsys, "score", tmp_path / "m", tmp_path / "t.csv", "--explain")
-    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert (status, out, err.count("\n")) == (2, "", 1)
     assert "--explain is for tables" in err
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_reasons_of_an_earlier_result_do_not_stay(ending, plant, tmp_path, capsys):
+    first, again = tmp_path / "first.csv", tmp_path / f"again.{ending}"
+    call = ("--model", "robust-pca", "--categories", "one-hot")
+    data = tmp_path / "plant.csv"
+    assert _run(capsys, "detect", data, *call, "--explain", "-o", first)[0] == 0
+    assert "skrdae_reason_1" in pd.read_csv(first).columns
+    assert _run(capsys, "detect", first, *call, "-o", again)[0] == 0
+    names = (pd.read_csv if ending == "csv" else pd.read_parquet)(again).columns
+    assert [n for n in names if n.startswith("skrdae_")] == ["skrdae_score", "skrdae_label"]
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])

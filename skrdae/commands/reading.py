@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: The columns that are added to a table; they are never looked at.
 SCORE, LABEL = "skrdae_score", "skrdae_label"
-_ADDED = re.compile(r"skrdae_(score|label|reason_\d+|share_\d+)")
+ADDED = re.compile(r"skrdae_(score|label|reason_\d+|share_\d+)")
 
 
 def read(
@@ -87,7 +87,7 @@ def read(
         console.note(note)
     if not len(file.table):
         raise CommandError(f"{options.data}: there are names of columns, but no rows")
-    added = [name for name in file.table.columns if _ADDED.fullmatch(name)]
+    added = [name for name in file.table.columns if ADDED.fullmatch(name)]
     return replace(file, table=file.table.drop(columns=added))
 
 
@@ -133,7 +133,7 @@ def order_of(
     if not options.sort:
         return np.arange(len(table))
     if encoder is None or encoder.time_column is None:
-        raise CommandError("--sort is for series: there is no --time-column to sort by")
+        raise CommandError("--sort is for series: there is no --time-column to sort by", 2)
     rows: DataFrame = encoder.transform(table)
     return np.argsort(rows.index, kind="stable")
 

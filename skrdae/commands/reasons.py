@@ -52,7 +52,7 @@ def check_explains(detector: Any) -> None:
     CommandError
     """
     if not hasattr(detector, "explain"):
-        raise CommandError(f"--explain is not there for {type(detector).__name__}: leave it out")
+        raise CommandError(f"--explain is not there for {type(detector).__name__}: leave it out", 2)
 
 
 def reasons_of(

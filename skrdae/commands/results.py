@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from skrdae._files import check_target, write_whole
 from skrdae._typing import Floats, Integers
 from skrdae.commands.console import CommandError, Console, one_line
-from skrdae.commands.reading import LABEL, SCORE
+from skrdae.commands.reading import ADDED, LABEL, SCORE
 from skrdae.commands.reasons import Reasons
 from skrdae.tables.files import TableFile, is_parquet, table_bytes
 
@@ -263,7 +263,11 @@ def _table(options: Namespace, file: TableFile, scored: Scored) -> bytes:
         columns |= scored.reasons.as_columns(as_in_file)
     if file.csv is None or is_parquet(options.output):
         return table_bytes(file.table.assign(**columns), options.output)
-    return file.csv.written_with(columns, decimal=file.decimal, encoding=file.encoding)
+    # What an earlier result says of rows is not true of this one.
+    earlier = [n for n in file.csv.form.names if ADDED.fullmatch(n) and n not in columns]
+    return file.csv.written_with(
+        columns, without=earlier, decimal=file.decimal, encoding=file.encoding
+    )
 
 
 def _picture(options: Namespace, scored: Scored, figure: "Figure") -> memoryview:

@@ -104,7 +104,9 @@ def score(options: Namespace, console: Console) -> Report:
 
 def _check_explains(detector: Any) -> None:
     if isinstance(detector, WindowedDetector):
-        raise CommandError("--explain is for tables, and the model is one for series: leave it out")
+        raise CommandError(
+            "--explain is for tables, and the model is one for series: leave it out", 2
+        )
     check_explains(detector)
 
 

@@ -99,7 +99,7 @@ def row_numbers(table: "DataFrame", kept: Collection[Any] = ()) -> list[Any]:
             whole = (values % 1 == 0).all() and values.min() >= 0
             counts |= whole and (column.is_unique or np.mean(steps == 1) >= 0.9)
         elif str(name).strip().lower() in _COUNTING_NAMES:
-            counts &= values.min() in (0, 1)
+            counts &= values.min() in (0, 1) or len(table) >= _SURELY_COUNTED
         else:
             counts &= len(table) >= _SURELY_COUNTED
         if counts:

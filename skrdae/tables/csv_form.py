@@ -245,8 +245,10 @@ def _refuse_lines_above_names(rows: list[Row]) -> None:
     below, place = [row.cells for row in lower_half(rows)], 0
     while 2 * place < len(rows) - 2 and votes(rows[place + 1].cells, below)[0]:
         place += 1
-    # A single line may as well hold units.
-    if place < 2 or votes(rows[place].cells, below)[1]:
+    # A single line may as well hold units, and what is there twice is no name but an error, or the
+    # state of a machine that starts.
+    cells = rows[place].cells
+    if place < 2 or votes(cells, below)[1] or len({*cells}) < len(cells):
         return
     n_lines, heading = rows[place].before, ", ".join(cell for cell in rows[0].cells if cell)
     raise TableError(

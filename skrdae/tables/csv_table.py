@@ -85,13 +85,22 @@ class CsvFile:
             "between thousands, set --thousands '.' --decimal ','"
         ]
 
-    def written_with(self, columns: Mapping[str, Any], *, decimal: str, encoding: str) -> bytes:
+    def written_with(
+        self,
+        columns: Mapping[str, Any],
+        *,
+        without: Collection[str] = (),
+        decimal: str,
+        encoding: str,
+    ) -> bytes:
         """Return the file as it is written, with more columns.
 
         Parameters
         ----------
         columns : mapping of str to array
             The columns that are added, or that take the place of those of their names.
+        without : collection of str
+            Columns of the file that are left out.
         decimal : str
         encoding : str
 
@@ -100,7 +109,8 @@ class CsvFile:
         bytes
         """
         form = self.form
-        table = self._read(dtype=str, keep_default_na=False).assign(**columns)
+        table = self._read(dtype=str, keep_default_na=False)
+        table = table.drop(columns=[*without]).assign(**columns)
         names = dict(zip(form.names, form.written_names, strict=True))
         ends = LINE_END.search(self.content)
         line_end = "\n" if ends is None else ends[0].decode()

@@ -10,6 +10,7 @@ from sklearn.pipeline import make_pipeline
 from skrdae import RobustPCA, save
 from skrdae.cli import main
 from skrdae.tables import TableEncoder, read_table
+from skrdae.tables.columns import row_numbers
 from skrdae.tables.csv_form import find_form
 from skrdae.tables.errors import Option, TableError
 from skrdae.tables.files import read_file
@@ -267,3 +268,20 @@ def test_short_dates_of_several_years_that_come_first():
     assert time_format(days) == "%y.%m.%d"
     with pytest.raises(TableError, match="may be written as"):
         time_format(days.sample(frac=1, random_state=0))
+
+
+def test_errors_in_the_first_rows_are_no_lines_above_the_names(tmp_path):
+    rows = "".join(f"{i % 7}.5,{i % 5}.25\n" for i in range(60))
+    path = _file(tmp_path, "p,q\nERR,ERR\nERR,ERR\n" + rows)
+    for table in (read_table(path, na=["ERR"]), read_file(path, na=["ERR"]).table):
+        assert [*table] == ["p", "q"]
+        assert table.isna().sum().tolist() == [2, 2]
+    with pytest.raises(TableError, match="begin in line 3"):
+        read_table(_file(tmp_path, "plant,seven\nof,may\np,q\n" + rows))
+
+
+@pytest.mark.parametrize("name", ["id", "order"])
+def test_a_column_that_counts_on_is_found_whatever_its_name(name):
+    table = pd.DataFrame({name: np.arange(100_000, 100_030), "load": np.sin(np.arange(30))})
+    assert row_numbers(table) == [name]
+    assert row_numbers(table[:5]) == []  # too few to be sure
