@@ -28,13 +28,6 @@ FloatRows: TypeAlias = NDArray[np.float64] | NDArray[np.float32]
 #: The same of a detector that takes sparse matrices.
 FloatRowsOrSparse: TypeAlias = FloatRows | csr_matrix | csr_array
 
-#: Earlier names, for modules that still use them.
-Rows: TypeAlias = ArrayLike
-RowsOrSparse: TypeAlias = MatrixLike
-Floats: TypeAlias = FloatArray
-Integers: TypeAlias = IntArray
-Booleans: TypeAlias = BoolArray
-
 #: What scikit-learn calls ``random_state``.
 RandomStateLike: TypeAlias = int | np.integer[Any] | RandomState | None
 #: A file or folder by its name.

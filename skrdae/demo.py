@@ -1,5 +1,7 @@
 """The digit experiment in miniature, on the images that scikit-learn ships."""
 
+from __future__ import annotations
+
 import os
 import time
 from pathlib import Path
@@ -12,7 +14,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from tqdm.auto import tqdm
 
-from skrdae._typing import Floats, Integers
+from skrdae._typing import FloatArray, IntArray
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ _CONTAMINATIONS = np.round(np.linspace(0.02, 0.14, 7), 2)
 _N_FOLDS = 5
 
 
-def one_class_digits(digit: int, seed: int, share: float = 0.05) -> tuple[Floats, Integers]:
+def one_class_digits(digit: int, seed: int, share: float = 0.05) -> tuple[FloatArray, IntArray]:
     """Return all images of one digit with a few of others among them.
 
     Parameters
@@ -112,7 +114,7 @@ def run_demo(
     n_fits = sum(len(grid) for _, _, grid in searches.values()) * _N_FOLDS
     with tqdm(total=n_fits, desc="GridSearchCV", unit="fit") as bar:
 
-        def f1(detector: Any, X: Floats, y: Integers) -> float:
+        def f1(detector: Any, X: FloatArray, y: IntArray) -> float:
             bar.update()
             return f1_score(y, _flags(detector, X))
 
@@ -143,13 +145,13 @@ def run_demo(
     return rows
 
 
-def _flags(detector: Any, X: Floats) -> Integers:
+def _flags(detector: Any, X: FloatArray) -> IntArray:
     labels = detector.predict(X)
     # scikit-learn's own detectors say −1 where PyOD's say 1.
     return labels if hasattr(detector, "decision_scores_") else (labels == -1).astype(int)
 
 
-def _scores(detector: Any, X: Floats) -> Floats:
+def _scores(detector: Any, X: FloatArray) -> FloatArray:
     scores = detector.decision_function(X)
     return scores if hasattr(detector, "decision_scores_") else -scores
 
@@ -168,10 +170,10 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 
 def _draw(
-    figure: "Figure",
+    figure: Figure,
     detector: RobustDeepAutoencoder,
-    X: Floats,
-    y: Integers,
+    X: FloatArray,
+    y: IntArray,
     output: Path,
     n_images: int = 8,
 ) -> None:

@@ -17,7 +17,9 @@ MODULES = [
     "skrdae.monitoring",
     "skrdae.penalties",
     "skrdae.persistence",
+    "skrdae.plotting",
     "skrdae.preprocessing",
+    "skrdae.tables",
     "skrdae.thresholds",
     "skrdae.training.history",
 ]

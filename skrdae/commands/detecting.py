@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
-from skrdae._typing import Integers
+from skrdae._typing import IntArray
 from skrdae.commands.arguments import MODELS
 from skrdae.commands.console import CommandError, Console
 from skrdae.commands.reading import (
@@ -239,7 +239,7 @@ def _grid(options: Namespace) -> EvenSteps | None:
 
 
 def _check_series(
-    options: Namespace, console: Console, as_read: Steps, seen: "DataFrame", places: Integers
+    options: Namespace, console: Console, as_read: Steps, seen: "DataFrame", places: IntArray
 ) -> None:
     """Raise if there is no series to look at; tell what was made of the rows."""
     name = " and ".join(map(shown, options.time_column))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skrdae._typing import Floats
+from skrdae._typing import FloatArray
 from skrdae.commands.console import CommandError
 from skrdae.tables import TableEncoder
 
@@ -28,7 +28,7 @@ class Reasons:
     """
 
     columns: NDArray[np.object_]
-    shares: Floats
+    shares: FloatArray
 
     def of(self, row: int) -> list[dict[str, Any]]:
         """Return the reasons of a row, as JSON has them."""

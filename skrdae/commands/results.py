@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrdae._files import check_target, write_whole
-from skrdae._typing import Floats, Integers
+from skrdae._typing import FloatArray, IntArray
 from skrdae.commands.console import CommandError, Console, one_line
 from skrdae.commands.reading import ADDED, LABEL, SCORE
 from skrdae.commands.reasons import Reasons
@@ -50,8 +50,8 @@ class Scored:
     """
 
     values: Any
-    scores: Floats
-    labels: Integers
+    scores: FloatArray
+    labels: IntArray
     model: str
     threshold: float | None
     order: NDArray[np.intp]
@@ -60,12 +60,12 @@ class Scored:
     reasons: Reasons | None = None
 
     @property
-    def row_scores(self) -> Floats:
+    def row_scores(self) -> FloatArray:
         """Scores of the rows, in the order they were taken in."""
         return self.scores[self.steps]
 
     @property
-    def row_labels(self) -> Integers:
+    def row_labels(self) -> IntArray:
         """Labels of the rows, in the order they were taken in."""
         return self.labels[self.steps]
 

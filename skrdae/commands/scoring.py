@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from skrdae._typing import Floats, Integers
+from skrdae._typing import FloatArray, IntArray
 from skrdae.commands.console import CommandError, Console
 from skrdae.commands.reading import note_what_was_done, order_of, read
 from skrdae.commands.reasons import check_explains, names_and_parts, reasons_of
@@ -207,7 +207,7 @@ def _names_of(encoder: TableEncoder | None, steps: list[Any]) -> _Names:
     return _Names(list(map(str, names)), list(map(str, text)), list(map(str, times)))
 
 
-def _numbers(table: "DataFrame", names: list[str], steps: list[Any]) -> "DataFrame | Floats":
+def _numbers(table: "DataFrame", names: list[str], steps: list[Any]) -> "DataFrame | FloatArray":
     """Return what a model sees that was fitted to numbers, with these names or without any."""
     expected = getattr(steps[0], "n_features_in_", table.shape[1])
     if not names and table.shape[1] != expected:
@@ -284,7 +284,7 @@ def _check_series(
     console: Console,
     as_read: Steps,
     seen: Any,
-    places: Integers,
+    places: IntArray,
     names: _Names,
     grid: EvenSteps | None,
     detector: WindowedDetector,

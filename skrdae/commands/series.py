@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skrdae._typing import Booleans, Floats, Integers
+from skrdae._typing import BoolArray, FloatArray, IntArray
 from skrdae.commands.console import CommandError, Console
 from skrdae.commands.results import Scored
 
@@ -45,7 +45,7 @@ class Steps:
     index: "Index"
     rows: NDArray[np.intp]
     usual: float
-    gaps: Booleans
+    gaps: BoolArray
     first: int
     longest: int
 
@@ -63,7 +63,7 @@ def told_step(seconds: float) -> str:
     return f"{seconds:g}s"
 
 
-def as_stamps(index: "Index") -> Floats:
+def as_stamps(index: "Index") -> FloatArray:
     """Return times as seconds, and numbers as they are."""
     if hasattr(index, "as_unit"):
         return index.as_unit("us").asi8 / 1e6
@@ -82,7 +82,7 @@ def steps_in(index: "Index", rows: NDArray[np.intp], usual: float | None = None)
     return Steps(index, rows, usual, gaps, int(edges[place]), int(lengths[place]))
 
 
-def _are_gaps(distances: Floats, usual: float) -> Booleans:
+def _are_gaps(distances: FloatArray, usual: float) -> BoolArray:
     if usual == 0:
         return distances != 0
     return np.abs(distances / usual - 1) > _TOLERANCE
@@ -236,7 +236,7 @@ def warn_of_rows_without_score(
     )
 
 
-def note_resampled(console: Console, rows: Steps, grid: Steps, places: Integers) -> None:
+def note_resampled(console: Console, rows: Steps, grid: Steps, places: IntArray) -> None:
     """Tell what became of the rows on an even grid."""
     n_steps, n_held = len(grid.index), len(np.unique(places))
     parts = [f"{len(rows.index)} rows are put on {n_steps} steps of {grid.told(grid.usual)}"]

@@ -1,11 +1,14 @@
 """X = L + S, side by side."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from skrdae._typing import Floats, Rows
+from skrdae._typing import FloatArray
 from skrdae.plotting.base import ManyAxes, axes, check_fitted
 
 if TYPE_CHECKING:
@@ -49,14 +52,14 @@ class DecompositionDisplay:
     ['X', 'L', 'S']
     """
 
-    ax_: "list[Axes]"
-    figure_: "Figure"
+    ax_: list[Axes]
+    figure_: Figure
 
     def __init__(
         self,
-        X: Floats,
-        low_rank: Floats,
-        sparse: Floats,
+        X: FloatArray,
+        low_rank: FloatArray,
+        sparse: FloatArray,
         image_shape: tuple[int, int] | None = None,
         *,
         names: Sequence[str] | None = None,
@@ -70,10 +73,10 @@ class DecompositionDisplay:
     def from_estimator(
         cls,
         estimator: Any,
-        X: Rows,
+        X: ArrayLike,
         *,
         image_shape: tuple[int, int] | None = None,
-        ax: "ManyAxes | None" = None,
+        ax: ManyAxes | None = None,
         **options: Any,
     ) -> Self:
         """Draw what a fitted detector decomposes rows into.
@@ -106,7 +109,7 @@ class DecompositionDisplay:
         names = getattr(X, "columns", getattr(estimator, "feature_names_in_", None))
         names = None if names is None else [str(name) for name in names]
         scaled = image_shape is None and estimator.scaler_.method is not None
-        rows: Rows = X
+        rows: ArrayLike = X
         if scaled:
             rows = np.asarray(X, float)
             unit = estimator.scaler_.unscale(np.ones_like(rows), rows)
@@ -126,14 +129,14 @@ class DecompositionDisplay:
     @classmethod
     def from_predictions(
         cls,
-        X: Rows,
-        low_rank: Rows,
-        sparse: Rows,
+        X: ArrayLike,
+        low_rank: ArrayLike,
+        sparse: ArrayLike,
         *,
         image_shape: tuple[int, int] | None = None,
         names: Sequence[str] | None = None,
         scaled: bool = False,
-        ax: "ManyAxes | None" = None,
+        ax: ManyAxes | None = None,
         **options: Any,
     ) -> Self:
         """Draw a decomposition; the parameters are those of the class.
@@ -160,7 +163,7 @@ class DecompositionDisplay:
         display = cls(parts[0], parts[1], parts[2], image_shape, names=names, scaled=scaled)
         return display.plot(ax, **options)
 
-    def plot(self, ax: "ManyAxes | None" = None, *, n_columns: int | None = None) -> Self:
+    def plot(self, ax: ManyAxes | None = None, *, n_columns: int | None = None) -> Self:
         """Draw.
 
         Parameters
@@ -199,7 +202,7 @@ class DecompositionDisplay:
                     self.figure_.colorbar(drawn, ax=ax)
         if not images:
             self.ax_[0].set_ylabel("row")
-            self.ax_[0].yaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
+            self.ax_[0].locator_params(axis="y", integer=True)
             for ax in self.ax_[1:]:
                 ax.set_yticks([])
         if self.scaled:
@@ -209,7 +212,7 @@ class DecompositionDisplay:
             self.figure_.colorbar(drawn, ax=self.ax_, extend=extend, label=label)
         return self
 
-    def _name_columns(self, ax: "Axes") -> None:
+    def _name_columns(self, ax: Axes) -> None:
         """Write the columns' names below them, if there is room for all."""
         n_features = self.X.shape[1]
         if self.names is None or n_features > _MOST_NAMES:
@@ -220,7 +223,7 @@ class DecompositionDisplay:
         for label in ax.set_xticklabels(self.names, rotation=90, fontsize=size):
             label.set_parse_math(False)  # what is in a name is no formula
 
-    def _picture(self, part: Floats, n_columns: int | None) -> Floats:
+    def _picture(self, part: FloatArray, n_columns: int | None) -> FloatArray:
         if self.image_shape is None:
             return part
         height, width = self.image_shape

@@ -1,5 +1,7 @@
 """What a training did, iteration by iteration."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -37,8 +39,8 @@ class HistoryDisplay:
     ['error', 'kl', 'variance']
     """
 
-    ax_: "list[Axes]"
-    figure_: "Figure"
+    ax_: list[Axes]
+    figure_: Figure
 
     def __init__(self, history: Sequence[Record]) -> None:
         self.history = history
@@ -49,7 +51,7 @@ class HistoryDisplay:
         estimator: object,
         *,
         names: Sequence[str] | None = None,
-        ax: "ManyAxes | None" = None,
+        ax: ManyAxes | None = None,
     ) -> Self:
         """Draw the history of a fitted detector.
 
@@ -73,7 +75,7 @@ class HistoryDisplay:
         history: Iterable[Record],
         *,
         names: Sequence[str] | None = None,
-        ax: "ManyAxes | None" = None,
+        ax: ManyAxes | None = None,
     ) -> Self:
         """Draw a history."""
         history = list(history)
@@ -81,7 +83,7 @@ class HistoryDisplay:
             raise ValueError("The history is empty.")
         return cls(history).plot(ax, names=names)
 
-    def plot(self, ax: "ManyAxes | None" = None, *, names: Sequence[str] | None = None) -> Self:
+    def plot(self, ax: ManyAxes | None = None, *, names: Sequence[str] | None = None) -> Self:
         """Draw.
 
         Parameters

@@ -1,11 +1,13 @@
 """The λ path: how each λ is rated, and which is taken."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skrdae._typing import Floats
+from skrdae._typing import FloatArray
 from skrdae.plotting.base import LINE, ORDINARY, axes, check_fitted, tidy
 
 if TYPE_CHECKING:
@@ -39,14 +41,14 @@ class LamPathDisplay:
     'λ'
     """
 
-    ax_: "Axes"
-    figure_: "Figure"
+    ax_: Axes
+    figure_: Figure
 
-    def __init__(self, lams: Floats, scores: Floats, lam: float | None = None) -> None:
+    def __init__(self, lams: FloatArray, scores: FloatArray, lam: float | None = None) -> None:
         self.lams, self.scores, self.lam = lams, scores, lam
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, ax: "Axes | None" = None, **options: Any) -> Self:
+    def from_estimator(cls, estimator: Any, *, ax: Axes | None = None, **options: Any) -> Self:
         """Draw the path of a fitted ``RobustDeepAutoencoderCV``.
 
         Parameters
@@ -70,13 +72,13 @@ class LamPathDisplay:
         scores: ArrayLike,
         lam: float | None = None,
         *,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         **options: Any,
     ) -> Self:
         """Draw a path."""
         return cls(np.asarray(lams, float), np.asarray(scores, float), lam).plot(ax, **options)
 
-    def plot(self, ax: "Axes | None" = None, *, score_name: str = "score") -> Self:
+    def plot(self, ax: Axes | None = None, *, score_name: str = "score") -> Self:
         """Draw.
 
         Parameters
@@ -107,7 +109,7 @@ class LamPathDisplay:
         return self
 
 
-def _write_numbers(ax: "Axes") -> None:
+def _write_numbers(ax: Axes) -> None:
     """Write 0.5, 1 and 2 below a logarithmic axis, and no powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 

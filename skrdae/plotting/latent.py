@@ -1,5 +1,7 @@
 """The codes of rows, in two dimensions."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -7,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 
-from skrdae._typing import Floats, Rows
+from skrdae._typing import FloatArray
 from skrdae.plotting.base import FLAGGED, ORDINARY, axes, check_fitted, tidy
 
 if TYPE_CHECKING:
@@ -42,12 +44,12 @@ class LatentSpaceDisplay:
     'vaedetector0'
     """
 
-    ax_: "Axes"
-    figure_: "Figure"
+    ax_: Axes
+    figure_: Figure
 
     def __init__(
         self,
-        codes: Floats,
+        codes: FloatArray,
         labels: NDArray[Any] | None = None,
         names: Sequence[str] = ("first", "second"),
     ) -> None:
@@ -57,10 +59,10 @@ class LatentSpaceDisplay:
     def from_estimator(
         cls,
         estimator: Any,
-        X: Rows,
+        X: ArrayLike,
         y: ArrayLike | None = None,
         *,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         **options: Any,
     ) -> Self:
         """Draw the codes of rows.
@@ -94,7 +96,7 @@ class LatentSpaceDisplay:
         labels: ArrayLike | None = None,
         *,
         names: Sequence[str] | None = None,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         **options: Any,
     ) -> Self:
         """Draw codes; more than two dimensions by their first two principal components."""
@@ -112,7 +114,7 @@ class LatentSpaceDisplay:
 
     def plot(
         self,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         *,
         kinds: tuple[str, str] = ("normal", "anomaly"),
         s: float = 12,

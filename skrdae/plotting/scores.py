@@ -1,5 +1,7 @@
 """The distribution of scores, and where the threshold lies in it."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -7,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from skrdae._typing import Booleans, Floats, RowsOrSparse
+from skrdae._typing import BoolArray, FloatArray, MatrixLike
 from skrdae.plotting.base import FLAGGED, LINE, ORDINARY, axes, check_fitted, tidy
 
 if TYPE_CHECKING:
@@ -43,11 +45,11 @@ class ScoreDisplay:
     'score'
     """
 
-    ax_: "Axes"
-    figure_: "Figure"
+    ax_: Axes
+    figure_: Figure
 
     def __init__(
-        self, scores: Floats, threshold: float | None = None, y: NDArray[Any] | None = None
+        self, scores: FloatArray, threshold: float | None = None, y: NDArray[Any] | None = None
     ) -> None:
         self.scores, self.threshold, self.y = scores, threshold, y
 
@@ -55,10 +57,10 @@ class ScoreDisplay:
     def from_estimator(
         cls,
         estimator: Any,
-        X: RowsOrSparse | None = None,
+        X: MatrixLike | None = None,
         y: ArrayLike | None = None,
         *,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         **options: Any,
     ) -> Self:
         """Draw the scores of a fitted detector.
@@ -92,7 +94,7 @@ class ScoreDisplay:
         threshold: float | None = None,
         y: ArrayLike | None = None,
         *,
-        ax: "Axes | None" = None,
+        ax: Axes | None = None,
         **options: Any,
     ) -> Self:
         """Draw scores."""
@@ -102,7 +104,7 @@ class ScoreDisplay:
         return cls(scores, threshold, y).plot(ax, **options)
 
     def plot(
-        self, ax: "Axes | None" = None, *, bins: int | str | Sequence[float] = 50, log: bool = True
+        self, ax: Axes | None = None, *, bins: int | str | Sequence[float] = 50, log: bool = True
     ) -> Self:
         """Draw.
 
@@ -126,7 +128,7 @@ class ScoreDisplay:
         except ValueError:  # they differ by their last bits, if at all
             reach = 1e-6 * np.abs(scores).max()
             edges = np.array([scores.min() - reach, scores.max() + reach])
-        groups: list[tuple[str | None, Booleans, str]]
+        groups: list[tuple[str | None, BoolArray, str]]
         if self.y is not None:
             groups = [
                 ("normal", self.y[known] == 0, ORDINARY),

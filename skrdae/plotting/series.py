@@ -1,5 +1,7 @@
 """A series with its scores and what is flagged in it."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -7,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from skrdae._typing import Floats, Rows
+from skrdae._typing import FloatArray
 from skrdae.metrics import high_is_normal, scores_or_nan
 from skrdae.plotting.base import FLAGGED, LINE, ORDINARY, ManyAxes, axes, tidy
 
@@ -61,18 +63,18 @@ class SeriesDisplay:
     ['channel 0', 'score', 'lowest score of the windows over a step']
     """
 
-    ax_: "list[Axes]"
-    figure_: "Figure"
+    ax_: list[Axes]
+    figure_: Figure
 
     def __init__(
         self,
-        series: Floats,
-        scores: Floats,
+        series: FloatArray,
+        scores: FloatArray,
         labels: NDArray[Any],
         threshold: float | None = None,
         time: NDArray[Any] | None = None,
         *,
-        lowest: Floats | None = None,
+        lowest: FloatArray | None = None,
         window_threshold: float | None = None,
         names: Sequence[str] | None = None,
     ) -> None:
@@ -82,7 +84,7 @@ class SeriesDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: Rows, *, ax: "ManyAxes | None" = None, **options: Any
+        cls, estimator: Any, X: ArrayLike, *, ax: ManyAxes | None = None, **options: Any
     ) -> Self:
         """Draw a series, its scores and the threshold that decides which steps are flagged.
 
@@ -156,7 +158,7 @@ class SeriesDisplay:
     @classmethod
     def from_predictions(
         cls,
-        series: Rows,
+        series: ArrayLike,
         scores: ArrayLike,
         labels: ArrayLike,
         threshold: float | None = None,
@@ -165,7 +167,7 @@ class SeriesDisplay:
         lowest: ArrayLike | None = None,
         window_threshold: float | None = None,
         names: Sequence[str] | None = None,
-        ax: "ManyAxes | None" = None,
+        ax: ManyAxes | None = None,
         **options: Any,
     ) -> Self:
         """Draw a series, scores and labels; the parameters are those of the class.
@@ -208,7 +210,7 @@ class SeriesDisplay:
         )
         return display.plot(ax, **options)
 
-    def plot(self, ax: "ManyAxes | None" = None, *, lw: float = 0.8) -> Self:
+    def plot(self, ax: ManyAxes | None = None, *, lw: float = 0.8) -> Self:
         """Draw.
 
         Parameters
@@ -267,12 +269,12 @@ class SeriesDisplay:
         return self
 
 
-def _name(axis: "Axes", title: str) -> None:
+def _name(axis: Axes, title: str) -> None:
     # What is in a name is no formula.
     axis.set_title(title, loc="left", fontsize="small", pad=3, parse_math=False)
 
 
-def _legend(axis: "Axes") -> None:
+def _legend(axis: Axes) -> None:
     """Put the legend above the panel, where it hides nothing."""
     place: Any = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.1}
     _, labels = axis.get_legend_handles_labels()
@@ -281,7 +283,7 @@ def _legend(axis: "Axes") -> None:
         text.set_parse_math(False)
 
 
-def _shorten_dates(axis: "Axes") -> None:
+def _shorten_dates(axis: Axes) -> None:
     """Leave out of dates what the ticks have in common."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 

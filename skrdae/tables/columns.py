@@ -1,12 +1,14 @@
 """What the columns of a table hold."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skrdae._typing import Booleans, Floats
+from skrdae._typing import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -22,7 +24,7 @@ _LABEL_NAMES |= {"is_normal", "y_true", "malicious", "intrusion"}
 _SURELY_COUNTED = 10
 
 
-def is_numbers(column: "Series") -> bool:
+def is_numbers(column: Series) -> bool:
     """Whether a column, of whatever type, holds numbers and nothing else."""
     import pandas as pd
 
@@ -31,7 +33,7 @@ def is_numbers(column: "Series") -> bool:
     return not is_dates(column) and not misfits(column).any()
 
 
-def is_dates(column: "Series") -> bool:
+def is_dates(column: Series) -> bool:
     """Whether a column has a type of dates, or of lengths of time."""
     import pandas as pd
 
@@ -39,12 +41,12 @@ def is_dates(column: "Series") -> bool:
     return types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column)
 
 
-def misfits(column: "Series") -> Booleans:
+def misfits(column: Series) -> BoolArray:
     """Return which values are neither numbers nor missing."""
     return np.isnan(as_floats(column)) & column.notna().to_numpy()
 
 
-def as_floats(column: "Series") -> Floats:
+def as_floats(column: Series) -> FloatArray:
     """Return a column as float64; NaN where a value is missing or no number."""
     import pandas as pd
 
@@ -59,7 +61,7 @@ def as_floats(column: "Series") -> Floats:
     return column.to_numpy(dtype=float, na_value=np.nan)
 
 
-def row_numbers(table: "DataFrame", kept: Collection[Any] = ()) -> list[Any]:
+def row_numbers(table: DataFrame, kept: Collection[Any] = ()) -> list[Any]:
     """Return the names of the columns that do nothing but number the rows.
 
     That is a first column without a name that holds a different whole number in each row, as an
@@ -107,7 +109,7 @@ def row_numbers(table: "DataFrame", kept: Collection[Any] = ()) -> list[Any]:
     return found
 
 
-def is_label(name: object, column: "Series") -> bool:
+def is_label(name: object, column: Series) -> bool:
     """Whether a column looks as if it said which rows are anomalous: by its name and two values.
 
     Examples

@@ -1,17 +1,19 @@
 """TableEncoder: numbers of a table."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrdae._bases import BaseEstimator, TransformerMixin
-from skrdae._typing import Floats, Rows
+from skrdae._typing import FloatArray
 from skrdae._validation import check_parameters, refitting
 from skrdae.tables.columns import as_floats, is_dates, is_numbers
 from skrdae.tables.errors import TableError, listed, shown
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 # Of the columns that a table has, how many a message lists.
 _MOST_COLUMNS = 20
+
+#: What becomes of missing values.
+Missing: TypeAlias = Literal["error", "median", "mean", "interpolate"]
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -83,7 +88,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     """
 
     numeric_columns_: list[Any]
-    fill_values_: Floats
+    fill_values_: FloatArray
     categories_: dict[Any, list[str]]
     dropped_columns_: list[Any]
     time_format_: str | None
@@ -104,7 +109,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         time_column: str | Sequence[str] | None = None,
         *,
         time_format: str | None = None,
-        missing: Literal["error", "median", "mean", "interpolate"] = "error",
+        missing: Missing = "error",
         categories: Literal["error", "one-hot", "drop"] = "error",
         ignore: Collection[str] = (),
     ) -> None:
@@ -114,7 +119,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.categories = categories
         self.ignore = ignore
 
-    def fit(self, X: Rows, y: object = None) -> Self:
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn which columns there are, what to fill in, and the categories.
 
         Parameters
@@ -138,7 +143,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             draft._fit(draft._frame(X, reset=True))
         return self
 
-    def _fit(self, frame: "DataFrame") -> None:
+    def _fit(self, frame: DataFrame) -> None:
         of_time = self._time_columns()
         _check_columns(frame, [*self.ignore, *of_time])
         problems = Problems()
@@ -189,7 +194,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             middle = np.nanmean if self.missing == "mean" else np.nanmedian
             self.fill_values_ = middle(self._numbers(frame), axis=0)
 
-    def transform(self, X: Rows) -> "DataFrame | Floats":
+    def transform(self, X: ArrayLike) -> DataFrame | FloatArray:
         """Return the numbers of a table.
 
         Parameters
@@ -272,7 +277,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             return []
         return [self.time_column] if isinstance(self.time_column, str) else [*self.time_column]
 
-    def _frame(self, X: Any, *, reset: bool) -> "DataFrame":
+    def _frame(self, X: Any, *, reset: bool) -> DataFrame:
         pd = _pandas()
         if hasattr(X, "to_pandas"):  # polars, Arrow
             X = X.to_pandas()
@@ -292,13 +297,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         X = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
         return pd.DataFrame(X)
 
-    def _check_texts(self, frame: "DataFrame", names: Iterable[Any], problems: Problems) -> None:
+    def _check_texts(self, frame: DataFrame, names: Iterable[Any], problems: Problems) -> None:
         """Add what is wrong with columns of text; raise if there is any problem."""
         for name in names if self.missing == "error" else ():
             problems.add_missing(name, frame[name].isna().to_numpy())
         problems.check()
 
-    def _numbers(self, frame: "DataFrame") -> Floats:
+    def _numbers(self, frame: DataFrame) -> FloatArray:
         """Return the columns of numbers, NaN where one is missing."""
         if not self.numeric_columns_:
             return np.empty((len(frame), 0))
@@ -309,7 +314,7 @@ def _is_frame(X: object) -> bool:
     return hasattr(X, "iloc") and hasattr(X, "columns")
 
 
-def _check_columns(frame: "DataFrame", names: Iterable[Any]) -> None:
+def _check_columns(frame: DataFrame, names: Iterable[Any]) -> None:
     absent = [name for name in names if name not in frame.columns]
     if absent:
         raise TableError(

@@ -1,5 +1,7 @@
 """EvenSteps: a series on an even grid of times."""
 
+from __future__ import annotations
+
 import re
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self
@@ -10,7 +12,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrdae._bases import BaseEstimator, TransformerMixin
-from skrdae._typing import Floats, Integers
+from skrdae._typing import FloatArray, IntArray
 from skrdae._validation import check_parameters, refitting
 from skrdae.tables.errors import Option, TableError
 
@@ -84,7 +86,7 @@ class EvenSteps(TransformerMixin, BaseEstimator):
         self.step = step
         self.max_gap = max_gap
 
-    def fit(self, X: "DataFrame", y: object = None) -> Self:
+    def fit(self, X: DataFrame, y: object = None) -> Self:
         """Learn the step.
 
         Parameters
@@ -110,7 +112,7 @@ class EvenSteps(TransformerMixin, BaseEstimator):
             validate_data(draft, X, skip_check_array=True)
         return self
 
-    def _learned(self, index: "Index") -> tuple[float, bool]:
+    def _learned(self, index: Index) -> tuple[float, bool]:
         """Return the step, and whether rows lie around its times."""
         if self.step is None:
             return 1.0, True
@@ -125,7 +127,7 @@ class EvenSteps(TransformerMixin, BaseEstimator):
         usual = float(np.median(distances)) / unit if len(distances) else step
         return step, bool(step < _AVERAGING * usual)
 
-    def transform(self, X: "DataFrame") -> "DataFrame":
+    def transform(self, X: DataFrame) -> DataFrame:
         """Return the series on the grid.
 
         Parameters
@@ -154,7 +156,7 @@ class EvenSteps(TransformerMixin, BaseEstimator):
         made[np.searchsorted(grid, steps)] = averaged
         return pd.DataFrame(made, _index_like(X.index, grid * step + phase), X.columns)
 
-    def steps_of(self, X: "DataFrame") -> Integers:
+    def steps_of(self, X: DataFrame) -> IntArray:
         """Return in which row of the result each row of a series is.
 
         Parameters
@@ -171,7 +173,7 @@ class EvenSteps(TransformerMixin, BaseEstimator):
         places = self._grid_of(X.index)[0]
         return np.searchsorted(self._filled(np.unique(places), X.shape[1]), places)
 
-    def _grid_of(self, index: "Index") -> tuple[Integers, float, float]:
+    def _grid_of(self, index: Index) -> tuple[IntArray, float, float]:
         """Return the number of each row's step; and how long a step is and where one begins."""
         stamps, unit = _stamps(index)
         step = self.step_ * unit
@@ -189,7 +191,7 @@ class EvenSteps(TransformerMixin, BaseEstimator):
             )
         return numbers.astype(np.int64), step, phase
 
-    def _phase(self, stamps: Floats, step: float) -> float:
+    def _phase(self, stamps: FloatArray, step: float) -> float:
         """Return by how much the grid is shifted for rows to lie in the middle of its steps."""
         if not self.centred_:
             return 0.0
@@ -202,7 +204,7 @@ class EvenSteps(TransformerMixin, BaseEstimator):
         # Where rows are no more than a quarter of a step off, the grid keeps to round times.
         return 0.0 if abs(turn) <= 0.25 or abs(mean) < 0.1 else turn * step
 
-    def _filled(self, steps: Integers, n_columns: int) -> Integers:
+    def _filled(self, steps: IntArray, n_columns: int) -> IntArray:
         """Return steps that hold rows, and those of short gaps between them."""
         between = np.diff(steps) - 1
         filled = np.where(between <= self.max_gap, between, 0)
@@ -228,7 +230,7 @@ def _check_frame(X: object) -> None:
         raise TableError("The table has no rows.")
 
 
-def _stamps(index: "Index") -> tuple[Any, float]:
+def _stamps(index: Index) -> tuple[Any, float]:
     """Return times as whole microseconds, or numbers as they are; and the units of a second."""
     import pandas as pd
 
@@ -239,7 +241,7 @@ def _stamps(index: "Index") -> tuple[Any, float]:
     return index.to_numpy(dtype=float), 1.0
 
 
-def _index_like(index: "Index", stamps: Any) -> "Index":
+def _index_like(index: Index, stamps: Any) -> Index:
     import pandas as pd
 
     if not hasattr(index, "as_unit"):
@@ -250,7 +252,7 @@ def _index_like(index: "Index", stamps: Any) -> "Index":
     return made if index.tz is None else made.tz_localize("UTC").tz_convert(index.tz)
 
 
-def _usual_step(distances: Floats, unit: float) -> float:
+def _usual_step(distances: FloatArray, unit: float) -> float:
     """Return the step that most rows keep to, in seconds or in the unit of the index."""
     usual = float(np.median(distances))
     # Clocks that are not exact: what counts is how many steps there are in all.

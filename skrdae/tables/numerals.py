@@ -1,5 +1,7 @@
 """Numbers as they are written in one country or another."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from skrdae._typing import Booleans
+from skrdae._typing import BoolArray
 from skrdae.tables.columns import misfits
 from skrdae.tables.errors import Option, TableError, listed, shown
 
@@ -60,7 +62,7 @@ class Numbers:
         What else there is to say.
     """
 
-    table: "DataFrame"
+    table: DataFrame
     style: Style
     found: list[Option] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -110,13 +112,13 @@ def _value(text: str, style: Style) -> float:
     return float(text.translate(_to_plain(style)))
 
 
-def has_decimal_commas(column: "Series") -> bool:
+def has_decimal_commas(column: Series) -> bool:
     """Whether all values are numbers, some of them with a decimal comma and none with a point."""
     commas = misfits(column).any()
     return bool(commas) and fits(map(str, column.dropna()), Style(","))
 
 
-def are_no_numbers(column: "Series") -> Booleans:
+def are_no_numbers(column: Series) -> BoolArray:
     """Return which values are neither missing nor numbers of any style."""
     found = misfits(column)
     found[found] = [not is_number(str(value)) for value in column[found]]
@@ -127,7 +129,7 @@ def are_no_numbers(column: "Series") -> Booleans:
 
 
 def read_numbers(
-    read: "Callable[..., DataFrame]",
+    read: Callable[..., DataFrame],
     *,
     decimal: str | None,
     thousands: str | None,
@@ -198,7 +200,7 @@ def read_numbers(
     return result
 
 
-def _may_be_numbers(table: "DataFrame", text: Collection[str]) -> list[str]:
+def _may_be_numbers(table: DataFrame, text: Collection[str]) -> list[str]:
     """Return the columns of text whose first values are numbers of some style, or none at all."""
     import pandas as pd
 
@@ -212,13 +214,13 @@ def _may_be_numbers(table: "DataFrame", text: Collection[str]) -> list[str]:
     return [name for name in names if all(map(is_number, first[name]))]
 
 
-def _counted_with_commas(table: "DataFrame", times: Collection[str]) -> list[str]:
+def _counted_with_commas(table: DataFrame, times: Collection[str]) -> list[str]:
     """Return the columns of times that are numbers, some of them with decimal commas."""
     texts = _written(table, [name for name in times if name in table.columns])
     return [n for n, v in texts.items() if any("," in t for t in v) and fits(v, Style(","))]
 
 
-def _distinct(table: "DataFrame", names: list[str]) -> dict[str, list[str]]:
+def _distinct(table: DataFrame, names: list[str]) -> dict[str, list[str]]:
     """Return the different texts of columns, without missing values."""
     import pandas as pd
 
@@ -231,7 +233,7 @@ def _distinct(table: "DataFrame", names: list[str]) -> dict[str, list[str]]:
     return {name: list(dict.fromkeys(map(str, column[held]))) for name, column, held in columns}
 
 
-def _written(table: "DataFrame", names: list[str]) -> dict[str, list[str]]:
+def _written(table: DataFrame, names: list[str]) -> dict[str, list[str]]:
     """Return the different texts of columns, without those that stand for nothing."""
     return {
         name: [t for t in texts if len(t) > _LONGEST_NOTHING or t.strip().lower() not in NOTHING]
@@ -239,7 +241,7 @@ def _written(table: "DataFrame", names: list[str]) -> dict[str, list[str]]:
     }
 
 
-def _foreign(table: "DataFrame", names: list[str], allowed: list[Style]) -> dict[str, list[str]]:
+def _foreign(table: DataFrame, names: list[str], allowed: list[Style]) -> dict[str, list[str]]:
     """Return the texts of columns that hold numbers, but not plain ones."""
     texts = _written(table, names)
     return {n: v for n, v in texts.items() if not fits(v, PLAIN) and _viable({n: v}, allowed)}
@@ -284,7 +286,7 @@ def _could_be_two(
     )
 
 
-def _convert_fast(result: Numbers, names: list[str], read: "Callable[..., DataFrame]") -> list[str]:
+def _convert_fast(result: Numbers, names: list[str], read: Callable[..., DataFrame]) -> list[str]:
     """Let pandas make numbers of columns; return those that hold something else as well."""
     import pandas as pd
 
@@ -298,7 +300,7 @@ def _convert_fast(result: Numbers, names: list[str], read: "Callable[..., DataFr
     return [name for name in names if name not in known]
 
 
-def _convert(result: Numbers, names: list[str], read: "Callable[..., DataFrame]") -> list[str]:
+def _convert(result: Numbers, names: list[str], read: Callable[..., DataFrame]) -> list[str]:
     """Make numbers of columns of texts that fit the style; return the others."""
     style = result.style
     if not style.thousands and style != PLAIN:
@@ -314,7 +316,7 @@ def _convert(result: Numbers, names: list[str], read: "Callable[..., DataFrame]"
     return others
 
 
-def _replace(result: Numbers, name: str, column: "Series", texts: list[str], style: Style) -> None:
+def _replace(result: Numbers, name: str, column: Series, texts: list[str], style: Style) -> None:
     """Put numbers in the place of a column of texts; note which of these count as missing."""
     result.table[name] = _numbers(column, texts, style)
     nothing = sorted({*map(str, column.dropna().unique())} - {*texts})
@@ -323,7 +325,7 @@ def _replace(result: Numbers, name: str, column: "Series", texts: list[str], sty
         result.notes.append(f"Column {shown(name)}: {listed(nothing)} {verb} as missing.")
 
 
-def _numbers(column: "Series", texts: list[str], style: Style) -> "Series":
+def _numbers(column: Series, texts: list[str], style: Style) -> Series:
     import pandas as pd
 
     known = {text: _value(text, style) for text in texts}
@@ -333,7 +335,7 @@ def _numbers(column: "Series", texts: list[str], style: Style) -> "Series":
 def _convert_points(
     result: Numbers,
     names: list[str],
-    read: "Callable[..., DataFrame]",
+    read: Callable[..., DataFrame],
     *,
     is_sure: bool,
 ) -> None:

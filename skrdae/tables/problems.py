@@ -1,12 +1,14 @@
 """What is wrong with the columns of a table, said in one message."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from skrdae._typing import Booleans, Floats
+from skrdae._typing import BoolArray, FloatArray
 from skrdae.tables.columns import is_dates, misfits
 from skrdae.tables.errors import Option, Part, PythonTerm, TableError, listed, shown
 from skrdae.tables.numerals import are_no_numbers, has_decimal_commas
@@ -135,12 +137,12 @@ class Problems:
         """Add a column with a problem of some kind."""
         self._found[kind].append((name, detail))
 
-    def add_text(self, name: Any, column: "Series") -> None:
+    def add_text(self, name: Any, column: Series) -> None:
         """Add a column that does not hold numbers, but should."""
         kind, detail = _what_it_holds(column)
         self.add(kind, name, detail)
 
-    def add_numbers(self, name: Any, values: Floats, *, missing: bool = False) -> None:
+    def add_numbers(self, name: Any, values: FloatArray, *, missing: bool = False) -> None:
         """Add a column of numbers that is not as it should be; `missing` allows that to be."""
         infinite = np.isinf(values)
         if infinite.any():
@@ -148,7 +150,7 @@ class Problems:
         if not missing:
             self.add_missing(name, np.isnan(values))
 
-    def add_missing(self, name: Any, missing: Booleans) -> None:
+    def add_missing(self, name: Any, missing: BoolArray) -> None:
         """Add a column that lacks values, if it does."""
         if missing.any():
             share = f"{int(missing.sum())} of {len(missing)}"
@@ -173,13 +175,13 @@ class Problems:
             raise TableError(*parts)
 
 
-def is_mostly_numbers(column: "Series") -> bool:
+def is_mostly_numbers(column: Series) -> bool:
     """Whether half of what is there are numbers, or would be with another decimal mark."""
     most = column.notna().sum() / 2
     return bool(misfits(column).sum() <= most or are_no_numbers(column).sum() <= most)
 
 
-def holds_text(column: "Series") -> bool:
+def holds_text(column: Series) -> bool:
     """Whether a column holds text that is neither numbers in some form nor times.
 
     Codes may be text although most are digits, but not if hardly any is anything else.
@@ -189,7 +191,7 @@ def holds_text(column: "Series") -> bool:
     return kind == "text" or (kind == "mixed" and share >= _LEAST_TEXT)
 
 
-def _what_it_holds(column: "Series") -> tuple[str, str]:
+def _what_it_holds(column: Series) -> tuple[str, str]:
     """Return what kind of text a column holds, and an example."""
     if is_dates(column):
         return "times", shown(column.dropna().iloc[0])
@@ -214,7 +216,7 @@ def _what_it_holds(column: "Series") -> tuple[str, str]:
     return "text", f"{example}; {int(wrong.sum())} of {len(column)} values"
 
 
-def _is_marked(column: "Series") -> bool:
+def _is_marked(column: Series) -> bool:
     """Whether all values are a number with the same text before or after it."""
     found = column.dropna().astype(str).str.extract(r"^\s*([^\w\s.,+-]*)\s*([+-]?[\d.,]+)\s*(\D*)$")
     return bool(found[1].notna().all() and (found[[0, 2]].nunique() == 1).all())
