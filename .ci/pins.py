@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 # Not installed by constraints: what installs them, and the project itself.
 INSTALLERS = {"pip", "setuptools", "wheel"}
 # Tools that only the pinned versions are run with.
-TOOLS = {"coverage", "import-linter", "mypy", "pre-commit", "pytest-xdist", "ruff"}
+TOOLS = {"coverage", "import-linter", "mypy", "pre-commit", "ruff"}
 
 
 def pins(name):
