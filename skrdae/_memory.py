@@ -74,7 +74,7 @@ def matrix_like(data: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     return matrix(shape, mapped=data.untyped_storage().filename is not None)
 
 
-def taken(data: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+def take_rows(data: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Return ``data[places]``, in a file if `data` is in one.
 
     Parameters

@@ -1,11 +1,10 @@
-"""The template of every detector: fit, score, threshold, label, pickle."""
+"""The template of every detector of rows: fit, score, threshold, label, pickle."""
 
 from __future__ import annotations
 
-import copy
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -14,12 +13,19 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import roc_auc_score
 from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+)
 
-from skrdae._bases import BaseDetector, BaseEstimator
-from skrdae._device import device_if_there, plain_torch, resolve_device
-from skrdae._memory import is_mapped, matrix
+from skrdae._bases import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from skrdae._columns import numbers_only
+from skrdae._device import plain_torch, resolve_device
 from skrdae._random import member_seeds
 from skrdae._typing import (
     Callbacks,
@@ -27,64 +33,98 @@ from skrdae._typing import (
     FloatRowsOrSparse,
     IntArray,
     MatrixLike,
-    RandomStateLike,
     Record,
     Scaling,
     Thresholder,
 )
-from skrdae._validation import check_parameters, outside, refitting, warn_of_constants
-from skrdae.detectors.labelling import LabelMixin
-from skrdae.detectors.probability import ProbabilityMixin
+from skrdae._validation import (
+    check_data,
+    check_labels_given,
+    check_parameters,
+    outside,
+    refitting,
+    snapshot,
+    warn_of_constants,
+)
+from skrdae.detectors.labelling import judged, label
 from skrdae.detectors.progress import Progress, callbacks_of, watched
-from skrdae.detectors.scoring import ScoringMixin, dense
-from skrdae.networks.mlp import OUTPUT_RANGES
-from skrdae.networks.workspace import RowFunction, Workspace
+from skrdae.detectors.resuming import Resumption
+from skrdae.detectors.scored import ScoredDetector
+from skrdae.model import FittedModel, weights_of
+from skrdae.networks.member import MemberModule
 from skrdae.preprocessing import SCALERS, ColumnScaler
-from skrdae.training.sparse import SparseRows, range_of
-
-if TYPE_CHECKING:
-    from skrdae.networks.gan import MemberGAN
-    from skrdae.networks.member import MemberModule
-    from skrdae.networks.variational import MemberVAE
+from skrdae.registry import parameters
+from skrdae.rows import Rows, training_rows
+from skrdae.scorers.base import NetworkFunction, Scorer
+from skrdae.training.rounds import Session
 
 # Rows looked at to see whether they differ, and so many of a sparse matrix, which may be wide.
 _DISTINCT_ROWS, _DISTINCT_SPARSE = 1000, 100
+# What one fit leaves for the next: see resuming and streaming.
+_CARRIED = ("_kept", "_stream")
 
 
-class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector):
-    """Base class of the detectors: PyOD's contract outside, PyTorch inside.
+@dataclass(frozen=True)
+class Task:
+    """What a training gets.
 
-    A subclass stores its parameters in ``__init__``, lists what they may be in
-    ``_parameter_constraints``, and supplies three methods: :meth:`_train`, which makes the
-    network, :meth:`_member_scores`, which scores one chunk of rows with it, and
-    :meth:`_member_shares`, which splits those scores over the features. Everything else is here:
-    checking, scaling, devices, seeds, one scale for several members, threshold, labels,
-    probabilities, pickling.
+    Attributes
+    ----------
+    rows : Rows
+        Scaled, of shape (n, d).
+    scaler : ColumnScaler
+    seeds : ndarray of shape (n_estimators,)
+    session : Session
+        What it goes on from and reports to.
+    names : ndarray of shape (d,)
+        Of the columns, or their numbers.
     """
 
-    decision_scores_: FloatArray
-    threshold_: float
-    labels_: IntArray
-    history_: list[Record]
-    network_: MemberModule | MemberVAE | MemberGAN
-    scaler_: ColumnScaler
-    device_: torch.device
-    thresholder_: Thresholder
-    classes_: IntArray
-    n_features_in_: int
-    feature_names_in_: NDArray[np.object_]
+    rows: Rows
+    scaler: ColumnScaler
+    seeds: IntArray
+    session: Session
+    names: NDArray[Any]
 
-    batch_size: int | Literal["auto"]
-    n_estimators: int
-    output_activation: str
-    scaler: Scaling
-    contamination: float | Literal["auto"] | Thresholder
-    device: str | torch.device
-    random_state: RandomStateLike
-    verbose: int
-    callbacks: Callbacks
 
-    _parameter_constraints: dict[str, Any] = {
+@dataclass
+class Learnt:
+    """What a training returns.
+
+    Attributes
+    ----------
+    network : MemberModule
+    scorer : Scorer
+    attributes : dict
+        What the detector sets besides, such as ``history_``.
+    """
+
+    network: MemberModule
+    scorer: Scorer
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@parameters
+class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ScoredDetector):
+    """Base class of the detectors of rows: PyOD's contract outside, PyTorch inside.
+
+    A subclass lists its parameters as annotated attributes with defaults, and what they may be in
+    ``_parameter_constraints``, and supplies :meth:`_learn`, which trains a network and returns it
+    with an object that scores. Everything else is here: checking, scaling, devices, seeds, one scale
+    for several members, threshold, labels, probabilities, pickling.
+    """
+
+    if TYPE_CHECKING:
+        model_: FittedModel = field(init=False)
+        history_: list[Record] = field(init=False)
+
+    scaler: Scaling = "robust"
+    contamination: float | Literal["auto"] | Thresholder = 0.1
+    device: str | torch.device = "auto"
+    verbose: int = 0
+    callbacks: Callbacks = None
+
+    _parameter_constraints = {
         "lr": [Interval(Real, 0, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
@@ -98,7 +138,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
         "verbose": [Interval(Integral, 0, None, closed="left"), "boolean"],
         "callbacks": "no_validation",  # by callbacks_of, which says more
     }
-    _boolean_parameters: tuple[str, ...] = ("verbose",)
+    _boolean_parameters = ("verbose", "warm_start", "store_decomposition")
     _advice_on_collapse = (
         "The training collapsed: change lr, train for longer or shorter, or try another "
         "random_state."
@@ -107,48 +147,16 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
     _bound = 10.0
     #: Whether X may be a sparse matrix.
     _accepts_sparse = False
-    #: Whether `fit` warns of constant columns; who sets it to False does so.
-    _tells_of_constants = True
-
-    @property
-    def _fits_sparse(self) -> bool:
-        """Whether it may be one in `fit`, with these parameters."""
-        return self._accepts_sparse
-
-    # PyOD's base class overrides these with versions that fail scikit-learn's checks.
-    get_params = BaseEstimator.get_params
-    set_params = BaseEstimator.set_params
-    __repr__ = BaseEstimator.__repr__
-    _get_param_names: Any = vars(BaseEstimator)["_get_param_names"]
+    #: Whether ``contamination="auto"`` has a meaning.
+    _has_votes = False
+    # What an ensemble of networks has for parameters, for detectors that are none.
+    n_estimators, random_state = 1, None
 
     # ---------------------------------------------------------------- what a subclass supplies
 
     @abstractmethod
-    def _train(
-        self, data: torch.Tensor, seeds: IntArray, on_iteration: Callable[[Record], object]
-    ) -> None:
-        """Train on scaled data and set the fitted attributes.
-
-        Parameters
-        ----------
-        data : Tensor of shape (n, d)
-        seeds : ndarray of shape (n_estimators,)
-        on_iteration : callable
-            To be called with each row of the history; where it says True, the training stops.
-        """
-
-    @abstractmethod
-    def _member_scores(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        """Score rows: a (n, d) tensor → (K, n), the higher the more anomalous."""
-
-    @abstractmethod
-    def _member_shares(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        """Split :meth:`_member_scores` over the features: (n, d) → (K, n, d)."""
-
-    #: Where ``contamination="auto"`` has a meaning, a method that says which rows each member finds
-    #: anomalous: (rows, workspace), (n, d) → (K, n), 1.0 or 0.0.
-    # It is None elsewhere, where the check of parameters keeps anybody from calling it.
-    _member_votes: RowFunction = None  # type: ignore[assignment]
+    def _learn(self, task: Task) -> Learnt:
+        """Train on scaled rows."""
 
     @property
     @abstractmethod
@@ -156,39 +164,35 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
         """How many rows the history will have at most."""
 
     @property
-    def _n_done(self) -> int:
-        """How many there are already when a training goes on."""
-        return 0
-
-    @property
     def _scaling(self) -> Scaling:
         """The method of the ColumnScaler."""
         return self.scaler
 
-    # ------------------------------------------------------------------ what it may call
+    @property
+    def _fits_sparse(self) -> bool:
+        """Whether X may be a sparse matrix in `fit`, with these parameters."""
+        return self._accepts_sparse
 
-    def _rows_a_batch(self, n_rows: int) -> int:
-        """Return the batch size for members trained on so many rows."""
-        if self.batch_size == "auto":
-            return min(max(n_rows // 24, 32), 128)
-        return self.batch_size
+    def _vote_threshold(self, model: FittedModel, learnt: Learnt) -> float | None:
+        """Return the score from which on members vote, if there is one."""
+        return None
 
-    def _warn_of_reach(self, data: torch.Tensor | SparseRows) -> None:
-        """Warn if the data lie where `output_activation` cannot go."""
-        low, high = OUTPUT_RANGES[self.output_activation]
-        found = range_of(data)
-        if found[0] < low - 1e-5 or found[1] > high + 1e-5:
-            warnings.warn(
-                f"output_activation={self.output_activation!r} gives values from {low} to {high}, "
-                f"but with scaler={self.scaler!r} the data reach from {found[0]:.3g} to "
-                f"{found[1]:.3g}. Set scaler='minmax' or output_activation='identity'; or, if all "
-                "columns have one unit, as pixels do, divide X by its largest value.",
-                UserWarning,
-                stacklevel=outside(),
-            )
+    # ------------------------------------------------------------------------ what a fit found
 
-    def _clip(self, rows: torch.Tensor) -> torch.Tensor:
-        return rows.clamp(-self.scaler_.bound_, self.scaler_.bound_)
+    @property
+    def network_(self) -> Any:
+        """The trained networks."""
+        return self.model_.network
+
+    @property
+    def scaler_(self) -> ColumnScaler:
+        """The fitted scaler of the columns."""
+        return self.model_.scaler
+
+    @property
+    def device_(self) -> torch.device:
+        """The device that rows are scored on."""
+        return self.model_.device
 
     # ------------------------------------------------------------------------------ fitting
 
@@ -218,7 +222,7 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
 
     def _check_parameters(self) -> None:
         """Raise on a wrong parameter. A subclass adds what its table cannot say."""
-        if isinstance(self.contamination, str) and self._member_votes is None:
+        if isinstance(self.contamination, str) and not self._has_votes:
             raise ValueError(
                 f"contamination must be a share in (0, 0.5] or a pythresh object for "
                 f"{type(self).__name__}; got {self.contamination!r}. ('auto' is for "
@@ -233,154 +237,274 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
             )
 
     def _fit(self, X: MatrixLike, y: ArrayLike | None) -> None:
-        X = self._start(X)
-        self._complete(X, member_seeds(self.random_state, self.n_estimators))
-
-    def _start(self, X: MatrixLike) -> FloatRowsOrSparse:
-        """Check the parameters and X, which is returned as an array; learn how to scale it."""
+        before = self._forget()
         self._check_parameters()
-        self._forget()
         X = self._check_data(X, reset=True)
-        self._learn_scale(X)
-        return X
+        self._fit_checked(X, None, before)
 
-    def _forget(self) -> None:
-        """Drop what an earlier fit found."""
-        for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
+    def _forget(self) -> dict[str, Any]:
+        """Drop what an earlier fit found, and return it."""
+        fitted = {k: v for k, v in vars(self).items() if k.endswith("_") or k in _CARRIED}
+        for name in fitted:
             delattr(self, name)
+        return fitted
 
-    def _learn_scale(self, X: FloatRowsOrSparse) -> None:
-        self.device_ = resolve_device(self.device)
+    def _fit_checked(
+        self,
+        X: FloatRowsOrSparse,
+        seeds: IntArray | None,
+        before: dict[str, Any],
+        warns_of_constants: bool = True,
+    ) -> None:
+        """Train on checked rows, score them and set the threshold.
+
+        Parameters
+        ----------
+        seeds : ndarray of shape (n_estimators,), optional
+            Drawn with `random_state` by default.
+        before : dict
+            What an earlier fit found.
+        """
+        scaler, device = self._learn_scale(X, warns_of_constants)
+        resumption = Resumption(self, X, before)
+        if resumption.seeds is None:
+            drawn = member_seeds(self.random_state, self.n_estimators) if seeds is None else seeds
+            resumption.seeds = drawn
+        rows = training_rows(X, scaler, device)
+        # Members follow one another where X is sparse.
+        n_rounds = self._n_rounds * (self.n_estimators if issparse(X) else 1)
+        with watched(
+            self.callbacks,
+            shows=bool(self.verbose),
+            n_rounds=n_rounds,
+            n_done=resumption.n_done,
+            name=type(self).__name__,
+        ) as progress:
+            session = Session(progress, resumption.keep, resumption.state)
+            task = Task(rows, scaler, resumption.seeds, session, self._column_names())
+            learnt = self._learn(task)
+        resumption.interrupted = self._warn_of_interrupt(progress, n_rounds)
+        model = FittedModel(scaler, learnt.network, learnt.scorer, np.ones(1))
+        scores = self._map(model, model.scorer.scores, rows)
+        del rows, task  # before the threshold, which may need as much memory
+        self._judge(model, learnt, scores, X)
+        self._conclude(X, learnt)
+        resumption.finish()
+
+    def _learn_scale(
+        self, X: FloatRowsOrSparse, warns_of_constants: bool = True
+    ) -> tuple[ColumnScaler, torch.device]:
+        """Learn how to scale the columns, and find the device."""
+        device = resolve_device(self.device)
         if issparse(X) and self.device == "auto":  # they are trained on there only
-            self.device_ = torch.device("cpu")
-        self.scaler_ = ColumnScaler(self._scaling, self._bound).fit(X)
-        if X.shape[0] > 1 and self._tells_of_constants:
-            names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
-            warn_of_constants(names[self.scaler_.constant_].tolist(), "Columns")
-        self._classes = 2  # PyOD's number of predict_proba's columns
-        self.classes_ = np.array([0, 1])
+            device = torch.device("cpu")
+        scaler = ColumnScaler(self._scaling, self._bound).fit(X)
+        if X.shape[0] > 1 and warns_of_constants:
+            constant = self._column_names()[scaler.constant_]
+            warn_of_constants(constant.tolist(), "Columns")
+        return scaler, device
 
-    def _training_rows(self, X: FloatRowsOrSparse) -> torch.Tensor | SparseRows:
-        """Return X scaled, on the device; in a file if X is in one, sparse if X is."""
-        if issparse(X):
-            if self.device_.type != "cpu":
-                raise ValueError("A sparse X is trained on by the CPU: set device='cpu'.")
-            return SparseRows(X, self.scaler_.transform)
-        if self.device_.type != "cpu":
-            return self._to_device(X)
-        mapped = is_mapped(X)
-        ready = self.scaler_.method is None and X.dtype == np.float32 and X.flags.c_contiguous
-        # An axis of one row or column may have any stride, and torch takes none that is negative.
-        ready = ready and min(X.strides) > 0
-        if ready and X.flags.writeable and not mapped:  # which torch insists on
-            return torch.from_numpy(X)  # only ever read
-        data = matrix(X.shape, mapped=mapped)
-        self.scaler_.transform(X, out=data.numpy())
-        return data
+    def _column_names(self) -> NDArray[Any]:
+        return getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
 
-    def _complete(self, X: FloatRowsOrSparse, seeds: IntArray) -> None:
-        """Train on checked data, score them and set the threshold."""
-        data = self._training_rows(X)
-        options: dict[str, Any] = {
-            "shows": self.verbose,
-            # Members follow one another there.
-            "n_rounds": self._n_rounds * (self.n_estimators if issparse(X) else 1),
-            "n_done": self._n_done,
-            "name": type(self).__name__,
-        }
-        with watched(self.callbacks, **options) as progress:
-            # SparseRows come to those alone that take them.
-            self._train(data, seeds, progress)  # type: ignore[arg-type]
-        self._warn_of_interrupt(progress, options["n_rounds"])
-        if isinstance(data, SparseRows):
-            scores = self._map(self._member_scores, X)
-        else:
-            scores = self._map_tensor(self._member_scores, data)
-        del data  # before the threshold, which may need as much memory
-        self._judge(scores, X)
-        self._conclude(X)
-
-    def _judge(self, scores: FloatArray, X: FloatRowsOrSparse) -> None:
-        """Weigh the members by their scores of rows, (K, n), and set the threshold."""
-        self._weigh(scores)
-        if (np.ptp(scores, axis=1) == 0).all() and self._n_different(X) > 2:
-            warnings.warn(
-                f"{type(self).__name__} gives every training row the same score, so it tells "
-                f"nothing apart. {self._advice_on_collapse}",
-                ConvergenceWarning,
-                stacklevel=outside(),
-            )
-        self._set_threshold(X)
-
-    def _warn_of_interrupt(self, progress: Progress, n_rounds: int) -> None:
-        if progress.interrupted and progress.n_rows < n_rounds:
-            self._on_interrupt()
-            warnings.warn(
-                f"{type(self).__name__} was interrupted after {progress.n_rows} of at most "
-                f"{n_rounds} iterations; it is fitted as far as it came.",
-                ConvergenceWarning,
-                stacklevel=outside(),
-            )
-
-    def _on_interrupt(self) -> None:
-        """Do what a detector adds where a training was interrupted."""
-
-    def _conclude(self, X: FloatRowsOrSparse) -> None:
-        """Do what a detector adds once it is fitted to X, which is checked."""
-
-    def _weigh(self, scores: FloatArray) -> None:
-        """Bring the members' training scores, (K, n), to one scale."""
+    def _judge(
+        self, model: FittedModel, learnt: Learnt, scores: FloatArray, X: FloatRowsOrSparse
+    ) -> None:
+        """Weigh the members by their scores of rows, (K, n), set the threshold, keep it all."""
         if not np.isfinite(scores).all():
             raise ValueError(
                 f"The training of {type(self).__name__} diverged and gives scores that are not "
                 f"finite. Lower lr (now {getattr(self, 'lr', None)!r}), or scale X (scaler is "
                 f"{self.scaler!r})."
             )
-        # Each member's scores are divided by their median, which a far outlier does not move,
-        # and the average is put back in the members' units.
-        medians = np.median(scores, axis=1)
-        medians[medians == 0] = 1.0
-        self._weights = medians.mean() / medians / len(medians)
-        self.decision_scores_ = self._weighted(scores)
+        model = replace(model, weights=weights_of(scores))
+        if (np.ptp(scores, axis=1) == 0).all() and _n_different(model.rows(X)) > 2:
+            warnings.warn(
+                f"{type(self).__name__} gives every training row the same score, so it tells "
+                f"nothing apart. {self._advice_on_collapse}",
+                ConvergenceWarning,
+                stacklevel=outside(),
+            )
+        found = judged(
+            model,
+            model.weighted(scores),
+            self.contamination,
+            model.rows(X),
+            self._vote_threshold(model, learnt),
+        )
+        vars(self).update(learnt.attributes | found)
+        self.classes_ = np.array([0, 1])
 
-    def _n_different(self, X: FloatRowsOrSparse) -> int:
-        """Count rows that differ by more than rounding errors, among the first ones.
+    def _warn_of_interrupt(self, progress: Progress, n_rounds: int) -> bool:
+        """Warn if a training was interrupted, and return whether it was."""
+        interrupted = progress.interrupted and progress.n_rows < n_rounds
+        if interrupted:
+            warnings.warn(
+                f"{type(self).__name__} was interrupted after {progress.n_rows} of at most "
+                f"{n_rounds} iterations; it is fitted as far as it came.",
+                ConvergenceWarning,
+                stacklevel=outside(),
+            )
+        return interrupted
 
-        Two of them lie on either side of their centre, and so tie by right.
+    def _conclude(self, X: FloatRowsOrSparse, learnt: Learnt) -> None:
+        """Do what a detector adds once it is fitted to X, which is checked."""
+
+    def _check_data(self, X: MatrixLike, *, reset: bool) -> Any:
+        """Return X as rows of floats; see :func:`~skrdae._validation.check_data`."""
+        return check_data(self, X, reset=reset, sparse=self._accepts_sparse)
+
+    # ------------------------------------------------------------------------------ scoring
+
+    def _validated(self, X: MatrixLike) -> FloatRowsOrSparse:
+        check_is_fitted(self)
+        return self._check_data(X, reset=False)
+
+    def _map(self, model: FittedModel, function: NetworkFunction, rows: Rows) -> FloatArray:
+        return model.map(function, rows)
+
+    def _members(self, function: NetworkFunction, X: FloatRowsOrSparse) -> FloatArray:
+        """Apply a function of each member and scaled rows to checked X: (K, n, …)."""
+        return self._map(self.model_, function, self.model_.rows(X))
+
+    def _score(self, X: FloatRowsOrSparse) -> FloatArray:
+        return self.model_.weighted(self._members(self.model_.scorer.scores, X))
+
+    def _labels_of(self, X: FloatRowsOrSparse, scores: FloatArray) -> IntArray:
+        return label(self.model_, scores, self.threshold_, self.model_.rows(X))
+
+    @property
+    def _flagged_share(self) -> float:
+        return self.model_.share
+
+    def _flag_above_threshold(self) -> None:
+        """Let ``threshold_``, set from outside, decide, whatever decided so far."""
+        vars(self).pop("thresholder_", None)
+        self.model_ = replace(self.model_, by_vote=False, share=float(self.labels_.mean()))
+
+    def decision_function(self, X: MatrixLike) -> FloatArray:
+        """Return the anomaly score of each row; the higher, the more anomalous.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            On the training data it equals ``decision_scores_``. The score of a row is bit for bit
+            the same, whatever other rows are scored in the same call (for recurrent networks this
+            holds on a CPU).
         """
-        rows = dense(X[: _DISTINCT_SPARSE if issparse(X) else _DISTINCT_ROWS])
-        return len(np.unique(np.round(self.scaler_.transform(rows), 6), axis=0))
+        self = snapshot(self)
+        return self._score(self._validated(X))
+
+    def score(self, X: MatrixLike, y: ArrayLike | None = None) -> float:
+        """Return the area under the ROC curve of the scores.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            Labels, as numbers or booleans: 0 for normal rows, anything else for anomalies.
+
+        Returns
+        -------
+        float
+            NaN, with an ``UndefinedMetricWarning``, if y holds one class only.
+
+        Raises
+        ------
+        ValueError
+            If there is no y, as in a search that is fitted without labels and given no
+            ``scoring``.
+        """
+        y = check_labels_given(y, f"{type(self).__name__}.score")
+        scores = self.decision_function(X)
+        y = column_or_1d(check_array(y, ensure_2d=False, dtype="numeric", input_name="y"))
+        check_consistent_length(scores, y)
+        if set(np.unique(y)) == {-1, 1}:
+            raise ValueError(
+                "y holds -1 and 1; here 0 is normal and anything else an anomaly. Of "
+                "scikit-learn's outlier labels pass y == -1."
+            )
+        return float(roc_auc_score(y != 0, scores))
+
+    def explain(self, X: MatrixLike) -> FloatArray:
+        """Return the contribution of each feature to the score of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float64
+            Non-negative. The contributions to a row add up to its ``decision_function``, within the
+            rounding of single precision.
+        """
+        self = snapshot(self)
+        X = self._validated(X)
+        return self.model_.weighted(self._members(self.model_.scorer.shares, X))
+
+    # ------------------------------------------------------------------------------- codes
+
+    def transform(self, X: MatrixLike) -> FloatArray:
+        """Encode rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_estimators × code size)
+            The members' codes side by side.
+        """
+        self = snapshot(self)
+        X = self._validated(X)
+        codes = self._members(self.model_.scorer.codes, X)  # shape: (K, n, units)
+        return np.concatenate(list(codes), axis=1)
+
+    def inverse_transform(self, X: ArrayLike) -> FloatArray:
+        """Decode codes to data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_estimators × code size)
+            Codes, as returned by :meth:`transform`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            In the units of the training data, averaged over the members.
+        """
+        self = snapshot(self)
+        check_is_fitted(self)
+        codes = check_array(numbers_only(X), dtype=np.float32)
+        if codes.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X has {codes.shape[1]} columns, but transform gives {self._n_features_out}."
+            )
+        n_members = len(self.model_.weights)
+        decoded = self.model_.decode(np.stack(np.split(codes, n_members, axis=1)))
+        total = sum(member.astype(np.float64) for member in decoded)
+        return self.scaler_.inverse_transform(total / n_members)
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.model_.weights) * self.model_.code_size
 
     # ------------------------------------------------------------------------- scikit-learn
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__().copy()
-        # Nothing of a GPU may be alive in a pickle: it has to load on a machine without one. The
-        # name of the device stays.
-        for key, value in state.items():
-            if isinstance(value, torch.nn.Module) and self.device_.type != "cpu":
-                state[key] = copy.deepcopy(value).cpu()
-            elif isinstance(value, torch.Tensor):
-                state[key] = value.cpu()
-        return state
-
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if "network_" in state:
+            raise ValueError(
+                f"This {type(self).__name__} was pickled by skrdae 0.1. Load it with skrdae==0.1.0, "
+                "write it with skrdae.save, and read that file here with skrdae.load; or fit it "
+                "again."
+            )
         vars(self).update(state)
-        if "device_" in state:
-            self._move(device_if_there(self.device_))
-
-    def _move(self, device: torch.device) -> None:
-        """Move what scores to a device."""
-        self.device_ = device
-        for key, value in vars(self).items():
-            if isinstance(value, torch.nn.Module | torch.Tensor):
-                vars(self)[key] = value.to(device)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        # The default goes by way of the pickle, and so would leave the GPU.
-        other = memo[id(self)] = type(self).__new__(type(self))
-        other.__dict__.update(copy.deepcopy(vars(self), memo))
-        return other
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -391,3 +515,13 @@ class BaseTorchDetector(LabelMixin, ProbabilityMixin, ScoringMixin, BaseDetector
             # scikit-learn's check of sparse matrices asks whoever has predict_proba for these.
             tags.classifier_tags = ClassifierTags(multi_class=False)
         return tags
+
+
+def _n_different(rows: Rows) -> int:
+    """Count rows that differ by more than rounding errors, among the first ones.
+
+    Two of them lie on either side of their centre, and so tie by right.
+    """
+    wide = rows.shape[1] > _DISTINCT_ROWS
+    some = rows.take(slice(0, _DISTINCT_SPARSE if wide else _DISTINCT_ROWS)).cpu().numpy()
+    return len(np.unique(np.round(some, 6), axis=0))

@@ -2,71 +2,62 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Real
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
-from skrdae._typing import FloatArray, FloatRowsOrSparse, IntArray, Thresholder
-from skrdae.networks.workspace import RowFunction
+import numpy as np
+
+from skrdae._typing import FloatArray, IntArray, Thresholder
+from skrdae.model import FittedModel
+from skrdae.rows import Rows
 from skrdae.thresholds import labels_threshold, quantile_threshold, thresholder_threshold
 
 
-class LabelMixin:
-    """What ``contamination`` stands for in a detector.
+def judged(
+    model: FittedModel,
+    scores: FloatArray,
+    contamination: float | Literal["auto"] | Thresholder,
+    rows: Rows,
+    vote_threshold: float | None = None,
+) -> dict[str, Any]:
+    """Set the threshold of a detector, and label the rows that it was fitted to.
 
-    The detector supplies ``decision_scores_`` and ``_map``, and ``_member_votes`` where
-    ``contamination="auto"`` is allowed.
+    Parameters
+    ----------
+    model : FittedModel
+    scores : ndarray of shape (n,)
+        Of the training rows.
+    contamination : float, "auto" or pythresh object
+    rows : Rows
+        The training rows, for votes.
+    vote_threshold : float, optional
+        The score from which on members vote, if there is one.
+
+    Returns
+    -------
+    dict
+        The fitted attributes ``model_``, ``decision_scores_``, ``threshold_``, ``labels_`` and,
+        for a pythresh object, ``thresholder_``.
     """
-
-    decision_scores_: FloatArray
-    threshold_: float
-    labels_: IntArray
-    thresholder_: Thresholder
-    contamination: float | Literal["auto"] | Thresholder
-    _member_votes: RowFunction
-
-    if TYPE_CHECKING:
-
-        def _map(
-            self,
-            function: RowFunction,
-            X: FloatRowsOrSparse,
-        ) -> FloatArray: ...
-
-    def _set_threshold(self, X: FloatRowsOrSparse) -> None:
-        scores, contamination = self.decision_scores_, self.contamination
-        self._mu, self._sigma = float(scores.mean()), float(scores.std())
-        self._by_vote = isinstance(contamination, str)
-        if isinstance(contamination, str):
-            self.labels_ = self._votes(X)
-            self.threshold_ = self._vote_threshold()
-        elif isinstance(contamination, float | Real):  # to type checkers a float is no Real
-            self.threshold_ = quantile_threshold(scores, float(contamination))
-            self.labels_ = self._label(scores)
+    found: dict[str, Any] = {"decision_scores_": scores}
+    if isinstance(contamination, str):
+        model = replace(model, by_vote=True)
+        labels = label(model, scores, np.nan, rows)
+        threshold = labels_threshold(scores, labels) if vote_threshold is None else vote_threshold
+    else:
+        if isinstance(contamination, float | Real):  # to type checkers a float is no Real
+            threshold = quantile_threshold(scores, float(contamination))
         else:
-            self.thresholder_, self.threshold_ = thresholder_threshold(contamination, scores)
-            self.labels_ = self._label(scores)
-        # The contamination as a number, for PyOD's confidence and rejection.
-        if isinstance(contamination, float | Real):
-            self._share = float(contamination)
-        else:
-            self._share = float(self.labels_.mean())
+            found["thresholder_"], threshold = thresholder_threshold(contamination, scores)
+        labels = label(model, scores, threshold, rows)
+    number = isinstance(contamination, float | Real)
+    share = float(contamination) if number else float(labels.mean())  # type: ignore[arg-type]
+    model = replace(model, share=share)
+    return found | {"model_": model, "labels_": labels, "threshold_": threshold}
 
-    def _flag_above_threshold(self) -> None:
-        """Let ``threshold_``, set from outside, decide, whatever decided so far."""
-        self._by_vote = False
-        vars(self).pop("thresholder_", None)
-        self._share = float(self.labels_.mean())
 
-    def _vote_threshold(self) -> float:
-        return labels_threshold(self.decision_scores_, self.labels_)
-
-    def _votes(self, X: FloatRowsOrSparse) -> IntArray:
-        """Label rows by what more than half of the members say."""
-        votes = self._map(self._member_votes, X)
-        return (votes.mean(axis=0) > 0.5).astype(int)
-
-    def _label(self, scores: FloatArray) -> IntArray:
-        return (scores > self.threshold_).astype(int)
-
-    def _labels_of(self, X: FloatRowsOrSparse, scores: FloatArray) -> IntArray:
-        return self._votes(X) if self._by_vote else self._label(scores)
+def label(model: FittedModel, scores: FloatArray, threshold: float, rows: Rows) -> IntArray:
+    """Return 1 for rows that are flagged, given their scores, and 0 for the others."""
+    flagged = model.votes(rows) if model.by_vote else scores > threshold
+    return flagged.astype(int)

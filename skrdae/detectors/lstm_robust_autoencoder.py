@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Literal
@@ -13,14 +12,14 @@ from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae._columns import numbers_only
-from skrdae._typing import Callbacks, FloatArray, FloatRows, RandomStateLike, Scaling, Thresholder
+from skrdae._typing import FloatArray, FloatRows
 from skrdae._validation import check_data, check_layer_sizes, snapshot
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.networks.recurrent import CELLS, MemberRecurrentAutoencoder
-from skrdae.penalties import PenaltyLike
-from skrdae.training.sparse import SparseRows
+from skrdae.registry import detector
 
 
+@detector
 class LSTMRobustAutoencoder(BaseRobustAutoencoder):
     """Robust recurrent autoencoder for windows of time series: X = L + S.
 
@@ -157,7 +156,12 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
     7
     """
 
-    network_: MemberRecurrentAutoencoder
+    cell: Literal["lstm", "gru"] = "lstm"
+    n_channels: int = 1
+    hidden_layer_sizes: Sequence[int] = (32, 16)
+    max_iter: int = 10
+    lr: float = 3e-3
+    n_estimators: int = 1
 
     _parameter_constraints = {
         **BaseRobustAutoencoder._parameter_constraints,
@@ -165,66 +169,16 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         "n_channels": [Interval(Integral, 1, None, closed="left")],
     }
 
-    def __init__(
-        self,
-        lam: float | Literal["auto"] = "auto",
-        *,
-        cell: Literal["lstm", "gru"] = "lstm",
-        n_channels: int = 1,
-        penalty: PenaltyLike = "l21",
-        hidden_layer_sizes: Sequence[int] = (32, 16),
-        max_iter: int = 10,
-        n_epochs: int = 1,
-        batch_size: int | Literal["auto"] = "auto",
-        lr: float = 3e-3,
-        tol: float | None = None,
-        n_estimators: int = 1,
-        max_samples: float | Literal["auto"] | None = None,
-        scaler: Scaling = "robust",
-        contamination: float | Literal["auto"] | Thresholder = 0.1,
-        store_decomposition: bool = False,
-        device: str | torch.device = "auto",
-        random_state: RandomStateLike = None,
-        verbose: int = 0,
-        callbacks: Callbacks = None,
-        warm_start: bool = False,
-        checkpoint_path: str | os.PathLike[str] | None = None,
-    ) -> None:
-        self.lam = lam
-        self.cell = cell
-        self.n_channels = n_channels
-        self.penalty = penalty
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.max_iter = max_iter
-        self.n_epochs = n_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.tol = tol
-        self.n_estimators = n_estimators
-        self.max_samples = max_samples
-        self.scaler = scaler
-        self.contamination = contamination
-        self.store_decomposition = store_decomposition
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-        self.callbacks = callbacks
-        self.warm_start = warm_start
-        self.checkpoint_path = checkpoint_path
-
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_layer_sizes(self.hidden_layer_sizes)
 
-    def _warn_of_reach(self, data: torch.Tensor | SparseRows) -> None:
-        """Do nothing: the last layer is linear, and reaches everywhere."""
-
     def _new_network(
-        self, n_features: int, generators: Sequence[torch.Generator]
+        self, n_features: int, generators: Sequence[torch.Generator], device: torch.device
     ) -> MemberRecurrentAutoencoder:
         sizes = check_layer_sizes(self.hidden_layer_sizes)
         return MemberRecurrentAutoencoder(
-            n_features, int(self.n_channels), sizes, self.cell, generators, self.device_
+            n_features, int(self.n_channels), sizes, self.cell, generators, device
         )
 
     def _check_data(self, X: ArrayLike, *, reset: bool) -> FloatRows:

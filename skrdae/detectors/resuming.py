@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from importlib.metadata import version
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from scipy.sparse import issparse
-from torch import nn
 
 from skrdae._checkpoint import read_tree, write_tree
 from skrdae._files import check_target, remove_unfinished
-from skrdae._random import member_generators, member_seeds
 from skrdae._schema import anything, array, mapping, one_line, record, shortened, text
-from skrdae._typing import FloatRows, FloatRowsOrSparse, IntArray, MatrixLike
-from skrdae.detectors.samples import rows_a_member
+from skrdae._typing import FloatRows, FloatRowsOrSparse, IntArray
 from skrdae.penalties import PENALTIES, GroupPenalty, penalty_of
-from skrdae.training.schemas import state_of
-
-if TYPE_CHECKING:
-    from skrdae.detectors.base import BaseTorchDetector as _Detector
-else:
-    _Detector = object
+from skrdae.training.rounds import MakeState
 
 # Rows read at once for their digest.
 _ROWS = 4096
@@ -51,124 +42,60 @@ _NO_PART = {
 }
 
 
-class ResumingMixin(_Detector):
-    """``warm_start`` and ``checkpoint_path``, for detectors whose training has a state.
+class Resumption:
+    """What a fit goes on from, and where its states go.
 
-    The detector names in ``_lengths`` the parameters that say how long it is trained, and passes
-    :meth:`_resuming` on to its training.
+    It does nothing for a detector without ``warm_start`` and ``checkpoint_path``. Others name in
+    ``_lengths`` the parameters that say how long they are trained, and supply ``_check_state`` and
+    ``_lengths_of``.
+
+    Parameters
+    ----------
+    detector : BaseTorchDetector
+    X : ndarray or CSR matrix
+        Checked.
+    before : dict
+        What an earlier fit found.
+
+    Attributes
+    ----------
+    seeds : ndarray or None
+        Those of the training to go on with.
+    state : dict or None
+        Where it was.
+    keep : callable or None
+        To be called with a function that returns a state.
+    interrupted : bool
+        Whether the training was.
     """
 
-    max_samples: float | Literal["auto"] | None
-    warm_start: bool
-    checkpoint_path: str | os.PathLike[str] | None
-
-    _parameter_constraints: dict[str, Any] = {
-        "warm_start": ["boolean"],
-        "checkpoint_path": [str, os.PathLike, None],
-    }
-    _boolean_parameters: tuple[str, ...] = ("warm_start",)
-    #: Parameters that may be larger when a training goes on.
-    _lengths: tuple[str, ...] = ()
-    #: While a fit lasts, where its states come from and go to.
-    _training: _Training | None = None
-
-    if TYPE_CHECKING:
-
-        def _new_network(self, n_features: int, generators: Sequence[torch.Generator]) -> nn.Module:
-            """Return a network with a member for each generator, not trained."""
-
-    def _fit(self, X: MatrixLike, y: ArrayLike | None) -> None:
-        before = self.__dict__.pop("_kept", None)
-        X = self._start(X)
-        self._training = _Training(self, X, before if self.warm_start else None)
-        if self._training.seeds is None:
-            self._training.seeds = member_seeds(self.random_state, self.n_estimators)
-        if self._training.state is not None:
-            self._check_length(self._training.state)
-        self._complete(X, self._training.seeds)
-        kept = self._training.finish()
-        del self._training
-        if kept is not None:
-            self._kept = kept
-
-    def _resuming(self) -> dict[str, Any]:
-        """Return the state to go on from, and what is to be called with new ones."""
-        training = self._training
-        if training is None:
-            return {"state": None, "on_state": None}
-        return {"state": training.state, "on_state": training.keep if training.keeps else None}
-
-    @property
-    def _n_done(self) -> int:
-        state = self._resuming()["state"]
-        return 0 if state is None else self._rounds_of(state)
-
-    def _rounds_of(self, state: dict[str, Any]) -> int:
-        """Return how many rows the history of a state has."""
-        return len(state["history"])
-
-    def _check_state(self, state: Any, shape: tuple[int, int], seeds: IntArray) -> None:
-        """Raise unless a state is one of a training on rows of a shape, whatever it came from."""
-        (n_samples, n_features), n_members = shape, self.n_estimators
-        array(np.int64, n_members, low=0, high=_LARGEST_SEED)(seeds, "seeds", {})
-        network = self._new_network(n_features, member_generators(seeds))
-        sizes = {
-            "members": n_members,
-            "features": n_features,
-            "samples": rows_a_member(self.max_samples, n_samples),
-        }
-        penalty = penalty_of(self.penalty) if hasattr(self, "penalty") else None
-        state_of(network, n_features, penalty)(state, "state", sizes)
-
-    def _check_length(self, state: dict[str, Any]) -> None:
-        """Raise if a training is longer already than it should be."""
-        (name,) = self._lengths
-        self._check_one_length(name, state)
-
-    def _check_one_length(self, name: str, state: dict[str, Any]) -> None:
-        n_done, wanted = len(state["history"]), getattr(self, name)
-        if n_done > wanted:
-            raise ValueError(
-                f"The training to go on with has {n_done} iterations already, and {name} is "
-                f"{wanted}: raise it."
-            )
-
-    def _on_interrupt(self) -> None:
-        if self._training is not None:
-            self._training.interrupted = True
-
-
-class _Training:
-    """What a training goes on from, and where its states go."""
-
-    seeds: IntArray | None
-    state: dict[str, Any] | None
+    seeds: IntArray | None = None
+    state: dict[str, Any] | None = None
+    keep: Callable[[MakeState], None] | None = None
+    interrupted = False
 
     def __init__(
-        self, detector: ResumingMixin, X: FloatRowsOrSparse, before: dict[str, Any] | None
+        self, detector: Any, X: FloatRowsOrSparse, before: dict[str, Any]
     ) -> None:
-        self.state = self.seeds = None
-        self.interrupted = False
-        self._make: Callable[[], dict[str, Any]] | None = None
+        self._detector = detector
+        self._make: MakeState | None = None
         self._path: Path | None = None
-        if detector.checkpoint_path is not None:
-            self._path = Path(os.path.realpath(detector.checkpoint_path))  # links are followed
-        self._warm = detector.warm_start
-        self.keeps = self._warm or self._path is not None
-        if not self.keeps:
+        self._warm = getattr(detector, "warm_start", False)
+        path = getattr(detector, "checkpoint_path", None)
+        if path is not None:
+            self._path = Path(os.path.realpath(path))  # links are followed
+        if not self._warm and self._path is None:
             return
+        self.keep = self._keep
         if issparse(X):
             raise ValueError(
                 "With a sparse X there is neither warm_start nor checkpoint_path: set "
                 "warm_start=False and checkpoint_path=None."
             )
-        self._settings = _settings(detector, X)
-
-        def check(state: Any, seeds: IntArray) -> None:
-            detector._check_state(state, X.shape, seeds)
-
-        if before is not None:
-            self._go_on_from(before, check, "warm_start=True goes on with", "set warm_start=False")
+        self._settings, self._shape = _settings(detector, X), X.shape
+        if self._warm and "_kept" in before:
+            told = "warm_start=True goes on with", "set warm_start=False"
+            self._go_on_from(before["_kept"], *told)
         if self._path is not None:
             where = f"checkpoint_path {str(self._path)!r}"
             try:
@@ -176,15 +103,19 @@ class _Training:
             except OSError as error:
                 raise ValueError(f"{where} cannot be: {error}") from error
             if self._path.exists():
-                self._go_on_from(_read(self._path), check, f"{where} holds", "remove the file")
+                self._go_on_from(_read(self._path), f"{where} holds", "remove the file")
+        if self.state is not None:
+            for name, n_done in detector._lengths_of(self.state).items():
+                _check_length(name, n_done, getattr(detector, name))
 
-    def _go_on_from(
-        self,
-        tree: dict[str, Any],
-        check: Callable[[Any, IntArray], None],
-        source: str,
-        remedy: str,
-    ) -> None:
+    @property
+    def n_done(self) -> int:
+        """How many rounds there were before."""
+        if self.state is None:
+            return 0
+        return sum(self._detector._lengths_of(self.state).values())
+
+    def _go_on_from(self, tree: dict[str, Any], source: str, remedy: str) -> None:
         found = tree["settings"]
         for name in ["detector", "X", "lam", *sorted({*found, *self._settings})]:
             before, now = found.get(name, _EARLIER.get(name)), self._settings.get(name)
@@ -195,8 +126,10 @@ class _Training:
             if name == "X":
                 what = "other rows, or the same of another type"
             raise ValueError(f"{source} a training with {what}: {remedy} to begin anew.")
+        n_members = self._detector.n_estimators
         try:
-            check(tree["state"], tree["seeds"])
+            array(np.int64, n_members, low=0, high=_LARGEST_SEED)(tree["seeds"], "seeds", {})
+            self._detector._check_state(tree["state"], self._shape, tree["seeds"])
         except ValueError as error:
             raise ValueError(
                 f"{source} what is not a state of this training ({one_line(error)}): {remedy} to "
@@ -204,8 +137,7 @@ class _Training:
             ) from error
         self.seeds, self.state = tree["seeds"], tree["state"]
 
-    def keep(self, make: Callable[[], dict[str, Any]]) -> None:
-        """Take note of a state, which a function makes."""
+    def _keep(self, make: MakeState) -> None:
         self._make = make
         if self._path is not None:
             write_tree(self._path, self._tree())
@@ -214,12 +146,22 @@ class _Training:
         state = self.state if self._make is None else self._make()
         return {"settings": self._settings, "seeds": np.asarray(self.seeds), "state": state}
 
-    def finish(self) -> dict[str, Any] | None:
-        """Return what a later fit may go on from, or None; a checkpoint has done its duty."""
+    def finish(self) -> None:
+        """Leave what a later fit may go on from; a checkpoint has done its duty."""
         if self._path is not None and not self.interrupted:
             self._path.unlink(missing_ok=True)
             remove_unfinished(self._path)
-        return self._tree() if self._warm else None
+        if self._warm:
+            self._detector._kept = self._tree()
+
+
+def _check_length(name: str, n_done: int, wanted: int) -> None:
+    """Raise if a training is longer already than it should be."""
+    if n_done > wanted:
+        raise ValueError(
+            f"The training to go on with has {n_done} iterations already, and {name} is "
+            f"{wanted}: raise it."
+        )
 
 
 # Settings that earlier versions did not have, and what they were.
@@ -237,7 +179,7 @@ def _read(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _settings(detector: ResumingMixin, X: FloatRows) -> dict[str, str]:
+def _settings(detector: Any, X: FloatRows) -> dict[str, str]:
     """Return what two trainings have to share for one to go on with the other."""
     digest = hashlib.sha256(f"{X.shape} {X.dtype}".encode())
     for start in range(0, len(X), _ROWS):  # which may lie in a file
@@ -253,7 +195,7 @@ def _settings(detector: ResumingMixin, X: FloatRows) -> dict[str, str]:
     }
 
 
-def told_parameters(detector: _Detector, left_out: Collection[str]) -> dict[str, str]:
+def told_parameters(detector: Any, left_out: Collection[str]) -> dict[str, str]:
     """Return the parameters of a detector as text that can be compared."""
     parameters = detector.get_params(deep=False)
     told = {name: _told(value) for name, value in parameters.items() if name not in left_out}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import field
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,22 +15,28 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae._random import member_generators
-from skrdae._typing import IntArray, Record
+from skrdae._typing import Activation, IntArray, RandomStateLike
 from skrdae._validation import listed, outside
-from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.base import BaseTorchDetector, Learnt, Task
 from skrdae.detectors.decomposition import BaseDecomposition
-from skrdae.detectors.residual_scale import rows_to_measure
-from skrdae.detectors.resuming import ResumingMixin
-from skrdae.detectors.samples import MAX_SAMPLES, member_rows, rows_a_member, warn_of_too_few
-from skrdae.networks.workspace import Workspace
-from skrdae.penalties import L21, PENALTIES, GroupPenalty, penalty_of
-from skrdae.training.alternating import alternate
-from skrdae.training.sparse import SparseRows
-
-if TYPE_CHECKING:
-    from skrdae.networks.mlp import MemberAutoencoder
-    from skrdae.networks.recurrent import MemberRecurrentAutoencoder
-
+from skrdae.detectors.samples import (
+    MAX_SAMPLES,
+    member_places,
+    rows_a_batch,
+    rows_a_member,
+    warn_of_reach,
+    warn_of_too_few,
+)
+from skrdae.model import FittedModel
+from skrdae.networks.member import MemberModule
+from skrdae.networks.stacked import StackedModule
+from skrdae.penalties import L21, PENALTIES, GroupPenalty, PenaltyLike, penalty_of
+from skrdae.registry import parameters
+from skrdae.rows import MemberRows
+from skrdae.scorers.residual import ResidualScorer
+from skrdae.scorers.residual_scale import rows_to_measure
+from skrdae.training.alternating import Schedule, alternate
+from skrdae.training.schemas import alternating_state
 
 # A network that starts near zero reaches values of about 1 in a training of the usual length. More
 # than a tenth of a column's values beyond 5 is never found after a StandardScaler, whatever the
@@ -37,24 +44,30 @@ if TYPE_CHECKING:
 _SHARE, _LARGE = 0.9, 5.0
 
 
-class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
+@parameters
+class BaseRobustAutoencoder(BaseDecomposition):
     """Base class of the detectors that split X = L + S with an autoencoder for L.
 
-    A subclass supplies the network, by :meth:`_new_network`, and the constructor. A network encodes
-    and decodes stacked rows, writes the gradient of their errors (``error_gradient``), and has the
-    parameters of its members first along an axis.
+    A subclass supplies the network: :meth:`_new_module` returns one member, an ordinary
+    ``nn.Module`` with ``encode`` and ``decode``, and :meth:`_code_size` the units of its code; or
+    :meth:`_new_network` returns a network that stacks its members itself.
     """
 
-    lam: float | Literal["auto"]
-    max_iter: int
-    n_epochs: int
-    lr: float
-    tol: float | None
-    max_samples: float | Literal["auto"] | None
+    lam: float | Literal["auto"] = field(default="auto", kw_only=False)
+    penalty: PenaltyLike = "l21"
+    max_iter: int = 5
+    n_epochs: int = 1
+    batch_size: int | Literal["auto"] = "auto"
+    lr: float = 1e-3
+    tol: float | None = None
+    n_estimators: int = 8
+    max_samples: float | Literal["auto"] | None = None
+    random_state: RandomStateLike = None
+    warm_start: bool = False
+    checkpoint_path: str | os.PathLike[str] | None = None
 
-    _parameter_constraints: dict[str, Any] = {
+    _parameter_constraints = {
         **BaseTorchDetector._parameter_constraints,
-        **ResumingMixin._parameter_constraints,
         "contamination": [
             *BaseTorchDetector._parameter_constraints["contamination"],
             StrOptions({"auto"}),
@@ -67,43 +80,56 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
         "tol": [Interval(Real, 0, None, closed="left"), None],
         "max_samples": MAX_SAMPLES,
         "store_decomposition": ["boolean"],
+        "warm_start": ["boolean"],
+        "checkpoint_path": [str, os.PathLike, None],
     }
-    _boolean_parameters = (
-        *BaseDecomposition._boolean_parameters,
-        *ResumingMixin._boolean_parameters,
-    )
+    _has_votes = True
+    # Parameters that may be larger when a training goes on.
     _lengths = ("max_iter",)
+    #: Where a network's last layer cannot go everywhere, its activation.
+    output_activation: Any = "identity"
 
-    @abstractmethod
+    # ------------------------------------------------------------------------------ the network
+
+    def _new_module(self, n_features: int) -> torch.nn.Module:
+        """Return one member, not trained."""
+        raise NotImplementedError
+
+    def _code_size(self, n_features: int) -> int:
+        """Return the units of a member's code."""
+        raise NotImplementedError
+
     def _new_network(
-        self, n_features: int, generators: Sequence[torch.Generator]
-    ) -> MemberAutoencoder | MemberRecurrentAutoencoder:
+        self, n_features: int, generators: Sequence[torch.Generator], device: torch.device
+    ) -> MemberModule:
         """Return a network with a member for each generator, not trained."""
+        return StackedModule(
+            lambda: self._new_module(n_features), self._code_size(n_features), generators, device
+        )
+
+    # ------------------------------------------------------------------------------ training
 
     @property
     def _n_rounds(self) -> int:
         return self.max_iter
 
-    def _train(
-        self, data: torch.Tensor, seeds: IntArray, on_iteration: Callable[[Record], object]
-    ) -> None:
-        self._warn_of_reach(data)
-        self._warn_of_size(data)
-        warn_of_too_few(self.max_samples, len(data))
-        generators = member_generators(seeds)
-        self.network_ = self._new_network(data.shape[1], generators)
-        rows = member_rows(data, rows_a_member(self.max_samples, len(data)), generators)
+    def _learn(self, task: Task) -> Learnt:
+        warn_of_reach(task.rows, self.output_activation, self.scaler)
+        self._warn_of_size(task)
+        warn_of_too_few(self.max_samples, len(task.rows))
+        generators = member_generators(task.seeds)
+        network = self._new_network(task.rows.shape[1], generators, task.rows.device)
+        rows = self._member_rows(task, generators)
         lam, quantile = self._thresholds()
         result = alternate(
-            self.network_,
+            network,
             rows,
             penalty_of(self.penalty),
+            self._schedule(task, rows.shape[1]),
+            generators,
+            task.session,
             lam=lam,
             quantile=quantile,
-            generators=generators,
-            on_iteration=on_iteration,
-            **self._resuming(),
-            **self._schedule(rows.shape[1]),
         )
         if not result.converged:
             warnings.warn(
@@ -112,28 +138,28 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
                 ConvergenceWarning,
                 stacklevel=outside(),
             )
-        self._freeze(self.network_, result.lam, result.norms)
-        self._residual_scale = self._measure(data)
-        self.n_iter_, self.history_ = result.n_iter, result.history
+        return self._scored(task, network, result.lam, result.norms, result.history)
 
-    def _warn_of_size(self, data: torch.Tensor | SparseRows) -> None:
+    def _member_rows(self, task: Task, generators: Sequence[torch.Generator]) -> MemberRows:
+        """Return the rows that each member is trained on."""
+        n_samples = len(task.rows)
+        n_rows = rows_a_member(self.max_samples, n_samples)
+        places = member_places(n_rows, n_samples, generators)
+        return task.rows.of_members(places, len(generators))
+
+    def _warn_of_size(self, task: Task) -> None:
         """Warn of unscaled columns that are too large for so short a training.
 
         By column, because an image with a wide empty border has small values on average.
         """
         if self.scaler is not None:
             return
-        places = rows_to_measure(*data.shape)
-        if isinstance(data, SparseRows):
-            rows = data.rows(places.numpy())
-        else:
-            rows = data[places.to(data.device)].cpu().numpy()
+        rows = task.rows.take(rows_to_measure(*task.rows.shape)).cpu().numpy()
         sizes = np.quantile(np.abs(rows), _SHARE, axis=0, method="lower")
-        names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
-        large = names[sizes > _LARGE].tolist()
+        large = task.names[sizes > _LARGE].tolist()
         if large:
             warnings.warn(
-                f"scaler=None, but {len(large)} of {len(names)} columns of X hold values far "
+                f"scaler=None, but {len(large)} of {len(task.names)} columns of X hold values far "
                 f"beyond 1 (up to {np.abs(rows).max():.3g}): {listed(large)}. The larger they are, "
                 "the less of X the network can reconstruct, and the worse it detects. If all "
                 "columns have one unit, divide X by its largest value: pixels from 0 to 255 by "
@@ -142,16 +168,16 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
                 stacklevel=outside(),
             )
 
-    def _schedule(self, n_rows: int) -> dict[str, Any]:
+    def _schedule(self, task: Task, n_rows: int) -> Schedule:
         """How members are trained on so many rows each."""
-        return {
-            "bound": self.scaler_.bound_,
-            "max_iter": self.max_iter,
-            "n_epochs": self.n_epochs,
-            "batch_size": self._rows_a_batch(n_rows),
-            "lr": self.lr,
-            "tol": self.tol,
-        }
+        return Schedule(
+            bound=task.scaler.bound_,
+            max_iter=self.max_iter,
+            n_epochs=self.n_epochs,
+            batch_size=rows_a_batch(self.batch_size, n_rows),
+            lr=self.lr,
+            tol=self.tol,
+        )
 
     def _thresholds(self) -> tuple[list[float] | None, list[float] | None]:
         """Return each member's λ and None, or None and each member's quantile."""
@@ -162,15 +188,20 @@ class BaseRobustAutoencoder(ResumingMixin, BaseDecomposition):
         shares = [share] if k == 1 else share * np.geomspace(0.5, 2, k)
         return None, [1 - min(float(s), 0.5) for s in shares]
 
-    # -------------------------------------------------------------------------------- flags
-
-    def _member_votes(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        sparse = self._prox(self._residual(rows, rows, workspace))
-        return (sparse != 0).any(dim=-1).to(rows.dtype)
-
-    def _vote_threshold(self) -> float:
+    def _vote_threshold(self, model: FittedModel, learnt: Learnt) -> float | None:
         # One member's ℓ2,1 prox compares the norm, where that is the score, with λ.
-        one_norm = type(self._penalty) is L21 and self._residual_scale is None
-        if one_norm and self.n_estimators == 1:
-            return self.lam_  # type: ignore[return-value]  # with one member it is a number
-        return super()._vote_threshold()
+        scorer: Any = model.scorer
+        one_norm = type(scorer.penalty) is L21 and scorer.scale is None
+        return learnt.attributes["lam_"] if one_norm and self.n_estimators == 1 else None
+
+    # ------------------------------------------------------------------------------ resuming
+
+    def _lengths_of(self, state: dict[str, Any]) -> dict[str, int]:
+        return {"max_iter": len(state["history"])}
+
+    def _check_state(self, state: Any, shape: tuple[int, int], seeds: IntArray) -> None:
+        """Raise unless a state is one of a training on rows of a shape, whatever it came from."""
+        network = self._new_network(shape[1], member_generators(seeds), torch.device("cpu"))
+        n_rows = rows_a_member(self.max_samples, shape[0])
+        sizes = {"members": self.n_estimators, "features": shape[1], "samples": n_rows}
+        alternating_state(network, shape[1], penalty_of(self.penalty))(state, "state", sizes)

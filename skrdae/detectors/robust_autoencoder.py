@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 from sklearn.utils._param_validation import StrOptions
 
-from skrdae._random import member_generators
-from skrdae._typing import (
-    Activation,
-    Callbacks,
-    IntArray,
-    RandomStateLike,
-    Record,
-    Scaling,
-    Thresholder,
-)
+from skrdae._typing import Activation, Record
 from skrdae._validation import check_layer_sizes
+from skrdae.chunks import map_chunks
+from skrdae.detectors.base import Learnt, Task
 from skrdae.detectors.robust import BaseRobustAutoencoder
-from skrdae.detectors.samples import (
-    member_places,
-    member_rows,
-    rows_a_member,
-    warn_of_too_few,
-)
-from skrdae.detectors.streaming import Stream, StreamingMixin
+from skrdae.detectors.samples import rows_a_batch, rows_a_member
+from skrdae.detectors.streaming import Stream, partial_fit
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
 from skrdae.networks.workspace import Workspace
-from skrdae.penalties import L21, PENALTIES, PenaltyLike, penalty_of
+from skrdae.penalties import L21, PENALTIES, penalty_of
+from skrdae.registry import detector
+from skrdae.rows import HeldRows
+from skrdae.scorers.residual import ResidualScorer
 from skrdae.training.alternating import alternate
-from skrdae.training.minibatch import map_chunks
-from skrdae.training.sparse import SparseRows, alternate_sparse
 
 
-class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
+@detector
+class RobustDeepAutoencoder(BaseRobustAutoencoder):
     r"""Robust deep autoencoder: X = L + S, deep low-rank part plus sparse anomalies.
 
     Solves
@@ -197,7 +187,10 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
     [0, 1, 2, 3, 4]
     """
 
-    network_: MemberAutoencoder
+    hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto"
+    activation: Activation = "tanh"
+    output_activation: Activation = "identity"
+    score_function: Literal["auto", "log", "norm"] = "auto"
 
     _parameter_constraints = {
         **BaseRobustAutoencoder._parameter_constraints,
@@ -205,59 +198,37 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
         "output_activation": [StrOptions(set(ACTIVATIONS))],
         "score_function": [StrOptions({"log", "norm", "auto"})],
     }
-
     _bound = 3.0
-
-    def __init__(
-        self,
-        lam: float | Literal["auto"] = "auto",
-        *,
-        penalty: PenaltyLike = "l21",
-        hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
-        activation: Activation = "tanh",
-        output_activation: Activation = "identity",
-        max_iter: int = 5,
-        n_epochs: int = 1,
-        batch_size: int | Literal["auto"] = "auto",
-        lr: float = 1e-3,
-        tol: float | None = None,
-        n_estimators: int = 8,
-        max_samples: float | Literal["auto"] | None = None,
-        scaler: Scaling = "robust",
-        score_function: Literal["auto", "log", "norm"] = "auto",
-        contamination: float | Literal["auto"] | Thresholder = 0.1,
-        store_decomposition: bool = False,
-        device: str | torch.device = "auto",
-        random_state: RandomStateLike = None,
-        verbose: int = 0,
-        callbacks: Callbacks = None,
-        warm_start: bool = False,
-        checkpoint_path: str | os.PathLike[str] | None = None,
-    ) -> None:
-        self.lam = lam
-        self.penalty = penalty
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.output_activation = output_activation
-        self.max_iter = max_iter
-        self.n_epochs = n_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.tol = tol
-        self.n_estimators = n_estimators
-        self.max_samples = max_samples
-        self.scaler = scaler
-        self.score_function = score_function
-        self.contamination = contamination
-        self.store_decomposition = store_decomposition
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-        self.callbacks = callbacks
-        self.warm_start = warm_start
-        self.checkpoint_path = checkpoint_path
-
     _accepts_sparse = True
+    #: What the rows of the history are numbered by.
+    _history_counter = "iteration"
+
+    partial_fit = partial_fit
+
+    # ------------------------------------------------------------------------------ the network
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if not self._automatic_sizes():
+            check_layer_sizes(self.hidden_layer_sizes)
+
+    def _automatic_sizes(self) -> bool:
+        return isinstance(self.hidden_layer_sizes, str) and self.hidden_layer_sizes == "auto"
+
+    def _layer_sizes(self, n_features: int) -> tuple[int, ...]:
+        if self._automatic_sizes():
+            return 64, max(2, round(min(n_features / 2, max(12, n_features**0.5))))
+        return check_layer_sizes(self.hidden_layer_sizes)
+
+    def _new_network(
+        self, n_features: int, generators: Sequence[torch.Generator], device: torch.device
+    ) -> MemberAutoencoder:
+        sizes = self._layer_sizes(n_features)
+        return MemberAutoencoder(
+            n_features, sizes, self.activation, self.output_activation, generators, device
+        )
+
+    # ------------------------------------------------------------------------------- sparse X
 
     @property
     def _fits_sparse(self) -> bool:
@@ -273,89 +244,15 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
         }
         return [pair for pair, fits in right.items() if not fits]
 
-    def _train(
-        self,
-        data: torch.Tensor | SparseRows,
-        seeds: IntArray,
-        on_iteration: Callable[[Record], object],
-    ) -> None:
-        if not isinstance(data, SparseRows):
-            super()._train(data, seeds, on_iteration)
-            return
-        for name, value in self._unlike_sparse():
-            raise ValueError(
-                f"With a sparse X {name} must be {value}; got {getattr(self, name)!r}."
-            )
-        generators = member_generators(seeds)
-        self.network_ = self._new_network(data.shape[1], generators)
-        self._warn_of_reach(data)
-        self._warn_of_size(data)
-        warn_of_too_few(self.max_samples, len(data))
-        n_rows = rows_a_member(self.max_samples, len(data))
-        rows = data.of_members(member_places(n_rows, len(data), generators), len(generators))
-        lam, quantile = self._thresholds()
-        schedule = self._schedule(n_rows)
-        del schedule["tol"]
-        result = alternate_sparse(
-            self.network_,
-            rows,
-            penalty_of(self.penalty),
-            lam=lam,
-            quantile=quantile,
-            generators=generators,
-            on_iteration=on_iteration,
-            **schedule,
-        )
-        self._freeze(self.network_, result.lam, None)
-        self._residual_scale = self._measure(data)
-        self.n_iter_, self.history_ = result.n_iter, result.history
+    def _learn(self, task: Task) -> Learnt:
+        if not isinstance(task.rows, HeldRows):
+            for name, value in self._unlike_sparse():
+                raise ValueError(
+                    f"With a sparse X {name} must be {value}; got {getattr(self, name)!r}."
+                )
+        return super()._learn(task)
 
-    def _train_on(
-        self, data: torch.Tensor, stream: Stream, on_iteration: Callable[[Record], object]
-    ) -> list[Record]:
-        if stream.network is None:
-            stream.network = self._new_network(data.shape[1], stream.generators)
-        lam, quantile = self._thresholds()
-        if quantile is not None and stream.rows is not None:
-            # That of the rows remembered, in which a chunk however small or odd has little say.
-            lam, quantile = self._lams_of(stream, quantile), None
-        rows = member_rows(data, rows_a_member(self.max_samples, len(data)), stream.generators)
-        schedule = self._schedule(rows.shape[1]) | {"tol": None}
-        # As large as for all rows so far: many small steps would be a longer training.
-        n_so_far = rows_a_member(self.max_samples, stream.n_seen + len(data))
-        schedule["batch_size"] = self._rows_a_batch(n_so_far)
-        result = alternate(
-            stream.network,
-            rows,
-            penalty_of(self.penalty),
-            lam=lam,
-            quantile=quantile,
-            generators=stream.generators,
-            on_iteration=on_iteration,
-            adam=stream.adam,
-            **schedule,
-        )
-        # None comes of sparse trainings only.
-        stream.adam = result.adam()  # type: ignore[misc]
-        stream.extra = result.lam
-        self.n_iter_ = len(stream.history) + result.n_iter
-        return result.history
-
-    def _lams_of(self, stream: Stream, quantile: list[float]) -> list[float]:
-        """Return each member's λ for the rows remembered."""
-        penalty, network = penalty_of(self.penalty), stream.network
-        rows = self._to_device(stream.rows)
-
-        def norms(chunk: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-            shown = self._clip(chunk).expand(network.n_members, *chunk.shape)
-            return penalty.norms(chunk - network(shown, workspace))
-
-        found = map_chunks(norms, rows, apart=network.rows_apart)
-        return penalty.lam_quantile(found, quantile).tolist()
-
-    def _settle(self, stream: Stream, remembered: torch.Tensor) -> None:
-        self._freeze(stream.network, stream.extra, None)
-        self._residual_scale = self._measure(remembered)
+    # ------------------------------------------------------------------------------ streaming
 
     def _can_stream(self) -> bool:
         # A wrong name is told of by the check of parameters.
@@ -368,27 +265,45 @@ class RobustDeepAutoencoder(StreamingMixin, BaseRobustAutoencoder):
             )
         return True
 
-    def _new_network(
-        self, n_features: int, generators: Sequence[torch.Generator]
-    ) -> MemberAutoencoder:
-        return MemberAutoencoder(
-            n_features,
-            self._layer_sizes(n_features),
-            self.activation,
-            self.output_activation,
-            generators,
-            self.device_,
+    def _train_chunk(self, task: Task, stream: Stream) -> list[Record]:
+        if stream.network is None:
+            stream.network = self._new_network(
+                task.rows.shape[1], stream.generators, task.rows.device
+            )
+        lam, quantile = self._thresholds()
+        if quantile is not None and stream.rows is not None:
+            # That of the rows remembered, in which a chunk however small or odd has little say.
+            lam, quantile = self._lams_of(task, stream, quantile), None
+        rows = self._member_rows(task, stream.generators)
+        # As large as for all rows so far: many small steps would be a longer training.
+        n_so_far = rows_a_member(self.max_samples, stream.n_seen + len(task.rows))
+        batch_size = rows_a_batch(self.batch_size, n_so_far)
+        result = alternate(
+            stream.network,
+            rows,
+            penalty_of(self.penalty),
+            replace(self._schedule(task, n_so_far), batch_size=batch_size),
+            stream.generators,
+            task.session,
+            lam=lam,
+            quantile=quantile,
+            adam=stream.adam,
         )
+        stream.adam = result.adam()  # type: ignore[misc]  # None comes of sparse trainings only
+        stream.extra = result.lam
+        return result.history
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if not self._automatic_sizes():
-            check_layer_sizes(self.hidden_layer_sizes)
+    def _lams_of(self, task: Task, stream: Stream, quantile: list[float]) -> list[float]:
+        """Return each member's λ for the rows remembered."""
+        penalty, network = penalty_of(self.penalty), stream.network
+        scorer: Any = ResidualScorer(task.scaler.bound_, penalty, torch.zeros(0))
 
-    def _automatic_sizes(self) -> bool:
-        return isinstance(self.hidden_layer_sizes, str) and self.hidden_layer_sizes == "auto"
+        def norms(chunk: torch.Tensor, workspace: Workspace) -> torch.Tensor:
+            return penalty.norms(scorer.residual(network, chunk, workspace))
 
-    def _layer_sizes(self, n_features: int) -> tuple[int, ...]:
-        if self._automatic_sizes():
-            return 64, max(2, round(min(n_features / 2, max(12, n_features**0.5))))
-        return check_layer_sizes(self.hidden_layer_sizes)
+        remembered = torch.from_numpy(task.scaler.transform(stream.rows)).to(task.rows.device)
+        found = map_chunks(norms, remembered, rows_independent=network.rows_independent)
+        return penalty.lam_quantile(found, quantile).tolist()
+
+    def _settled(self, task: Task, stream: Stream) -> Learnt:
+        return self._scored(task, stream.network, stream.extra, None, stream.history)

@@ -10,8 +10,10 @@ from typing import Any, Literal
 import torch
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
-from skrdae._memory import taken
+from skrdae._typing import Scaling
 from skrdae._validation import outside
+from skrdae.networks.mlp import OUTPUT_RANGES
+from skrdae.rows import Rows
 
 #: How many rows a member is trained on at most, by default. More rows mean more steps, and a
 #: network that is trained for long learns the anomalies too.
@@ -50,16 +52,6 @@ def member_places(
     )
 
 
-def member_rows(
-    data: torch.Tensor, n_rows: int, generators: Sequence[torch.Generator]
-) -> torch.Tensor:
-    """Return the rows each member is trained on: (n, d) → (K, n_rows, d), a view if all."""
-    places = member_places(n_rows, len(data), generators)
-    if places is None:
-        return data.expand(len(generators), -1, -1)
-    return taken(data, places.flatten().to(data.device)).view(*places.shape, data.shape[1])
-
-
 def rows_to_look_at(n_samples: int) -> torch.Tensor:
     """Return the places of all rows, or of as many as a member is trained on by default.
 
@@ -76,6 +68,28 @@ def warn_of_too_few(max_samples: float | Literal["auto"] | None, n_samples: int)
         warnings.warn(
             f"max_samples ({max_samples}) is greater than the number of samples ({n_samples}); "
             "every member is trained on all of them.",
+            UserWarning,
+            stacklevel=outside(),
+        )
+
+
+def rows_a_batch(batch_size: int | Literal["auto"], n_rows: int) -> int:
+    """Return the batch size for members that are trained on so many rows."""
+    return min(max(n_rows // 24, 32), 128) if batch_size == "auto" else batch_size
+
+
+def warn_of_reach(rows: Rows, output_activation: str, scaler: Scaling) -> None:
+    """Warn if the data lie where a network's last activation cannot go."""
+    low, high = OUTPUT_RANGES[output_activation]
+    if (low, high) == OUTPUT_RANGES["identity"]:
+        return
+    least, most = rows.range()
+    if least < low - 1e-5 or most > high + 1e-5:
+        warnings.warn(
+            f"output_activation={output_activation!r} gives values from {low} to {high}, "
+            f"but with scaler={scaler!r} the data reach from {least:.3g} to "
+            f"{most:.3g}. Set scaler='minmax' or output_activation='identity'; or, if all "
+            "columns have one unit, as pixels do, divide X by its largest value.",
             UserWarning,
             stacklevel=outside(),
         )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from abc import abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -14,26 +12,28 @@ from numpy.typing import ArrayLike, NDArray
 
 from skrdae._device import plain_torch
 from skrdae._random import member_generators, member_seeds
-from skrdae._typing import FloatRows, IntArray, MatrixLike, Record
+from skrdae._typing import FloatRows, IntArray, OnRecord, Record
 from skrdae._validation import check_data, outside, refitting
+from skrdae.detectors.base import Task
 from skrdae.detectors.progress import watched
 from skrdae.detectors.resuming import told_parameters
+from skrdae.model import FittedModel
+from skrdae.rows import HeldRows, LazyRows
+from skrdae.training.rounds import Session
 from skrdae.training.state import generator_states, set_generators
 
 if TYPE_CHECKING:
-    from skrdae.detectors.base import BaseTorchDetector as _Detector
+    from collections.abc import Callable
 
-    _T = TypeVar("_T")
-
-    def available_if(check: Callable[[Any], bool]) -> Callable[[_T], _T]:
+    def available_if(check: Callable[[Any], bool]) -> Callable[[Any], Any]:
         """Return what scikit-learn's returns, which hides the types of what it decorates."""
 else:
     from sklearn.utils.metaestimators import available_if
 
-    _Detector = object
-
 # Rows that are remembered, a uniform sample of all that came.
 _MEMORY = 4096
+# Random numbers go on from chunk to chunk.
+_NO_SEEDS = np.zeros(0, np.int64)
 # What chunks do not go with: parameters, and their only value.
 _NOT_IN_CHUNKS = {
     "tol": None,
@@ -58,137 +58,102 @@ _MAY_CHANGE = {
 }
 
 
-class StreamingMixin(_Detector):
-    """``partial_fit``, for detectors that can go on with further rows.
+def _partial_fit(self: Any, X: ArrayLike, y: ArrayLike | None = None) -> Any:
+    """Continue training with a chunk of rows.
 
-    The detector supplies :meth:`_train_on` and :meth:`_settle`.
+    The first call starts a new training; so does a call after `fit`, with a warning. Each chunk
+    is trained on like the data of `fit`, starting from the weights that the last chunk left. A
+    uniform random sample of some thousand of all rows so far is kept. λ (with ``lam="auto"``),
+    the scales of the residuals and the threshold are computed from this sample, and
+    ``decision_scores_`` and ``labels_`` belong to its rows. For the rows of a chunk use
+    `decision_function` and `predict`.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        A chunk of rows. Shuffle the rows before you split them into chunks, if you can. The
+        first chunk sets the scaling of the columns, so it should have at least some hundred
+        rows that are like those to come.
+    y : Ignored
+        Not used; present by scikit-learn's convention.
+
+    Returns
+    -------
+    self
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter or X is invalid. The estimator is unchanged then.
     """
+    with refitting(self) as draft, plain_torch():
+        _fit_chunk(draft, X)
+    return self
 
-    n_samples_seen_: int
 
-    #: What the rows of its history are numbered by.
-    _history_counter = "iteration"
+_partial_fit.__name__ = "partial_fit"
+#: The method of detectors that can go on with further rows. They supply ``_train_chunk(task,
+#: stream)``, which trains ``stream.network`` on the rows of a chunk, brings the stream up to date
+#: and returns the rows of its history; ``_settled(task, stream)``, which returns what is
+#: :class:`~skrdae.detectors.base.Learnt` given the rows that are remembered; and ``_can_stream()``,
+#: whose AttributeError says why there is no such method.
+partial_fit = available_if(lambda self: self._can_stream())(_partial_fit)
 
-    @abstractmethod
-    def _train_on(
-        self, data: torch.Tensor, stream: Stream, on_iteration: Callable[[Record], object]
-    ) -> list[Record]:
-        """Train on scaled rows of a chunk.
 
-        Parameters
-        ----------
-        data : Tensor of shape (n, d)
-        stream : Stream
-            What is known from earlier chunks; to be brought up to date. Its network is a copy.
-        on_iteration : callable
-
-        Returns
-        -------
-        list of dict
-            The rows of its history.
-        """
-
-    @abstractmethod
-    def _settle(self, stream: Stream, remembered: torch.Tensor) -> None:
-        """Set what scoring needs, given the rows that are remembered, scaled.
-
-        Parameters
-        ----------
-        stream : Stream
-        remembered : Tensor of shape (n, d)
-        """
-
-    def _can_stream(self) -> bool:
-        """Whether there is a ``partial_fit``; an AttributeError says why there is none."""
-        return True
-
-    @available_if(lambda self: self._can_stream())
-    def partial_fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
-        """Continue training with a chunk of rows.
-
-        The first call starts a new training; so does a call after `fit`, with a warning. Each chunk
-        is trained on like the data of `fit`, starting from the weights that the last chunk left. A
-        uniform random sample of some thousand of all rows so far is kept. λ (with ``lam="auto"``),
-        the scales of the residuals and the threshold are computed from this sample, and
-        ``decision_scores_`` and ``labels_`` belong to its rows. For the rows of a chunk use
-        `decision_function` and `predict`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            A chunk of rows. Shuffle the rows before you split them into chunks, if you can. The
-            first chunk sets the scaling of the columns, so it should have at least some hundred
-            rows that are like those to come.
-        y : Ignored
-            Not used; present by scikit-learn's convention.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError, TypeError
-            If a parameter or X is invalid. The estimator is unchanged then.
-        """
-        with refitting(self) as draft, plain_torch():
-            draft._partial_fit(X)
-        return self
-
-    def _fit(self, X: MatrixLike, y: ArrayLike | None) -> None:
-        self.__dict__.pop("_stream", None)
-        super()._fit(X, y)
-
-    def _partial_fit(self, X: ArrayLike) -> None:
-        self._check_parameters()
-        for name, value in _NOT_IN_CHUNKS.items():
-            if getattr(self, name, value) != value:
-                raise ValueError(
-                    f"partial_fit goes with {name}={value!r} only; it is {getattr(self, name)!r}."
-                )
-        stream, settings = vars(self).get("_stream"), told_parameters(self, _MAY_CHANGE)
-        if stream is None and hasattr(self, "network_"):
-            warnings.warn(
-                "partial_fit goes on with partial_fit, and begins anew after fit, which keeps no "
-                "row. Give the rows to partial_fit from the first chunk on.",
-                UserWarning,
-                stacklevel=outside(),
+def _fit_chunk(detector: Any, X: ArrayLike) -> None:
+    detector._check_parameters()
+    for name, value in _NOT_IN_CHUNKS.items():
+        if getattr(detector, name, value) != value:
+            raise ValueError(
+                f"partial_fit goes with {name}={value!r} only; it is {getattr(detector, name)!r}."
             )
-        if stream is None:
-            self._forget()
-            self.__dict__.pop("_kept", None)  # of a training that this one is not
-        X = check_data(self, X, reset=stream is None)
-        if stream is None:
-            self._learn_scale(X)
-            seeds = member_seeds(self.random_state, self.n_estimators)
-            stream = Stream(seeds, settings)
-        for name, before in stream.settings.items():
-            if name not in _MAY_CHANGE and settings.get(name) != before:
-                raise ValueError(
-                    f"The chunks before were trained on with {name}={before}, and it is "
-                    f"{settings.get(name)} now: set it back, or clone the detector to begin anew."
-                )
-        if stream.n_seen:
-            self.scaler_ = self.scaler_.with_changes(X)
-        stream = stream.opened()
-        if stream.network is not None:
-            stream.network.to(self.device_)
-        n_before, counter = len(stream.history), self._history_counter
-        data = self._to_device(X)
-        options: dict[str, Any] = {"shows": self.verbose, "n_rounds": self._n_rounds, "n_done": 0}
-        with watched(self.callbacks, name=type(self).__name__, **options) as progress:
-            history = self._train_on(
-                data, stream, lambda row: progress(_later(row, counter, n_before))
+    stream, settings = vars(detector).get("_stream"), told_parameters(detector, _MAY_CHANGE)
+    if stream is None and hasattr(detector, "model_"):
+        warnings.warn(
+            "partial_fit goes on with partial_fit, and begins anew after fit, which keeps no "
+            "row. Give the rows to partial_fit from the first chunk on.",
+            UserWarning,
+            stacklevel=outside(),
+        )
+    if stream is None:
+        detector._forget()  # of a training that this one is not
+    X = check_data(detector, X, reset=stream is None)
+    if stream is None:
+        scaler, device = detector._learn_scale(X)
+        stream = Stream(member_seeds(detector.random_state, detector.n_estimators), settings)
+    else:
+        scaler, device = detector.scaler_.with_changes(X), detector.device_
+    for name, before in stream.settings.items():
+        if name not in _MAY_CHANGE and settings.get(name) != before:
+            raise ValueError(
+                f"The chunks before were trained on with {name}={before}, and it is "
+                f"{settings.get(name)} now: set it back, or clone the detector to begin anew."
             )
-        self._warn_of_interrupt(progress, self._n_rounds)
-        stream.history += [_later(row, counter, n_before) for row in history]
-        stream.remember(X)
-        remembered = self._to_device(stream.rows)
-        self._settle(stream, remembered)
-        self._judge(self._map_tensor(self._member_scores, remembered), stream.rows)
-        self.history_ = list(stream.history)
-        self.n_samples_seen_ = stream.n_seen
-        self._stream = stream.closed()
+    stream = stream.opened()
+    if stream.network is not None:
+        stream.network.to(device)
+    n_before, counter = len(stream.history), detector._history_counter
+
+    def task(rows: FloatRows, tell: OnRecord | None) -> Any:
+        held = HeldRows(LazyRows(rows, scaler, device).take(slice(None)))
+        return Task(held, scaler, _NO_SEEDS, Session(tell), detector._column_names())
+
+    n_rounds = detector._n_rounds
+    options: dict[str, Any] = {"shows": detector.verbose, "n_rounds": n_rounds, "n_done": 0}
+    with watched(detector.callbacks, name=type(detector).__name__, **options) as progress:
+        history = detector._train_chunk(
+            task(X, lambda row: progress(_later(row, counter, n_before))), stream
+        )
+    detector._warn_of_interrupt(progress, n_rounds)
+    stream.history += [_later(row, counter, n_before) for row in history]
+    stream.remember(X)
+    remembered = task(stream.rows, None)
+    learnt = detector._settled(remembered, stream)
+    model = FittedModel(scaler, learnt.network, learnt.scorer, np.ones(1))
+    scores = detector._map(model, model.scorer.scores, remembered.rows)
+    learnt.attributes |= {"history_": list(stream.history), "n_samples_seen_": stream.n_seen}
+    detector._judge(model, learnt, scores, stream.rows)
+    detector._stream = stream.closed()
 
 
 def _later(row: Record, counter: str, n_before: int) -> Record:

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Callable
+from typing import Self, TypeVar
 
 import torch
 from torch import nn
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
 class MemberModule(nn.Module):
     """A network of K members: of every parameter, the first axis tells whose it is.
 
-    What a subclass sets beside parameters must hold for any number of members.
+    What a subclass sets beside parameters and parts must hold for any number of members.
     """
 
-    #: Whether parts of the rows may be worked on side by side, and be of any size: on a CPU a row's
-    #: value then depends on nothing else, and no part needs more than one thread.
-    rows_apart = False
-
-    _parameters: dict[str, nn.Parameter]  # type: ignore[assignment]  # here none is None
+    #: Whether, on a CPU, a row's value depends on nothing else, to the last bit: parts of the rows
+    #: may then be of any size and be worked on side by side, each by one thread.
+    rows_independent = False
 
     @property
     def n_members(self) -> int:
         """K."""
-        return next(iter(self._parameters.values())).shape[0]
+        return next(self.parameters()).shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
 
     def check_device(self, x: torch.Tensor) -> None:
         """Raise a ValueError if rows are on another device than the weights."""
-        here = next(iter(self._parameters.values())).device
+        here = next(iter(self._parameters.values())).device  # type: ignore[union-attr]
         if x.device != here:
             raise ValueError(
                 f"The rows are on {x.device}, the weights of the network on {here}: move one of "
@@ -42,14 +48,11 @@ class MemberModule(nn.Module):
         members : LongTensor
             Their places along the member axis.
         """
-        other = self.__class__.__new__(self.__class__)
-        nn.Module.__init__(other)
-        for name, value in vars(self).items():
-            if not name.startswith("_") and name != "training":
-                setattr(other, name, value)
-        for name, value in self._parameters.items():
-            other.add(name, value[members])
-        return other
+        return _changed(self, lambda value: value[members])
+
+    def part(self, members: slice) -> Self:
+        """Return a network of some of the members, whose weights share the memory of these."""
+        return _changed(self, lambda value: value.detach()[members])
 
     def assign(self, members: torch.Tensor, other: MemberModule) -> None:
         """Copy the weights of `other`, a network of as many members, into `members`."""
@@ -58,5 +61,25 @@ class MemberModule(nn.Module):
 
     def add(self, name: str, value: torch.Tensor) -> None:
         """Add a parameter, of shape (K, …)."""
-        # The gradients are written to buffers of the optimiser's, not to the parameters.
-        self.register_parameter(name, nn.Parameter(value, requires_grad=False))
+        _add(self, name, value)
+
+
+def _add(module: nn.Module, name: str, value: torch.Tensor) -> None:
+    # Gradients are written to buffers of the optimiser's, not to the parameters.
+    module.register_parameter(name, nn.Parameter(value, requires_grad=False))
+
+
+def _changed(module: _Module, change: Callable[[torch.Tensor], torch.Tensor]) -> _Module:
+    """Return a module with other weights, and all else the same."""
+    other = type(module).__new__(type(module))
+    nn.Module.__init__(other)
+    for name, value in vars(module).items():
+        if not name.startswith("_") and name != "training":
+            setattr(other, name, value)
+    for name, parameter in module._parameters.items():
+        if parameter is not None:
+            _add(other, name, change(parameter))
+    for name, child in module._modules.items():
+        if child is not None:
+            other.add_module(name, _changed(child, change))
+    return other

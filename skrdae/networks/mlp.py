@@ -71,7 +71,7 @@ class MemberMLP(MemberModule):
     device : torch.device
     """
 
-    rows_apart = True
+    rows_independent = True
     #: Whether compiled loops make the layers on a CPU, and not torch's products.
     compiled = True
 
@@ -170,7 +170,7 @@ class MemberMLP(MemberModule):
         self,
         values: Sequence[torch.Tensor],
         grad: torch.Tensor,
-        grads: tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]] | None,
+        grads: Sequence[torch.Tensor] | None,
         workspace: Workspace,
         *,
         to_input: bool = False,
@@ -183,8 +183,9 @@ class MemberMLP(MemberModule):
             What :meth:`values` returned, up to the layer whose gradient is given.
         grad : Tensor of shape (K, n, out)
             Gradient with respect to the last of `values`; overwritten.
-        grads : tuple of two lists of Tensor, or None
-            Where the gradients of `weights` and `biases` are written. ``None`` leaves them out.
+        grads : list of Tensor, or None
+            Where the gradients of the parameters are written, in their order. ``None`` leaves them
+            out.
         workspace : Workspace
         to_input : bool, default=False
             Return the gradient with respect to the input.
@@ -197,8 +198,8 @@ class MemberMLP(MemberModule):
         for layer in reversed(range(len(values) - 1)):
             grad = ACTIVATIONS[self.activations[layer]][1](grad, values[layer + 1])
             if grads is not None:
-                member_matmul(values[layer].transpose(1, 2), grad, out=grads[0][layer])
-                torch.sum(grad, dim=1, keepdim=True, out=grads[1][layer])
+                member_matmul(values[layer].transpose(1, 2), grad, out=grads[2 * layer])
+                torch.sum(grad, dim=1, keepdim=True, out=grads[2 * layer + 1])
             if layer or to_input:
                 out = workspace.take(("grad", layer), *values[layer].shape)
                 grad = member_matmul(grad, weights[layer].transpose(1, 2), out=out)
@@ -253,7 +254,7 @@ class MemberAutoencoder(MemberMLP):
     def error_gradient(
         self,
         x: torch.Tensor,
-        grads: tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]],
+        grads: Sequence[torch.Tensor],
         workspace: Workspace,
     ) -> None:
         """Write the gradient of a row's squared error, averaged over the rows.
@@ -262,7 +263,7 @@ class MemberAutoencoder(MemberMLP):
         ----------
         x : Tensor of shape (K, n, d)
             What to reconstruct.
-        grads : tuple of two lists of Tensor
+        grads : list of Tensor
             As in :meth:`backward_from`.
         workspace : Workspace
         """

@@ -83,9 +83,6 @@ class MemberRecurrentAutoencoder(MemberModule):
         """Every parameter, the member axis first."""
         return list(self._parameters.values())
 
-    # The biases lie with the weights, as cuDNN wants them.
-    biases: tuple[nn.Parameter, ...] = ()
-
     @property
     def code_size(self) -> int:
         """Units of the code."""
@@ -179,7 +176,7 @@ class MemberRecurrentAutoencoder(MemberModule):
     def error_gradient(
         self,
         x: torch.Tensor,
-        grads: tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]],
+        grads: Sequence[torch.Tensor],
         workspace: Workspace,
     ) -> None:
         """Write the gradient of a window's squared error, averaged over the windows.
@@ -188,7 +185,7 @@ class MemberRecurrentAutoencoder(MemberModule):
         ----------
         x : Tensor of shape (K, n, T·c)
             What to reconstruct.
-        grads : tuple of a list of Tensor and an empty one
+        grads : list of Tensor
             Where the gradients of `weights` are written.
         workspace : Workspace
         """
@@ -197,11 +194,11 @@ class MemberRecurrentAutoencoder(MemberModule):
         if self.cell == "lstm" and n_rows >= 2 * _WORTH_A_THREAD:
             n_pieces = max(n_pieces, 2)
         found = self._in_pieces(lambda k, rows: self._gradient(k, rows, 2 / n_rows), x, n_pieces)
-        for total in grads[0]:
+        for total in grads:
             total.zero_()
         per_member = len(found) // len(x)
         for place, parts in enumerate(found):
-            for total, part in zip(grads[0], parts, strict=True):
+            for total, part in zip(grads, parts, strict=True):
                 total[place // per_member].add_(part)
 
     def _gradient(self, member: int, rows: torch.Tensor, scale: float) -> list[torch.Tensor]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 from torch.nn.functional import softplus
 
+from skrdae.networks.member import MemberModule
 from skrdae.networks.mlp import MemberMLP
 from skrdae.networks.workspace import Workspace
 
@@ -16,7 +16,7 @@ from skrdae.networks.workspace import Workspace
 MOST_LOG_VARIANCE = 40.0
 
 
-class MemberVAE(nn.Module):
+class MemberVAE(MemberModule):
     """K variational autoencoders of the same shape side by side.
 
     The encoder gives mean and log-variance of q(z|x), the decoder the parameter of p(x|z): the
@@ -34,7 +34,7 @@ class MemberVAE(nn.Module):
     device : torch.device
     """
 
-    rows_apart = True
+    rows_independent = True
 
     def __init__(
         self,
@@ -53,11 +53,6 @@ class MemberVAE(nn.Module):
         self.encoder = MemberMLP(sizes, activations, generators, device)
         sizes = [latent_dim, *hidden[::-1], n_features]
         self.decoder = MemberMLP(sizes, activations, generators, device)
-
-    @property
-    def n_members(self) -> int:
-        """K."""
-        return self.encoder.n_members
 
     def encode(
         self, x: torch.Tensor, workspace: Workspace | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,7 @@ from torch import nn
 
 from skrdae.networks.compiled import KINDS, Layers
 from skrdae.networks.mlp import MemberMLP
-from skrdae.networks.recurrent import MemberRecurrentAutoencoder
-from skrdae.training.compiled import Adam
+from skrdae.training.kernels.adam import Adam
 
 # The fused kernel treats what does not fill a vector register at the end of a tensor with other
 # instructions, which round differently. Up to this multiple it has no such remainder. Every
@@ -89,12 +89,34 @@ class MemberAdam:
             for piece, shape in zip(torch.split(flat, self._sizes), self._shapes, strict=True)
         ]
 
-    def grads_of(
-        self, network: MemberMLP | MemberRecurrentAutoencoder
-    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """Return the gradient buffers of a network's weights and of its biases."""
-        weights = [self.grads[id(p)] for p in network.weights]
-        return weights, [self.grads[id(p)] for p in network.biases]
+    def grads_of(self, network: nn.Module) -> list[torch.Tensor]:
+        """Return the gradient buffers of a network's parameters."""
+        return [self.grads[id(p)] for p in network.parameters()]
+
+    @contextlib.contextmanager
+    def gradients(self, network: nn.Module, members: slice) -> Iterator[None]:
+        """Let backward passes add to the buffers of some members.
+
+        Parameters
+        ----------
+        network : nn.Module
+            With the same parameters, of these members only.
+        members : slice
+        """
+        parameters = list(network.parameters())
+        for parameter, grad in zip(parameters, self.grads.values(), strict=True):
+            parameter.requires_grad_()
+            parameter.grad = grad[members]
+        try:
+            yield
+        finally:
+            for parameter in parameters:
+                parameter.grad = None
+                parameter.requires_grad_(False)
+
+    def zero_grads(self) -> None:
+        """Set all gradients to zero."""
+        self._grads.zero_()
 
     def compiled(self, network: MemberMLP, n_pieces: int = 1) -> list[tuple[Adam, Layers]]:
         """Return for each member of a network what the compiled loops work on.

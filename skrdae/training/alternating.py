@@ -2,18 +2,53 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from skrdae._typing import Record
-from skrdae.networks.mlp import MemberAutoencoder
-from skrdae.networks.recurrent import MemberRecurrentAutoencoder
+from skrdae.networks.member import MemberModule
+from skrdae.objectives.reconstruction import Reconstruction
 from skrdae.penalties.base import GroupPenalty
-from skrdae.training.stack import Stack
-from skrdae.training.state import copied, set_weights, weights_of
+from skrdae.rows import HeldMemberRows, LazyMemberRows, MemberRows
+from skrdae.training.batches import same_generator
+from skrdae.training.history import IterationRecord
+from skrdae.training.rounds import Session, Training, run
+from skrdae.training.split import split_of
+from skrdae.training.state import (
+    copied,
+    generator_states,
+    set_generators,
+    set_weights,
+    weights_of,
+)
+from skrdae.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How an alternating training goes.
+
+    Attributes
+    ----------
+    bound : float
+        L is clipped to ±bound before the network sees it.
+    max_iter, n_epochs, batch_size : int
+    lr : float
+    tol : float or None
+        A member stops when one of its criteria (see :class:`IterationRecord`) falls below.
+    """
+
+    bound: float
+    max_iter: int
+    n_epochs: int
+    batch_size: int
+    lr: float
+    tol: float | None = None
 
 
 @dataclass
@@ -27,112 +62,292 @@ class AlternatingResult:
     norms : Tensor or None
         The norms of the groups at the last iteration, for a penalty whose groups reach over rows:
         by them the prox treats new rows as it did these.
-    n_iter : int
-        Outer iterations of the member that took the most.
     converged : bool
-        Whether every member met a criterion, or `on_iteration` put an end to it.
+        Whether every member met a criterion, or somebody put an end to it.
     history : list of dict
-        The rows of :class:`IterationRecord`.
+        The rows of :class:`IterationRecord`. As many as the member that took the most.
     adam : callable or None
         Returns the state of the optimiser, if members shared one.
     """
 
     lam: torch.Tensor
     norms: torch.Tensor | None
-    n_iter: int
     converged: bool
     history: list[Record]
     adam: Callable[[], dict[str, Any]] | None = None
 
 
-def alternate(
-    network: MemberAutoencoder | MemberRecurrentAutoencoder,
-    data: torch.Tensor,
-    penalty: GroupPenalty,
-    *,
-    lam: Sequence[float] | None,
-    quantile: Sequence[float] | None,
-    bound: float,
-    max_iter: int,
-    n_epochs: int,
-    batch_size: int,
-    lr: float,
-    tol: float | None,
-    generators: Sequence[torch.Generator],
-    on_iteration: Callable[[Record], object] | None = None,
-    state: Mapping[str, Any] | None = None,
-    on_state: Callable[[Callable[[], dict[str, Any]]], object] | None = None,
-    adam: Mapping[str, Any] | None = None,
-) -> AlternatingResult:
-    r"""Minimise :math:`\|L - D(E(L))\|_F^2 + \lambda\,\Omega(S)` subject to X = L + S.
+class Alternation(Training):
+    r"""Minimises :math:`\|L - D(E(L))\|_F^2 + \lambda\,\Omega(S)` subject to X = L + S.
 
-    Each outer iteration trains the network on L = X − S for `n_epochs`, without starting it
-    anew, and then takes for S the prox of X − D(E(L)). The first S is zero. Members never meet:
-    one that has converged leaves the stack and the others go on as if it had not been there.
+    Each iteration trains the network on L = X − S for some epochs, without starting it anew, and
+    then takes for S the prox of X − D(E(L)). The first S is zero. Members never meet: one that has
+    converged leaves and the others go on as if it had not been there.
 
     Parameters
     ----------
-    network : MemberAutoencoder
-        K members; its weights are trained in place.
-    data : Tensor of shape (K, n, d)
-        X, the rows of each member. It may be an expanded view of one matrix.
+    network : MemberModule
+        K members; their weights are set when they have finished.
+    rows : MemberRows
+        X. Lazy rows are those of one member.
     penalty : GroupPenalty
         Ω.
-    lam : sequence of K floats, or None
-        The thresholds; infinity keeps S at zero. ``None`` sets them from `quantile`.
-    quantile : sequence of K floats, or None
-        With ``lam=None``: λ is this quantile of the groups' norms, anew in each iteration.
-    bound : float
-        L is clipped to ±bound before the network sees it.
-    max_iter, n_epochs, batch_size : int
-    lr : float
-    tol : float or None
-        A member stops when one of its criteria (see :class:`IterationRecord`) falls below.
+    schedule : Schedule
     generators : list of K torch.Generator
-    on_iteration : callable, optional
-        Called with each row of the history; where it says True, this iteration is the last.
-    state : dict, optional
-        Of another call with the same arguments, to go on from.
-    on_state : callable, optional
-        Called after each iteration with a function that returns the state.
-    adam : dict, optional
-        State of the optimiser to begin with.
-
-    Returns
-    -------
-    AlternatingResult
+    lam : sequence of K floats, optional
+        The thresholds; infinity keeps S at zero.
+    quantile : sequence of K floats, optional
+        λ is this quantile of the groups' norms, anew in each iteration, if there is no `lam`.
 
     References
     ----------
     Zhou, C. and R. C. Paffenroth, Anomaly Detection with Robust Deep Autoencoders, KDD 2017.
     """
-    stack = Stack(network, data, penalty, lam, quantile, bound, lr, generators)
-    found = _Found(network, stack)
+
+    def __init__(
+        self,
+        network: MemberModule,
+        rows: MemberRows,
+        penalty: GroupPenalty,
+        schedule: Schedule,
+        generators: Sequence[torch.Generator],
+        *,
+        lam: Sequence[float] | None = None,
+        quantile: Sequence[float] | None = None,
+    ) -> None:
+        self.network, self.penalty, self.schedule = network, penalty, schedule
+        self.history, self._has_residual = [], False
+        self.members = torch.arange(len(generators), device=rows.device)
+        self.trainer = Trainer(
+            network.select(self.members),
+            Reconstruction(schedule.bound),
+            lr=schedule.lr,
+            batch_size=schedule.batch_size,
+            generators=generators,
+        )
+        self.split = split_of(rows)
+        self.quantile = quantile
+        options: Any = {"dtype": torch.float32, "device": rows.device}
+        # λ is None until the first prox if it is a quantile's; so are norms until members leave.
+        self.lam = None if lam is None else torch.tensor(lam, **options)
+        self._penalty_value: torch.Tensor | float = 0.0  # Ω(S)
+        self.final_lam = torch.zeros(len(generators), **options)
+        self.final_norms: torch.Tensor | None = None
+
+    def train(self) -> None:
+        """Train the networks on L, and find the residual that they leave."""
+        self.trainer.train(self.split, self.schedule.n_epochs)
+        self.find_residual()
+
+    def find_residual(self) -> None:
+        """Find the residual of the networks as they are."""
+        self.split.find_residual(self.trainer.network, self.schedule.bound, self.penalty)
+        self._has_residual = True
+
+    def advance(self) -> Record:
+        """Train the networks, and shrink what they leave to S."""
+        if not self._has_residual:
+            self.train()
+        self._has_residual = False
+        # With λ = ∞ or at the start, S and its penalty are zero.
+        charge: torch.Tensor | float = 0.0
+        if self.lam is not None:
+            charge = torch.nan_to_num(self.lam * self._penalty_value).cpu()
+        split = self.split
+        if self.quantile is not None:
+            self.lam = self.penalty.lam_quantile(split.norms, self.quantile)
+        lam: torch.Tensor = self.lam  # type: ignore[assignment]  # there is one by now
+        self._penalty_value = self.penalty.value_after_prox(split.norms, lam)
+        sparse_share, constraint, change = split.shrink(self.penalty, lam)
+        record = IterationRecord(
+            iteration=len(self.history) + 1,
+            objective=(split.error + charge).mean().item(),
+            sparse_share=sparse_share.mean().item(),
+            constraint=constraint.mean().item(),
+            change=change.mean().item(),
+            lam=lam.mean().item(),
+            n_training=len(self.members),
+        )
+        if self.schedule.tol is not None:
+            done = torch.minimum(constraint, change) < self.schedule.tol
+            self.finished = bool(done.all())
+            if bool(done.any()) and not self.finished:
+                self._leave(done)
+                self._keep(~done)
+        return record.row()
+
+    def _leave(self, leaving: torch.Tensor) -> None:
+        """Take what members have found, which a mask tells."""
+        places = self.members[leaving]
+        self.network.assign(places, self.trainer.network.select(leaving))
+        self.final_lam[places] = self.lam[leaving]  # type: ignore[index]  # after a prox
+        if self.penalty.across_rows:
+            norms = self.split.norms
+            if self.final_norms is None:
+                self.final_norms = norms.new_zeros(len(self.final_lam), *norms.shape[1:])
+            self.final_norms[places] = norms[leaving]
+
+    def _keep(self, mask: torch.Tensor) -> None:
+        """Drop the members outside the mask."""
+        kept = mask.nonzero().flatten()
+        self._take_members(kept)
+        self.members = self.members[kept]
+        if self.quantile is not None:
+            self.quantile = [self.quantile[k] for k in kept.tolist()]
+
+    def _take_members(self, places: torch.Tensor) -> None:
+        """Go on with copies of some members, which may be named several times."""
+        generators = [same_generator(self.trainer.generators[k]) for k in places.tolist()]
+        places = places.to(self.members.device)
+        self.trainer = self.trainer.select(places, generators)
+        self.split = self.split.branch(places)
+        if self.lam is not None:
+            self.lam = self.lam[places]
+        if isinstance(self._penalty_value, torch.Tensor):
+            self._penalty_value = self._penalty_value[places]
+
+    def finish(self) -> AlternatingResult:
+        """Return what was found, with the weights of all members in the network."""
+        self._leave(torch.ones(len(self.members), dtype=torch.bool, device="cpu"))
+        converged = self.schedule.tol is None or self.stopped or self.finished
+        return AlternatingResult(self.final_lam, self.final_norms, converged, self.history)
+
+    def branch(self, lams: Sequence[float]) -> Alternation:
+        """Return the alternation of all members for each λ, which goes on from the residual."""
+        other = copy.copy(self)
+        places = torch.arange(len(self.members), device="cpu").repeat(len(lams))
+        other._take_members(places)
+        other.members = torch.arange(len(places), device=self.members.device)
+        other.network = other.trainer.network.select(other.members)
+        other.history = []
+        other.lam = self.final_lam.new_tensor(lams).repeat_interleave(len(self.members))
+        other.final_lam = torch.zeros_like(other.lam)
+        return other
+
+    def state(self) -> dict[str, Any]:
+        split: Any = self.split  # held, because lazy rows have no state
+        norms = [] if self.final_norms is None else [self.final_norms]
+        penalty_value = torch.as_tensor(self._penalty_value)
+        return {
+            "iteration": len(self.history),
+            "history": list(self.history),
+            "all_done": self.finished,
+            "weights": weights_of(self.network),
+            "found": copied([self.final_lam, *norms]),
+            "norms": copied([split.norms] if self.penalty.across_rows else []),
+            "stack": {
+                "members": self.members.cpu(),
+                "weights": weights_of(self.trainer.network),
+                "adam": self.trainer.adam.state(),
+                "generators": generator_states(self.trainer.generators),
+                "tensors": copied([split.tensor, split.rest, self.lam, penalty_value]),
+            },
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        split: Any = self.split
+        device, stack = self.members.device, state["stack"]
+        self.history, self.finished = list(state["history"]), state["all_done"]
+        set_weights(self.network, state["weights"])
+        self.final_lam, *norms = (t.to(device, copy=True) for t in state["found"])
+        self.final_norms = norms[0] if norms else None
+        mask = torch.isin(self.members.cpu(), stack["members"].cpu())
+        if not bool(mask.all()):
+            self._keep(mask)
+        split = self.split
+        set_weights(self.trainer.network, stack["weights"])
+        self.trainer.adam.restore(stack["adam"])
+        set_generators(self.trainer.generators, stack["generators"])
+        matrix, *others = stack["tensors"]
+        split.tensor.copy_(matrix)
+        split.rest, self.lam, self._penalty_value = (t.to(device, copy=True) for t in others)
+        for norms_of_split in state["norms"]:
+            split.norms = norms_of_split.to(device, copy=True)
+
+
+def alternate(
+    network: MemberModule,
+    rows: MemberRows,
+    penalty: GroupPenalty,
+    schedule: Schedule,
+    generators: Sequence[torch.Generator],
+    session: Session,
+    *,
+    lam: Sequence[float] | None,
+    quantile: Sequence[float] | None,
+    adam: Mapping[str, Any] | None = None,
+) -> AlternatingResult:
+    """Train K members in place; see :class:`Alternation`.
+
+    Members of lazy rows follow one another, so that one has its S in memory at a time.
+
+    Parameters
+    ----------
+    session : Session
+    adam : dict, optional
+        State of the optimiser to begin with.
+    """
+    if isinstance(rows, LazyMemberRows):
+        return _one_after_another(
+            network, rows, penalty, schedule, generators, session, lam, quantile
+        )
+    training = Alternation(
+        network, rows, penalty, schedule, generators, lam=lam, quantile=quantile
+    )
     if adam is not None:
-        stack.optimiser.restore(adam)
-    if state is None:
-        stack.train(n_epochs, batch_size)
-        stack.find_residual()
-    else:
-        found.restore(state)
-    return _go_on(stack, found, max_iter, n_epochs, batch_size, tol, on_iteration, on_state)
+        training.trainer.adam.restore(adam)
+    run(training, schedule.max_iter, session)
+    result = training.finish()
+    result.adam = training.trainer.adam.state
+    return result
+
+
+def _one_after_another(
+    network: MemberModule,
+    rows: LazyMemberRows,
+    penalty: GroupPenalty,
+    schedule: Schedule,
+    generators: Sequence[torch.Generator],
+    session: Session,
+    lam: Sequence[float] | None,
+    quantile: Sequence[float] | None,
+) -> AlternatingResult:
+    results = []
+    for k, generator in enumerate(generators):
+        place = torch.tensor([k], device="cpu")
+        member = network.select(place)
+        training = Alternation(
+            member,
+            rows.member(k),
+            penalty,
+            schedule,
+            [generator],
+            lam=lam and [lam[k]],
+            quantile=quantile and [quantile[k]],
+        )
+        run(training, schedule.max_iter, session)
+        if training.stopped:  # no member goes on for longer
+            schedule = replace(schedule, max_iter=len(training.history))
+        results.append(training.finish())
+        network.assign(place, member)
+    means = [
+        {name: float(np.mean([row[name] for row in each])) for name in each[0]}
+        | {"iteration": each[0]["iteration"], "n_training": len(generators)}
+        for each in zip(*(result.history for result in results), strict=False)
+    ]
+    return AlternatingResult(torch.cat([r.lam for r in results]), None, True, means)
 
 
 def alternate_path(
-    network: MemberAutoencoder | MemberRecurrentAutoencoder,
-    data: torch.Tensor,
+    network: MemberModule,
+    rows: HeldMemberRows,
     penalty: GroupPenalty,
+    schedule: Schedule,
+    generators: Sequence[torch.Generator],
     *,
     lams: Sequence[float],
-    bound: float,
-    max_iter: int,
-    n_epochs: int,
-    batch_size: int,
-    lr: float,
-    tol: float | None,
-    generators: Sequence[torch.Generator],
     n_at_once: int,
-) -> Iterator[tuple[slice, MemberAutoencoder | MemberRecurrentAutoencoder, torch.Tensor | None]]:
+) -> Iterator[tuple[slice, MemberModule, torch.Tensor | None]]:
     """Make K fits for each of several λ, as :func:`alternate` would one after another.
 
     Until the first prox λ plays no part, so that much is trained once for all. What follows the
@@ -141,7 +356,7 @@ def alternate_path(
 
     Parameters
     ----------
-    network : MemberAutoencoder
+    network : MemberModule
         K members, not trained; left as they are.
     lams : sequence of float
         The thresholds; infinity keeps S at zero.
@@ -152,38 +367,33 @@ def alternate_path(
     ------
     slice
         Places in `lams`.
-    MemberAutoencoder
+    MemberModule
         The networks trained with those λ, all K of one λ before those of the next.
     Tensor or None
         As ``norms`` in :class:`AlternatingResult`, for these networks.
     """
-    trunk = Stack(network, data, penalty, None, None, bound, lr, generators)
-    trunk.train(n_epochs, batch_size)
-    trunk.find_residual()
+    trunk = Alternation(network, rows, penalty, schedule, generators)
+    trunk.train()
     for start in range(0, len(lams), n_at_once):
         places = slice(start, min(start + n_at_once, len(lams)))
-        stack = trunk.branch(lams[places])
-        trained = stack.network.select(stack.members)
-        found = _Found(trained, stack)
-        result = _go_on(stack, found, max_iter, n_epochs, batch_size, tol, networks_only=True)
-        yield places, trained, result.norms
+        branch = trunk.branch(lams[places])
+        # The norms of groups that reach over rows come with the last prox.
+        n_rounds = schedule.max_iter - (not penalty.across_rows)
+        run(branch, n_rounds, Session())
+        if not (penalty.across_rows or branch.finished or branch._has_residual):
+            branch.trainer.train(branch.split, schedule.n_epochs)
+        result = branch.finish()
+        yield places, branch.network, result.norms
 
 
 def plain_norms(
-    network: MemberAutoencoder | MemberRecurrentAutoencoder,
-    data: torch.Tensor,
+    network: MemberModule,
+    rows: HeldMemberRows,
     penalty: GroupPenalty,
-    *,
-    bound: float,
-    max_iter: int,
-    n_epochs: int,
-    batch_size: int,
-    lr: float,
+    schedule: Schedule,
     generators: Sequence[torch.Generator],
 ) -> tuple[float, float]:
     """Train plain autoencoders; return how large the norms of their residuals' groups are.
-
-    Parameters are those of :func:`alternate`.
 
     Returns
     -------
@@ -192,102 +402,11 @@ def plain_norms(
     median : float
         Of the groups and members when the training is over.
     """
-    stack = Stack(network, data, penalty, None, None, bound, lr, generators)
+    training = Alternation(network, rows, penalty, schedule, generators)
+    split: Any = training.split
     largest = 0.0
-    for _ in range(max_iter):
-        stack.start_again()
-        stack.train(n_epochs, batch_size)
-        stack.find_residual()
-        largest = max(largest, stack.norms.amax().item())
-    return largest, stack.norms.median().item()
-
-
-class _Found:
-    """What members leave behind when they leave the stack, and how far the others are."""
-
-    norms: torch.Tensor | None
-    history: list[Record]
-
-    def __init__(
-        self, network: MemberAutoencoder | MemberRecurrentAutoencoder, stack: Stack
-    ) -> None:
-        self.network, self.stack = network, stack
-        self.lam = stack.data.new_zeros(len(stack.generators))
-        self.norms = None
-        self.iteration, self.history, self.all_done = 0, [], False
-
-    def take(self, leaving: torch.Tensor) -> None:
-        """Take what members have found, which a mask tells."""
-        stack = self.stack
-        places = stack.members[leaving]
-        self.network.assign(places, stack.network.select(leaving))
-        self.lam[places] = stack.lam[leaving]
-        if stack.penalty.across_rows:
-            if self.norms is None:
-                self.norms = stack.norms.new_zeros(len(self.lam), *stack.norms.shape[1:])
-            self.norms[places] = stack.norms[leaving]
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "iteration": self.iteration,
-            "history": list(self.history),
-            "all_done": self.all_done,
-            "weights": weights_of(self.network),
-            "found": copied([self.lam] if self.norms is None else [self.lam, self.norms]),
-            "norms": copied([self.stack.norms] if self.stack.penalty.across_rows else []),
-            "stack": self.stack.state(),
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.iteration, self.history = state["iteration"], list(state["history"])
-        self.all_done = state["all_done"]
-        set_weights(self.network, state["weights"])
-        device = self.lam.device
-        self.lam, *norms = (t.to(device, copy=True) for t in state["found"])
-        self.norms = norms[0] if norms else None
-        self.stack.restore(state["stack"])
-        for of_stack in state["norms"]:
-            self.stack.norms = of_stack.to(device, copy=True)
-
-
-def _go_on(
-    stack: Stack,
-    found: _Found,
-    max_iter: int,
-    n_epochs: int,
-    batch_size: int,
-    tol: float | None,
-    on_iteration: Callable[[Record], object] | None = None,
-    on_state: Callable[[Callable[[], dict[str, Any]]], object] | None = None,
-    networks_only: bool = False,
-) -> AlternatingResult:
-    """Finish what a stack has begun, which has its first residual or was restored."""
-    stopped: object = False
-    # Whether the last prox is of any use.
-    shrink_last = not networks_only or stack.penalty.across_rows
-    while not (stopped or found.all_done or found.iteration >= max_iter):
-        found.iteration += 1
-        last = found.iteration == max_iter
-        if found.iteration > 1:
-            stack.train(n_epochs, batch_size)
-            if not last or shrink_last:
-                stack.find_residual()
-        if last and not shrink_last:
-            break
-        record, criteria = stack.shrink(found.iteration)
-        found.history.append(record)
-        done = torch.zeros(len(stack.generators), dtype=torch.bool, device="cpu")
-        if tol is not None:
-            done = criteria < tol
-        found.all_done = bool(done.all())
-        if bool(done.any()) and not found.all_done:
-            found.take(done)
-            stack.keep(~done)
-        if on_state is not None:
-            on_state(found.state)
-        stopped = on_iteration is not None and on_iteration(record)
-    found.take(torch.ones(len(stack.generators), dtype=torch.bool, device="cpu"))
-    converged = tol is None or bool(stopped) or found.all_done
-    return AlternatingResult(
-        found.lam, found.norms, found.iteration, converged, found.history, stack.optimiser.state
-    )
+    for _ in range(schedule.max_iter):
+        split.start_again()
+        training.train()
+        largest = max(largest, split.norms.amax().item())
+    return largest, split.norms.median().item()

@@ -3,40 +3,54 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pyod.models.base import BaseDetector
 from scipy.special import erf
 from scipy.stats import binom
 from sklearn.utils.validation import check_is_fitted
 
+from skrdae._bases import BaseDetector, BaseEstimator
 from skrdae._typing import FloatArray, IntArray, MatrixLike
 from skrdae._validation import snapshot
 
 
-class ProbabilityMixin:
+class ScoredDetector(BaseDetector):
     """PyOD's methods upon scores, without its loops and divisions by zero.
 
-    The detector supplies ``_validated``, ``_score``, ``_labels_of`` and, once fitted,
-    ``decision_scores_``, ``_mu``, ``_sigma`` and ``_share``. What has no score, NaN, gets NaN.
+    A subclass supplies ``_validated``, ``_score``, ``_labels_of`` and ``_flagged_share``, and sets
+    ``decision_scores_`` and ``labels_`` when it is fitted. What has no score, NaN, gets NaN.
     """
 
     decision_scores_: FloatArray
+    threshold_: float
     labels_: IntArray
-    _mu: float
-    _sigma: float
-    _share: float
 
-    if TYPE_CHECKING:
+    _classes = 2  # PyOD's number of predict_proba's columns
 
-        def fit(self, X: MatrixLike, y: ArrayLike | None = None) -> Self:
-            """Fit the detector."""
+    # PyOD's base class overrides these with versions that fail scikit-learn's checks.
+    get_params = BaseEstimator.get_params
+    set_params = BaseEstimator.set_params
+    __repr__ = BaseEstimator.__repr__
+    _get_param_names: Any = vars(BaseEstimator)["_get_param_names"]
 
-        def _validated(self, X: Any) -> Any: ...
-        def _score(self, X: Any) -> FloatArray: ...
-        def _labels_of(self, X: Any, scores: FloatArray) -> IntArray: ...
+    def _validated(self, X: Any) -> Any:
+        """Return checked data, for a detector that is fitted."""
+        raise NotImplementedError
+
+    def _score(self, X: Any) -> FloatArray:
+        """Score checked data."""
+        raise NotImplementedError
+
+    def _labels_of(self, X: Any, scores: FloatArray) -> IntArray:
+        """Label checked data with these scores."""
+        raise NotImplementedError
+
+    @property
+    def _flagged_share(self) -> float:
+        """The contamination as a number."""
+        raise NotImplementedError
 
     def scores_and_labels(self, X: MatrixLike) -> tuple[FloatArray, IntArray]:
         """Return :meth:`decision_function` and :meth:`predict` at the cost of one of them.
@@ -56,20 +70,9 @@ class ProbabilityMixin:
         scores = self._score(X)
         return scores, self._labels_of(X, scores)
 
-    @overload
-    def predict(self, X: MatrixLike, return_confidence: Literal[False] = False) -> IntArray: ...
-    @overload
-    def predict(
-        self, X: MatrixLike, return_confidence: Literal[True]
-    ) -> tuple[IntArray, FloatArray]: ...
-    @overload
-    def predict(
-        self, X: MatrixLike, return_confidence: bool
-    ) -> IntArray | tuple[IntArray, FloatArray]: ...
-
     def predict(
         self, X: MatrixLike, return_confidence: bool = False
-    ) -> IntArray | tuple[IntArray, FloatArray]:
+    ) -> Any:
         """Return 1 for anomalies and 0 for normal rows.
 
         Parameters
@@ -93,34 +96,12 @@ class ProbabilityMixin:
         """Fit, and return the labels of the training data (``labels_``)."""
         return self.fit(X, y).labels_
 
-    @overload
-    def predict_proba(
-        self,
-        X: MatrixLike,
-        method: Literal["linear", "unify"] = "linear",
-        return_confidence: Literal[False] = False,
-    ) -> FloatArray: ...
-    @overload
-    def predict_proba(
-        self,
-        X: MatrixLike,
-        method: Literal["linear", "unify"] = "linear",
-        *,
-        return_confidence: Literal[True],
-    ) -> tuple[FloatArray, FloatArray]: ...
-    @overload
     def predict_proba(
         self,
         X: MatrixLike,
         method: Literal["linear", "unify"] = "linear",
         return_confidence: bool = False,
-    ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
-    def predict_proba(
-        self,
-        X: MatrixLike,
-        method: Literal["linear", "unify"] = "linear",
-        return_confidence: bool = False,
-    ) -> FloatArray | tuple[FloatArray, FloatArray]:
+    ) -> Any:
         """Return the probabilities of being normal and of being anomalous.
 
         Parameters
@@ -149,7 +130,8 @@ class ProbabilityMixin:
             origin: float = np.nanmin(self.decision_scores_)
             width: float = np.nanmax(self.decision_scores_) - origin
         else:
-            origin, width = self._mu, self._sigma * np.sqrt(2)
+            known = self.decision_scores_[~np.isnan(self.decision_scores_)]
+            origin, width = float(known.mean()), float(known.std()) * np.sqrt(2)
         if width > 0:
             anomalous = (scores - origin) / width
             anomalous = (erf(anomalous) if method == "unify" else anomalous).clip(0, 1)
@@ -186,35 +168,11 @@ class ProbabilityMixin:
         below = np.searchsorted(known, scores, side="right")
         posterior = (1 + below) / (2 + n)
         # Rounded down as PyOD does it, but not below a whole number of flagged rows.
-        n_expected = int(n * self._share + 1e-9)
+        n_expected = int(n * self._flagged_share + 1e-9)
         flagged = 1 - binom.cdf(n - n_expected, n, posterior)
         confidence = np.where(labels == 1, flagged, 1 - flagged)
         return np.where(np.isnan(scores), np.nan, confidence)
 
-    @overload
-    def predict_with_rejection(
-        self,
-        X: MatrixLike,
-        T: float = 32,
-        return_stats: Literal[False] = False,
-        delta: float = 0.1,
-        c_fp: float = 1,
-        c_fn: float = 1,
-        c_r: float | None = None,
-    ) -> IntArray: ...
-    @overload
-    def predict_with_rejection(
-        self,
-        X: MatrixLike,
-        T: float = 32,
-        *,
-        return_stats: Literal[True],
-        delta: float = 0.1,
-        c_fp: float = 1,
-        c_fn: float = 1,
-        c_r: float | None = None,
-    ) -> tuple[IntArray, list[float]]: ...
-    @overload
     def predict_with_rejection(
         self,
         X: MatrixLike,
@@ -224,17 +182,7 @@ class ProbabilityMixin:
         c_fp: float = 1,
         c_fn: float = 1,
         c_r: float | None = None,
-    ) -> IntArray | tuple[IntArray, list[float]]: ...
-    def predict_with_rejection(
-        self,
-        X: MatrixLike,
-        T: float = 32,
-        return_stats: bool = False,
-        delta: float = 0.1,
-        c_fp: float = 1,
-        c_fn: float = 1,
-        c_r: float | None = None,
-    ) -> IntArray | tuple[IntArray, list[float]]:
+    ) -> Any:
         """Return labels, with −2 for rows whose confidence is too low.
 
         Parameters
@@ -289,7 +237,7 @@ class ProbabilityMixin:
         check_is_fitted(self)
         scores = self.decision_scores_[~np.isnan(self.decision_scores_)]
         # PyOD's equation has no root where nothing is flagged.
-        stand_in = _Scored(max(self._share, 1 / len(scores)), scores)
+        stand_in = _Scored(max(self._flagged_share, 1 / len(scores)), scores)
         return stand_in.compute_rejection_stats(T, delta, c_fp, c_fn, c_r, verbose)
 
 

@@ -1,0 +1,70 @@
+"""Functions of rows, applied to chunks of one size."""
+
+from __future__ import annotations
+
+import torch
+
+from skrdae._parallel import in_parallel
+from skrdae.networks.workspace import RowFunction, Workspace
+
+#: The rows of a chunk are a multiple of this, the last one filled up. A matrix product's last bits,
+#: and those of functions that are vectorised, depend on shapes; that forward passes see one of them
+#: only is what makes a row's score independent of the rows scored with it. Small, so that a single
+#: row is cheap.
+CHUNK_ROWS = 64
+#: The most rows of a chunk, where products do not depend on shapes.
+LARGE_CHUNK_ROWS = 256
+#: The same on a GPU, where a chunk costs a round of kernel launches, whatever its size.
+GPU_CHUNK_ROWS = 4096
+
+
+def map_chunks(
+    function: RowFunction, data: torch.Tensor, *, rows_independent: bool = False
+) -> torch.Tensor:
+    """Apply a row-wise function to data in chunks of one size.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the data of a chunk and a :class:`~skrdae.networks.workspace.Workspace`, and returns a
+        tensor with the rows on axis 1. Rows must not influence each other.
+    data : Tensor of shape (…, n, d)
+        The last chunk is filled up with zeros, whose results are cut off.
+    rows_independent : bool, default=False
+        Whether the function's products do not depend on the number of rows. On a CPU chunks are
+        then larger where there are enough rows, and worked on by all of torch's threads, each on
+        chunks of its own.
+
+    Returns
+    -------
+    Tensor of shape (K, n, …)
+        The results for all rows.
+    """
+    n_rows = data.shape[-2]
+    if data.device.type != "cpu" or not rows_independent:
+        size = CHUNK_ROWS if data.device.type == "cpu" else GPU_CHUNK_ROWS
+        return _map_part(function, data, size)
+    # One thread each, because how torch shares an operation out depends on its size, and the last
+    # bits on that.
+    n_parts = min(torch.get_num_threads(), -(-n_rows // LARGE_CHUNK_ROWS))
+    rows = -(-n_rows // (n_parts * LARGE_CHUNK_ROWS)) * LARGE_CHUNK_ROWS
+    parts = torch.split(data, rows, dim=-2)
+    return torch.cat(in_parallel(lambda part: _map_part(function, part), parts), dim=1)
+
+
+def _map_part(function: RowFunction, data: torch.Tensor, size: int | None = None) -> torch.Tensor:
+    workspace = Workspace(data.device)
+    n_rows, start, pieces = data.shape[-2], 0, []
+    with torch.no_grad():  # a thread's own affair
+        while start < n_rows:
+            left = n_rows - start
+            size_here = size or min(-(-left // CHUNK_ROWS) * CHUNK_ROWS, LARGE_CHUNK_ROWS)
+            chunk = data[..., start : start + size_here, :]
+            n_real = chunk.shape[-2]
+            if n_real < size_here:
+                shape = (*chunk.shape[:-2], size_here - n_real, chunk.shape[-1])
+                chunk = torch.cat([chunk, chunk.new_zeros(shape)], dim=-2)
+            # Copied, because the function may write its next result to the same place.
+            pieces.append(function(chunk, workspace)[:, :n_real].clone())
+            start += n_real
+    return torch.cat(pieces, dim=1)

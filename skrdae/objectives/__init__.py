@@ -1,0 +1,1 @@
+"""What trainings lower, batch by batch: written with autograd, which compiled kernels are held to."""

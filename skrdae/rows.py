@@ -1,0 +1,295 @@
+"""Scaled rows, whatever X is: an array, a file mapped into memory, a CSR matrix, a GPU's memory.
+
+Everything behind a detector's checks takes rows from here and never asks what X is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+
+from skrdae._memory import is_mapped, matrix, take_rows
+from skrdae._typing import FloatRows, FloatRowsOrSparse, IntArray
+from skrdae.preprocessing import ColumnScaler
+
+# Values that are scaled and moved to the device at once, and of how many rows the number is a
+# multiple.
+_BLOCK, _BLOCK_ROWS, _SPARSE_ROWS = 2**22, 2**12, 2**8
+#: Rows of a sparse matrix that a pass over all of them makes dense at once.
+SPARSE_PART = 256
+
+
+class Rows(ABC):
+    """Scaled rows in single precision.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n_samples, n_features).
+    device : torch.device
+        Where they are, or where they come to.
+    """
+
+    shape: tuple[int, int]
+    device: torch.device
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @abstractmethod
+    def take(self, places: torch.Tensor | slice) -> torch.Tensor:
+        """Return some rows, (n, d), by a LongTensor of places or a slice."""
+
+    @abstractmethod
+    def blocks(self) -> Iterator[torch.Tensor]:
+        """Yield all rows, as many at once as fit, each (n, d)."""
+
+    @abstractmethod
+    def range(self) -> tuple[float, float]:
+        """Return the least and the greatest value."""
+
+    @abstractmethod
+    def of_members(
+        self,
+        places: torch.Tensor | None,
+        n_members: int,
+        change: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> MemberRows:
+        """Return the rows of each member of an ensemble.
+
+        Parameters
+        ----------
+        places : LongTensor of shape (K, n), or None
+            Of each member's rows; None for all.
+        n_members : int
+            K.
+        change : callable, optional
+            Makes of rows what the members see; it may overwrite them only if they are copies.
+        """
+
+
+class HeldRows(Rows):
+    """Rows that one tensor holds.
+
+    Parameters
+    ----------
+    tensor : Tensor of shape (n, d)
+    """
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+        self.shape, self.device = (tensor.shape[0], tensor.shape[1]), tensor.device
+
+    def take(self, places: torch.Tensor | slice) -> torch.Tensor:
+        return self.tensor[places if isinstance(places, slice) else places.to(self.device)]
+
+    def blocks(self) -> Iterator[torch.Tensor]:
+        yield self.tensor
+
+    def range(self) -> tuple[float, float]:
+        return float(self.tensor.min()), float(self.tensor.max())
+
+    def of_members(
+        self,
+        places: torch.Tensor | None,
+        n_members: int,
+        change: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> HeldMemberRows:
+        if places is None:
+            data = self.tensor if change is None else change(self.tensor)
+            return HeldMemberRows(data.expand(n_members, -1, -1))
+        data = take_rows(self.tensor, places.flatten().to(self.device))
+        data = data if change is None else change(data)
+        return HeldMemberRows(data.view(*places.shape, data.shape[1]))
+
+
+class LazyRows(Rows):
+    """Rows that are scaled, made dense and moved to the device when they are asked for.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, d)
+    scaler : ColumnScaler
+    device : torch.device
+    """
+
+    def __init__(
+        self, X: FloatRowsOrSparse, scaler: ColumnScaler, device: torch.device
+    ) -> None:
+        self._X, self._scaler = X, scaler
+        self.shape, self.device = (X.shape[0], X.shape[1]), device
+
+    def take(self, places: torch.Tensor | slice) -> torch.Tensor:
+        rows = dense(self._X[places if isinstance(places, slice) else places.numpy()])
+        return torch.from_numpy(self._scaler.transform(rows)).to(self.device)
+
+    def blocks(self) -> Iterator[torch.Tensor]:
+        multiple = _SPARSE_ROWS if issparse(self._X) else _BLOCK_ROWS
+        size = max(1, _BLOCK // (self.shape[1] * multiple)) * multiple
+        for start in range(0, len(self), size):
+            yield self.take(slice(start, start + size))
+
+    def range(self) -> tuple[float, float]:
+        parts = [self.take(slice(i, i + SPARSE_PART)) for i in range(0, len(self), SPARSE_PART)]
+        ends = [(float(part.min()), float(part.max())) for part in parts]
+        return min(low for low, _ in ends), max(high for _, high in ends)
+
+    def of_members(
+        self,
+        places: torch.Tensor | None,
+        n_members: int,
+        change: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> LazyMemberRows:
+        return LazyMemberRows(self, places, n_members, change)
+
+
+def dense(X: Any) -> FloatRows:
+    """Return rows that may be sparse as an array."""
+    return X.toarray() if issparse(X) else X
+
+
+def training_rows(X: FloatRowsOrSparse, scaler: ColumnScaler, device: torch.device) -> Rows:
+    """Return the rows to train on: held in memory, in a file if X is in one, lazy if X is sparse.
+
+    Raises
+    ------
+    ValueError
+        If X is sparse and the device is not the CPU.
+    """
+    if issparse(X):
+        if device.type != "cpu":
+            raise ValueError("A sparse X is trained on by the CPU: set device='cpu'.")
+        return LazyRows(X, scaler, device)
+    if device.type != "cpu":
+        return HeldRows(LazyRows(X, scaler, device).take(slice(None)))
+    mapped = is_mapped(X)
+    ready = scaler.method is None and X.dtype == np.float32 and X.flags.c_contiguous
+    # An axis of one row or column may have any stride, and torch takes none that is negative.
+    ready = ready and min(X.strides) > 0
+    if ready and X.flags.writeable and not mapped:  # which torch insists on
+        return HeldRows(torch.from_numpy(X))  # only ever read
+    data = matrix(X.shape, mapped=mapped)
+    scaler.transform(X, out=data.numpy())
+    return HeldRows(data)
+
+
+# ------------------------------------------------------------------------- rows of each member
+
+
+class Share(NamedTuple):
+    """A part of an epoch of one member.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n, d), float32
+    order : ndarray of int64
+        Places in `rows`, in the order in which they are shown.
+    n_batches : int
+        That the order is dealt out to.
+    first, n_done : int
+        Rows and batches of the epoch before this part.
+    """
+
+    rows: NDArray[np.float32]
+    order: IntArray
+    n_batches: int
+    first: int
+    n_done: int
+
+
+class MemberRows(ABC):
+    """The rows that each of K members is trained on.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (K, n, d).
+    device : torch.device
+    """
+
+    shape: tuple[int, int, int]
+    device: torch.device
+
+    @abstractmethod
+    def shares(self, member: int, order: IntArray, n_batches: int) -> Iterator[Share]:
+        """Yield the parts of a member's epoch, for what works on a CPU.
+
+        Parameters
+        ----------
+        member : int
+        order : ndarray of shape (n,), int64
+        n_batches : int
+            The order is dealt out to them evenly.
+        """
+
+    @abstractmethod
+    def parts(self, most_rows: int) -> Iterator[torch.Tensor]:
+        """Yield all rows, some after another: (K, n, d), or (1, n, d) where all see the same.
+
+        `most_rows` bounds the number of them where memory does not.
+        """
+
+
+class HeldMemberRows(MemberRows):
+    """Rows of members that one tensor holds.
+
+    Parameters
+    ----------
+    tensor : Tensor of shape (K, n, d)
+        An expanded view if all see the same.
+    """
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+        self.shape, self.device = tuple(tensor.shape), tensor.device  # type: ignore[assignment]
+
+    def shares(self, member: int, order: IntArray, n_batches: int) -> Iterator[Share]:
+        yield Share(self.tensor[member].numpy(), order, n_batches, 0, 0)
+
+    def parts(self, most_rows: int) -> Iterator[torch.Tensor]:
+        yield from torch.split(self.tensor, most_rows, dim=1)
+
+
+class LazyMemberRows(MemberRows):
+    """Rows of members that are made when they are asked for; see :meth:`Rows.of_members`."""
+
+    def __init__(
+        self,
+        rows: LazyRows,
+        places: torch.Tensor | None,
+        n_members: int,
+        change: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
+        self.rows, self.places, self._change = rows, places, change
+        n_rows = len(rows) if places is None else places.shape[1]
+        self.shape, self.device = (n_members, n_rows, rows.shape[1]), rows.device
+
+    def member(self, k: int) -> LazyMemberRows:
+        """Return the rows of one member."""
+        places = None if self.places is None else self.places[k : k + 1]
+        return LazyMemberRows(self.rows, places, 1, self._change)
+
+    def take(self, k: int, places: torch.Tensor | slice) -> torch.Tensor:
+        """Return some rows of a member, (n, d)."""
+        found = self.rows.take(places if self.places is None else self.places[k][places])
+        return found if self._change is None else self._change(found)
+
+    def shares(self, member: int, order: IntArray, n_batches: int) -> Iterator[Share]:
+        first = 0
+        for number, batch in enumerate(np.array_split(order, n_batches)):
+            rows = self.take(member, torch.from_numpy(batch)).numpy()
+            yield Share(rows, np.arange(len(batch)), 1, first, number)
+            first += len(batch)
+
+    def parts(self, most_rows: int) -> Iterator[torch.Tensor]:
+        n_members = 1 if self.places is None else self.shape[0]
+        size = max(1, SPARSE_PART // n_members)
+        for start in range(0, self.shape[1], size):
+            places = slice(start, start + size)
+            yield torch.stack([self.take(k, places) for k in range(n_members)])

@@ -1,0 +1,114 @@
+"""Scores from what a network cannot reconstruct, and the split X = L + S."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from skrdae.chunks import map_chunks
+from skrdae.networks.member import MemberModule
+from skrdae.networks.workspace import Workspace
+from skrdae.penalties.base import GroupPenalty
+from skrdae.rows import HeldRows, Rows
+from skrdae.scorers.base import Scorer
+from skrdae.scorers.residual_scale import log_terms, residual_scale, rows_to_measure
+
+# Alternations between prox and network in `sparse`. S settles geometrically; ten leave changes far
+# below the noise of any training.
+_SPLIT_ITER = 10
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualScorer(Scorer):
+    """Scores rows by X − D(E(X)).
+
+    Attributes
+    ----------
+    penalty : GroupPenalty
+        Ω, of which the prox is taken, and which is the score if there is no `scale`.
+    lam : Tensor of shape (K,)
+        By which new rows are shrunk.
+    norms : Tensor of shape (K, 1, d) or None
+        Of the training's groups, for a penalty whose groups reach over rows.
+    scale : Tensor of shape (K, 1, d) or None
+        Of each feature's residuals: the score is then the sum of logarithmic terms.
+    """
+
+    penalty: GroupPenalty
+    lam: torch.Tensor
+    norms: torch.Tensor | None = None
+    scale: torch.Tensor | None = None
+
+    def residual(
+        self,
+        network: Any,
+        rows: torch.Tensor,
+        workspace: Workspace,
+        low_rank: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return X − D(E(L)) of every member: (n, d), and L of (K, n, d) or X → (K, n, d)."""
+        low_rank = rows if low_rank is None else low_rank
+        shown = self.clip(low_rank).expand(network.n_members, *rows.shape)
+        out = workspace.take("residual", *shown.shape)
+        return torch.sub(rows, network(shown, workspace), out=out)
+
+    def scores(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
+        residual = self.residual(network, rows, workspace)
+        if self.scale is None:
+            return self.penalty.row_values(residual)
+        return log_terms(residual, self.scale).sum(dim=-1)
+
+    def shares(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
+        residual = self.residual(network, rows, workspace)
+        if self.scale is None:
+            return self.penalty.row_shares(residual)
+        return log_terms(residual, self.scale)
+
+    def votes(  # type: ignore[override]  # None elsewhere
+        self, network: Any, rows: torch.Tensor, workspace: Workspace
+    ) -> torch.Tensor:
+        """Say whose prox leaves something of a row."""
+        sparse = self._prox(self.residual(network, rows, workspace))
+        return (sparse != 0).any(dim=-1).to(rows.dtype)
+
+    def _prox(self, residual: torch.Tensor) -> torch.Tensor:
+        return self.penalty.prox(residual, self.lam, self.norms)
+
+    def sparse(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
+        """Return S of every member with the network as it is: (n, d) → (K, n, d)."""
+        sparse = self._prox(self.residual(network, rows, workspace))
+        for _ in range(_SPLIT_ITER - 1):
+            again = self._prox(self.residual(network, rows, workspace, rows - sparse))
+            # A row whose cleaned version the network explains within λ would go back to S = 0
+            # and from there to where it was, for ever: it keeps the S it has.
+            vanished = (again == 0).all(dim=-1, keepdim=True)
+            sparse = torch.where(vanished, sparse, again)
+        return sparse
+
+    def codes(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
+        """Encode L."""
+        cleaned = self.clip(rows - self.sparse(network, rows, workspace))
+        return network.encode(cleaned, workspace)
+
+    def measured(self, network: MemberModule, rows: Rows) -> torch.Tensor:
+        """Return each member's scale of each feature's residuals, (K, 1, d), told from some rows.
+
+        Lazy rows may be wide: then one member is measured after another.
+        """
+        some = rows.take(rows_to_measure(*rows.shape))
+        groups = [network]
+        if not isinstance(rows, HeldRows):
+            places = torch.arange(network.n_members)
+            groups = [network.select(place) for place in places.split(1)]
+        scales = []
+        for members in groups:
+            residual = map_chunks(
+                lambda chunk, workspace, of=members: self.residual(of, chunk, workspace),
+                some,
+                rows_independent=network.rows_independent,
+            )
+            # On the CPU, because NumPy sorts there.
+            scales.append(residual_scale(residual.cpu(), self.clip(some).cpu()))
+        return torch.cat(scales).to(rows.device)

@@ -1,0 +1,84 @@
+"""The minibatches of an epoch: orders and noise, drawn at once, and the rows of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+
+def n_batches_of(n_rows: int, batch_size: int) -> int:
+    """Return how many batches an epoch has; the rows are dealt out to them evenly."""
+    return -(-n_rows // batch_size)
+
+
+def draw_order(generator: torch.Generator, n_rows: int) -> torch.Tensor:
+    """Draw the order in which a member sees its rows in an epoch."""
+    return torch.randperm(n_rows, generator=generator, device="cpu")
+
+
+def draw_noise(generator: torch.Generator, n_rows: int, n_batches: int, size: int) -> torch.Tensor:
+    """Draw normal numbers for a member's epoch, (n_rows, size), batch by batch."""
+    noise = torch.empty(n_rows, size, dtype=torch.float32, device="cpu")
+    for part in noise.tensor_split(n_batches) if size else ():
+        torch.randn(part.shape, generator=generator, dtype=torch.float32, device="cpu", out=part)
+    return noise
+
+
+def draw_epoch(
+    generators: Sequence[torch.Generator],
+    n_rows: int,
+    batch_size: int,
+    noise_size: int,
+    device: torch.device,
+) -> tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]:
+    """Draw what an epoch needs.
+
+    Returns
+    -------
+    batches : list of LongTensor of shape (K, rows of the batch)
+        Every member has an order of its own. No batch is much smaller than the others and no row is
+        left out.
+    noise : list of Tensor of shape (K, rows of the batch, noise_size)
+        Standard normal, on the device.
+    """
+    n_batches = n_batches_of(n_rows, batch_size)
+    drawn = [
+        (draw_order(g, n_rows), draw_noise(g, n_rows, n_batches, noise_size)) for g in generators
+    ]
+    orders, noise = (torch.stack(each).to(device) for each in zip(*drawn, strict=True))
+    return orders.tensor_split(n_batches, dim=1), noise.tensor_split(n_batches, dim=1)
+
+
+def gather(
+    data: torch.Tensor, batch: torch.Tensor, out: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return each member's rows of a batch: data (K, n, d), batch (K, m) → (K, m, d).
+
+    `data` is one matrix that all members see, expanded, or lies in one piece.
+    """
+    n_members, n_rows, width = data.shape
+    if out is None:
+        out = data.new_empty(*batch.shape, width)
+    # As rows of one matrix, because a call a member takes several times as long.
+    if n_members == 1 or data.stride(0) == 0:
+        rows, places = data[0], batch
+    else:
+        starts = torch.arange(n_members, device=data.device).mul_(n_rows).unsqueeze(1)
+        rows, places = data.view(-1, width), batch + starts
+    torch.index_select(rows, 0, places.reshape(-1), out=out.view(-1, width))
+    return out
+
+
+def normal(generators: Sequence[torch.Generator], out: torch.Tensor) -> torch.Tensor:
+    """Fill `out`, of shape (K, …), with normal numbers, each member's from its own generator."""
+    shape, dtype = out.shape[1:], out.dtype
+    drawn = [torch.randn(shape, generator=g, dtype=dtype, device="cpu") for g in generators]
+    return out.copy_(torch.stack(drawn))
+
+
+def same_generator(generator: torch.Generator) -> torch.Generator:
+    """Return a generator that will draw the same numbers."""
+    other = torch.Generator(device="cpu")
+    other.set_state(generator.get_state())
+    return other
