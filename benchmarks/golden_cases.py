@@ -160,7 +160,9 @@ def path(*args, **options):
 
 
 def in_chunks(detector, X):
-    for start, stop in ((0, 300), (300, 500), (500, 501), (501, 700)):
+    """Fit to three sevenths of the rows, two more, one row, and the others."""
+    n = len(X) // 7
+    for start, stop in ((0, 3 * n), (3 * n, 5 * n), (5 * n, 5 * n + 1), (5 * n + 1, None)):
         detector.partial_fit(X[start:stop])
     return detector
 
@@ -262,6 +264,9 @@ def robust_autoencoders():
         add(f"rda pieces {n}", rda(n_estimators=n, **large), lambda: normal(1000, 60))
     add("rda pieces 784", rda(n_estimators=1, **large), lambda: normal(500, 784))
     add("rda 11,000 rows", rda(n_estimators=2), lambda: normal(11_000, 6))
+    # More than the rows that are remembered, or that a change and scales are measured on.
+    add("rda many chunks", rda(n_estimators=2), lambda: normal(11_000, 6), fit=in_chunks)
+    add("rda watched part", rda(tol=0.05, n_estimators=1), lambda: normal(4300, 500))
     add("rda wide", rda(n_estimators=2), lambda: normal(20, 500))
     add("rda one row", rda(n_estimators=2), lambda: normal(1, 4))
     add("rda one column", rda(n_estimators=2), lambda: normal(60, 1))
@@ -328,6 +333,10 @@ def variational():
         large = {"hidden_layer_sizes": (300,), "batch_size": 400, "n_epochs": 2}
         add(f"vae {n}: pieces", vae(n_estimators=n, **large), lambda: normal(1000, 60))
 
+    add("vae many rows", vae(n_estimators=2, n_epochs=2), lambda: normal(11_000, 6))
+    add("vae many chunks", vae(n_epochs=2), lambda: normal(11_000, 6), fit=in_chunks)
+    add("vae many values", vae(n_estimators=1, n_epochs=1), lambda: normal(4300, 500))
+
 
 def adversarial():
     variants = {
@@ -344,6 +353,9 @@ def adversarial():
         add(f"gan {n}: float32", gan(n_estimators=n), lambda: table("float32"))
         add(f"gan {n}: warm", gan(n_estimators=n), fit=longer("n_epochs", 2, 4))
         equal(f"gan {n}: as it comes", f"gan {n}: warm")
+
+    add("gan few rows", gan(), lambda: normal(10, 5))
+    add("gan large", gan(n_estimators=2, hidden_layer_sizes=(300,)), lambda: normal(300, 150))
 
 
 def linear():
@@ -375,6 +387,7 @@ def recurrent():
         }.items():
             add(f"{cell} {name}", lstm(cell=cell, **options), windows)
         add(f"{cell} channels", lstm(cell=cell, n_channels=2), lambda: windows(2))
+        add(f"{cell} large batch", lstm(cell=cell, batch_size=600), lambda: normal(600, 12))
         add(f"{cell} warm", lstm(cell=cell), windows, fit=longer("max_iter", 1, 2))
         equal(f"{cell} as it comes", f"{cell} warm")
 
@@ -395,6 +408,7 @@ def lam_paths():
     part = {"max_samples": 90, "scoring": average_precision_scorer}
     add("path part", path([3.0, 1.0], **part), fit=with_y)
     add("path tol", path(3, tol=0.3, max_iter=8, **labels), fit=with_y)
+    add("path many values", path(2, n_estimators=1), lambda: normal(2500, 100))
     add("path norm", path(3, score_function="norm", scaler=None, **labels), pixels, fit=with_y)
 
 
