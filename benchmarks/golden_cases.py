@@ -186,6 +186,7 @@ def interrupted(detector, X):
         rounds.append(record)
 
     rounds = []
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells' background jobs ignore it
     with tempfile.TemporaryDirectory() as folder:
         detector.set_params(checkpoint_path=Path(folder, "state"), callbacks=interrupt)
         clone(detector).fit(X)  # Ctrl-C asks a training to stop
