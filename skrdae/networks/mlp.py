@@ -11,7 +11,6 @@ import torch
 
 from skrdae.networks.compiled import KINDS, dense
 from skrdae.networks.member import MemberModule
-from skrdae.networks.products import member_matmul
 from skrdae.networks.workspace import Workspace
 
 _aten = torch.ops.aten
@@ -72,8 +71,6 @@ class MemberMLP(MemberModule):
     """
 
     rows_apart = True
-    #: Whether compiled loops make the layers on a CPU, and not torch's products.
-    compiled = True
 
     def __init__(
         self,
@@ -136,12 +133,12 @@ class MemberMLP(MemberModule):
                 out = x.new_empty(shape)
             else:
                 out = workspace.take(("value", layer), *shape)
-            if self.compiled and x.device.type == "cpu" and x.dtype == torch.float32:
+            if _is_for_loops(x):
                 one = x[:1] if x.stride(0) == 0 else x
                 shown = one.contiguous().numpy()
                 dense(shown, weight.numpy(), bias.numpy(), KINDS[kind], out.numpy())
             else:
-                ACTIVATIONS[kind][0](member_matmul(x, weight, out=out).add_(bias))
+                ACTIVATIONS[kind][0](torch.bmm(x, weight, out=out).add_(bias))
             values.append(out)
             x = out
         return values
@@ -197,12 +194,28 @@ class MemberMLP(MemberModule):
         for layer in reversed(range(len(values) - 1)):
             grad = ACTIVATIONS[self.activations[layer]][1](grad, values[layer + 1])
             if grads is not None:
-                member_matmul(values[layer].transpose(1, 2), grad, out=grads[0][layer])
+                torch.bmm(values[layer].transpose(1, 2), grad, out=grads[0][layer])
                 torch.sum(grad, dim=1, keepdim=True, out=grads[1][layer])
             if layer or to_input:
                 out = workspace.take(("grad", layer), *values[layer].shape)
-                grad = member_matmul(grad, weights[layer].transpose(1, 2), out=out)
+                grad = _back(grad, weights[layer], out)
         return grad if to_input else None
+
+
+def _is_for_loops(x: torch.Tensor) -> bool:
+    """Return whether compiled loops make the products of these rows, and not torch."""
+    return x.device.type == "cpu" and x.dtype == torch.float32
+
+
+def _back(grad: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """Return the gradient of a layer's input: grad @ weight.T, (K, n, out) → (K, n, in)."""
+    turned = weight.transpose(1, 2)
+    if not _is_for_loops(grad):
+        return torch.bmm(grad, turned, out=out)
+    bias = weight.new_zeros(len(weight), 1, weight.shape[1])
+    shown = grad.contiguous().numpy(), turned.contiguous().numpy(), bias.numpy()
+    dense(*shown, KINDS["identity"], out.numpy())
+    return out
 
 
 class MemberAutoencoder(MemberMLP):

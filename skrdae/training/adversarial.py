@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from skrdae._parallel import in_parallel, one_blas_thread
 from skrdae._typing import Record
-from skrdae.networks.gan import MemberGAN, SpectralBound
+from skrdae.networks.compiled import KINDS, Layers
+from skrdae.networks.gan import ROUNDS, MemberGAN, SpectralBound
+from skrdae.networks.mlp import MemberMLP
 from skrdae.networks.workspace import Workspace
 from skrdae.training.adam import MemberAdam
+from skrdae.training.compiled_gan import (
+    train_encoder_of_gan,
+    train_generator_and_discriminator,
+)
 from skrdae.training.history import AdversarialRecord, EncoderRecord
 from skrdae.training.minibatch import gather, normal, shuffled_batches
 from skrdae.training.state import copied, fill, generator_states, set_generators
@@ -69,73 +78,123 @@ def train_adversarial(
     Normalization for Generative Adversarial Networks, ICLR 2018.
     """
     maker, critic = network.generator, network.discriminator
-    maker_optimiser = MemberAdam(maker, lr, _BETAS, _EPS)
-    critic_optimiser = MemberAdam(critic, lr, _BETAS, _EPS)
-    maker_grads = maker_optimiser.grads_of(maker)
-    critic_grads = critic_optimiser.grads_of(critic)
+    of_maker = MemberAdam(maker, lr, _BETAS, _EPS)
+    of_critic = MemberAdam(critic, lr, _BETAS, _EPS)
+    optimisers = of_maker, of_critic
     spectral = SpectralBound(critic)
     workspace = Workspace(rows.device)
-    maker_space, critic_space = workspace.part("generator"), workspace.part("discriminator")
-    n_members, n_rows, n_features = rows.shape
+    run = _run_compiled if rows.device.type == "cpu" else _run
     history: list[Record] = []
-    n_steps = 0
     tensors = [*maker.parameters(), *critic.parameters(), *spectral.vectors]
     if state is not None:
-        history, n_steps = list(state["history"]), state["n_steps"]
+        history = list(state["history"])
         fill(tensors, state["tensors"])
-        maker_optimiser.restore(state["maker"])
-        critic_optimiser.restore(state["critic"])
+        of_maker.restore(state["maker"])
+        of_critic.restore(state["critic"])
         set_generators(generators, state["generators"])
 
     def reached() -> dict[str, Any]:
         return {
             "history": list(history),
-            "n_steps": n_steps,
+            "n_steps": of_critic.n_steps,
             "tensors": copied(tensors),
-            "maker": maker_optimiser.state(),
-            "critic": critic_optimiser.state(),
+            "maker": of_maker.state(),
+            "critic": of_critic.state(),
             "generators": generator_states(generators),
         }
 
     for epoch in range(len(history) + 1, n_epochs + 1):
-        losses = rows.new_zeros(2, n_members, 1)
-        for batch in shuffled_batches(n_rows, batch_size, generators, rows.device):
-            m = batch.shape[1]
-            both = workspace.take("both", n_members, 2 * m, n_features)
-            gather(rows, batch, out=both[:, :m])
-            z = normal(generators, workspace.take("z", n_members, m, network.latent_dim))
-            made = maker.values(z, maker_space)
-            both[:, m:] = made[-1]
-            # The discriminator: +1 for data, −1 for what was made.
-            values = critic.values(both, critic_space)
-            sign = workspace.take("sign", n_members, 2 * m, 1)
-            sign[:, :m], sign[:, m:] = -1.0, 1.0
-            loss = torch.mul(values[-1], sign, out=workspace.take("loss", *sign.shape))
-            loss.add_(1).relu_()
-            losses[0] += loss.sum(dim=1)
-            grad = loss.sign_().mul_(sign).mul_(1 / m)
-            critic.backward_from(values, grad, critic_grads, critic_space)
-            critic_optimiser.step()
-            n_steps += 1
-            if n_steps % _SPECTRAL_EVERY == 0:
-                spectral.apply()
-            # The generator, from the same z.
-            values = critic.values(made[-1], critic_space)
-            losses[1] -= values[-1].sum(dim=1)
-            grad = workspace.take("grad", n_members, m, 1).fill_(-1 / m)
-            grad = critic.backward_from(values, grad, None, critic_space, to_input=True)
-            maker.backward_from(made, grad, maker_grads, maker_space)
-            maker_optimiser.step()
-        of_critic, of_maker = (losses.mean(dim=(1, 2)) / n_rows).tolist()
-        history.append(AdversarialRecord(epoch, of_critic, of_maker).row())
+        losses = run(network, optimisers, spectral, rows, batch_size, generators, workspace)
+        by_network = (losses / rows.shape[1]).mean(dim=1).tolist()
+        history.append(AdversarialRecord(epoch, *by_network).row())
         if on_state is not None:
             on_state(reached)
         if on_iteration is not None and on_iteration(history[-1]):
             break
     spectral.finish()
-    maker_optimiser.release()
-    critic_optimiser.release()
+    of_maker.release()
+    of_critic.release()
     return history
+
+
+def _run(
+    network: MemberGAN,
+    optimisers: tuple[MemberAdam, MemberAdam],
+    spectral: SpectralBound,
+    rows: torch.Tensor,
+    batch_size: int,
+    generators: Sequence[torch.Generator],
+    workspace: Workspace,
+) -> torch.Tensor:
+    """Train for an epoch; return the losses of discriminator and generator, added up, (2, K)."""
+    maker, critic = network.generator, network.discriminator
+    of_maker, of_critic = optimisers
+    maker_grads, critic_grads = of_maker.grads_of(maker), of_critic.grads_of(critic)
+    maker_space, critic_space = workspace.part("generator"), workspace.part("discriminator")
+    n_members, n_rows, n_features = rows.shape
+    losses = rows.new_zeros(2, n_members)
+    for batch in shuffled_batches(n_rows, batch_size, generators, rows.device):
+        m = batch.shape[1]
+        both = workspace.take("both", n_members, 2 * m, n_features)
+        gather(rows, batch, out=both[:, :m])
+        z = normal(generators, workspace.take("z", n_members, m, network.latent_dim))
+        made = maker.values(z, maker_space)
+        both[:, m:] = made[-1]
+        # The discriminator: +1 for data, −1 for what was made.
+        values = critic.values(both, critic_space)
+        sign = workspace.take("sign", n_members, 2 * m, 1)
+        sign[:, :m], sign[:, m:] = -1.0, 1.0
+        loss = torch.mul(values[-1], sign, out=workspace.take("loss", *sign.shape))
+        loss.add_(1).relu_()
+        losses[0] += loss.sum(dim=(1, 2))
+        grad = loss.sign_().mul_(sign).mul_(1 / m)
+        critic.backward_from(values, grad, critic_grads, critic_space)
+        of_critic.step()
+        if of_critic.n_steps % _SPECTRAL_EVERY == 0:
+            spectral.apply()
+        # The generator, from the same z.
+        values = critic.values(made[-1], critic_space)
+        losses[1] -= values[-1].sum(dim=(1, 2))
+        grad = workspace.take("grad", n_members, m, 1).fill_(-1 / m)
+        grad = critic.backward_from(values, grad, None, critic_space, to_input=True)
+        maker.backward_from(made, grad, maker_grads, maker_space)
+        of_maker.step()
+    return losses
+
+
+def _run_compiled(
+    network: MemberGAN,
+    optimisers: tuple[MemberAdam, MemberAdam],
+    spectral: SpectralBound,
+    rows: torch.Tensor,
+    batch_size: int,
+    generators: Sequence[torch.Generator],
+    workspace: Workspace,
+) -> torch.Tensor:
+    """Do the same on a CPU."""
+    n_samples = rows.shape[1]
+    n_batches = -(-n_samples // batch_size)
+    makers = optimisers[0].compiled(network.generator)
+    critics = optimisers[1].compiled(network.discriminator)
+    losses = torch.zeros(2, len(rows), dtype=torch.float64, device="cpu")
+    settings = n_batches, _SPECTRAL_EVERY, ROUNDS
+
+    def train(k: int) -> None:
+        order = torch.randperm(n_samples, generator=generators[k], device="cpu").numpy()
+        z = torch.empty(1, n_samples, network.latent_dim, dtype=torch.float32, device="cpu")
+        for part in z.tensor_split(n_batches, dim=1):  # as they are drawn elsewhere
+            normal([generators[k]], part)
+        vectors, data, noise = spectral.flat[k].numpy(), rows[k].numpy(), z[0].numpy()
+        found = train_generator_and_discriminator(
+            *makers[k], *critics[k], vectors, data, order, noise, *settings
+        )
+        losses[0, k], losses[1, k] = map(float, found)
+
+    with one_blas_thread:
+        in_parallel(train, range(len(rows)))
+    for optimiser in optimisers:
+        optimiser.count(n_batches)
+    return losses
 
 
 def train_encoder(
@@ -163,13 +222,11 @@ def train_encoder(
     Schlegl, T. et al., f-AnoGAN: Fast unsupervised anomaly detection with generative adversarial
     networks, Medical Image Analysis 54, 2019.
     """
-    encoder, maker, critic = network.encoder, network.generator, network.discriminator
+    encoder = network.encoder
     assert encoder is not None
     optimiser = MemberAdam(encoder, lr)
-    grads = optimiser.grads_of(encoder)
     workspace = Workspace(rows.device)
-    spaces = [workspace.part(name) for name in ("encoder", "generator", "discriminator")]
-    n_members, n_rows, n_features = rows.shape
+    run = _run_encoder_compiled if rows.device.type == "cpu" else _run_encoder
     history: list[Record] = []
     if state is not None:
         history = list(state["history"])
@@ -186,28 +243,8 @@ def train_encoder(
         }
 
     for epoch in range(len(history) + 1, n_epochs + 1):
-        losses = rows.new_zeros(2, n_members)
-        for batch in shuffled_batches(n_rows, batch_size, generators, rows.device):
-            m = batch.shape[1]
-            shape = (n_members, m, n_features)
-            x = gather(rows, batch, out=workspace.take("batch", *shape))
-            codes = encoder.values(x, spaces[0])
-            made = maker.values(codes[-1], spaces[1])
-            both = workspace.take("both", n_members, 2 * m, n_features)
-            both[:, :m], both[:, m:] = made[-1], x
-            values = network.features(both, spaces[2])
-            by_feature = values[-1][:, :m] - values[-1][:, m:]
-            losses[1] += by_feature.square().sum(dim=(1, 2))
-            by_feature.mul_(2 * _KAPPA * n_features / (by_feature.shape[2] * m))
-            halves = [value[:, :m] for value in values]
-            grad = critic.backward_from(halves, by_feature, None, spaces[2], to_input=True)
-            error = torch.sub(made[-1], x, out=workspace.take("error", *shape))
-            losses[0] += error.square().sum(dim=(1, 2))
-            grad.add_(error, alpha=2 / m)
-            grad = maker.backward_from(made, grad, None, spaces[1], to_input=True)
-            encoder.backward_from(codes, grad, grads, spaces[0])
-            optimiser.step()
-        error, feature_error = (losses.mean(dim=1) / n_rows).tolist()
+        losses = run(network, encoder, optimiser, rows, batch_size, generators, workspace)
+        error, feature_error = (losses / rows.shape[1]).mean(dim=1).tolist()
         history.append(EncoderRecord(epoch, error, feature_error).row())
         if on_state is not None:
             on_state(reached)
@@ -215,3 +252,83 @@ def train_encoder(
             break
     optimiser.release()
     return history
+
+
+def _run_encoder(
+    network: MemberGAN,
+    encoder: MemberMLP,
+    optimiser: MemberAdam,
+    rows: torch.Tensor,
+    batch_size: int,
+    generators: Sequence[torch.Generator],
+    workspace: Workspace,
+) -> torch.Tensor:
+    """Train for an epoch; return the errors of rows and features, added up, (2, K)."""
+    maker, critic = network.generator, network.discriminator
+    grads = optimiser.grads_of(encoder)
+    spaces = [workspace.part(name) for name in ("encoder", "generator", "discriminator")]
+    n_members, n_rows, n_features = rows.shape
+    losses = rows.new_zeros(2, n_members)
+    for batch in shuffled_batches(n_rows, batch_size, generators, rows.device):
+        m = batch.shape[1]
+        shape = (n_members, m, n_features)
+        x = gather(rows, batch, out=workspace.take("batch", *shape))
+        codes = encoder.values(x, spaces[0])
+        made = maker.values(codes[-1], spaces[1])
+        both = workspace.take("both", n_members, 2 * m, n_features)
+        both[:, :m], both[:, m:] = made[-1], x
+        values = network.features(both, spaces[2])
+        by_feature = values[-1][:, :m] - values[-1][:, m:]
+        losses[1] += by_feature.square().sum(dim=(1, 2))
+        by_feature.mul_(2 * _KAPPA * n_features / (by_feature.shape[2] * m))
+        halves = [value[:, :m] for value in values]
+        grad = critic.backward_from(halves, by_feature, None, spaces[2], to_input=True)
+        error = torch.sub(made[-1], x, out=workspace.take("error", *shape))
+        losses[0] += error.square().sum(dim=(1, 2))
+        grad.add_(error, alpha=2 / m)
+        grad = maker.backward_from(made, grad, None, spaces[1], to_input=True)
+        encoder.backward_from(codes, grad, grads, spaces[0])
+        optimiser.step()
+    return losses
+
+
+def _run_encoder_compiled(
+    network: MemberGAN,
+    encoder: MemberMLP,
+    optimiser: MemberAdam,
+    rows: torch.Tensor,
+    batch_size: int,
+    generators: Sequence[torch.Generator],
+    workspace: Workspace,
+) -> torch.Tensor:
+    """Do the same on a CPU."""
+    n_samples = rows.shape[1]
+    n_batches = -(-n_samples // batch_size)
+    encoders = optimiser.compiled(encoder)
+    losses = torch.zeros(2, len(rows), dtype=torch.float64, device="cpu")
+
+    def train(k: int) -> None:
+        order = torch.randperm(n_samples, generator=generators[k], device="cpu").numpy()
+        frozen = *_flat(network.generator, k), *_flat(network.discriminator, k, 1)
+        found = train_encoder_of_gan(
+            *encoders[k], *frozen, rows[k].numpy(), order, n_batches, np.float32(_KAPPA)
+        )
+        losses[0, k], losses[1, k] = map(float, found)
+
+    with one_blas_thread:
+        in_parallel(train, range(len(rows)))
+    optimiser.count(n_batches)
+    return losses
+
+
+def _flat(
+    network: MemberMLP, member: int, n_left_out: int = 0
+) -> tuple[NDArray[np.float32], Layers]:
+    """Return a copy of a member's parameters in one piece, the last layers left out."""
+    weights = network.weights[: len(network.weights) - n_left_out]
+    parameters = list(network.parameters())[: 2 * len(weights)]
+    values = np.concatenate([p[member].numpy().ravel() for p in parameters])
+    ends = np.cumsum([p[member].numel() for p in parameters])
+    sizes = np.array([weights[0].shape[1], *(weight.shape[2] for weight in weights)])
+    kinds = np.array([KINDS[name] for name in network.activations[: len(weights)]])
+    return values, Layers(sizes, kinds, np.concatenate([[0], ends[:-1]]))
