@@ -8,9 +8,8 @@ all others must agree. So a size is what arrays in the file have, not what a num
 import json
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import fields
 from numbers import Integral, Real
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, get_type_hints
 
 import numpy as np
 import torch
@@ -368,18 +367,18 @@ def check_names(
 
 
 def history(row: type | Mapping[str, Check], length: str | None = None) -> Check:
-    """Return a check of a history: rows with the fields of a dataclass, the first of which counts.
+    """Return a check of a history: rows with the entries of a TypedDict, the first of which counts.
 
     Parameters
     ----------
     row : type or dict of checks
-        The dataclass, or what its fields would be.
+        The TypedDict, or what its entries would be.
     length : str, optional
         The name of the number of rows.
     """
     if isinstance(row, type):
         measure = number(-math.inf, math.inf, nan=True)
-        row = {f.name: whole() if f.type is int else measure for f in fields(row)}
+        row = {k: whole() if t is int else measure for k, t in get_type_hints(row).items()}
     counter, names = next(iter(row)), row.keys()
     rows = each(anything, length)
 

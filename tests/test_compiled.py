@@ -7,16 +7,20 @@ import pytest
 from skrdae import _compiled
 from skrdae.networks import compiled as loops
 from skrdae.training import compiled as loops_of_training
+from skrdae.training import compiled_gan as loops_of_gan
 
 
 def test_machine_code_older_than_a_source_is_forgotten(tmp_path):
-    old, new, other = (tmp_path / f"{n}.nbi" for n in ("compiled.f-1", "compiled.g-2", "else.h-3"))
-    newest = max(os.stat(module.__file__).st_mtime for module in (_compiled, loops))
-    for path, age in ((old, -10), (new, 10**6), (other, -10)):
+    names = ("compiled.f-1", "compiled_gan.f-1", "compiled.g-2", "else.h-3")
+    old, old_too, new, other = (tmp_path / f"{name}.nbi" for name in names)
+    modules = _compiled, loops, loops_of_gan
+    newest = max(os.stat(module.__file__).st_mtime for module in modules)
+    for path, age in ((old, -10), (old_too, -10), (new, 10**6), (other, -10)):
         path.touch()
         os.utime(path, (newest + age, newest + age))
     _compiled._forget_what_is_old(str(tmp_path))
     assert not old.exists()
+    assert not old_too.exists()
     assert new.exists()
     assert other.exists()
 
@@ -32,7 +36,7 @@ def _run(script, **environment):
 
 FITS = """
 import numpy as np
-from skrdae import RobustDeepAutoencoder, VAEDetector
+from skrdae import AnoGANDetector, RobustDeepAutoencoder, VAEDetector
 X = np.random.default_rng(0).normal(size=(40, 3))
 options = {"n_estimators": 1, "random_state": 0}
 small = {"hidden_layer_sizes": (4, 2), "max_iter": 1}
@@ -40,6 +44,9 @@ print(RobustDeepAutoencoder(**options, **small).fit(X).decision_scores_.sum())
 for likelihood in ("gaussian", "bernoulli"):
     vae = VAEDetector(likelihood=likelihood, n_epochs=2, hidden_layer_sizes=(4,), **options)
     print(vae.fit(X).decision_scores_.sum())
+options |= {"hidden_layer_sizes": (4,), "discriminator_layer_sizes": (4,)}
+gan = AnoGANDetector(n_epochs=2, n_encoder_epochs=2, **options)
+print(gan.fit(X).decision_scores_.sum())
 """
 
 

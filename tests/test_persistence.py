@@ -440,6 +440,28 @@ def test_what_files_of_earlier_versions_do_not_have_is_made(data, fitted, tmp_pa
         assert after.predict(X).shape == (120,)
 
 
+def test_what_files_of_earlier_versions_have_besides_is_checked_and_left_out(
+    data, fitted, tmp_path
+):
+    save(fitted["gan"], tmp_path / "file")
+
+    def change(tree, value=False):
+        network = tree["state"]["network_"]["state"]
+        for part in network["modules"].values():
+            part["state"]["plain"]["compiled"] = value
+        return tree
+
+    _rewrite(tmp_path / "file", change_tree=change)
+    after = load(tmp_path / "file")
+    assert all("compiled" not in vars(part) for part in after.network_.children())
+    scores = fitted["gan"].decision_function(data[0])
+    assert np.array_equal(after.decision_function(data[0]), scores)
+    for wrong in (True, 0, {"is": "float", "value": "nan"}):
+        _rewrite(tmp_path / "file", change_tree=lambda tree, wrong=wrong: change(tree, wrong))
+        with pytest.raises(ValueError, match=r"MemberMLP\.compiled"):
+            load(tmp_path / "file")
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_file_loads_on_any_device(data, fitted, tmp_path):
     save(fitted["vae"], tmp_path / "file")

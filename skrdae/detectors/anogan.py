@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import field
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -15,27 +15,23 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm.auto import tqdm
 
 from skrdae._random import member_generators
-from skrdae._typing import (
-    Activation,
-    Callbacks,
-    FloatArray,
-    IntArray,
-    RandomStateLike,
-    Record,
-    Scaling,
-    Thresholder,
-)
+from skrdae._typing import Activation, FloatArray, IntArray
 from skrdae._validation import check_layer_sizes, outside
-from skrdae.detectors.base import BaseTorchDetector
-from skrdae.detectors.encoding import GenerativeMixin
-from skrdae.detectors.resuming import ResumingMixin
-from skrdae.detectors.samples import MAX_SAMPLES, warn_of_too_few
+from skrdae.detectors.base import Learnt, Task
+from skrdae.detectors.generative import GenerativeDetector
+from skrdae.detectors.samples import rows_a_batch, warn_of_reach, warn_of_too_few
+from skrdae.model import FittedModel
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.mlp import ACTIVATIONS
-from skrdae.networks.workspace import RowFunction, Workspace
-from skrdae.training.adversarial import train_adversarial, train_encoder
-from skrdae.training.latent_search import Mismatch, search
-from skrdae.training.minibatch import normal
+from skrdae.objectives.adversarial import GeneratorInversion, HingeGAN
+from skrdae.registry import detector
+from skrdae.rows import Rows
+from skrdae.scorers.base import NetworkFunction
+from skrdae.scorers.mismatch import MismatchScorer
+from skrdae.training.batches import normal
+from skrdae.training.rounds import MakeState, Session, run
+from skrdae.training.schemas import adversarial_state
+from skrdae.training.trainer import Epochs, Trainer
 
 # A generator whose rows spread by less than this share of the data's has collapsed, and one whose
 # rows spread by more than this multiple has diverged.
@@ -43,7 +39,8 @@ _COLLAPSED, _DIVERGED = 0.01, 10.0
 _N_SPREAD = 256  # rows made to find that out
 
 
-class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
+@detector
+class AnoGANDetector(GenerativeDetector):
     r"""Generative adversarial network, scored by the distance to the closest generated row.
 
     A generator G and a discriminator D are trained against each other. The score of a row x is its
@@ -128,10 +125,10 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
         1 for the training rows that are flagged, 0 for the others.
     history_ : list of dict
         Losses of discriminator and generator, one dict for each epoch; see
-        :class:`~skrdae.training.history.AdversarialRecord`.
+        :class:`~skrdae.history.AdversarialRecord`.
     encoder_history_ : list of dict
         Errors of the encoder, one dict for each epoch; see
-        :class:`~skrdae.training.history.EncoderRecord`. Empty with ``inference="search"``.
+        :class:`~skrdae.history.EncoderRecord`. Empty with ``inference="search"``.
     network_ : MemberGAN
         The trained networks; their weights have the member axis first.
     scaler_ : ColumnScaler
@@ -171,78 +168,26 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
     [0, 1, 2, 3, 4]
     """
 
-    encoder_history_: list[Record]
-    network_: MemberGAN
+    lam: float = field(default=0.1, kw_only=False)
+    inference: Literal["encoder", "search", "hybrid"] = "encoder"
+    n_search_iter: int = 50
+    discriminator_layer_sizes: Sequence[int] = (64, 32)
+    output_activation: Activation = "identity"
+    n_epochs: int = 50
+    n_encoder_epochs: int = 20
+    batch_size: int | Literal["auto"] = 256
+    lr: float = 2e-3
 
     _parameter_constraints = {
-        **BaseTorchDetector._parameter_constraints,
-        **ResumingMixin._parameter_constraints,
+        **GenerativeDetector._parameter_constraints,
         "lam": [Interval(Real, 0, 1, closed="both")],
-        "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "inference": [StrOptions({"encoder", "search", "hybrid"})],
         "n_search_iter": [Interval(Integral, 1, None, closed="left")],
-        "hidden_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
-        "discriminator_layer_sizes": "no_validation",
-        "activation": [StrOptions(set(ACTIVATIONS))],
+        "discriminator_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
         "output_activation": [StrOptions(set(ACTIVATIONS))],
-        "n_epochs": [Interval(Integral, 1, None, closed="left")],
-        "max_samples": MAX_SAMPLES,
         "n_encoder_epochs": [Interval(Integral, 1, None, closed="left")],
     }
-    _boolean_parameters = (
-        *BaseTorchDetector._boolean_parameters,
-        *ResumingMixin._boolean_parameters,
-    )
     _lengths = ("n_epochs", "n_encoder_epochs")
-
-    def __init__(
-        self,
-        lam: float = 0.1,
-        *,
-        latent_dim: int | Literal["auto"] = "auto",
-        inference: Literal["encoder", "search", "hybrid"] = "encoder",
-        n_search_iter: int = 50,
-        hidden_layer_sizes: Sequence[int] = (64,),
-        discriminator_layer_sizes: Sequence[int] = (64, 32),
-        activation: Activation = "tanh",
-        output_activation: Activation = "identity",
-        n_epochs: int = 50,
-        n_encoder_epochs: int = 20,
-        batch_size: int | Literal["auto"] = 256,
-        lr: float = 2e-3,
-        n_estimators: int = 8,
-        max_samples: float | Literal["auto"] | None = None,
-        scaler: Scaling = "robust",
-        contamination: float | Thresholder = 0.1,
-        device: str | torch.device = "auto",
-        random_state: RandomStateLike = None,
-        verbose: int = 0,
-        callbacks: Callbacks = None,
-        warm_start: bool = False,
-        checkpoint_path: str | os.PathLike[str] | None = None,
-    ) -> None:
-        self.lam = lam
-        self.latent_dim = latent_dim
-        self.inference = inference
-        self.n_search_iter = n_search_iter
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.discriminator_layer_sizes = discriminator_layer_sizes
-        self.activation = activation
-        self.output_activation = output_activation
-        self.n_epochs = n_epochs
-        self.n_encoder_epochs = n_encoder_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.n_estimators = n_estimators
-        self.max_samples = max_samples
-        self.scaler = scaler
-        self.contamination = contamination
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-        self.callbacks = callbacks
-        self.warm_start = warm_start
-        self.checkpoint_path = checkpoint_path
 
     # ------------------------------------------------------------------------------ training
 
@@ -252,10 +197,11 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        check_layer_sizes(self.hidden_layer_sizes)
         check_layer_sizes(self.discriminator_layer_sizes, "discriminator_layer_sizes")
 
-    def _new_network(self, n_features: int, generators: Sequence[torch.Generator]) -> MemberGAN:
+    def _new_network(
+        self, n_features: int, generators: Sequence[torch.Generator], device: torch.device
+    ) -> MemberGAN:
         return MemberGAN(
             n_features,
             check_layer_sizes(self.hidden_layer_sizes),
@@ -265,71 +211,57 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
             self.output_activation,
             self.inference != "search",
             generators,
-            self.device_,
+            device,
         )
 
-    def _train(
-        self, data: torch.Tensor, seeds: IntArray, on_iteration: Callable[[Record], object]
-    ) -> None:
-        self._warn_of_reach(data)
-        warn_of_too_few(self.max_samples, len(data))
-        # Kept, because scoring goes by what was fitted and not by what is set later.
-        self._lam, self._n_search_iter = float(self.lam), int(self.n_search_iter)
-        self._searches = self.inference != "encoder"
-        generators = member_generators(seeds)
-        self.network_ = self._new_network(data.shape[1], generators)
-        rows = self._member_data(data, generators, free=self.output_activation == "identity")
+    def _learn(self, task: Task) -> Learnt:
+        warn_of_reach(task.rows, self.output_activation, self.scaler)
+        warn_of_too_few(self.max_samples, len(task.rows))
+        generators = member_generators(task.seeds)
+        network = self._new_network(task.rows.shape[1], generators, task.rows.device)
+        unit_scale = self.output_activation == "identity"
+        rows, level = self._member_rows(task, generators, unit_scale=unit_scale)
         options: dict[str, Any] = {
-            "batch_size": self._rows_a_batch(rows.shape[1]),
             "lr": self.lr,
+            "batch_size": rows_a_batch(self.batch_size, rows.shape[1]),
             "generators": generators,
-            "on_iteration": on_iteration,
         }
         # Two trainings, one after the other. Where the first goes on, the second begins anew.
-        state, keep = self._resuming().values()
+        state, tell, keep = task.session.state, task.session.tell, task.session.keep
         of_gan, of_encoder = (None, None) if state is None else (state["gan"], state["encoder"])
         if of_gan is not None and len(of_gan["history"]) < self.n_epochs:
             of_encoder = None
 
-        def keep_gan(make: Callable[[], dict[str, Any]]) -> None:
+        def keep_gan(make: MakeState) -> None:
             nonlocal of_gan
             of_gan = made = make()  # now, because what follows changes the networks
-            keep(lambda: {"gan": made, "encoder": None})
+            keep(lambda: {"gan": made, "encoder": None})  # type: ignore[misc]  # there is one
 
-        self.history_ = train_adversarial(
-            self.network_,
-            rows,
-            n_epochs=self.n_epochs,
-            state=of_gan,
-            on_state=keep and keep_gan,
-            **options,
-        )
-        self._warn_of_collapse(rows[0], generators)
-        self.encoder_history_ = []
-        if self.network_.encoder is not None:
-            self.encoder_history_ = train_encoder(
-                self.network_,
-                rows,
-                n_epochs=self.n_encoder_epochs,
-                state=of_encoder,
-                on_state=keep and (lambda make: keep(lambda: {"gan": of_gan, "encoder": make()})),
-                **options,
-            )
+        def keep_encoder(make: MakeState) -> None:
+            keep(lambda: {"gan": of_gan, "encoder": make()})  # type: ignore[misc]
 
-    def _check_length(self, state: dict[str, Any]) -> None:
-        self._check_one_length("n_epochs", state["gan"])
-        if state["encoder"] is not None:
-            self._check_one_length("n_encoder_epochs", state["encoder"])
+        objective = HingeGAN(network)
+        gan = Epochs(Trainer(network, objective, **options), rows)
+        run(gan, self.n_epochs, Session(tell, keep and keep_gan, of_gan))
+        objective.spectral.finish()
+        gan.trainer.release()
+        self._warn_of_collapse(network, next(rows.parts(rows.shape[1]))[0], generators)
+        encoder_history = []
+        if network.encoder is not None:
+            training = Epochs(Trainer(network, GeneratorInversion(), **options), rows)
+            run(training, self.n_encoder_epochs, Session(tell, keep and keep_encoder, of_encoder))
+            training.trainer.release()
+            encoder_history = training.history
+        n_steps = int(self.n_search_iter) if self.inference != "encoder" else 0
+        scorer = MismatchScorer(task.scaler.bound_, level, float(self.lam), n_steps)
+        found = {"history_": gan.history, "encoder_history_": encoder_history}
+        return Learnt(network, scorer, found)
 
-    def _rounds_of(self, state: dict[str, Any]) -> int:
-        n_done = len(state["gan"]["history"])
-        if state["encoder"] is not None and n_done >= self.n_epochs:
-            n_done += len(state["encoder"]["history"])
-        return n_done
-
-    def _warn_of_collapse(self, data: torch.Tensor, generators: list[torch.Generator]) -> None:
-        z = normal(generators, data.new_empty(len(generators), _N_SPREAD, self._code_size))
-        made = self.network_.generator(z).std(dim=1).norm(dim=-1)  # shape: (K,)
+    def _warn_of_collapse(
+        self, network: MemberGAN, data: torch.Tensor, generators: list[torch.Generator]
+    ) -> None:
+        z = normal(generators, data.new_empty(len(generators), _N_SPREAD, network.latent_dim))
+        made = network.generator(z).std(dim=1).norm(dim=-1)  # shape: (K,)
         spread = data.std(dim=0, correction=0).norm()
         if spread < 1e-6:  # constant data, up to rounding errors
             return
@@ -346,57 +278,32 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
                     stacklevel=outside(),
                 )
 
+    def _lengths_of(self, state: dict[str, Any]) -> dict[str, int]:
+        n_epochs, encoder = len(state["gan"]["history"]), state["encoder"]
+        begun = encoder is not None and n_epochs >= self.n_epochs
+        n_encoder_epochs = len(encoder["history"]) if begun else 0
+        return {"n_epochs": n_epochs, "n_encoder_epochs": n_encoder_epochs}
+
+    def _check_state(self, state: Any, shape: tuple[int, int], seeds: IntArray) -> None:
+        generators = member_generators(seeds)
+        network = self._new_network(shape[1], generators, torch.device("cpu"))
+        sizes = {"members": self.n_estimators, "features": shape[1]}
+        adversarial_state(network)(state, "state", sizes)
+
     # ------------------------------------------------------------------------------- scoring
 
-    def _found(self, rows: torch.Tensor, workspace: Workspace) -> tuple[Mismatch, torch.Tensor]:
-        """Find codes: the mismatch to rows (n, d), and z of shape (K, n, latent_dim)."""
-        shown = self._shown(rows)
-        mismatch = Mismatch(self.network_, self._in_units(rows), shown, self._lam, workspace)
-        if self.network_.encoder is None:
-            z = rows.new_zeros(*shown.shape[:2], self._code_size)
-        else:
-            z = self._encode(shown, workspace)
-        return mismatch, search(mismatch, z, self._n_search_iter) if self._searches else z
+    def _map(self, model: FittedModel, function: NetworkFunction, rows: Rows) -> FloatArray:
+        scorer: Any = model.scorer
+        if not (self.verbose and scorer.n_search_iter):
+            return super()._map(model, function, rows)
+        with tqdm(total=len(rows), desc="search", unit="row") as bar:
 
-    def _encode(self, shown: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        # Called only where there is an encoder.
-        return self.network_.encoder(shown, workspace.part("encoder"))  # type: ignore[misc]
-
-    def _map_tensor(self, function: RowFunction, data: torch.Tensor) -> FloatArray:
-        if not (self.verbose and self._searches):
-            return super()._map_tensor(function, data)
-        with tqdm(total=len(data), desc="search", unit="row") as bar:
-
-            def shown(rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-                found = function(rows, workspace)
-                if function == self._member_scores:
+            def on_chunk(found: torch.Tensor) -> None:
+                if function == scorer.scores:
                     bar.set_postfix(score=f"{found.mean():.3g}")
-                bar.update(min(len(rows), bar.total - bar.n))  # the last chunk is filled up
-                return found
+                bar.update(min(found.shape[1], bar.total - bar.n))  # the last chunk is filled up
 
-            return super()._map_tensor(shown, data)
-
-    def _member_scores(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        mismatch, z = self._found(rows, workspace)
-        return mismatch.objective(*mismatch.at(z))
-
-    def _member_shares(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        mismatch, z = self._found(rows, workspace)
-        residual, by_feature = mismatch.at(z)
-        score = mismatch.objective(residual, by_feature)
-        # Where there is no residual there is no score either.
-        share = residual.abs_().add_(torch.finfo(residual.dtype).tiny)
-        share.div_(share.amax(dim=-1, keepdim=True))
-        return share.mul_((score / share.sum(dim=-1))[..., None])
-
-    def _member_score_parts(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        mismatch, z = self._found(rows, workspace)
-        residual, by_feature = mismatch.at(z)
-        parts = [
-            (1 - self._lam) * residual.abs_().sum(dim=-1),
-            self._lam * by_feature.abs_().sum(dim=-1),
-        ]
-        return torch.stack(parts, dim=-1)
+            return model.map(function, rows, on_chunk)
 
     def score_parts(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Return the two parts of each row's score.
@@ -414,13 +321,3 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
             single precision.
         """
         return self._two_parts(X)
-
-    # ------------------------------------------------------------------------------- codes
-
-    def _member_codes(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        if self._searches:
-            return self._found(rows, workspace)[1]
-        return self._encode(self._shown(rows), workspace)
-
-    def _member_decode(self, codes: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        return self.network_.generator(codes).mul_(self._level)

@@ -147,6 +147,8 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
     _bound = 10.0
     #: Whether X may be a sparse matrix.
     _accepts_sparse = False
+    #: Whether `fit` warns of constant columns; what wraps a detector and does so sets it to False.
+    warns_of_constants = True
     #: Whether ``contamination="auto"`` has a meaning.
     _has_votes = False
     # What an ensemble of networks has for parameters, for detectors that are none.
@@ -254,7 +256,6 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
         X: FloatRowsOrSparse,
         seeds: IntArray | None,
         before: dict[str, Any],
-        warns_of_constants: bool = True,
     ) -> None:
         """Train on checked rows, score them and set the threshold.
 
@@ -265,7 +266,7 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
         before : dict
             What an earlier fit found.
         """
-        scaler, device = self._learn_scale(X, warns_of_constants)
+        scaler, device = self._learn_scale(X)
         resumption = Resumption(self, X, before)
         if resumption.seeds is None:
             drawn = member_seeds(self.random_state, self.n_estimators) if seeds is None else seeds
@@ -291,15 +292,13 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
         self._conclude(X, learnt)
         resumption.finish()
 
-    def _learn_scale(
-        self, X: FloatRowsOrSparse, warns_of_constants: bool = True
-    ) -> tuple[ColumnScaler, torch.device]:
+    def _learn_scale(self, X: FloatRowsOrSparse) -> tuple[ColumnScaler, torch.device]:
         """Learn how to scale the columns, and find the device."""
         device = resolve_device(self.device)
         if issparse(X) and self.device == "auto":  # they are trained on there only
             device = torch.device("cpu")
         scaler = ColumnScaler(self._scaling, self._bound).fit(X)
-        if X.shape[0] > 1 and warns_of_constants:
+        if X.shape[0] > 1 and self.warns_of_constants:
             constant = self._column_names()[scaler.constant_]
             warn_of_constants(constant.tolist(), "Columns")
         return scaler, device

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import field
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae._random import member_generators
-from skrdae._typing import Activation, IntArray, RandomStateLike
+from skrdae._typing import IntArray, RandomStateLike
 from skrdae._validation import listed, outside
 from skrdae.detectors.base import BaseTorchDetector, Learnt, Task
 from skrdae.detectors.decomposition import BaseDecomposition
@@ -33,7 +33,6 @@ from skrdae.networks.stacked import StackedModule
 from skrdae.penalties import L21, PENALTIES, GroupPenalty, PenaltyLike, penalty_of
 from skrdae.registry import parameters
 from skrdae.rows import MemberRows
-from skrdae.scorers.residual import ResidualScorer
 from skrdae.scorers.residual_scale import rows_to_measure
 from skrdae.training.alternating import Schedule, alternate
 from skrdae.training.schemas import alternating_state

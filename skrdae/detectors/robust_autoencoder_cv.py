@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import field, replace
 from numbers import Integral, Real
-from typing import Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -19,25 +20,28 @@ from skrdae._random import member_generators, member_seeds
 from skrdae._typing import (
     Activation,
     BoolArray,
-    Callbacks,
     FloatArray,
     FloatRows,
     IntArray,
+    MatrixLike,
     RandomStateLike,
-    Scaling,
-    Thresholder,
 )
 from skrdae._validation import check_labels, refitting
+from skrdae.chunks import GPU_CHUNK_ROWS
+from skrdae.detectors.base import Learnt, Task
+from skrdae.detectors.decomposition import BaseDecomposition
 from skrdae.detectors.folds import Folds, Splitter, check_classes, folds_of
-from skrdae.detectors.residual_scale import rows_to_measure
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
-from skrdae.detectors.samples import member_rows, rows_a_member
 from skrdae.metrics import SCORERS, agreement
+from skrdae.model import FittedModel
 from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.penalties import PenaltyLike, penalty_of
+from skrdae.registry import detector
+from skrdae.rows import MemberRows, training_rows
+from skrdae.scorers.residual_scale import rows_to_measure
 from skrdae.training.alternating import alternate_path, plain_norms
-from skrdae.training.minibatch import GPU_CHUNK_ROWS
-from skrdae.training.stack import part_rows
+from skrdae.training.rounds import Session
+from skrdae.training.split import part_rows
 
 #: What :class:`RobustDeepAutoencoderCV` takes as ``scoring``.
 Scoring: TypeAlias = (
@@ -48,7 +52,8 @@ Scoring: TypeAlias = (
 _STACK_BYTES = 2**28
 
 
-class RobustDeepAutoencoderCV(RobustDeepAutoencoder):
+@detector
+class RobustDeepAutoencoderCV(BaseDecomposition):
     """Robust deep autoencoder with λ chosen by cross-validation.
 
     Every λ is trained on every fold and scored on the rows left out; the detector is then fitted to
@@ -121,69 +126,65 @@ random_state, verbose, callbacks
     True
     """
 
-    lam_: float
-    lams_: FloatArray
-    lam_max_: float
-    scores_path_: FloatArray
+    if TYPE_CHECKING:
+        lams_: FloatArray = field(init=False)
+        lam_max_: float = field(init=False)
+        scores_path_: FloatArray = field(init=False)
+
+    lams: ArrayLike = field(default=20, kw_only=False)  # type: ignore[arg-type]  # a number of them
+    cv: Splitter = None
+    scoring: Scoring = None
+    penalty: PenaltyLike = "l21"
+    hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto"
+    activation: Activation = "tanh"
+    output_activation: Activation = "identity"
+    max_iter: int = 5
+    n_epochs: int = 1
+    batch_size: int | Literal["auto"] = "auto"
+    lr: float = 1e-3
+    tol: float | None = None
+    n_estimators: int = 8
+    max_samples: float | Literal["auto"] | None = None
+    score_function: Literal["auto", "log", "norm"] = "auto"
+    random_state: RandomStateLike = None
 
     _parameter_constraints = {
-        **{k: v for k, v in RobustDeepAutoencoder._parameter_constraints.items() if k != "lam"},
         "lams": "no_validation",  # by _given_lams, which says more
         "cv": ["cv_object"],
         "scoring": [StrOptions(set(SCORERS)), callable, None],
+    } | {
+        name: allowed
+        for name, allowed in RobustDeepAutoencoder._parameter_constraints.items()
+        if name not in ("lam", "warm_start", "checkpoint_path")
     }
+    _bound = RobustDeepAutoencoder._bound
+    _has_votes = True
 
-    def __init__(
-        self,
-        lams: ArrayLike = 20,
-        *,
-        cv: Splitter = None,
-        scoring: Scoring = None,
-        penalty: PenaltyLike = "l21",
-        hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto",
-        activation: Activation = "tanh",
-        output_activation: Activation = "identity",
-        max_iter: int = 5,
-        n_epochs: int = 1,
-        batch_size: int | Literal["auto"] = "auto",
-        lr: float = 1e-3,
-        tol: float | None = None,
-        n_estimators: int = 8,
-        max_samples: float | Literal["auto"] | None = None,
-        scaler: Scaling = "robust",
-        score_function: Literal["auto", "log", "norm"] = "auto",
-        contamination: float | Literal["auto"] | Thresholder = 0.1,
-        store_decomposition: bool = False,
-        device: str | torch.device = "auto",
-        random_state: RandomStateLike = None,
-        verbose: int = 0,
-        callbacks: Callbacks = None,
-    ) -> None:
-        super().__init__(
-            penalty=penalty,
-            hidden_layer_sizes=hidden_layer_sizes,
-            activation=activation,
-            output_activation=output_activation,
-            max_iter=max_iter,
-            n_epochs=n_epochs,
-            batch_size=batch_size,
-            lr=lr,
-            tol=tol,
-            n_estimators=n_estimators,
-            max_samples=max_samples,
-            scaler=scaler,
-            score_function=score_function,
-            contamination=contamination,
-            store_decomposition=store_decomposition,
-            device=device,
-            random_state=random_state,
-            verbose=verbose,
-            callbacks=callbacks,
-        )
-        del self.lam  # it is what is looked for
-        self.lams = lams
-        self.cv = cv
-        self.scoring = scoring
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = self._scorer()[1]
+        return tags
+
+    def _scorer(self) -> tuple[Callable[..., float] | None, bool]:
+        """Return the scorer, and whether it is one that compares with labels for certain."""
+        scorer = self.scoring
+        if isinstance(scorer, str):
+            scorer = SCORERS.get(scorer)
+        return scorer, any(scorer is known for known in SCORERS.values())
+
+    def _get_estimator(self, lam: float, **parameters: Any) -> RobustDeepAutoencoder:
+        """Return a detector with these parameters and a λ, not fitted."""
+        mine = self.get_params(deep=False)
+        for name in ("lams", "cv", "scoring"):
+            del mine[name]
+        return RobustDeepAutoencoder(lam, **mine | parameters)
+
+    # ------------------------------------------------------------------------------ the path
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        self._given_lams()
+        self._get_estimator(1.0)._check_parameters()
 
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Choose λ and fit the detector with it.
@@ -210,32 +211,6 @@ random_state, verbose, callbacks
             draft._fit(X, y)
         return self
 
-    _accepts_sparse = False
-
-    def _can_stream(self) -> bool:
-        raise AttributeError(
-            f"{type(self).__name__} has no partial_fit: choose λ on some rows, then stream to "
-            "RobustDeepAutoencoder(lam)."
-        )
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = self._scorer()[1]
-        return tags
-
-    def _scorer(self) -> tuple[Callable[..., float] | None, bool]:
-        """Return the scorer, and whether it is one that compares with labels for certain."""
-        scorer = self.scoring
-        if isinstance(scorer, str):
-            scorer = SCORERS.get(scorer)
-        return scorer, any(scorer is known for known in SCORERS.values())
-
-    # ------------------------------------------------------------------------------ the path
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        self._given_lams()
-
     def _given_lams(self) -> FloatArray | None:
         """Return `lams` as an array, or None if it is a number of them."""
         lams = self.lams
@@ -261,34 +236,42 @@ random_state, verbose, callbacks
             )
         return values
 
-    def _fit(self, X: ArrayLike, y: ArrayLike | None) -> None:
-        X = self._start(X)
+    def _fit(self, X: MatrixLike, y: ArrayLike | None) -> None:
+        self._forget()
+        self._check_parameters()
+        rows: FloatRows = self._check_data(X, reset=True)
         scoring, compares = self._scorer()
         if compares:
-            y = labels = self._checked_labels(X, y)
+            y = labels = self._checked_labels(rows, y)
         seeds = member_seeds(self.random_state, self.n_estimators)
         given = self.random_state
         seed = int(given) if isinstance(given, Integral) else int(seeds[0])
-        folds = folds_of(self.cv, X, y, stratify=scoring is not None, seed=seed)
+        folds = folds_of(self.cv, rows, y, stratify=scoring is not None, seed=seed)
         if compares:
             check_classes(folds, labels)
         lams = self._given_lams()
-        with plain_torch():
-            self.lams_ = self._grid(X, seeds) if lams is None else lams
-        self.scores_path_ = self._path(X, y, folds, seeds, scoring)
+        self.lams_ = self._grid(rows, seeds) if lams is None else lams
+        self.scores_path_ = self._path(rows, y, folds, seeds, scoring)
         means = self.scores_path_.mean(axis=1)
         if np.isnan(means).all():
             raise ValueError(
                 f"scoring={self.scoring!r} gave NaN on some fold for every λ, so that none can be "
                 "chosen. Use fewer folds, or another scoring."
             )
-        self._chosen = float(self.lams_[np.nanargmax(means)])
-        with plain_torch():
-            self._complete(X, seeds)
-        self.lam_ = self._chosen
+        chosen = float(self.lams_[np.nanargmax(means)])
+        names = {k: v for k, v in vars(self).items() if k in ("n_features_in_", "feature_names_in_")}
+        inner = self._get_estimator(chosen)
+        vars(inner).update(names)
+        inner._fit_checked(rows, seeds, {})
+        vars(self).update({k: v for k, v in vars(inner).items() if k.endswith("_")})
+        self.lam_ = chosen
 
-    def _thresholds(self) -> tuple[list[float], None]:
-        return [self._chosen] * self.n_estimators, None
+    @property
+    def _n_rounds(self) -> int:
+        return self.max_iter
+
+    def _learn(self, task: Task) -> Learnt:
+        raise NotImplementedError  # the detectors of the path do
 
     def _checked_labels(self, X: FloatRows, y: ArrayLike | None) -> BoolArray:
         if y is None:
@@ -304,11 +287,11 @@ random_state, verbose, callbacks
 
     def _grid(self, X: FloatRows, seeds: IntArray) -> FloatArray:
         """Return λ from the one that keeps S empty down to the one that half the groups exceed."""
-        stem, network, _, rows, generators = self._begun(X, seeds)
-        schedule = stem._schedule(rows.shape[1])
-        del schedule["tol"]  # made in full
-        penalty = penalty_of(self.penalty)
-        largest, median = plain_norms(network, rows, penalty, generators=generators, **schedule)
+        path = _Path(self, X, seeds)
+        schedule = replace(path.schedule, tol=None)  # made in full
+        largest, median = plain_norms(
+            path.network, path.member_rows, path.penalty, schedule, path.generators
+        )
         # A little more, because scoring rounds differently from training.
         self.lam_max_ = largest * (1 + 1e-6)
         # Where the network explains half of the groups, or all, to the last digit, any scale does.
@@ -332,7 +315,7 @@ random_state, verbose, callbacks
             for fold, (train, test) in enumerate(folds):
                 rows, rankings = X[test], []
                 labels = () if y is None or scoring is None else (np.asarray(y)[test],)
-                for place, detector in enumerate(_plainly(self._fitted_path(X[train], seeds))):
+                for place, detector in enumerate(_plainly(_Path(self, X[train], seeds).fits())):
                     if scoring is None:
                         rankings.append(detector._score(rows))
                     else:
@@ -346,59 +329,62 @@ random_state, verbose, callbacks
                     scores[:, fold] = agreement(rankings)
         return scores
 
-    def _begun(
-        self, X: FloatRows, seeds: IntArray
-    ) -> tuple[
-        RobustDeepAutoencoder,
-        MemberAutoencoder,
-        torch.Tensor,
-        torch.Tensor,
-        list[torch.Generator],
-    ]:
-        """Return a detector that knows its scale; its networks, data, rows and generators."""
-        stem = _with_lam(self, np.inf)
-        stem.n_features_in_ = X.shape[1]
-        stem._tells_of_constants = False  # the fit to all rows does
-        stem._learn_scale(X)
-        generators = member_generators(seeds)
-        network = stem._new_network(X.shape[1], generators)
-        data = stem._to_device(X)
-        rows = member_rows(data, rows_a_member(self.max_samples, len(data)), generators)
-        return stem, network, data, rows, generators
 
-    def _fitted_path(self, X: FloatRows, seeds: IntArray) -> Iterator[RobustDeepAutoencoder]:
-        """Yield a fitted RobustDeepAutoencoder for each λ."""
-        n_members = len(seeds)
-        stem, network, data, rows, generators = self._begun(X, seeds)
+class _Path:
+    """The fits of every λ to the same rows, from one beginning."""
+
+    def __init__(self, cv: RobustDeepAutoencoderCV, X: FloatRows, seeds: IntArray) -> None:
+        self._cv, self._X = cv, X
+        stem = self._estimator(np.inf)
+        # The fit to all rows tells of constants.
+        stem.warns_of_constants = False
+        self.scaler, device = stem._learn_scale(X)
+        rows: Any = training_rows(X, self.scaler, device)
+        self.task = Task(rows, self.scaler, seeds, Session(), np.arange(X.shape[1]))
+        self.generators = member_generators(seeds)
+        self.network = stem._new_network(X.shape[1], self.generators, device)
+        self.member_rows: Any = stem._member_rows(self.task, self.generators)
+        self.schedule = stem._schedule(self.task, self.member_rows.shape[1])
+        self.penalty = penalty_of(cv.penalty)
+        self._stem = stem
+
+    def _estimator(self, lam: float) -> RobustDeepAutoencoder:
+        estimator = self._cv._get_estimator(lam, verbose=0, callbacks=None)
+        estimator.n_features_in_ = self._X.shape[1]
+        return estimator
+
+    def fits(self) -> Iterator[RobustDeepAutoencoder]:
+        """Yield a fitted detector for each λ."""
+        n_members, lams_ = len(self.generators), self._cv.lams_
+        one = _member_bytes(self.network, self.member_rows, len(self._X)) * n_members
         path = alternate_path(
-            network,
-            rows,
-            penalty_of(self.penalty),
-            lams=self.lams_.tolist(),
-            generators=generators,
-            n_at_once=max(1, _STACK_BYTES // (_member_bytes(network, rows, len(X)) * n_members)),
-            **stem._schedule(rows.shape[1]),
+            self.network,
+            self.member_rows,
+            self.penalty,
+            self.schedule,
+            self.generators,
+            lams=lams_.tolist(),
+            n_at_once=max(1, _STACK_BYTES // one),
         )
         for places, networks, norms in path:
-            lams = torch.tensor(self.lams_[places], dtype=torch.float32, device="cpu")
-            lam = lams.repeat_interleave(n_members).to(stem.device_)
-            stem._freeze(networks, lam, norms)
-            scale = stem._measure(data)
-            stem._residual_scale = scale
-            scores = stem._map(stem._member_scores, X)
+            lams = torch.tensor(lams_[places], dtype=torch.float32, device="cpu")
+            lam = lams.repeat_interleave(n_members).to(networks.device)
+            learnt = self._stem._scored(self.task, networks, lam, norms, [])
+            stack = FittedModel(self.scaler, networks, learnt.scorer, np.ones(1))
+            scores = stack.map(learnt.scorer.scores, self.task.rows)
             for i, value in enumerate(lams.tolist()):
                 mine = torch.arange(i * n_members, (i + 1) * n_members, device="cpu")
-                detector = _with_lam(self, value)
-                detector.__dict__.update({k: v for k, v in vars(stem).items() if k in _LEARNT})
-                detector._freeze(
-                    networks.select(mine.to(stem.device_)),
-                    lam[mine],
-                    None if norms is None else norms[mine],
+                model = stack.select(mine)
+                found = mine.numpy()
+                estimator = self._estimator(value)
+                lam_ = value if n_members == 1 else lam[mine].cpu().numpy()
+                estimator._judge(
+                    model,
+                    Learnt(model.network, model.scorer, {"lam_": lam_}),
+                    scores[found],
+                    self._X,
                 )
-                detector._residual_scale = None if scale is None else scale[mine]
-                detector._weigh(scores[mine.numpy()])
-                detector._set_threshold(X)
-                yield detector
+                yield estimator
 
 
 def _plainly(path: Iterator[RobustDeepAutoencoder]) -> Iterator[RobustDeepAutoencoder]:
@@ -411,19 +397,7 @@ def _plainly(path: Iterator[RobustDeepAutoencoder]) -> Iterator[RobustDeepAutoen
         yield detector
 
 
-#: What fits on the same rows have in common.
-_LEARNT = ("device_", "scaler_", "n_features_in_", "_classes", "classes_")
-
-
-def _with_lam(cv: RobustDeepAutoencoderCV, lam: float) -> RobustDeepAutoencoder:
-    """Return a detector with the parameters of a RobustDeepAutoencoderCV and a λ, not fitted."""
-    parameters = cv.get_params(deep=False)
-    for name in ("lams", "cv", "scoring"):
-        del parameters[name]
-    return RobustDeepAutoencoder(lam, **parameters | {"verbose": 0, "callbacks": None})
-
-
-def _member_bytes(network: MemberAutoencoder, rows: torch.Tensor, n_scored: int) -> int:
+def _member_bytes(network: MemberAutoencoder, rows: MemberRows, n_scored: int) -> int:
     """Return how much memory one more member takes; the formula of the class's notes."""
     n_rows, n_features = rows.shape[1:]
     units = sum(bias.shape[2] for bias in network.biases)

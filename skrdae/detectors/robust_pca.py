@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from dataclasses import field
 from numbers import Integral, Real
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skrdae._typing import Callbacks, FloatRows, IntArray, Record, Scaling, Thresholder
+from skrdae._typing import FloatRowsOrSparse
 from skrdae._validation import outside
-from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.base import BaseTorchDetector, Learnt, Task
 from skrdae.detectors.decomposition import BaseDecomposition
-from skrdae.detectors.residual_scale import rows_to_measure
 from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.penalties import PENALTIES
-from skrdae.training.principal_components import pursue
+from skrdae.registry import detector
+from skrdae.scorers.residual_scale import rows_to_measure
+from skrdae.training.principal_components import Pursuit
+from skrdae.training.rounds import run
 
 
+@detector
 class RobustPCA(BaseDecomposition):
     r"""Robust principal component analysis: X = L + S, low rank plus sparse.
 
@@ -134,10 +135,10 @@ class RobustPCA(BaseDecomposition):
     True
     """
 
-    lam_: float
-    rank_: int
-    network_: MemberAutoencoder
-    _sparse: NDArray[np.float32]
+    lam: float | Literal["auto"] = field(default="auto", kw_only=False)
+    max_iter: int = 1000
+    tol: float = 1e-4
+    score_function: Literal["auto", "log", "norm"] = "auto"
 
     _parameter_constraints = {
         **{
@@ -150,82 +151,53 @@ class RobustPCA(BaseDecomposition):
         "score_function": [StrOptions({"log", "norm", "auto"})],
         "store_decomposition": ["boolean"],
     }
-
     _advice_on_collapse = "Lower lam, or look whether X varies at all."
-    # What an ensemble of networks has for parameters is settled here.
-    n_estimators, random_state, penalty = 1, None, "l1"
-
-    def __init__(
-        self,
-        lam: float | Literal["auto"] = "auto",
-        *,
-        max_iter: int = 1000,
-        tol: float = 1e-4,
-        scaler: Scaling = "robust",
-        score_function: Literal["auto", "log", "norm"] = "auto",
-        contamination: float | Thresholder = 0.1,
-        store_decomposition: bool = False,
-        device: str | torch.device = "auto",
-        verbose: int = 0,
-        callbacks: Callbacks = None,
-    ) -> None:
-        self.lam = lam
-        self.max_iter = max_iter
-        self.tol = tol
-        self.scaler = scaler
-        self.score_function = score_function
-        self.contamination = contamination
-        self.store_decomposition = store_decomposition
-        self.device = device
-        self.verbose = verbose
-        self.callbacks = callbacks
+    penalty = "l1"
 
     @property
     def _n_rounds(self) -> int:
         return self.max_iter
 
-    def _train(
-        self, data: torch.Tensor, seeds: IntArray, on_iteration: Callable[[Record], object]
-    ) -> None:
+    def _learn(self, task: Task) -> Learnt:
+        data = task.rows.take(slice(None))
+        n_features, device = data.shape[1], data.device
         lam = max(data.shape) ** -0.5 if self.lam == "auto" else float(self.lam)
         # Clipped, as new rows are: one wild cell would make all else too small for tol to see. On
         # MPS there is no double precision.
-        shown = self._clip(data)
-        exact = (shown.cpu() if data.device.type == "mps" else shown).double()
-        result = pursue(
-            exact, lam=lam, max_iter=self.max_iter, tol=self.tol, on_iteration=on_iteration
-        )
-        if not result.converged:
+        shown = data.clamp(-task.scaler.bound_, task.scaler.bound_)
+        exact = (shown.cpu() if device.type == "mps" else shown).double()
+        pursuit = Pursuit(exact, lam=lam, tol=self.tol)
+        run(pursuit, self.max_iter, task.session)
+        if not (pursuit.finished or pursuit.stopped):
             warnings.warn(
                 f"{self.max_iter} iterations did not reach tol={self.tol!r}: raise max_iter or "
                 "tol. history_ shows how far they came.",
                 ConvergenceWarning,
                 stacklevel=outside(),
             )
-        self.rank_ = result.components.shape[1]
-        self._sparse = None  # type: ignore[assignment]  # then nobody looks at it
-        if self.store_decomposition:
-            self._sparse = (result.sparse.to(data.device) + (data - shown)).cpu().numpy()
         # Of as many directions as there are features nothing would be left to score by.
-        components = result.components[:, : data.shape[1] - 1].to(data.device, data.dtype)
-        self._freeze(_linear_autoencoder(components), self._entry_threshold(data, components), None)
-        self.lam_ = lam
-        self._residual_scale = self._measure(data)
-        self.n_iter_, self.history_ = result.n_iter, result.history
+        components = pursuit.components[:, : n_features - 1].to(device, data.dtype)
+        threshold = self._entry_threshold(task, components)
+        network = _linear_autoencoder(components)
+        learnt = self._scored(task, network, threshold, None, pursuit.history)
+        learnt.attributes |= {"lam_": lam, "rank_": pursuit.components.shape[1]}
+        if self.store_decomposition:
+            sparse = pursuit.sparse.to(device) + (data - shown)
+            learnt.attributes["sparse_"] = sparse.cpu().numpy()  # see _conclude
+        return learnt
 
-    def _entry_threshold(self, data: torch.Tensor, components: torch.Tensor) -> torch.Tensor:
+    def _entry_threshold(self, task: Task, components: torch.Tensor) -> torch.Tensor:
         """Return the residual's size that a share `contamination` of its entries exceeds."""
         share = float(self.contamination) if isinstance(self.contamination, Real) else 0.1
-        rows = data[rows_to_measure(*data.shape).to(data.device)]
-        shown = self._clip(rows)
+        rows = task.rows.take(rows_to_measure(*task.rows.shape))
+        shown = rows.clamp(-task.scaler.bound_, task.scaler.bound_)
         residual = rows - shown @ components @ components.T
         return PENALTIES["l1"].lam_quantile(residual.abs()[None], [1 - share])
 
-    def _conclude(self, X: FloatRows) -> None:
+    def _conclude(self, X: FloatRowsOrSparse, learnt: Learnt) -> None:
         if self.store_decomposition:
-            self.sparse_ = self.scaler_.unscale(self._sparse, X)
+            self.sparse_ = self.scaler_.unscale(learnt.attributes["sparse_"], X)
             self.low_rank_ = X - self.sparse_
-        del self._sparse
 
 
 def _linear_autoencoder(components: torch.Tensor) -> MemberAutoencoder:

@@ -186,6 +186,8 @@ class Stream:
     rows: FloatRows | None
     history: list[Record]
     n_seen: int
+    #: While a chunk is trained on: what the networks' rows are divided by.
+    level = 1.0
 
     def __init__(self, seeds: IntArray, settings: dict[str, str]) -> None:
         self.settings = settings
@@ -208,6 +210,7 @@ class Stream:
     def closed(self) -> Self:
         """Put the states of generators in their place, which can be kept in files."""
         self.generators = generator_states(self.generators)
+        vars(self).pop("level", None)
         return self
 
     def __getstate__(self) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -12,46 +12,33 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae._random import member_generators
-from skrdae._typing import (
-    Activation,
-    Callbacks,
-    FloatArray,
-    IntArray,
-    MatrixLike,
-    RandomStateLike,
-    Record,
-    Scaling,
-    Thresholder,
-)
+from skrdae._typing import FloatArray, IntArray, MatrixLike, Record, Scaling
 from skrdae._validation import check_layer_sizes
-from skrdae.detectors.base import BaseTorchDetector
-from skrdae.detectors.encoding import GenerativeMixin
-from skrdae.detectors.resuming import ResumingMixin
+from skrdae.detectors.base import Learnt, Task
+from skrdae.detectors.generative import GenerativeDetector
 from skrdae.detectors.samples import (
-    MAX_SAMPLES,
-    member_places,
+    rows_a_batch,
     rows_a_member,
     rows_to_look_at,
     warn_of_too_few,
 )
-from skrdae.detectors.streaming import Stream, StreamingMixin
-from skrdae.networks.mlp import ACTIVATIONS, sigmoid_
-from skrdae.networks.variational import (
-    MemberVAE,
-    bernoulli_error,
-    gaussian_kl,
-    gaussian_spread,
-)
-from skrdae.networks.workspace import Workspace
-from skrdae.training.minibatch import normal
-from skrdae.training.sparse import SparseRows, range_of
-from skrdae.training.variational import noise_variance, train_variational
+from skrdae.detectors.streaming import Stream, partial_fit
+from skrdae.networks.variational import MemberVAE
+from skrdae.objectives.elbo import EvidenceLowerBound, noise_variance
+from skrdae.registry import detector
+from skrdae.rows import HeldRows, Rows
+from skrdae.scorers.generative import ElboScorer
+from skrdae.training.batches import normal, same_generator
+from skrdae.training.rounds import run
+from skrdae.training.schemas import variational_state
+from skrdae.training.trainer import Epochs, Trainer
 
 # How far min-max scaling in single precision may miss the ends of [0, 1].
 _ROUNDING = 1e-5
 
 
-class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetector):
+@detector
+class VAEDetector(GenerativeDetector):
     r"""Variational autoencoder, scored by reconstruction error plus divergence from the prior.
 
     An encoder q(z|x) = N(μ, σ²) and a decoder p(x|z) are trained to maximise
@@ -133,7 +120,7 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
     labels_ : ndarray of shape (n_samples,)
         1 for the training rows that are flagged, 0 for the others.
     history_ : list of dict
-        One dict for each epoch; see :class:`~skrdae.training.history.VariationalRecord`.
+        One dict for each epoch; see :class:`~skrdae.history.VariationalRecord`.
     noise_variance_ : ndarray of shape (n_estimators, n_features)
         Variance of p(x|z), in units of the scaled data. Only with a Gaussian likelihood.
     network_ : MemberVAE
@@ -175,73 +162,25 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
     [0, 1, 2, 3, 4]
     """
 
-    noise_variance_: FloatArray
-    network_: MemberVAE
-
-    # Elsewhere there is no "auto"; _scaling says what it stands for.
-    scaler: Scaling | Literal["auto"]  # type: ignore[assignment]
+    beta: float = 1.0
+    likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
+    n_samples: int = 0
+    n_epochs: int = 20
+    scaler: Scaling | Literal["auto"] = "auto"  # type: ignore[assignment]  # see _scaling
 
     _parameter_constraints = {
-        **BaseTorchDetector._parameter_constraints,
-        **ResumingMixin._parameter_constraints,
-        "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        **GenerativeDetector._parameter_constraints,
         "beta": [Interval(Real, 0, None, closed="left")],
         "likelihood": [StrOptions({"gaussian", "bernoulli"})],
         "n_samples": [Interval(Integral, 0, None, closed="left")],
-        "hidden_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "n_epochs": [Interval(Integral, 1, None, closed="left")],
-        "max_samples": MAX_SAMPLES,
-        "scaler": [*BaseTorchDetector._parameter_constraints["scaler"], StrOptions({"auto"})],
+        "scaler": [*GenerativeDetector._parameter_constraints["scaler"], StrOptions({"auto"})],
     }
-    _boolean_parameters = (
-        *BaseTorchDetector._boolean_parameters,
-        *ResumingMixin._boolean_parameters,
-    )
     _lengths = ("n_epochs",)
+    _accepts_sparse = True
+    #: What the rows of the history are numbered by.
+    _history_counter = "epoch"
 
-    def __init__(
-        self,
-        *,
-        latent_dim: int | Literal["auto"] = "auto",
-        beta: float = 1.0,
-        likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
-        n_samples: int = 0,
-        hidden_layer_sizes: Sequence[int] = (64,),
-        activation: Activation = "tanh",
-        n_epochs: int = 20,
-        batch_size: int | Literal["auto"] = "auto",
-        lr: float = 1e-3,
-        n_estimators: int = 8,
-        max_samples: float | Literal["auto"] | None = None,
-        scaler: Scaling | Literal["auto"] = "auto",
-        contamination: float | Thresholder = 0.1,
-        device: str | torch.device = "auto",
-        random_state: RandomStateLike = None,
-        verbose: int = 0,
-        callbacks: Callbacks = None,
-        warm_start: bool = False,
-        checkpoint_path: str | os.PathLike[str] | None = None,
-    ) -> None:
-        self.latent_dim = latent_dim
-        self.beta = beta
-        self.likelihood = likelihood
-        self.n_samples = n_samples
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.n_epochs = n_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.n_estimators = n_estimators
-        self.max_samples = max_samples
-        self.scaler = scaler
-        self.contamination = contamination
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-        self.callbacks = callbacks
-        self.warm_start = warm_start
-        self.checkpoint_path = checkpoint_path
+    partial_fit = partial_fit
 
     # ------------------------------------------------------------------------------ training
 
@@ -255,139 +194,84 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
             return self.scaler
         return "minmax" if self.likelihood == "bernoulli" else "robust"
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check_layer_sizes(self.hidden_layer_sizes)
+    def _new_network(
+        self, n_features: int, generators: Sequence[torch.Generator], device: torch.device
+    ) -> MemberVAE:
+        sizes, units = check_layer_sizes(self.hidden_layer_sizes), self._latent_units(n_features)
+        return MemberVAE(n_features, sizes, units, self.activation, generators, device)
 
-    def _new_network(self, n_features: int, generators: Sequence[torch.Generator]) -> MemberVAE:
-        return MemberVAE(
-            n_features,
-            check_layer_sizes(self.hidden_layer_sizes),
-            self._latent_units(n_features),
-            self.activation,
-            generators,
-            self.device_,
-        )
-
-    def _train(
-        self,
-        data: torch.Tensor | SparseRows,
-        seeds: IntArray,
-        on_iteration: Callable[[Record], object],
-    ) -> None:
-        self._likelihood, self._beta = self.likelihood, float(self.beta)
-        if self._likelihood == "bernoulli":
-            self._check_unit_interval(data)
-        warn_of_too_few(self.max_samples, len(data))
-        n_rows = rows_a_member(self.max_samples, len(data))
-        generators = member_generators(seeds)
-        self.network_ = self._new_network(data.shape[1], generators)
-        rows: torch.Tensor | list[SparseRows]
-        # A Gaussian model is trained on data of unit scale, whatever the columns were scaled to:
-        # learning rate, ε and the floor of the noise are made for that.
-        if isinstance(data, SparseRows):
-            places = member_places(n_rows, len(data), generators)
-            rows = self._sparse_training_data(data).of_members(places, len(generators))
-        else:
-            rows = self._member_data(data, generators, free=self._likelihood == "gaussian")
-        self.history_, variance = train_variational(
-            self.network_,
-            rows,
-            likelihood=self.likelihood,
-            beta=self._beta,
-            n_epochs=self.n_epochs,
-            batch_size=self._rows_a_batch(n_rows),
+    def _trainer(
+        self, network: MemberVAE, n_features: int, n_rows: int, generators: Any
+    ) -> Trainer:
+        ones = torch.ones(len(generators), 1, n_features, dtype=torch.float32)
+        return Trainer(
+            network,
+            EvidenceLowerBound(self.likelihood, float(self.beta), ones.to(network.device)),
             lr=self.lr,
+            batch_size=rows_a_batch(self.batch_size, n_rows),
             generators=generators,
-            noise_of_samples=self.n_samples > 0 or n_rows < len(data),
-            on_iteration=on_iteration,
-            **self._resuming(),
         )
-        if n_rows < len(data) and self.n_samples == 0 and self._likelihood == "gaussian":
-            variance = self._noise_of(data)
-        self._keep_noise(variance)
-        self._draw(generators)
 
-    def _noise_of(self, data: torch.Tensor | SparseRows) -> torch.Tensor:
-        """Estimate the noise from scaled rows of which each member has seen a part."""
-        places = rows_to_look_at(len(data))
-        if isinstance(data, SparseRows):
-            some = self._sparse_training_data(data).of_members(places[None], 1)
-            return noise_variance(self.network_, some * self.n_estimators)
-        rows = self._in_units(self._clip(data[places.to(data.device)]))
-        return noise_variance(self.network_, rows)
+    def _learn(self, task: Task) -> Learnt:
+        gaussian = self.likelihood == "gaussian"
+        if not gaussian:
+            self._check_unit_interval(task.rows)
+        elif not isinstance(task.rows, HeldRows):
+            self._check_sparse(task.scaler.method)
+        warn_of_too_few(self.max_samples, len(task.rows))
+        generators = member_generators(task.seeds)
+        n_features, device = task.rows.shape[1], task.rows.device
+        network = self._new_network(n_features, generators, device)
+        rows, level = self._member_rows(task, generators, unit_scale=gaussian)
+        n_rows = rows.shape[1]
+        trainer = self._trainer(network, n_features, n_rows, generators)
+        training = Epochs(trainer, rows)
+        run(training, self.n_epochs, task.session)
+        trainer.release()
+        variance = trainer.objective.tensors()[0]
+        if gaussian and self.n_samples == 0:
+            if n_rows < len(task.rows):  # of which each member has seen a part
+                places = rows_to_look_at(len(task.rows))[None]
+                rows = task.rows.of_members(places, 1, self._in_units(task, level))
+            variance = noise_variance(network, rows)
+        # Copies draw: the state of the training is that of its end.
+        draws = self._draws([same_generator(g) for g in generators], network)
+        return self._scored(task, network, level, variance, draws, training.history)
 
-    def _keep_noise(self, variance: torch.Tensor) -> None:
-        self._variance = variance
-        if self._likelihood == "gaussian":
+    def _in_units(self, task: Task, level: float) -> Any:
+        scorer: Any = ElboScorer(task.scaler.bound_, level, "gaussian", 1.0, *[torch.zeros(0)] * 2)
+        return lambda rows: scorer.in_units(scorer.clip(rows))
+
+    def _draws(self, generators: Sequence[torch.Generator], network: MemberVAE) -> torch.Tensor:
+        shape = self.n_estimators, self.n_samples, network.latent_dim
+        return normal(generators, torch.empty(shape, dtype=torch.float32, device=network.device))
+
+    def _scored(
+        self,
+        task: Task,
+        network: MemberVAE,
+        level: float,
+        variance: torch.Tensor,
+        draws: torch.Tensor,
+        history: list[Record],
+    ) -> Learnt:
+        beta = float(self.beta)
+        scorer = ElboScorer(task.scaler.bound_, level, self.likelihood, beta, variance, draws)
+        attributes: dict[str, Any] = {"history_": history}
+        if self.likelihood == "gaussian":
             found = variance[:, 0].cpu().numpy().astype(np.float64)
-            self.noise_variance_ = found * self._level**2
+            attributes["noise_variance_"] = found * level**2
+        return Learnt(network, scorer, attributes)
 
-    def _draw(self, generators: Sequence[torch.Generator]) -> None:
-        # The same draws for every row, so that a row's score does not depend on its company.
-        shape = self.n_estimators, self.n_samples, self.network_.latent_dim
-        self._draws = normal(
-            generators, torch.empty(shape, dtype=torch.float32, device=self.device_)
-        )
-
-    def _train_on(
-        self, data: torch.Tensor, stream: Stream, on_iteration: Callable[[Record], object]
-    ) -> list[Record]:
-        if self.likelihood == "bernoulli":
-            if stream.extra is not None and self.scaler_.method == "minmax":
-                data = data.clamp(0, 1)  # beyond the range of the first chunk
-            self._check_unit_interval(data)
-        if stream.network is None:
-            stream.network = self._new_network(data.shape[1], stream.generators)
-        if stream.extra is None:
-            self._likelihood, self._beta = self.likelihood, float(self.beta)
-            rows = self._member_data(data, stream.generators, free=self._likelihood == "gaussian")
-            self.__dict__.pop("_draws", None)  # of an earlier fit
-        else:
-            rows = self._member_data(data, stream.generators)
-        n_so_far = rows_a_member(self.max_samples, stream.n_seen + len(data))
-        states: list[dict[str, Any]] = []
-        train_variational(
-            stream.network,
-            rows,
-            likelihood=self._likelihood,
-            beta=self._beta,
-            n_epochs=self.n_epochs,
-            batch_size=self._rows_a_batch(n_so_far),
-            lr=self.lr,
-            generators=stream.generators,
-            noise_of_samples=True,
-            on_iteration=on_iteration,
-            state=stream.extra and stream.extra | {"history": []},
-            on_state=lambda make: states.append(make()),
-        )
-        stream.extra = states[-1]
-        return states[-1]["history"]
-
-    def _settle(self, stream: Stream, remembered: torch.Tensor) -> None:
-        self.network_ = stream.network
-        variance = stream.extra["tensors"][-1].to(self.device_)
-        if self._likelihood == "gaussian" and self.n_samples == 0:
-            data = self._in_units(self._clip(remembered))
-            variance = noise_variance(self.network_, data)
-        self._keep_noise(variance)
-        if not hasattr(self, "_draws"):
-            self._draw(stream.generators)
-
-    _accepts_sparse = True
-    _history_counter = "epoch"
-
-    def _sparse_training_data(self, data: SparseRows) -> SparseRows:
-        if self._likelihood == "gaussian" and self.scaler_.method not in ("robust", "standard"):
+    def _check_sparse(self, scaling: Scaling) -> None:
+        if scaling not in ("robust", "standard"):
             raise ValueError(
                 "With a sparse X and likelihood='gaussian' scaler must be 'robust', 'standard' or "
                 f"'auto'; got {self.scaler!r}."
             )
-        self._level = 1.0
-        return data.clipped(self.scaler_.bound_)
 
-    def _check_unit_interval(self, data: torch.Tensor | SparseRows) -> None:
-        low, high = range_of(data)
+    def _check_unit_interval(self, rows: Rows) -> None:
+        low, high = rows.range()
         if low < -_ROUNDING or high > 1 + _ROUNDING:
             raise ValueError(
                 f"likelihood='bernoulli' needs data in [0, 1], but with scaler={self.scaler!r} "
@@ -395,50 +279,55 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
                 "likelihood='gaussian'."
             )
 
-    # ------------------------------------------------------------------------------- scoring
+    # ------------------------------------------------------------------------------ resuming
 
-    def _error_at(self, z: torch.Tensor, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        """−log p(x|z) of each entry, up to a constant: (K, n, latent_dim) → (K, n, d)."""
-        decoded = self.network_.decode(z, workspace)
-        if self._likelihood == "gaussian":
-            error = torch.sub(self._in_units(rows), decoded, out=decoded)
-            return error.square_().div_(2 * self._variance)
-        inside = rows.clamp(0, 1)
-        return bernoulli_error(decoded, inside).add_((rows - inside).square())
+    def _lengths_of(self, state: dict[str, Any]) -> dict[str, int]:
+        return {"n_epochs": len(state["history"])}
 
-    def _member_parts(
-        self, rows: torch.Tensor, workspace: Workspace
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Errors (K, n, d) and β × divergence (K, n) of rows; the score is their sum."""
-        mean, log_variance = self.network_.encode(self._shown(rows), workspace)
-        mean = mean.contiguous()
-        n_samples = self._draws.shape[1]
-        if n_samples == 0:
-            divergence = gaussian_kl(mean, log_variance).sum(dim=-1).mul_(self._beta)
-            return self._error_at(mean, rows, workspace), divergence
-        spread, draws = gaussian_spread(log_variance), self._draws
-        total: Any = 0.0
-        for sample in range(n_samples):
-            z = torch.addcmul(mean, spread, draws[:, sample : sample + 1])
-            total = total + self._error_at(z, rows, workspace)
-        return total / n_samples, mean.new_zeros(mean.shape[:2])
+    def _check_state(self, state: Any, shape: tuple[int, int], seeds: IntArray) -> None:
+        generators = member_generators(seeds)
+        network = self._new_network(shape[1], generators, torch.device("cpu"))
+        sizes = {"members": self.n_estimators, "features": shape[1]}
+        variational_state(network)(state, "state", sizes)
 
-    def _member_scores(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        error, divergence = self._member_parts(rows, workspace)
-        return error.sum(dim=-1).add_(divergence)
+    # ------------------------------------------------------------------------------ streaming
 
-    def _member_shares(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        error, divergence = self._member_parts(rows, workspace)
-        space = workspace.part("encoder")
-        values = self.network_.encoder.values(self._shown(rows), space)
-        mean, log_variance = self.network_.moments(values[-1])
-        grad = torch.cat([mean, torch.expm1(log_variance).mul_(0.5)], dim=-1)
-        grad = self.network_.encoder.backward_from(values, grad, None, space, to_input=True)
-        # The divergence belongs to z. A feature's part in it is taken to first order.
-        part = grad.mul_(values[0]).abs_().add_(torch.finfo(grad.dtype).tiny)
-        part.div_(part.amax(dim=-1, keepdim=True))
-        part.div_(part.sum(dim=-1, keepdim=True))
-        return error.add_(part.mul_(divergence[..., None]))
+    def _can_stream(self) -> bool:
+        return True
+
+    def _train_chunk(self, task: Task, stream: Stream) -> list[Record]:
+        state, gaussian = stream.extra, self.likelihood == "gaussian"
+        if not gaussian:
+            if state is not None and task.scaler.method == "minmax":
+                # Beyond the range of the first chunk.
+                task = replace(task, rows=HeldRows(task.rows.take(slice(None)).clamp(0, 1)))
+            self._check_unit_interval(task.rows)
+        n_features = task.rows.shape[1]
+        if stream.network is None:
+            stream.network = self._new_network(n_features, stream.generators, task.rows.device)
+        level = None if state is None else self.model_.scorer.level  # type: ignore[attr-defined]
+        rows, stream.level = self._member_rows(
+            task, stream.generators, unit_scale=gaussian, level=level
+        )
+        n_so_far = rows_a_member(self.max_samples, stream.n_seen + len(task.rows))
+        trainer = self._trainer(stream.network, n_features, n_so_far, stream.generators)
+        training = Epochs(trainer, rows)
+        if state is not None:
+            training.restore(state | {"history": []})
+        run(training, self.n_epochs, task.session)
+        trainer.release()
+        stream.extra = training.state()
+        return training.history
+
+    def _settled(self, task: Task, stream: Stream) -> Learnt:
+        network = stream.network
+        variance = stream.extra["tensors"][-1].to(network.device)
+        if self.likelihood == "gaussian" and self.n_samples == 0:
+            change = self._in_units(task, stream.level)
+            variance = noise_variance(network, task.rows.of_members(None, 1, change))
+        first = "model_" not in vars(self)
+        draws = self._draws(stream.generators, network) if first else self.model_.scorer.draws
+        return self._scored(task, network, stream.level, variance, draws, stream.history)
 
     def score_parts(self, X: MatrixLike) -> tuple[FloatArray, FloatArray]:
         """Return the two parts of each row's score.
@@ -456,16 +345,3 @@ class VAEDetector(StreamingMixin, ResumingMixin, GenerativeMixin, BaseTorchDetec
             the rounding of single precision.
         """
         return self._two_parts(X)
-
-    def _member_score_parts(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        error, divergence = self._member_parts(rows, workspace)
-        return torch.stack([error.sum(dim=-1), divergence], dim=-1)
-
-    # ------------------------------------------------------------------------- codes and samples
-
-    def _member_codes(self, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        return self.network_.encode(self._shown(rows), workspace)[0]
-
-    def _member_decode(self, codes: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        decoded = self.network_.decode(codes, workspace)
-        return sigmoid_(decoded) if self._likelihood == "bernoulli" else decoded * self._level

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
@@ -14,7 +15,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from skrdae._bases import BaseDetector, BaseEstimator, MetaEstimatorMixin
+from skrdae._bases import BaseDetector, MetaEstimatorMixin
 from skrdae._typing import BoolArray, FloatArray, FloatRows, IntArray, SeriesLike, Thresholder
 from skrdae._validation import (
     check_labels,
@@ -27,7 +28,7 @@ from skrdae._validation import (
 )
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.outlier_adapter import OutlierAdapter
-from skrdae.detectors.probability import ProbabilityMixin
+from skrdae.detectors.scored import ScoredDetector
 from skrdae.detectors.series import CheckedSeries, check_series, check_window_size
 from skrdae.detectors.series_error import SeriesError
 from skrdae.detectors.steps import end_threshold, flag_steps, step_scores, window_threshold
@@ -48,7 +49,7 @@ class _ScoredWindows(Windows):
         self.by_row = series.by_row
 
 
-class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
+class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
     """Turn any detector of rows into a detector for time series, by sliding windows.
 
     The detector is fitted to the windows of a series, one window a row. The score of a time step
@@ -171,10 +172,6 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
     _index_kind: str | None = None
 
     # PyOD's base class overrides these with versions that fail scikit-learn's checks.
-    get_params = BaseEstimator.get_params
-    set_params = BaseEstimator.set_params
-    __repr__ = BaseEstimator.__repr__
-    _get_param_names: Any = vars(BaseEstimator)["_get_param_names"]
 
     def __init__(
         self,
@@ -248,7 +245,6 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         warn_of_constants(names[np.ptp(series.values, axis=0) == 0].tolist(), "Channels")
         self.window_size_ = self._find_window_size(series.values, series.lengths)
         windows = _ScoredWindows(series, self.window_size_, self.stride)
-        self._classes = 2  # PyOD's number of predict_proba's columns
         self.classes_ = np.array([0, 1])
         # What scoring needs, as it was in this fit.
         self._stride = min(self.stride, len(series.values))
@@ -331,9 +327,9 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         self.detector_.set_params(**dict.fromkeys(automatic, "norm"))
         # What fit returns is not used: with some of PyOD's it is None.
         if isinstance(self.detector_, BaseTorchDetector):
-            self.detector_._tells_of_constants = False  # of steps of windows; see _fit
+            self.detector_.warns_of_constants = False  # of steps of windows; see _fit
             self.detector_.fit(windows.rows(chosen))
-            del self.detector_._tells_of_constants
+            del self.detector_.warns_of_constants
             self._scale_constants(self.detector_, windows.series)
         else:
             self.detector_.fit(windows.rows(chosen))
@@ -358,9 +354,10 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         by_channel = ColumnScaler(scaler.method, scaler.bound).fit(series)
         channels = steps % series.shape[1]
         changing = ~by_channel.constant_[channels]
-        detector.scaler_ = scaler.with_columns(
+        scaler = scaler.with_columns(
             steps[changing], scale_=by_channel.scale_[channels[changing]], constant_=False
         )
+        detector.model_ = replace(detector.model_, scaler=scaler)
 
     def _window_scores(self, windows: Windows) -> FloatArray:
         scores = np.empty(len(windows))
@@ -387,8 +384,6 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         covered = ~np.isnan(self.decision_scores_)
         found = self.decision_scores_[covered]
         self.threshold_ = labels_threshold(found, self.labels_[covered])
-        self._mu, self._sigma = float(found.mean()), float(found.std())
-        self._share = float(self.labels_[covered].mean())
 
     # ------------------------------------------------------------------------------ scoring
 
@@ -432,7 +427,10 @@ class WindowedDetector(MetaEstimatorMixin, ProbabilityMixin, BaseDetector):
         """Let ``threshold_``, set from outside, decide from now on."""
         self._by_windows = False
         self.__dict__.pop("thresholder_", None)
-        self._share = float(self.labels_[~np.isnan(self.decision_scores_)].mean())
+
+    @property
+    def _flagged_share(self) -> float:
+        return float(self.labels_[~np.isnan(self.decision_scores_)].mean())
 
     def decision_function(self, X: SeriesLike) -> FloatArray:
         """Return the anomaly score of each step; the higher, the more anomalous.

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 
+from skrdae.networks.compiled_norms import bound_norm
+from skrdae.networks.member import MemberModule
 from skrdae.networks.mlp import MemberMLP
-from skrdae.networks.products import member_matmul
 from skrdae.networks.workspace import Workspace
 
-# Rounds of power iteration at the start and at the end.
+#: Rounds of power iteration between steps.
+ROUNDS = 2
+# At the start and at the end.
 _MANY_ROUNDS = 50
 
 
-class MemberGAN(nn.Module):
+class MemberGAN(MemberModule):
     """K generators, discriminators and encoders side by side.
 
     Parameters
@@ -37,8 +39,7 @@ class MemberGAN(nn.Module):
     device : torch.device
     """
 
-    # Searches go back through the networks, by products whose rows depend on their number.
-    rows_apart = False
+    rows_independent = True
 
     encoder: MemberMLP | None
 
@@ -75,15 +76,6 @@ class MemberGAN(nn.Module):
         if encodes:
             sizes = [n_features, *hidden, latent_dim]
             self.encoder = MemberMLP(sizes, [*inner, "identity"], generators, device)
-        # Networks that learn from each other end elsewhere with other last bits. Their figures were
-        # measured with these products.
-        for network in self.children():
-            network.compiled = False  # type: ignore[assignment]  # children() gives Modules
-
-    @property
-    def n_members(self) -> int:
-        """K."""
-        return self.generator.n_members
 
     def features(self, x: torch.Tensor, workspace: Workspace | None = None) -> list[torch.Tensor]:
         """Return the discriminator's values up to its last hidden layer, f, input first."""
@@ -110,10 +102,14 @@ class SpectralBound:
 
     def __init__(self, network: MemberMLP) -> None:
         self._weights = network.weights
-        self.vectors = [w.new_ones(w.shape[0], 1, w.shape[2]) for w in self._weights]
+        sizes = [weight.shape[2] for weight in self._weights]
+        #: The vectors of all layers, one after another: (K, numbers).
+        self.flat = self._weights[0].new_ones(network.n_members, sum(sizes))
+        #: Views of it, (K, 1, out) a layer.
+        self.vectors = [part.unsqueeze(1) for part in torch.split(self.flat, sizes, dim=1)]
         self.apply(_MANY_ROUNDS)
 
-    def apply(self, n_rounds: int = 2) -> None:
+    def apply(self, n_rounds: int = ROUNDS) -> None:
         """Divide the weights by their spectral norms, where these exceed one.
 
         Parameters
@@ -121,15 +117,36 @@ class SpectralBound:
         n_rounds : int, default=2
             Of power iteration.
         """
+        on_cpu = self.flat.device.type == "cpu"
+        bound = _bound_one_by_one if on_cpu else bound_stacked
         for weight, vector in zip(self._weights, self.vectors, strict=True):
-            for _ in range(n_rounds):
-                other = member_matmul(vector, weight.transpose(1, 2))
-                other.div_(torch.linalg.vector_norm(other, dim=2, keepdim=True).add_(1e-12))
-                member_matmul(other, weight, out=vector)
-                norm = torch.linalg.vector_norm(vector, dim=2, keepdim=True)
-                vector.div_(norm + 1e-12)
-            weight.div_(norm.clamp_(min=1))
+            bound(weight, vector, n_rounds)
 
     def finish(self) -> None:
         """Find the norms anew, with many rounds, and bring them to one or below."""
         self.apply(_MANY_ROUNDS)
+
+
+def _bound_one_by_one(weight: torch.Tensor, vector: torch.Tensor, n_rounds: int) -> None:
+    for mine, start in zip(weight.numpy(), vector.numpy(), strict=True):
+        bound_norm(mine, start[0], n_rounds)
+
+
+def bound_stacked(weight: torch.Tensor, vector: torch.Tensor, n_rounds: int) -> None:
+    """Divide the members' matrices by their spectral norms, all at once.
+
+    Parameters
+    ----------
+    weight : Tensor of shape (K, in, out)
+    vector : Tensor of shape (K, 1, out)
+        From which power iteration starts; replaced by what it reaches.
+    n_rounds : int
+        Of power iteration.
+    """
+    for _ in range(n_rounds):
+        other = torch.bmm(vector, weight.transpose(1, 2))
+        other.div_(torch.linalg.vector_norm(other, dim=2, keepdim=True).add_(1e-12))
+        vector.copy_(torch.bmm(other, weight))
+        norm = torch.linalg.vector_norm(vector, dim=2, keepdim=True)
+        vector.div_(norm + 1e-12)
+    weight.div_(norm.clamp_(min=1))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal, overload
+from typing import Any
 
 import torch
 
 from skrdae.networks.compiled import KINDS, dense
 from skrdae.networks.member import MemberModule
-from skrdae.networks.products import member_matmul
 from skrdae.networks.workspace import Workspace
 
 _aten = torch.ops.aten
@@ -48,6 +47,14 @@ ACTIVATIONS: dict[
     ),
 }
 
+# The same functions for automatic differentiation.
+_DIFFERENTIABLE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "identity": lambda x: x,
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+}
+
 #: name → least and greatest value.
 OUTPUT_RANGES = {
     "identity": (-math.inf, math.inf),
@@ -72,8 +79,6 @@ class MemberMLP(MemberModule):
     """
 
     rows_independent = True
-    #: Whether compiled loops make the layers on a CPU, and not torch's products.
-    compiled = True
 
     def __init__(
         self,
@@ -128,6 +133,11 @@ class MemberMLP(MemberModule):
     ) -> list[torch.Tensor]:
         self.check_device(x)
         values, weights, biases = [x], self.weights, self.biases
+        if torch.is_grad_enabled() and (x.requires_grad or weights[0].requires_grad):
+            for layer in range(start, stop):
+                x = torch.baddbmm(biases[layer], x, weights[layer])
+                values.append(x := _DIFFERENTIABLE[self.activations[layer]](x))
+            return values
         n_rows = x.shape[1]
         for layer in range(start, stop):
             weight, bias, kind = weights[layer], biases[layer], self.activations[layer]
@@ -136,36 +146,16 @@ class MemberMLP(MemberModule):
                 out = x.new_empty(shape)
             else:
                 out = workspace.take(("value", layer), *shape)
-            if self.compiled and x.device.type == "cpu" and x.dtype == torch.float32:
+            if _is_for_loops(x):
                 one = x[:1] if x.stride(0) == 0 else x
                 shown = one.contiguous().numpy()
                 dense(shown, weight.numpy(), bias.numpy(), KINDS[kind], out.numpy())
             else:
-                ACTIVATIONS[kind][0](member_matmul(x, weight, out=out).add_(bias))
+                ACTIVATIONS[kind][0](torch.bmm(x, weight, out=out).add_(bias))
             values.append(out)
             x = out
         return values
 
-    @overload
-    def backward_from(
-        self,
-        values: Sequence[torch.Tensor],
-        grad: torch.Tensor,
-        grads: tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]] | None,
-        workspace: Workspace,
-        *,
-        to_input: Literal[True],
-    ) -> torch.Tensor: ...
-    @overload
-    def backward_from(
-        self,
-        values: Sequence[torch.Tensor],
-        grad: torch.Tensor,
-        grads: tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]] | None,
-        workspace: Workspace,
-        *,
-        to_input: Literal[False] = False,
-    ) -> None: ...
     def backward_from(
         self,
         values: Sequence[torch.Tensor],
@@ -174,7 +164,7 @@ class MemberMLP(MemberModule):
         workspace: Workspace,
         *,
         to_input: bool = False,
-    ) -> torch.Tensor | None:
+    ) -> Any:
         """Back-propagate a loss's gradient.
 
         Parameters
@@ -198,12 +188,28 @@ class MemberMLP(MemberModule):
         for layer in reversed(range(len(values) - 1)):
             grad = ACTIVATIONS[self.activations[layer]][1](grad, values[layer + 1])
             if grads is not None:
-                member_matmul(values[layer].transpose(1, 2), grad, out=grads[2 * layer])
+                torch.bmm(values[layer].transpose(1, 2), grad, out=grads[2 * layer])
                 torch.sum(grad, dim=1, keepdim=True, out=grads[2 * layer + 1])
             if layer or to_input:
                 out = workspace.take(("grad", layer), *values[layer].shape)
-                grad = member_matmul(grad, weights[layer].transpose(1, 2), out=out)
+                grad = _back(grad, weights[layer], out)
         return grad if to_input else None
+
+
+def _is_for_loops(x: torch.Tensor) -> bool:
+    """Return whether compiled loops make the products of these rows, and not torch."""
+    return x.device.type == "cpu" and x.dtype == torch.float32
+
+
+def _back(grad: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """Return the gradient of a layer's input: grad @ weight.T, (K, n, out) → (K, n, in)."""
+    turned = weight.transpose(1, 2)
+    if not _is_for_loops(grad):
+        return torch.bmm(grad, turned, out=out)
+    bias = weight.new_zeros(len(weight), 1, weight.shape[1])
+    shown = grad.contiguous().numpy(), turned.contiguous().numpy(), bias.numpy()
+    dense(*shown, KINDS["identity"], out.numpy())
+    return out
 
 
 class MemberAutoencoder(MemberMLP):

@@ -8,10 +8,10 @@ from typing import Literal, TypeVar
 
 import torch
 from torch import nn
+from torch.nn.functional import pad
 
 from skrdae._parallel import in_parallel
 from skrdae.networks.member import MemberModule
-from skrdae.networks.products import member_matmul
 from skrdae.networks.workspace import Workspace
 
 _T = TypeVar("_T")
@@ -29,6 +29,9 @@ _WORTH_A_THREAD = 16
 # Parameters of a member start at multiples of this many numbers, because products depend, in their
 # last bits, on how their operands are aligned.
 _ALIGNMENT = 16
+# Products of fewer multiplications are plain loops. Larger ones have a multiple of _BLOCK columns,
+# and of rows, where these are few.
+_TINY, _BLOCK, _FEW_ROWS = 400, 4, 12
 
 
 class MemberRecurrentAutoencoder(MemberModule):
@@ -128,7 +131,7 @@ class MemberRecurrentAutoencoder(MemberModule):
         """Make values of the decoder's states: (T, n, units) → (T, n, c)."""
         weight, bias = self.readout_weight[member, None], self.readout_bias[member]
         flat = states.reshape(1, -1, states.shape[2])
-        return member_matmul(flat, weight)[0].add_(bias).view(*states.shape[:2], -1)
+        return _product(flat, weight)[0].add_(bias).view(*states.shape[:2], -1)
 
     def forward(self, x: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return what the members make of windows: (K, n, T·c) → (K, n, T·c)."""
@@ -221,6 +224,24 @@ class MemberRecurrentAutoencoder(MemberModule):
         back = flat @ self.readout_weight[member].T
         torch.autograd.backward(states, back.view_as(states), inputs=leaves)
         return found
+
+
+def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return a @ b: (1, rows, units) @ (1, units, c) → (1, rows, c).
+
+    On a CPU a row's result does not depend on its place: what a BLAS would treat by other kernels,
+    because it is left over from its blocks, is filled up with zeros.
+    """
+    rows, columns = a.shape[1], b.shape[2]
+    if a.device.type != "cpu" or rows * a.shape[2] * columns < _TINY:
+        return torch.bmm(a, b)
+    more_rows = -rows % _BLOCK if rows < _FEW_ROWS else 0
+    more_columns = -columns % _BLOCK
+    if more_rows:
+        a = pad(a, (0, 0, 0, more_rows))
+    if more_columns:
+        b = pad(b, (0, more_columns))
+    return torch.bmm(a, b)[:, :rows, :columns].contiguous()
 
 
 def layer_shapes(n_channels: int, hidden_layer_sizes: Sequence[int]) -> list[tuple[int, int]]:

@@ -10,8 +10,11 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from skrdae._typing import Record
+from skrdae.history import VariationalRecord
+from skrdae.networks.variational import MemberVAE
+from skrdae.networks.workspace import Workspace
 from skrdae.objectives.base import Objective
-from skrdae.training.history import VariationalRecord
+from skrdae.rows import MemberRows
 
 #: The noise of a Gaussian likelihood starts at one, that of data of unit scale, and follows the
 #: errors of the batches at this rate.
@@ -19,6 +22,8 @@ FOLLOW = 0.05
 #: It is kept above this: the square of a tenth of the scale. A column that is constant, or nearly,
 #: would otherwise outweigh all others with its first surprise.
 VARIANCE_FLOOR = 1e-2
+# Values a member's widest layer has at once in the last pass over the rows.
+_PART_SIZE = 2**18
 
 
 class EvidenceLowerBound(Objective):
@@ -70,7 +75,9 @@ class EvidenceLowerBound(Objective):
         return loss / n_rows, torch.stack([error.detach(), kl.detach()])
 
     def record(self, epoch: int, means: Sequence[float]) -> Record:
-        return VariationalRecord(epoch, *means, self.variance.mean().item()).row()
+        error, kl = means
+        variance = self.variance.mean().item()
+        return dict(VariationalRecord(epoch=epoch, error=error, kl=kl, variance=variance))
 
     def tensors(self) -> list[torch.Tensor]:
         return [self.variance]
@@ -84,3 +91,29 @@ class EvidenceLowerBound(Objective):
 def noise_variance_of(mean_square: torch.Tensor) -> torch.Tensor:
     """Return the noise variance of greatest likelihood for errors of this mean square."""
     return mean_square.clamp(min=VARIANCE_FLOOR)
+
+
+def noise_variance(network: MemberVAE, rows: MemberRows) -> torch.Tensor:
+    """Estimate the noise of each feature from the errors at z = μ.
+
+    Parameters
+    ----------
+    network : MemberVAE
+    rows : MemberRows
+        Of the K members, or of one for all.
+
+    Returns
+    -------
+    Tensor of shape (K, 1, d)
+    """
+    workspace, n_members = Workspace(network.device), network.n_members
+    options: Any = {"dtype": torch.float32, "device": network.device}
+    total = torch.zeros(n_members, 1, rows.shape[2], **options)
+    layers = [*network.encoder.weights, *network.decoder.weights]
+    widest = max(weight.shape[2] for weight in layers)
+    for part in rows.parts(max(_PART_SIZE // widest, 1)):
+        part = part.expand(n_members, -1, -1)
+        mean, _ = network.encode(part, workspace)
+        error = network.decode(mean.contiguous(), workspace).sub_(part)
+        total += error.square_().sum(dim=1, keepdim=True)
+    return noise_variance_of(total / rows.shape[1])

@@ -56,6 +56,8 @@ class Kind(NamedTuple):
     later : dict of callables
         How to make attributes that files of earlier versions do not have, from those that they
         have; of scikit-learn's classes, what files of its other versions do not have.
+    former : dict of checks
+        Of what files of earlier versions may have besides; it is checked and left out.
     """
 
     fields: Mapping[str, Check]
@@ -64,6 +66,7 @@ class Kind(NamedTuple):
     whole: Check = anything
     settings: Callable[[Any], object] = bool
     later: Mapping[str, Callable[[dict[str, Any]], Any]] = {}
+    former: Mapping[str, Check] = {}
 
 
 class _Kinds(dict[type, Kind]):
@@ -107,7 +110,8 @@ def check_number(n: int, what: str, most: int) -> None:
 def check_known(cls: type, names: Collection[str], where: str) -> None:
     """Raise unless all names are those of attributes that instances of a class may have."""
     kind = KINDS[cls]
-    check_names(names, (), {*kind.fields, *kind.fitted, *kind.extra, *_OUTPUT}, where)
+    known = {*kind.fields, *kind.fitted, *kind.extra, *kind.former, *_OUTPUT}
+    check_names(names, (), known, where)
 
 
 def instance(*classes: type, fitted: bool = True) -> Check:

@@ -178,9 +178,14 @@ class Reader:
         modules: dict[str, Any],
     ) -> None:
         nn.Module.__init__(module)
-        check_known(type(module), plain, type(module).__name__)
+        kind, cls = KINDS[type(module)], type(module).__name__
+        check_known(type(module), plain, cls)
         for name, value in plain.items():
-            setattr(module, name, self._decode(value))
+            found = self._decode(value)
+            if name in kind.former:
+                kind.former[name](found, f"{cls}.{name}", {})
+            else:
+                setattr(module, name, found)
         for name, value in parameters.items():
             found = self._decode(value)
             module.register_parameter(name, nn.Parameter(found, requires_grad=False))

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from skrdae._typing import Record
+from skrdae.history import IterationRecord
 from skrdae.networks.member import MemberModule
 from skrdae.objectives.reconstruction import Reconstruction
 from skrdae.penalties.base import GroupPenalty
 from skrdae.rows import HeldMemberRows, LazyMemberRows, MemberRows
 from skrdae.training.batches import same_generator
-from skrdae.training.history import IterationRecord
 from skrdae.training.rounds import Session, Training, run
 from skrdae.training.split import split_of
 from skrdae.training.state import (
@@ -174,7 +174,7 @@ class Alternation(Training):
             if bool(done.any()) and not self.finished:
                 self._leave(done)
                 self._keep(~done)
-        return record.row()
+        return dict(record)
 
     def _leave(self, leaving: torch.Tensor) -> None:
         """Take what members have found, which a mask tells."""

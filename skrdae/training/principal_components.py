@@ -2,52 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
 
 from skrdae._typing import Record
+from skrdae.training.rounds import Training
 
 # Any step leads to the solution. It is doubled or halved where one of the two criteria lags far
 # behind the other, but not for ever, which is what convergence asks for.
 _BALANCED, _BALANCE_EVERY, _IMBALANCE = 200, 5, 3.0
 
 
-@dataclass
-class PursuitResult:
-    """What :func:`pursue` found.
-
-    Attributes
-    ----------
-    sparse : Tensor of shape (n, d)
-        S. L is X − S.
-    components : Tensor of shape (d, rank)
-        Orthonormal directions that the rows of L lie in, the strongest first.
-    step : float
-        Of the last iteration, which shrank by λ / step.
-    n_iter : int
-    converged : bool
-    history : list of dict
-    """
-
-    sparse: torch.Tensor
-    components: torch.Tensor
-    step: float
-    n_iter: int
-    converged: bool
-    history: list[Record]
-
-
-def pursue(
-    data: torch.Tensor,
-    *,
-    lam: float,
-    max_iter: int,
-    tol: float,
-    on_iteration: Callable[[Record], object] | None = None,
-) -> PursuitResult:
-    r"""Minimise :math:`\|L\|_* + \lambda \|S\|_1` subject to X = L + S.
+class Pursuit(Training):
+    r"""Minimises :math:`\|L\|_* + \lambda \|S\|_1` subject to X = L + S.
 
     The alternating direction method of multipliers: singular values are shrunk, then entries,
     then the multiplier takes a step along what is left of the constraint.
@@ -57,59 +23,69 @@ def pursue(
     data : Tensor of shape (n, d)
         X, in double precision.
     lam : float
-    max_iter : int
     tol : float
-        Stop when ‖X − L − S‖_F is below `tol` times ‖X‖_F, and the last change of S, times the
-        step, below `tol` times the norm of the multiplier.
-    on_iteration : callable, optional
-        Called with each row of the history.
+        It is finished when ‖X − L − S‖_F is below `tol` times ‖X‖_F, and the last change of S,
+        times the step, below `tol` times the norm of the multiplier.
 
-    Returns
-    -------
-    PursuitResult
+    Attributes
+    ----------
+    sparse : Tensor of shape (n, d)
+        S. L is X − S.
+    components : Tensor of shape (d, rank)
+        Orthonormal directions that the rows of L lie in, the strongest first.
+    step : float
+        Of the last iteration, which shrank by λ / step.
 
     References
     ----------
     Candès, E. J., X. Li, Y. Ma and J. Wright, Robust Principal Component Analysis?, Journal of the
     ACM 58(3), 2011, algorithm 1.
     """
-    size = torch.linalg.vector_norm(data).item() or 1.0
-    # To start with, the step of the reference.
-    step = data.numel() / (4 * data.abs().sum().item() or 1.0)
-    sparse, multiplier = torch.zeros_like(data), torch.zeros_like(data)
-    components, converged = data.new_zeros(data.shape[1], 0), False
-    history: list[Record] = []
-    for iteration in range(1, max_iter + 1):
-        low_rank, components, values = _shrink_singular_values(
-            data - sparse + multiplier / step, 1 / step
+
+    def __init__(self, data: torch.Tensor, *, lam: float, tol: float) -> None:
+        self._data, self._lam, self._tol = data, lam, tol
+        self._size = torch.linalg.vector_norm(data).item() or 1.0
+        # To start with, the step of the reference.
+        self.step = data.numel() / (4 * data.abs().sum().item() or 1.0)
+        self.sparse, self._multiplier = torch.zeros_like(data), torch.zeros_like(data)
+        self.components = data.new_zeros(data.shape[1], 0)
+        self.history: list[Record] = []
+
+    def advance(self) -> Record:
+        """Make an iteration."""
+        data, lam, multiplier = self._data, self._lam, self._multiplier
+        self._balance()
+        step, before = self.step, self.sparse
+        low_rank, self.components, values = _shrink_singular_values(
+            data - before + multiplier / step, 1 / step
         )
-        before = sparse
-        sparse = _shrink(data - low_rank + multiplier / step, lam / step)
-        rest = data - low_rank - sparse
+        self.sparse = _shrink(data - low_rank + multiplier / step, lam / step)
+        rest = data - low_rank - self.sparse
         multiplier.add_(rest, alpha=step)
         row: Record = {
-            "iteration": iteration,
-            "objective": (values.sum() + lam * sparse.abs().sum()).item(),
+            "iteration": len(self.history) + 1,
+            "objective": (values.sum() + lam * self.sparse.abs().sum()).item(),
             "rank": len(values),
-            "sparse_share": (sparse != 0).double().mean().item(),
-            "constraint": torch.linalg.vector_norm(rest).item() / size,
+            "sparse_share": (self.sparse != 0).double().mean().item(),
+            "constraint": torch.linalg.vector_norm(rest).item() / self._size,
             "change": (
                 step
-                * torch.linalg.vector_norm(sparse - before).item()
+                * torch.linalg.vector_norm(self.sparse - before).item()
                 / (torch.linalg.vector_norm(multiplier).item() or 1.0)
             ),
         }
-        history.append(row)
-        stopped = on_iteration is not None and bool(on_iteration(row))
-        converged = stopped or max(row["constraint"], row["change"]) < tol
-        if converged:
-            break
-        if iteration <= _BALANCED and iteration % _BALANCE_EVERY == 0:
-            if row["constraint"] > _IMBALANCE * row["change"]:
-                step *= 2
-            elif row["change"] > _IMBALANCE * row["constraint"]:
-                step /= 2
-    return PursuitResult(sparse, components, step, iteration, converged, history)
+        self.finished = max(row["constraint"], row["change"]) < self._tol
+        return row
+
+    def _balance(self) -> None:
+        """Change the step where one of the two criteria lags far behind the other."""
+        done = len(self.history)
+        if 0 < done <= _BALANCED and done % _BALANCE_EVERY == 0:
+            constraint, change = self.history[-1]["constraint"], self.history[-1]["change"]
+            if constraint > _IMBALANCE * change:
+                self.step *= 2
+            elif change > _IMBALANCE * constraint:
+                self.step /= 2
 
 
 def _shrink(values: torch.Tensor, threshold: float) -> torch.Tensor:

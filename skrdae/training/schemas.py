@@ -30,17 +30,17 @@ from skrdae._schema import (
     size,
     tensor,
 )
-from skrdae.networks.gan import MemberGAN
-from skrdae.networks.variational import MemberVAE
-from skrdae.penalties.base import GroupPenalty
-from skrdae.training.adam import flat_size
-from skrdae.training.history import (
+from skrdae.history import (
     AdversarialRecord,
     EncoderRecord,
     IterationRecord,
     VariationalRecord,
 )
-from skrdae.training.stack import n_watched
+from skrdae.networks.gan import MemberGAN
+from skrdae.networks.variational import MemberVAE
+from skrdae.penalties.base import GroupPenalty
+from skrdae.training.adam import flat_size
+from skrdae.training.split import n_watched
 
 #: No weight is larger: beyond, scores would not be finite.
 LARGEST_WEIGHT = 1e9
@@ -52,31 +52,6 @@ LEAST_VARIANCE = 1e-3
 _GENERATOR = struct.Struct("=Qii Q 624Q ddd ii f?xxx")
 
 Shapes: TypeAlias = Sequence[tuple[int, ...]]
-
-
-def state_of(network: nn.Module, n_features: int, penalty: GroupPenalty | None = None) -> Check:
-    """Return a check of the state of a network's training.
-
-    It needs the sizes ``members`` and ``features``, and uses ``samples``, the rows a member is
-    trained on, if it is known.
-
-    Parameters
-    ----------
-    network : nn.Module
-        As it is built or trained.
-    n_features : int
-    penalty : GroupPenalty, optional
-        Of a robust autoencoder.
-    """
-    if isinstance(network, MemberVAE):
-        return _variational(network)
-    if isinstance(network, MemberGAN):
-        return _adversarial(network)
-    n_groups = None
-    if penalty is not None and penalty.across_rows:
-        row = next(network.parameters()).new_zeros(1, 1, n_features)
-        n_groups = penalty.norms(row).shape[2]
-    return _alternating(shapes_of(network), n_groups)
 
 
 def shapes_of(network: nn.Module) -> Shapes:
@@ -125,7 +100,12 @@ def _parameters(shapes: Shapes, members: str = "members") -> list[Check]:
     return [weights(members, *shape[1:]) for shape in shapes]
 
 
-def _alternating(shapes: Shapes, n_groups: int | None) -> Check:
+def alternating_state(network: nn.Module, n_features: int, penalty: GroupPenalty) -> Check:
+    """Return a check of the state of an alternating training."""
+    shapes, n_groups = shapes_of(network), None
+    if penalty.across_rows:
+        row = next(network.parameters()).new_zeros(1, 1, n_features)
+        n_groups = penalty.norms(row).shape[2]
     lam, lam_left = (
         tensor(torch.float32, members, low=0, high=math.inf) for members in ("members", "left")
     )
@@ -179,7 +159,8 @@ def variance() -> Check:
     return tensor(torch.float32, "members", 1, "features", low=LEAST_VARIANCE)
 
 
-def _variational(network: MemberVAE) -> Check:
+def variational_state(network: MemberVAE) -> Check:
+    """Return a check of the state of the training of a variational autoencoder."""
     shapes = shapes_of(network)
     return record(
         {
@@ -191,10 +172,11 @@ def _variational(network: MemberVAE) -> Check:
     )
 
 
-def _adversarial(network: MemberGAN) -> Check:
+def adversarial_state(network: MemberGAN) -> Check:
+    """Return a check of the states of the two trainings of a GAN."""
     maker, critic = shapes_of(network.generator), shapes_of(network.discriminator)
-    # What follows the spectral norms, one for each weight matrix.
-    vectors = [weights("members", 1, shape[2]) for shape in critic[::2]]
+    # What follows the spectral norms, for all weight matrices.
+    vectors = weights("members", sum(shape[2] for shape in critic[::2]))
     encoder: Check | None = None
     if network.encoder is not None:
         shapes = shapes_of(network.encoder)
@@ -209,10 +191,9 @@ def _adversarial(network: MemberGAN) -> Check:
     gan = record(
         {
             "history": history(AdversarialRecord),
-            "n_steps": size("steps", 0),
-            "tensors": listed(*_parameters(maker), *_parameters(critic), *vectors),
-            "maker": adam(maker),
+            "tensors": listed(*_parameters(critic), *_parameters(maker), vectors),
             "critic": adam(critic),
+            "maker": adam(maker),
             "generators": generators(),
         }
     )

@@ -1,7 +1,7 @@
 import torch
 
 from skrdae._random import member_generators
-from skrdae.networks.gan import MemberGAN, SpectralBound
+from skrdae.networks.gan import MemberGAN, SpectralBound, bound_stacked
 from skrdae.networks.mlp import MemberMLP
 
 CPU = torch.device("cpu")
@@ -44,6 +44,23 @@ def test_weights_end_at_spectral_norm_one_and_small_ones_stay():
     torch.testing.assert_close(first / norms[:, None, None], direction, rtol=1e-4, atol=1e-6)
     assert torch.equal(second, small)
     assert (torch.linalg.matrix_norm(last, 2) < 1.001).all()
+
+
+def test_matrices_are_bounded_one_by_one_as_all_at_once():
+    sizes, kinds = [20, 30, 6, 1], ["tanh", "tanh", "identity"]
+    network = MemberMLP(sizes, kinds, member_generators([0, 1]), CPU)
+    for weight, factor in zip(network.weights, (5, 0.1, 9), strict=True):
+        weight.mul_(factor)
+    weights = [weight.clone() for weight in network.weights]
+    vectors = [weight.new_ones(2, 1, weight.shape[2]) for weight in weights]
+    bound = SpectralBound(network)
+    for n_rounds in (50, 2):
+        for weight, vector in zip(weights, vectors, strict=True):
+            bound_stacked(weight, vector, n_rounds)
+    bound.apply()
+    found = [*network.weights, *bound.vectors]
+    for mine, right in zip(found, [*weights, *vectors], strict=True):
+        torch.testing.assert_close(mine, right, rtol=1e-4, atol=1e-6)
 
 
 def test_the_bound_is_kept_while_the_weights_move():

@@ -91,3 +91,26 @@ def test_gradient_with_respect_to_the_input_and_no_other():
     grad = 3 * values[-1] ** 2
     found = network.backward_from(values, grad, None, _DoubleWorkspace(CPU), to_input=True)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_gradient_of_an_input_depends_on_no_other_row(activation):
+    network = MemberMLP([5, 70, 3], [activation, "identity"], member_generators([0, 1]), CPU)
+    x = torch.randn(2, 64, 5, generator=torch.Generator().manual_seed(0))
+
+    def gradient(rows):
+        values = network.values(rows)
+        grad = values[-1].clone()
+        return network.backward_from(values, grad, None, Workspace(CPU), to_input=True).clone()
+
+    expected = gradient(x)
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(gradient(x[:, order]), expected[:, order])
+    for rows in (1, 3, 17):
+        assert torch.equal(gradient(x[:, :rows]), expected[:, :rows])
+    double = network.double()  # by torch's products
+    values = double.values(x.double())
+    right = double.backward_from(
+        values, values[-1].clone(), None, _DoubleWorkspace(CPU), to_input=True
+    )
+    torch.testing.assert_close(expected, right.float(), rtol=1e-4, atol=1e-5)

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-
-from skrdae._typing import Record
+from typing import TypedDict
 
 
-@dataclass(frozen=True)
-class _Record:
-    def row(self) -> Record:
-        """Return the record as a dict of plain numbers."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class IterationRecord(_Record):
+class IterationRecord(TypedDict):
     """One outer iteration of the alternating training, averaged over the members still in it.
 
     Attributes
@@ -45,8 +35,7 @@ class IterationRecord(_Record):
     n_training: int
 
 
-@dataclass(frozen=True)
-class VariationalRecord(_Record):
+class VariationalRecord(TypedDict):
     """One epoch of a variational autoencoder, averaged over rows and members.
 
     Attributes
@@ -68,8 +57,7 @@ class VariationalRecord(_Record):
     variance: float
 
 
-@dataclass(frozen=True)
-class AdversarialRecord(_Record):
+class AdversarialRecord(TypedDict):
     """One epoch of generator against discriminator, averaged over rows and members.
 
     Attributes
@@ -87,8 +75,7 @@ class AdversarialRecord(_Record):
     generator_loss: float
 
 
-@dataclass(frozen=True)
-class EncoderRecord(_Record):
+class EncoderRecord(TypedDict):
     """One epoch of an encoder for a frozen generator, averaged over rows and members.
 
     Attributes

@@ -1,0 +1,123 @@
+"""What detectors have in common whose codes have a prior, N(0, I)."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from sklearn.utils import check_scalar
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skrdae._random import member_seeds
+from skrdae._typing import Activation, FloatArray, MatrixLike, RandomStateLike
+from skrdae._validation import check_layer_sizes, snapshot
+from skrdae.detectors.base import BaseTorchDetector, Task
+from skrdae.detectors.samples import MAX_SAMPLES, member_places, rows_a_member
+from skrdae.networks.mlp import ACTIVATIONS
+from skrdae.registry import parameters
+from skrdae.rows import MemberRows
+
+
+@parameters
+class GenerativeDetector(BaseTorchDetector):
+    """Base class of models whose codes have a prior; their scorer is a ``GenerativeScorer``."""
+
+    latent_dim: int | Literal["auto"] = "auto"
+    hidden_layer_sizes: Sequence[int] = (64,)
+    activation: Activation = "tanh"
+    batch_size: int | Literal["auto"] = "auto"
+    lr: float = 1e-3
+    n_estimators: int = 8
+    max_samples: float | Literal["auto"] | None = None
+    random_state: RandomStateLike = None
+    warm_start: bool = False
+    checkpoint_path: str | os.PathLike[str] | None = None
+
+    _parameter_constraints = {
+        **BaseTorchDetector._parameter_constraints,
+        "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "hidden_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "n_epochs": [Interval(Integral, 1, None, closed="left")],
+        "max_samples": MAX_SAMPLES,
+        "warm_start": ["boolean"],
+        "checkpoint_path": [str, os.PathLike, None],
+    }
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_layer_sizes(self.hidden_layer_sizes)
+
+    def _latent_units(self, n_features: int) -> int:
+        if self.latent_dim == "auto":
+            return max(2, round(math.sqrt(n_features)))
+        return int(self.latent_dim)
+
+    def _member_rows(
+        self,
+        task: Task,
+        generators: Sequence[torch.Generator],
+        *,
+        unit_scale: bool = False,
+        level: float | None = None,
+    ) -> tuple[MemberRows, float]:
+        """Return what each network is trained on, and the number that it is divided by.
+
+        With `unit_scale` the networks are trained on data of unit scale, which learning rates and
+        Adam's ε are made for: where the scaler did not see to it, the data are divided by one
+        number, the root mean variance of the columns. A `level` is that number from before.
+        """
+        n_samples = len(task.rows)
+        places = member_places(rows_a_member(self.max_samples, n_samples), n_samples, generators)
+        found, bound = 1.0 if level is None else level, task.scaler.bound_
+        measures = unit_scale and level is None and task.scaler.method not in ("robust", "standard")
+
+        def change(rows: torch.Tensor) -> torch.Tensor:
+            nonlocal found
+            rows = rows.clamp(-bound, bound)
+            if measures:
+                largest = rows.abs().amax()  # keeps the squares of tiny numbers from vanishing
+                spread = (rows / largest).var(dim=0, correction=0).mean().sqrt().mul(largest)
+                found = spread.item()
+                found = found if 0 < found < math.inf else 1.0
+            return rows.div_(found)
+
+        return task.rows.of_members(places, len(generators), change), found
+
+    def sample(self, n_samples: int = 1, random_state: RandomStateLike = None) -> FloatArray:
+        """Draw new rows by decoding codes drawn from the prior.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            In the units of the training data, without the noise of the likelihood. Each row comes
+            from a member chosen at random.
+        """
+        self = snapshot(self)
+        check_is_fitted(self)
+        if isinstance(n_samples, bool | np.bool_):
+            raise TypeError(f"n_samples must be an integer, not {n_samples!r}.")
+        n_samples = check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        random = np.random.RandomState(member_seeds(random_state, 1)[0])
+        n_members = len(self.model_.weights)
+        member = random.randint(n_members, size=n_samples)
+        z = random.standard_normal((n_samples, self.model_.code_size))
+        decoded = self.model_.decode(np.broadcast_to(z, (n_members, *z.shape)))
+        return self.scaler_.inverse_transform(decoded[member, np.arange(n_samples)])
+
+    def _two_parts(self, X: MatrixLike) -> tuple[FloatArray, FloatArray]:
+        self = snapshot(self)
+        scorer: Any = self.model_.scorer
+        both = self.model_.weighted(self._members(scorer.parts, self._validated(X)))
+        return both[:, 0], both[:, 1]
