@@ -165,9 +165,16 @@ def _traced(onnx: ModuleType, network: nn.Module, name: str, n: int, n_inputs: i
         try:
             torch.onnx.export(network, (rows,), **options)
         except RuntimeError as error:  # as OnnxExporterError is
-            raise ValueError(f"PyTorch cannot export {name} to ONNX: {error}") from error
+            reason = str(error).partition("\n")[0]  # a listing of all operators follows
+            raise ValueError(
+                f"PyTorch cannot export {name} to ONNX: {reason.rstrip('.')}. Build that part of "
+                "the network of other operators."
+            ) from error
     model = onnx.load_from_string(written.getvalue())
-    others = sorted({opset.domain for opset in model.opset_import} - {"", "ai.onnx"})
-    if others or model.functions:
-        raise ValueError(f"{name} has operators that are not ONNX's own, of {', '.join(others)}.")
+    opsets = {opset.domain: opset.version for opset in model.opset_import}
+    if opsets != {"": OPSET} or model.functions:
+        raise ValueError(
+            f"{name} has operators of {opsets}, as PyTorch exports it; a graph can take those of "
+            f"ONNX's own opset {OPSET} only."
+        )
     return model.graph
