@@ -60,8 +60,11 @@ class HingeGAN(Objective):
         return total / x.shape[1], total.detach()[None]
 
     def after_step(self, part: str, n_steps: int) -> None:
-        if part == "critic" and n_steps % SPECTRAL_EVERY == 0:
+        if self.follows(part, n_steps):
             self.spectral.apply()
+
+    def follows(self, part: str, n_steps: int) -> bool:
+        return part == "critic" and n_steps % SPECTRAL_EVERY == 0
 
     def record(self, epoch: int, means: Sequence[float]) -> Record:
         critic, maker = means

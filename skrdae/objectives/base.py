@@ -61,6 +61,10 @@ class Objective(ABC):
     def after_step(self, part: str, n_steps: int) -> None:
         """Do what follows a step of a part, the `n_steps`-th of all."""
 
+    def follows(self, part: str, n_steps: int) -> bool:
+        """Return whether :meth:`after_step` does anything after that step."""
+        return False
+
     def record(self, epoch: int, means: Sequence[float]) -> Record:
         """Return the row of the history, from the measures averaged over rows and members."""
         return {"epoch": epoch, "loss": means[0]}

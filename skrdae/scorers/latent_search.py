@@ -115,4 +115,5 @@ def search(mismatch: Mismatch, start: torch.Tensor, n_iter: int) -> torch.Tensor
         if step < n_iter:
             grad.copy_(mismatch.gradient(*parts))
             optimiser.step()
+            optimiser.flush()
     return best

@@ -174,6 +174,9 @@ class MemberAdam:
             amsgrad=False,
             maximize=False,
         )
+
+    def flush(self) -> None:
+        """Keep averages from becoming denormal numbers; to be called after every step."""
         if self.n_steps % self._FLUSH_EVERY == 0:
             self._mean.copy_(torch.hardshrink(self._mean, self._TINY))
             self._square.clamp_(min=self._TINY)

@@ -25,29 +25,29 @@ def draw_noise(generator: torch.Generator, n_rows: int, n_batches: int, size: in
     return noise
 
 
+def sizes_of(n_rows: int, n_batches: int) -> list[int]:
+    """Return how many rows each batch of an epoch has: no two differ by more than one."""
+    size, more = divmod(n_rows, n_batches)
+    return [size + (batch < more) for batch in range(n_batches)]
+
+
 def draw_epoch(
-    generators: Sequence[torch.Generator],
-    n_rows: int,
-    batch_size: int,
-    noise_size: int,
-    device: torch.device,
-) -> tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]:
+    generators: Sequence[torch.Generator], n_rows: int, n_batches: int, noise_size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw what an epoch needs.
 
     Returns
     -------
-    batches : list of LongTensor of shape (K, rows of the batch)
-        Every member has an order of its own. No batch is much smaller than the others and no row is
-        left out.
-    noise : list of Tensor of shape (K, rows of the batch, noise_size)
-        Standard normal, on the device.
+    orders : LongTensor of shape (K, n_rows)
+        In which every member sees its rows.
+    noise : Tensor of shape (K, n_rows, noise_size)
+        Standard normal.
     """
-    n_batches = n_batches_of(n_rows, batch_size)
     drawn = [
         (draw_order(g, n_rows), draw_noise(g, n_rows, n_batches, noise_size)) for g in generators
     ]
-    orders, noise = (torch.stack(each).to(device) for each in zip(*drawn, strict=True))
-    return orders.tensor_split(n_batches, dim=1), noise.tensor_split(n_batches, dim=1)
+    orders, noise = (torch.stack(each) for each in zip(*drawn, strict=True))
+    return orders, noise
 
 
 def gather(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,12 +12,13 @@ from skrdae._typing import Record
 from skrdae.networks.member import MemberModule
 from skrdae.networks.workspace import Workspace
 from skrdae.objectives.base import Objective
-from skrdae.rows import HeldMemberRows, MemberRows
+from skrdae.rows import MemberRows
 from skrdae.training.adam import MemberAdam
-from skrdae.training.batches import draw_epoch, gather
+from skrdae.training.batches import draw_epoch, n_batches_of, sizes_of
 from skrdae.training.kernels import epoch_kernel, step_kernel
 from skrdae.training.rounds import Training
 from skrdae.training.state import copied, fill, generator_states, set_generators
+from skrdae.training.steps import EagerSteps, steps_of
 
 
 class Trainer:
@@ -51,7 +52,7 @@ class Trainer:
             for name, part in objective.trained(network).items()
         }
         self.workspace = Workspace(self.device)
-        self._step: Callable[[torch.Tensor, torch.Tensor], torch.Tensor | None] | None = None
+        self._steps: EagerSteps | None = None
 
     @property
     def adam(self) -> MemberAdam:
@@ -74,23 +75,38 @@ class Trainer:
         return measures
 
     def _train_by_batches(self, rows: MemberRows) -> torch.Tensor | None:
-        if self._step is None:
+        if self._steps is None or self._steps.rows is not rows:
             make = step_kernel(self.network, self.objective) or AutogradStep
-            self._step = make(self)
+            self._steps = steps_of(self, rows, make)
         n_rows, size = rows.shape[1], self.objective.noise_size(self.network)
-        orders, noise = draw_epoch(self.generators, n_rows, self.batch_size, size, self.device)
-        total: torch.Tensor | None = None
-        for batch, drawn in zip(orders, noise, strict=True):
-            found = self._step(self._batch(rows, batch), drawn)
-            if found is not None:
-                total = found if total is None else total.add_(found)
-        return total
+        n_batches = n_batches_of(n_rows, self.batch_size)
+        orders, noise = draw_epoch(self.generators, n_rows, n_batches, size)
+        return self._steps.epoch(orders, noise, sizes_of(n_rows, n_batches))
 
-    def _batch(self, rows: MemberRows, batch: torch.Tensor) -> torch.Tensor:
-        if isinstance(rows, HeldMemberRows):
-            space = self.workspace.take("batch", *batch.shape, rows.shape[2])
-            return gather(rows.tensor, batch, out=space)
-        return rows.take(batch)
+    def after_batch(self) -> None:
+        """Do what a captured step leaves to be done: Adam's averages are kept from vanishing."""
+        for optimiser in self.optimisers.values():
+            optimiser.flush()
+
+    def variant(self) -> Hashable:
+        """Return what tells the next step from others, apart from numbers."""
+        return tuple(
+            self.objective.follows(name, optimiser.n_steps + 1)
+            for name, optimiser in self.optimisers.items()
+        )
+
+    def counts(self) -> list[int]:
+        """Return the numbers of steps made."""
+        return [optimiser.n_steps for optimiser in self.optimisers.values()]
+
+    def set_counts(self, counts: Sequence[int]) -> None:
+        """Set the numbers of steps made, which a capture has counted without making them."""
+        for optimiser, n_steps in zip(self.optimisers.values(), counts, strict=True):
+            optimiser.n_steps = n_steps
+
+    def count_step(self) -> None:
+        """Take note of a step that was replayed."""
+        self.set_counts([n_steps + 1 for n_steps in self.counts()])
 
     def state(self) -> dict[str, Any]:
         """Return what another trainer needs to go on as this one would."""
@@ -122,7 +138,7 @@ class Trainer:
         vars(other).update(vars(self))
         other.network, other.generators = self.network.select(members), list(generators)
         other.optimisers = {"adam": self.adam.select(other.network, members)}
-        other._step = None
+        other._steps = None
         return other
 
 
