@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 from torch.overrides import TorchFunctionMode
 
 from skrdae._parallel import in_parallel
@@ -21,6 +22,9 @@ _DRAWS = {
     "xavier_normal_", "xavier_uniform_",
 }  # fmt: skip
 
+# What makes tensors that are filled with them.
+_MADE = {"empty", "rand", "randn", "zeros", "ones"}
+
 
 class _DrawFrom(TorchFunctionMode):
     """While it lasts, this thread's modules are initialised from a generator, not torch's own."""
@@ -32,10 +36,32 @@ class _DrawFrom(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        options = dict(kwargs or {})
-        if getattr(func, "__name__", "") in _DRAWS and options.get("generator") is None:
+        options, name = dict(kwargs or {}), getattr(func, "__name__", "")
+        if name in _DRAWS and options.get("generator") is None:
             options["generator"] = self._generator
+        # Other precisions draw other numbers; torch's default is somebody else's to set.
+        if name in _MADE and options.get("dtype") is None:
+            options["dtype"] = torch.float32
         return func(*args, **options)
+
+
+def new_template(make: Callable[[], nn.Module], generator: torch.Generator) -> nn.Module:
+    """Return a new module on the CPU, whose weights are drawn from a generator."""
+    with torch.device("cpu"), _DrawFrom(generator):
+        return make().float().eval().requires_grad_(False)
+
+
+class _OrdinaryOperations(TorchFunctionMode):
+    """While it lasts, this thread's modules do without torch's fused kernels for inference.
+
+    Attention layers take them where nothing watches their operations. They have no gradient, and
+    round differently from what a network was trained with.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        return func(*args, **(kwargs or {}))
 
 
 class StackedModule(MemberModule):
@@ -66,34 +92,51 @@ class StackedModule(MemberModule):
     ) -> None:
         super().__init__()
         self.code_size = code_size
-        modules = []
-        for generator in generators:
-            with torch.device("cpu"), _DrawFrom(generator):
-                modules.append(make().float())
-        # In a list, which nn.Module does not look into: it lends its forward pass and its buffers.
-        self.template = [modules[0].to(device).eval().requires_grad_(False)]
-        for name, _ in modules[0].named_parameters():
+        modules = [new_template(make, generator) for generator in generators]
+        names = [name for name, _ in modules[0].named_parameters()]
+        for name in names:
             stacked = torch.stack([m.get_parameter(name).detach().cpu() for m in modules])
             self.add(name.replace(".", "/"), stacked.to(device))  # nn.Module wants no dots
+        # In a list, which nn.Module does not look into: it lends its methods and its buffers.
+        meta = {name: modules[0].get_parameter(name).to("meta") for name in names}
+        self.template = [_on_device(_filled(modules[0], meta, keeps=True), device)]
 
-    def _call(self, method: str, weights: Mapping[str, torch.Tensor], x: torch.Tensor) -> Any:
-        return functional_call(_Method(self.template[0], method), dict(weights), (x,))
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
+        # What moves the weights moves the buffers, too, but not those of networks made of this one.
+        super()._apply(fn, recurse)
+        self.template = [_on_device(copy.deepcopy(self.template[0]), self.device)]
+        return self
+
+    def members(self) -> list[nn.Module]:
+        """Return each member as a module of its own, with copies of its weights.
+
+        Copies, because products depend, in their last bits, on how their operands are aligned.
+        """
+        weights = {name.replace("/", "."): p for name, p in self._parameters.items()}
+        return [
+            _filled(self.template[0], {name: p[k].clone() for name, p in weights.items()})  # type: ignore[index,union-attr]
+            for k in range(self.n_members)
+        ]
 
     def _map(self, method: str, x: torch.Tensor) -> torch.Tensor:
         self.check_device(x)
-        weights = {f"module.{k.replace('/', '.')}": v for k, v in self._parameters.items()}
         if x.device.type != "cpu":
-            call = _Method(self.template[0], method)
-            return vmap(lambda w, rows: functional_call(call, w, (rows,)))(weights, x)
+            weights = {name.replace("/", "."): p for name, p in self._parameters.items()}
+
+            def call(mine: Mapping[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+                return getattr(_filled(self.template[0], mine), method)(rows)
+
+            with _OrdinaryOperations():
+                return vmap(call)(weights, x)
         # Member by member: a batched product may round differently from a single one.
-        grad = torch.is_grad_enabled()
+        grad, members = torch.is_grad_enabled(), self.members()
 
         def work(k: int) -> torch.Tensor:
-            with torch.set_grad_enabled(grad):
-                return self._call(method, {name: v[k] for name, v in weights.items()}, x[k])
+            with torch.set_grad_enabled(grad), _OrdinaryOperations():
+                return getattr(members[k], method)(x[k])
 
-        members = range(self.n_members)
-        return torch.stack([work(0)] if len(members) == 1 else in_parallel(work, members))
+        places = range(len(members))
+        return torch.stack([work(0)] if len(members) == 1 else in_parallel(work, places))
 
     def encode(self, x: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return the codes: (K, n, d) → (K, n, units)."""
@@ -108,12 +151,35 @@ class StackedModule(MemberModule):
         return self.decode(self.encode(x))
 
 
-class _Method(nn.Module):
-    """A method of a module as a module, for torch's functional call."""
+def _filled(
+    module: nn.Module,
+    weights: Mapping[str, torch.Tensor],
+    prefix: str = "",
+    *,
+    keeps: bool = False,
+) -> Any:
+    """Return a copy of a module with other weights, by name; all else is shared.
 
-    def __init__(self, module: nn.Module, method: str) -> None:
-        super().__init__()
-        self.module, self._method = module, method
+    A copy, because torch's functional calls change the module while they last, and threads share
+    it. With `keeps` the weights are parameters again.
+    """
+    copied = module._replicate_for_data_parallel()
+    for name, parameter in module._parameters.items():
+        value = None if parameter is None else weights[prefix + name]
+        if keeps:
+            copied.register_parameter(name, None)
+            value = value if value is None else nn.Parameter(value, requires_grad=False)
+        setattr(copied, name, value)
+    for name, child in module._modules.items():
+        if child is not None:
+            copied._modules[name] = _filled(child, weights, f"{prefix}{name}.", keeps=keeps)
+    return copied
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return getattr(self.module, self._method)(x)
+
+def _on_device(template: nn.Module, device: torch.device) -> nn.Module:
+    """Move the buffers of a module to a device; its parameters have no memory."""
+    for module in template.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = buffer.to(device)
+    return template
