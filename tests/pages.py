@@ -1,7 +1,9 @@
 """What tests need to know of Markdown: headings, links and tables of a page, outside of code."""
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).parent.parent
 _FENCE = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.MULTILINE | re.DOTALL)
@@ -62,3 +64,13 @@ def tables(page):
 
 def _lines(block):
     return [line.strip() for line in block.strip().splitlines()]
+
+
+def module_in(page, name):
+    """Return the module that the first block of Python of a page is, imported by a name."""
+    if name not in sys.modules:
+        source = re.search(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)[1]
+        module = ModuleType(name)
+        exec(compile(source, f"{page.name}, {name}", "exec"), vars(module))
+        sys.modules[name] = module
+    return sys.modules[name]

@@ -245,6 +245,11 @@ class MemberAutoencoder(MemberMLP):
         self.n_encoder_layers = len(hidden_layer_sizes)
 
     @property
+    def n_features(self) -> int:
+        """Units of the first and the last layer."""
+        return self.weights[0].shape[1]
+
+    @property
     def code_size(self) -> int:
         """Units of the bottleneck."""
         return self.weights[self.n_encoder_layers - 1].shape[2]
