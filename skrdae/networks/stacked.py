@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -95,6 +96,16 @@ class StackedModule(MemberModule):
         members = range(self.n_members)
         return torch.stack([work(0)] if len(members) == 1 else in_parallel(work, members))
 
+    def modules_of_members(self) -> list[nn.Module]:
+        """Return copies of the members, whose forward pass is decode(encode(rows)), (n, d)."""
+        members = []
+        for k in range(self.n_members):
+            module = copy.deepcopy(self.template[0])
+            for name, stacked in self._parameters.items():
+                module.get_parameter(name.replace("/", ".")).data = stacked.detach()[k].clone()
+            members.append(_Reconstruction(module))
+        return members
+
     def encode(self, x: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return the codes: (K, n, d) → (K, n, units)."""
         return self._map("encode", x)
@@ -106,6 +117,21 @@ class StackedModule(MemberModule):
     def forward(self, x: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return what the members make of rows: (K, n, d) → (K, n, d)."""
         return self.decode(self.encode(x))
+
+
+class _Reconstruction(nn.Module):
+    """What a module makes of rows by its two methods."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def _get_name(self) -> str:  # what messages call it
+        return self.module._get_name()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        module: Any = self.module
+        return module.decode(module.encode(x))
 
 
 class _Method(nn.Module):
