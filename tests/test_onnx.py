@@ -18,7 +18,9 @@ from skrdae import (
     VAEDetector,
     to_onnx,
 )
+from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.penalties import L1, L21, GroupPenalty
+from skrdae.registry import parameters
 
 onnxruntime = Optional("onnxruntime")
 
@@ -156,3 +158,62 @@ def test_a_missing_value_beside_a_constant_column_is_seen(make, tmp_path):
     assert np.isnan(scores[:3]).all()
     assert labels.ravel()[:3].tolist() == [1, 1, 1]
     assert scores.ravel()[3] == pytest.approx(detector.decision_function(X[3:4])[0], rel=1e-4)
+
+
+class _Convolutions(torch.nn.Module):
+    """An ordinary module, one member: convolutions along a row."""
+
+    def __init__(self, n_features):
+        super().__init__()
+        self.down = torch.nn.Conv1d(1, 2, 3, stride=2, padding=1)
+        self.inner = torch.nn.Linear(n_features, 4)
+        self.up = torch.nn.Linear(4, n_features)
+
+    def encode(self, x):
+        return torch.tanh(self.inner(torch.relu(self.down(x.unsqueeze(1))).flatten(1)))
+
+    def decode(self, code):
+        return self.up(code)
+
+
+@parameters
+class _Convolutional(BaseRobustAutoencoder):
+    score_function: str = "log"
+
+    def _new_module(self, n_features):
+        return _Convolutions(n_features)
+
+    def _code_size(self, n_features):
+        return 4
+
+
+@pytest.mark.parametrize("contamination", [0.1, "auto"])
+def test_a_robust_detector_of_an_ordinary_module(contamination, data, tmp_path):
+    detector = _Convolutional(contamination=contamination, n_estimators=3, random_state=0)
+    session = _session(detector.fit(data), tmp_path)
+    scores, labels = session.run(None, {"X": data})
+    right = detector.decision_function(data)
+    np.testing.assert_allclose(scores, right, rtol=1e-5)
+    near = np.abs(right - detector.threshold_) < 1e-5 * detector.threshold_
+    assert np.array_equal(labels[~near], detector.labels_[~near])
+    assert 0 < labels.sum() < len(data)
+
+
+class _Fixed(_Convolutions):
+    """What a graph of it would say holds for one number of rows only."""
+
+    def decode(self, code):
+        return super().decode(code) / len(code)
+
+
+@parameters
+class _OfOneSize(_Convolutional):
+    def _new_module(self, n_features):
+        return _Fixed(n_features)
+
+
+def test_messages_name_the_module_that_cannot_be_exported(data, tmp_path):
+    detector = _OfOneSize(n_estimators=1, random_state=0).fit(data)
+    with pytest.raises(ValueError, match="The graph of _Fixed would hold for one number"):
+        to_onnx(detector, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())

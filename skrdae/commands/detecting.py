@@ -179,8 +179,8 @@ def _check_options(options: Namespace) -> None:
     if options.max_gap is not None and not options.resample:
         raise CommandError("--max-gap only works together with --resample", 2)
     detector = _DETECTORS[MODELS[options.model]]
-    if options.contamination == "auto" and detector._member_votes is None:
-        able = [n for n, d in MODELS.items() if _DETECTORS[d]._member_votes is not None]
+    if options.contamination == "auto" and not detector._has_votes:
+        able = [n for n, d in MODELS.items() if _DETECTORS[d]._has_votes]
         raise CommandError(
             f"--contamination auto is for {listed(able, str)}; give a share, such as 0.01", 2
         )

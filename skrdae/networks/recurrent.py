@@ -167,9 +167,10 @@ class MemberRecurrentAutoencoder(MemberModule):
         if x.device.type != "cpu":
             n_pieces = 1
         pieces = [(k, part) for k, rows in enumerate(x) for part in rows.tensor_split(n_pieces)]
+        traced = torch.is_grad_enabled()  # which is a thread's own affair
 
         def work(piece: tuple[int, torch.Tensor]) -> _T:
-            with torch.no_grad():  # whether gradients are traced is a thread's own affair
+            with torch.set_grad_enabled(traced):
                 return function(*piece)
 
         # The products that a GRU's kernel calls have threads of their own.

@@ -51,6 +51,12 @@ def new_template(make: Callable[[], nn.Module], generator: torch.Generator) -> n
         return make().float().eval().requires_grad_(False)
 
 
+def blank(module: nn.Module, device: torch.device) -> nn.Module:
+    """Return a module whose parameters have no memory, with its buffers on a device."""
+    weights = {name: value.to("meta") for name, value in module.named_parameters()}
+    return _on_device(_filled(module, weights, keeps=True), device)
+
+
 class _OrdinaryOperations(TorchFunctionMode):
     """While it lasts, this thread's modules do without torch's fused kernels for inference.
 
@@ -98,8 +104,7 @@ class StackedModule(MemberModule):
             stacked = torch.stack([m.get_parameter(name).detach().cpu() for m in modules])
             self.add(name.replace(".", "/"), stacked.to(device))  # nn.Module wants no dots
         # In a list, which nn.Module does not look into: it lends its methods and its buffers.
-        meta = {name: modules[0].get_parameter(name).to("meta") for name in names}
-        self.template = [_on_device(_filled(modules[0], meta, keeps=True), device)]
+        self.template = [blank(modules[0], device)]
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
         # What moves the weights moves the buffers, too, but not those of networks made of this one.
@@ -117,6 +122,10 @@ class StackedModule(MemberModule):
             _filled(self.template[0], {name: p[k].clone() for name, p in weights.items()})  # type: ignore[index,union-attr]
             for k in range(self.n_members)
         ]
+
+    def modules_of_members(self) -> list[nn.Module]:
+        """Return each member as a module that reconstructs rows: (n, d) → (n, d)."""
+        return [_Reconstruction(member) for member in self.members()]
 
     def _map(self, method: str, x: torch.Tensor) -> torch.Tensor:
         self.check_device(x)
@@ -149,6 +158,15 @@ class StackedModule(MemberModule):
     def forward(self, x: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return what the members make of rows: (K, n, d) → (K, n, d)."""
         return self.decode(self.encode(x))
+
+
+class _Reconstruction(nn.Module):
+    def __init__(self, member: nn.Module) -> None:
+        super().__init__()
+        self.member = member
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.member.decode(self.member.encode(x))  # type: ignore[operator]
 
 
 def _filled(

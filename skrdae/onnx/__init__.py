@@ -8,16 +8,14 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skrdae._files import write_whole
-from skrdae.detectors.anogan import AnoGANDetector
-from skrdae.detectors.decomposition import BaseDecomposition
-from skrdae.detectors.vae import VAEDetector
+from skrdae.detectors.base import BaseTorchDetector
 from skrdae.onnx.graph import Graph
-from skrdae.onnx.scores import Exportable, scores_and_labels
+from skrdae.onnx.scores import scores_and_labels
 
 __all__ = ["to_onnx"]
 
 
-def to_onnx(detector: Exportable, path: str | PathLike[str]) -> None:
+def to_onnx(detector: BaseTorchDetector, path: str | PathLike[str]) -> None:
     """Write a fitted detector as an ONNX model.
 
     Its input ``X`` is of shape (n, n_features), float32, rows as they come, for any n from 1. Its
@@ -30,7 +28,8 @@ def to_onnx(detector: Exportable, path: str | PathLike[str]) -> None:
     detector : estimator
         A fitted detector whose scoring is a forward pass: ``RobustDeepAutoencoder`` (and its CV),
         ``LSTMRobustAutoencoder``, ``RobustPCA``, ``VAEDetector``, ``AnoGANDetector`` with
-        ``inference="encoder"``.
+        ``inference="encoder"``, or a robust autoencoder of your own whose network PyTorch can
+        export.
     path : str or path-like
         Of the file. It is moved to its place when it is whole.
 
@@ -39,9 +38,9 @@ def to_onnx(detector: Exportable, path: str | PathLike[str]) -> None:
     sklearn.exceptions.NotFittedError
         If the detector is not fitted.
     TypeError
-        If it is of another kind.
+        If it is of another kind, or scores by a penalty of your own.
     ValueError
-        If it searches for codes.
+        If it searches for codes, or PyTorch cannot export its network.
     ImportError
         Without the package onnx, which comes with the extra ``export``.
 
@@ -64,19 +63,14 @@ def to_onnx(detector: Exportable, path: str | PathLike[str]) -> None:
         import onnx
     except ImportError as error:
         raise ImportError("skrdae.to_onnx needs onnx: pip install 'skrdae[export]'.") from error
-    if not isinstance(detector, BaseDecomposition | VAEDetector | AnoGANDetector):
+    if not isinstance(detector, BaseTorchDetector):
         raise TypeError(
             f"to_onnx takes a detector of this package that scores rows, not a "
             f"{type(detector).__name__}. Of a pipeline or an adapter export the detector in it."
         )
     check_is_fitted(detector)
-    if isinstance(detector, AnoGANDetector) and detector._searches:
-        raise ValueError(
-            f"inference={detector.inference!r} searches for a code for each row, which is no "
-            "forward pass. Fit with inference='encoder' to export it."
-        )
     graph = Graph(onnx)
-    scores, labels = scores_and_labels(graph, detector)
+    scores, labels = scores_and_labels(graph, detector.model_, detector.threshold_)
     model = graph.model(
         type(detector).__name__,
         detector.n_features_in_,

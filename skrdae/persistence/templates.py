@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from skrdae._schema import one_line
 from skrdae.detectors.robust import BaseRobustAutoencoder
-from skrdae.networks.stacked import StackedModule, new_template
+from skrdae.networks.stacked import StackedModule, blank, new_template
 
 # What making a template may take beside what the weights account for: calls of torch, a call for
 # each weight, values of one tensor, and of a number among the parameters.
@@ -52,7 +52,7 @@ def settle(detector: BaseRobustAutoencoder, network: StackedModule, where: str) 
     try:
         template = _made_again(detector, network)
         again = copy.copy(network)
-        again.template = [template.to(network.device)]
+        again.template = [blank(template, network.device)]
         found = _probed(again, detector.n_features_in_)
         same = "template" not in vars(network) or torch.equal(
             found, _probed(network, detector.n_features_in_)

@@ -1,11 +1,10 @@
 import pytest
 import torch
-from recorded import parameters, perceptron
 
 from skrdae._random import member_generators
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.workspace import Workspace
-from skrdae.training.latent_search import Mismatch, search
+from skrdae.scorers.latent_search import Mismatch, search
 
 CPU = torch.device("cpu")
 
@@ -22,11 +21,9 @@ def _mismatch(network, rows, lam=0.3):
 
 def _objective(network, rows, z, lam):
     """The definition, by way of autograd's own operations."""
-    maker, critic = parameters(network.generator, network.discriminator)
-    made = perceptron(z, maker)
-    on_rows, on_made = (
-        perceptron(v, critic, n_layers=2) for v in (rows.expand(2, *rows.shape), made)
-    )
+    made = network.generator(z)
+    shown = rows.expand(2, *rows.shape)
+    on_rows, on_made = (network.features(values)[-1] for values in (shown, made))
     residual = (made - rows).abs().sum(dim=-1)
     return (1 - lam) * residual + lam * (on_made - on_rows).abs().sum(dim=-1)
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from skrdae import RobustDeepAutoencoder, WindowedDetector
-from skrdae.detectors.residual_scale import log_terms, residual_scale, rows_to_measure
+from skrdae.scorers.residual_scale import log_terms, residual_scale, rows_to_measure
 
 
 def _normal(*shape, seed=0):

@@ -1,0 +1,96 @@
+"""Small trainings of every network and objective that the package has."""
+
+import torch
+from torch import nn
+
+from skrdae._random import member_generators
+from skrdae.networks.gan import MemberGAN
+from skrdae.networks.mlp import MemberAutoencoder
+from skrdae.networks.recurrent import MemberRecurrentAutoencoder
+from skrdae.networks.stacked import StackedModule
+from skrdae.networks.variational import MemberVAE
+from skrdae.objectives.adversarial import GeneratorInversion, HingeGAN
+from skrdae.objectives.elbo import EvidenceLowerBound
+from skrdae.objectives.reconstruction import Reconstruction
+from skrdae.rows import HeldMemberRows
+from skrdae.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+KINDS = (
+    *("autoencoder", "lstm", "gru", "module"),
+    *("gaussian", "bernoulli", "gan", "encoder"),
+)
+
+
+class Module(nn.Module):
+    """An ordinary autoencoder of rows, one member."""
+
+    def __init__(self, n_features=5, units=2, activation=nn.Tanh):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(n_features, 7), activation(), nn.Linear(7, units))
+        self.decoder = nn.Linear(units, n_features)
+
+    def encode(self, x):
+        return self.encoder(x)
+
+    def decode(self, code):
+        return self.decoder(code)
+
+
+def plane(n=50, d=5, size=1.0):
+    """Return rows near a plane, always the same."""
+    generator = torch.Generator().manual_seed(1)
+    X = torch.randn(n, 2, generator=generator) @ torch.randn(2, d, generator=generator)
+    return size * (X + 0.1 * torch.randn(n, d, generator=generator))
+
+
+def rows_for(kind, n=50, d=5):
+    """Return rows that a kind of training is for."""
+    size = {"gan": 6.0, "encoder": 6.0}.get(kind, 2.0)
+    rows = plane(n, d, size)
+    return rows.sigmoid() if kind == "bernoulli" else rows
+
+
+def member_rows(data, n_members):
+    return HeldMemberRows(data.expand(n_members, -1, -1))
+
+
+def trainer_of(kind, seeds, d=5, *, activation="tanh", output="identity", sizes=None, **options):
+    """Return a trainer whose members have these seeds."""
+    generators = member_generators(seeds)
+    settings = {"lr": 3e-3, "batch_size": 16}
+    beta, bound = options.pop("beta", 0.7), options.pop("bound", 3.0)
+    latent_dim, critic = options.pop("latent_dim", 2), options.pop("critic", (6, 4))
+    if kind == "autoencoder":
+        sizes = (7, 3) if sizes is None else sizes
+        network = MemberAutoencoder(d, sizes, activation, output, generators, CPU)
+    elif kind in ("lstm", "gru"):
+        network = MemberRecurrentAutoencoder(d, 1, sizes or (4,), kind, generators, CPU)
+    elif kind == "module":
+        network = StackedModule(lambda: Module(d), 2, generators, CPU)
+    elif kind in ("gaussian", "bernoulli"):
+        network = MemberVAE(d, sizes or (8, 4), latent_dim, activation, generators, CPU)
+    else:
+        sizes = (8,) if sizes is None else sizes
+        network = MemberGAN(d, sizes, latent_dim, critic, activation, output, True, generators, CPU)
+    if kind == "gan":
+        objective = HingeGAN(network)
+        # So that the data lie on both sides of the hinge: otherwise gradients of biases that should
+        # vanish are rounding errors, along which Adam steps as far as along any other.
+        data = rows_for(kind, 90, d).expand(len(seeds), -1, -1)
+        middle = network.discriminator(data).quantile(0.5, dim=1, keepdim=True)
+        network.discriminator.biases[-1].add_(1 - middle)
+        settings["lr"] = 1e-3
+    elif kind == "encoder":
+        objective = GeneratorInversion()
+    elif kind in ("gaussian", "bernoulli"):
+        objective = EvidenceLowerBound(kind, beta, torch.ones(len(seeds), 1, d))
+    else:
+        objective = Reconstruction(bound)
+    return Trainer(network, objective, generators=generators, **settings | options)
+
+
+def assert_member(stacked, k, alone):
+    """Compare the parameters of a member with those of a network of one."""
+    for a, b in zip(stacked.parameters(), alone.parameters(), strict=True):
+        assert torch.equal(a[k], b[0])
