@@ -112,25 +112,26 @@ class StackedModule(MemberModule):
         self.template = [_on_device(copy.deepcopy(self.template[0]), self.device)]
         return self
 
-    def members(self) -> list[nn.Module]:
+    def members(self, *, keeps: bool = False) -> list[nn.Module]:
         """Return each member as a module of its own, with copies of its weights.
 
         Copies, because products depend, in their last bits, on how their operands are aligned.
+        With `keeps` they are parameters.
         """
-        weights = {name.replace("/", "."): p for name, p in self._parameters.items()}
+        weights = {name.replace("/", "."): p for name, p in self.named_parameters()}
         return [
-            _filled(self.template[0], {name: p[k].clone() for name, p in weights.items()})  # type: ignore[index,union-attr]
+            _filled(self.template[0], {n: p[k].clone() for n, p in weights.items()}, keeps=keeps)
             for k in range(self.n_members)
         ]
 
     def modules_of_members(self) -> list[nn.Module]:
         """Return each member as a module that reconstructs rows: (n, d) → (n, d)."""
-        return [_Reconstruction(member) for member in self.members()]
+        return [_Reconstruction(member) for member in self.members(keeps=True)]
 
     def _map(self, method: str, x: torch.Tensor) -> torch.Tensor:
         self.check_device(x)
         if x.device.type != "cpu":
-            weights = {name.replace("/", "."): p for name, p in self._parameters.items()}
+            weights = {name.replace("/", "."): p for name, p in self.named_parameters()}
 
             def call(mine: Mapping[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
                 return getattr(_filled(self.template[0], mine), method)(rows)
@@ -164,6 +165,9 @@ class _Reconstruction(nn.Module):
     def __init__(self, member: nn.Module) -> None:
         super().__init__()
         self.member = member
+
+    def _get_name(self) -> str:  # what messages call it
+        return self.member._get_name()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.member.decode(self.member.encode(x))  # type: ignore[operator]
