@@ -15,7 +15,7 @@ CHUNK_ROWS = 64
 #: The most rows of a chunk, where products do not depend on shapes.
 LARGE_CHUNK_ROWS = 256
 #: The same on a GPU, where a chunk costs a round of kernel launches, whatever its size.
-GPU_CHUNK_ROWS = 4096
+GPU_CHUNK_ROWS = 2**14
 
 
 def map_chunks(

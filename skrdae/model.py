@@ -83,13 +83,20 @@ class FittedModel:
                 on_chunk(found)
             return found
 
-        pieces = []
+        pieces: list[FloatArray] = []
+        waiting: list[torch.Tensor] = []
+
+        def fetch() -> None:
+            pieces.extend(found.cpu().numpy().astype(np.float64) for found in waiting)
+            waiting.clear()
+
         with plain_torch():
             for block in rows.blocks():
-                found = map_chunks(
-                    apply, block, rows_independent=self.network.rows_independent
-                )
-                pieces.append(found.cpu().numpy().astype(np.float64))
+                found = map_chunks(apply, block, rows_independent=self.network.rows_independent)
+                # A GPU works on this block while the one before is fetched and the next is scaled.
+                fetch()
+                waiting.append(found)
+            fetch()
         return np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0]
 
     def weighted(self, values: FloatArray) -> FloatArray:

@@ -19,8 +19,8 @@ from skrdae._typing import FloatRows, FloatRowsOrSparse, IntArray
 from skrdae.preprocessing import ColumnScaler
 
 # Values that are scaled and moved to the device at once, and of how many rows the number is a
-# multiple.
-_BLOCK, _BLOCK_ROWS, _SPARSE_ROWS = 2**22, 2**12, 2**8
+# multiple: on a CPU, on another device, and of a sparse matrix.
+_BLOCK, _BLOCK_ROWS, _SPARSE_ROWS = 2**22, (2**12, 2**14), 2**8
 #: Rows of a sparse matrix that a pass over all of them makes dense at once.
 SPARSE_PART = 256
 
@@ -38,6 +38,8 @@ class Rows(ABC):
 
     shape: tuple[int, int]
     device: torch.device
+    #: Whether they come from a sparse matrix: then they may be wide, and are dense a few at a time.
+    sparse = False
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -122,21 +124,27 @@ class LazyRows(Rows):
     def __init__(
         self, X: FloatRowsOrSparse, scaler: ColumnScaler, device: torch.device
     ) -> None:
-        self._X, self._scaler = X, scaler
+        self._X, self._scaler, self.sparse = X, scaler, issparse(X)
         self.shape, self.device = (X.shape[0], X.shape[1]), device
 
     def take(self, places: torch.Tensor | slice) -> torch.Tensor:
         rows = dense(self._X[places if isinstance(places, slice) else places.numpy()])
-        return torch.from_numpy(self._scaler.transform(rows)).to(self.device)
+        if self.device.type != "cuda":
+            return torch.from_numpy(self._scaler.transform(rows)).to(self.device)
+        # From memory that the device reads itself, while this thread goes on.
+        scaled = torch.empty(rows.shape, dtype=torch.float32, device="cpu", pin_memory=True)
+        self._scaler.transform(rows, out=scaled.numpy())
+        return scaled.to(self.device, non_blocking=True)
 
     def blocks(self) -> Iterator[torch.Tensor]:
-        multiple = _SPARSE_ROWS if issparse(self._X) else _BLOCK_ROWS
+        multiple = _SPARSE_ROWS if self.sparse else _BLOCK_ROWS[self.device.type != "cpu"]
         size = max(1, _BLOCK // (self.shape[1] * multiple)) * multiple
         for start in range(0, len(self), size):
             yield self.take(slice(start, start + size))
 
     def range(self) -> tuple[float, float]:
-        parts = [self.take(slice(i, i + SPARSE_PART)) for i in range(0, len(self), SPARSE_PART)]
+        size = SPARSE_PART if self.sparse else len(self)
+        parts = (self.take(slice(i, i + size)) for i in range(0, len(self), size))
         ends = [(float(part.min()), float(part.max())) for part in parts]
         return min(low for low, _ in ends), max(high for _, high in ends)
 
@@ -145,8 +153,14 @@ class LazyRows(Rows):
         places: torch.Tensor | None,
         n_members: int,
         change: Callable[[torch.Tensor], torch.Tensor] | None = None,
-    ) -> LazyMemberRows:
-        return LazyMemberRows(self, places, n_members, change)
+    ) -> MemberRows:
+        if self.sparse:
+            return LazyMemberRows(self, places, n_members, change)
+        if places is None:
+            return HeldRows(self.take(slice(None))).of_members(None, n_members, change)
+        data = self.take(places.flatten())
+        data = data if change is None else change(data)
+        return HeldMemberRows(data.view(*places.shape, data.shape[1]))
 
 
 def dense(X: Any) -> FloatRows:
@@ -167,7 +181,7 @@ def training_rows(X: FloatRowsOrSparse, scaler: ColumnScaler, device: torch.devi
             raise ValueError("A sparse X is trained on by the CPU: set device='cpu'.")
         return LazyRows(X, scaler, device)
     if device.type != "cpu":
-        return HeldRows(LazyRows(X, scaler, device).take(slice(None)))
+        return LazyRows(X, scaler, device)  # of which members may need a part only
     mapped = is_mapped(X)
     ready = scaler.method is None and X.dtype == np.float32 and X.flags.c_contiguous
     # An axis of one row or column may have any stride, and torch takes none that is negative.

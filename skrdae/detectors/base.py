@@ -147,6 +147,8 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
     _bound = 10.0
     #: Whether X may be a sparse matrix.
     _accepts_sparse = False
+    #: Whether two fits on a GPU are the same; others are made there on demand only.
+    _repeatable_on_gpu = True
     #: Whether `fit` warns of constant columns; what wraps a detector and does so sets it to False.
     warns_of_constants = True
     #: Whether ``contamination="auto"`` has a meaning.
@@ -295,7 +297,7 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
     def _learn_scale(self, X: FloatRowsOrSparse) -> tuple[ColumnScaler, torch.device]:
         """Learn how to scale the columns, and find the device."""
         device = resolve_device(self.device)
-        if issparse(X) and self.device == "auto":  # they are trained on there only
+        if self.device == "auto" and (issparse(X) or not self._repeatable_on_gpu):
             device = torch.device("cpu")
         scaler = ColumnScaler(self._scaling, self._bound).fit(X)
         if X.shape[0] > 1 and self.warns_of_constants:

@@ -20,7 +20,6 @@ from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
 from skrdae.networks.workspace import Workspace
 from skrdae.penalties import L21, PENALTIES, penalty_of
 from skrdae.registry import detector
-from skrdae.rows import HeldRows
 from skrdae.scorers.residual import ResidualScorer
 from skrdae.training.alternating import alternate
 
@@ -245,7 +244,7 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         return [pair for pair, fits in right.items() if not fits]
 
     def _learn(self, task: Task) -> Learnt:
-        if not isinstance(task.rows, HeldRows):
+        if task.rows.sparse:
             for name, value in self._unlike_sparse():
                 raise ValueError(
                     f"With a sparse X {name} must be {value}; got {getattr(self, name)!r}."

@@ -59,7 +59,7 @@ class RobustPCA(BaseDecomposition):
     store_decomposition : bool, default=False
         Keep L and S of the training data in ``low_rank_`` and ``sparse_``.
     device : str or torch.device, default="auto"
-        ``"auto"`` takes a GPU if one is available.
+        ``"auto"`` is the CPU, where two fits are the same to the last bit.
     verbose : int, default=0
         1 shows a progress bar of the training.
     callbacks : callable, list of callables or None, default=None
@@ -151,6 +151,7 @@ class RobustPCA(BaseDecomposition):
         "score_function": [StrOptions({"log", "norm", "auto"})],
         "store_decomposition": ["boolean"],
     }
+    _repeatable_on_gpu = False
     _advice_on_collapse = "Lower lam, or look whether X varies at all."
     penalty = "l1"
 

@@ -216,7 +216,7 @@ class VAEDetector(GenerativeDetector):
         gaussian = self.likelihood == "gaussian"
         if not gaussian:
             self._check_unit_interval(task.rows)
-        elif not isinstance(task.rows, HeldRows):
+        elif task.rows.sparse:
             self._check_sparse(task.scaler.method)
         warn_of_too_few(self.max_samples, len(task.rows))
         generators = member_generators(task.seeds)

@@ -11,7 +11,7 @@ from skrdae.chunks import map_chunks
 from skrdae.networks.member import MemberModule
 from skrdae.networks.workspace import Workspace
 from skrdae.penalties.base import GroupPenalty
-from skrdae.rows import HeldRows, Rows
+from skrdae.rows import Rows
 from skrdae.scorers.base import Scorer
 from skrdae.scorers.residual_scale import log_terms, residual_scale, rows_to_measure
 
@@ -99,7 +99,7 @@ class ResidualScorer(Scorer):
         """
         some = rows.take(rows_to_measure(*rows.shape))
         groups = [network]
-        if not isinstance(rows, HeldRows):
+        if rows.sparse:
             places = torch.arange(network.n_members)
             groups = [network.select(place) for place in places.split(1)]
         scales = []
