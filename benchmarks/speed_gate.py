@@ -73,17 +73,17 @@ def vae(batch, **options):
 
 def gan(**options):
     sizes = {"hidden_layer_sizes": (20, 10, 3, 10, 20), "discriminator_layer_sizes": (20, 10, 5)}
-    options = {"n_estimators": 1, "random_state": 0} | options
-    return AnoGANDetector(latent_dim=2, batch_size=32, n_epochs=8, **sizes, **options)
+    options = {"n_estimators": 1, "n_epochs": 6, "random_state": 0} | options
+    return AnoGANDetector(latent_dim=2, batch_size=32, **sizes, **options)
 
 
-def sine(n=5000):
+def sine(n=2000):
     return np.sin(np.arange(n) / 5) + 0.1 * np.random.default_rng(0).normal(size=n)
 
 
 def csr():
     rng = np.random.default_rng(0)
-    return sp.random(5000, 2000, 0.005, "csr", rng=rng, data_rvs=rng.standard_normal)
+    return sp.random(2000, 1000, 0.01, "csr", rng=rng, data_rvs=rng.standard_normal)
 
 
 #: Name → function that prepares, and returns what is timed.
@@ -121,13 +121,17 @@ def add_fits():
             )
             fits(f"VAE, {size}", lambda b=batch: vae(b), lambda d=d: normal(10_000, d))
     fits("AnoGAN, 1,000 × 20", gan, lambda: normal(1000, 20))
-    fits("AnoGAN of 4 members, 1,000 × 20", lambda: gan(n_estimators=4), lambda: normal(1000, 20))
+    fits(
+        "AnoGAN of 4 members, 1,000 × 20",
+        lambda: gan(n_estimators=4, n_epochs=2),
+        lambda: normal(1000, 20),
+    )
     for d in (5, 50, 100, 400, 800):
         name = f"autoencoder, 10,000 × {d} in single precision, batch 32"
-        fits(name, lambda: plain(epochs=3), lambda d=d: normal(10_000, d, np.float32))
+        fits(name, lambda: plain(epochs=2), lambda d=d: normal(10_000, d, np.float32))
     fits(
         "autoencoder, 10,000 × 800 in single precision, batch 256",
-        lambda: plain(batch=256, epochs=3),
+        lambda: plain(batch=256, epochs=2),
         lambda: normal(10_000, 800, np.float32),
     )
     fits(
@@ -136,11 +140,11 @@ def add_fits():
         lambda: np.random.default_rng(0).random((20_000, 784), np.float32),
     )
     for k in (1, 8, 64):
-        name = f"{k} members, 10,000 × 20"
-        fits(name, lambda k=k: plain(members=k, epochs=3), lambda: normal(10_000, 20))
+        name = f"members: {k}, 10,000 × 20"
+        fits(name, lambda k=k: plain(members=k, epochs=1), lambda: normal(10_000, 20))
     robust = {"lam": "auto", "max_iter": 3, "epochs": 1}
     for k in (1, 20):
-        name = f"{k} members with λ of their own, 10,000 × 20"
+        name = f"members with λ of their own: {k}, 10,000 × 20"
         fits(name, lambda k=k: plain(members=k, **robust), lambda: normal(10_000, 20))
     for n in (1_000, 100_000):
         name = f"autoencoder, {n:,} × 20 in single precision, batch 128"
@@ -170,19 +174,19 @@ def add_windows():
             )
 
         def windowed(make=recurrent):
-            return WindowedDetector(make(), window_size=50, max_windows=200)
+            return WindowedDetector(make(), window_size=50, max_windows=100)
 
-        fits(f"{cell.upper()}, 5,000 steps in windows of 50", windowed, sine)
-        scores(f"{cell.upper()}, 5,000 steps in windows of 50", windowed, sine, sine)
+        fits(f"{cell.upper()}, 2,000 steps in windows of 50", windowed, sine)
+        scores(f"{cell.upper()}, 2,000 steps in windows of 50", windowed, sine, sine)
     fits(
-        "RobustDeepAutoencoder, 5,000 steps in windows of 144",
+        "RobustDeepAutoencoder, 2,000 steps in windows of 144",
         lambda: WindowedDetector(_default()),
         sine,
     )
 
 
 def add_paths():
-    for k, n_lams in ((1, 20), (8, 4)):
+    for k, n_lams in ((1, 8), (8, 2)):
 
         def prepare(k=k, n_lams=n_lams):
             X, y = normal(500, 20), np.arange(500) % 20 == 0
@@ -192,7 +196,7 @@ def add_paths():
             )
             return lambda: detector.fit(X, y)
 
-        ROWS[f"fit, RobustDeepAutoencoderCV of {n_lams} λ, {k} members, 500 × 20"] = prepare
+        ROWS[f"fit, RobustDeepAutoencoderCV of {n_lams} λ, members: {k}, 500 × 20"] = prepare
 
 
 def add_scores():
@@ -213,7 +217,7 @@ def add_scores():
     for inference in ("encoder", "search"):
         scores(
             f"AnoGAN, {inference}, 1,000 × 20",
-            lambda i=inference: gan(inference=i, n_search_iter=20),
+            lambda i=inference: gan(inference=i, n_epochs=2, n_search_iter=10),
             lambda: normal(1000, 20),
             lambda: normal(1000, 20),
         )
