@@ -86,9 +86,7 @@ class FittedModel:
         pieces = []
         with plain_torch():
             for block in rows.blocks():
-                found = map_chunks(
-                    apply, block, rows_independent=self.network.rows_independent
-                )
+                found = map_chunks(apply, block, rows_independent=self.network.rows_independent)
                 pieces.append(found.cpu().numpy().astype(np.float64))
         return np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0]
 
