@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -78,13 +80,13 @@ class StackedModule(MemberModule):
             self.add(name.replace(".", "/"), stacked.to(device))  # nn.Module wants no dots
 
     def _call(self, method: str, weights: Mapping[str, torch.Tensor], x: torch.Tensor) -> Any:
-        return functional_call(_Method(self.template[0], method), dict(weights), (x,))
+        return functional_call(_Method(_own(self.template[0]), method), dict(weights), (x,))
 
     def _map(self, method: str, x: torch.Tensor) -> torch.Tensor:
         self.check_device(x)
         weights = {f"module.{k.replace('/', '.')}": v for k, v in self._parameters.items()}
         if x.device.type != "cpu":
-            call = _Method(self.template[0], method)
+            call = _Method(_own(self.template[0]), method)
             return vmap(lambda w, rows: functional_call(call, w, (rows,)))(weights, x)
         # Member by member: a batched product may round differently from a single one.
         grad = torch.is_grad_enabled()
@@ -117,6 +119,18 @@ class StackedModule(MemberModule):
     def forward(self, x: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return what the members make of rows: (K, n, d) → (K, n, d)."""
         return self.decode(self.encode(x))
+
+
+# Of each thread: a functional call puts the weights into the module for as long as it lasts.
+_COPIES = threading.local()
+
+
+def _own(module: nn.Module) -> nn.Module:
+    """Return this thread's copy of a module."""
+    copies = vars(_COPIES).setdefault("of", WeakKeyDictionary())
+    if module not in copies:
+        copies[module] = copy.deepcopy(module)
+    return copies[module]
 
 
 class _Reconstruction(nn.Module):

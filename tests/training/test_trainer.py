@@ -111,9 +111,7 @@ def test_selected_members_go_on_as_if_the_others_had_not_been_there(kind):
 def test_released_parameters_have_memory_of_their_own(kind):
     trainer = _trained(kind, n_epochs=1)
     parameters = [
-        p
-        for part in trainer.objective.trained(trainer.network).values()
-        for p in part.parameters()
+        p for part in trainer.objective.trained(trainer.network).values() for p in part.parameters()
     ]
     before = [p.clone() for p in parameters]
     assert any(p.untyped_storage().nbytes() > 4 * p.numel() for p in parameters)
