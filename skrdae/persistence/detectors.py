@@ -175,8 +175,11 @@ def _robust_stream(detector: Any, where: str, sizes: Sizes) -> None:
 
 def _cross_validated(detector: Any, where: str, sizes: Sizes) -> None:
     number(0, math.inf)(detector.lam_, f"{where}.lam_", sizes)
-    if detector.lam_ not in detector.lams_:
-        raise ValueError(f"{where}.lam_ is none of the λ tried")
+    used = detector.model_.scorer.lam.cpu().numpy()
+    if detector.lam_ not in detector.lams_ or (used != np.float32(detector.lam_)).any():
+        raise ValueError(
+            f"{where}.lam_ is none of the λ tried, or not the one that rows are scored with"
+        )
 
 
 def _pca(detector: Any, where: str, sizes: Sizes) -> None:
