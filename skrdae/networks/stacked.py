@@ -41,6 +41,12 @@ class _DrawFrom(TorchFunctionMode):
         return func(*args, **options)
 
 
+def new_template(make: Callable[[], nn.Module], generator: torch.Generator) -> nn.Module:
+    """Return a new module on the CPU, whose weights are drawn from a generator."""
+    with torch.device("cpu"), _DrawFrom(generator):
+        return make().float().eval().requires_grad_(False)
+
+
 class StackedModule(MemberModule):
     """K autoencoders of one module's shape side by side.
 
@@ -69,15 +75,17 @@ class StackedModule(MemberModule):
     ) -> None:
         super().__init__()
         self.code_size = code_size
-        modules = []
-        for generator in generators:
-            with torch.device("cpu"), _DrawFrom(generator):
-                modules.append(make().float())
+        modules = [new_template(make, generator) for generator in generators]
         # In a list, which nn.Module does not look into: it lends its forward pass and its buffers.
-        self.template = [modules[0].to(device).eval().requires_grad_(False)]
+        self.template = [modules[0].to(device)]
         for name, _ in modules[0].named_parameters():
             stacked = torch.stack([m.get_parameter(name).detach().cpu() for m in modules])
             self.add(name.replace(".", "/"), stacked.to(device))  # nn.Module wants no dots
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
+        # What moves the weights moves the buffers, too, but not those of networks made of this one.
+        self.template = [copy.deepcopy(self.template[0])._apply(fn)]
+        return super()._apply(fn, recurse)
 
     def _call(self, method: str, weights: Mapping[str, torch.Tensor], x: torch.Tensor) -> Any:
         return functional_call(_Method(_own(self.template[0]), method), dict(weights), (x,))

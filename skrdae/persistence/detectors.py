@@ -1,20 +1,18 @@
-"""The detectors of rows: what they share, and what each of them keeps."""
+"""The detectors of rows: what their base classes keep, and what each of them adds."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from skrdae._schema import (
     Check,
     Sizes,
     anything,
     array,
-    boolean,
-    choice,
     each,
     either,
     history,
@@ -22,120 +20,60 @@ from skrdae._schema import (
     misfit,
     nothing,
     number,
-    optional,
     record,
     size,
-    tensor,
     text,
     whole,
 )
 from skrdae.detectors.anogan import AnoGANDetector
+from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.decomposition import BaseDecomposition
+from skrdae.detectors.generative import GenerativeDetector
 from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
 from skrdae.detectors.resuming import KEPT
+from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
 from skrdae.detectors.robust_pca import RobustPCA
 from skrdae.detectors.streaming import _MEMORY, Stream
 from skrdae.detectors.vae import VAEDetector
-from skrdae.networks.variational import MemberVAE
-from skrdae.penalties import PENALTIES
+from skrdae.history import AdversarialRecord, EncoderRecord, IterationRecord, VariationalRecord
+from skrdae.model import FittedModel
+from skrdae.networks.mlp import MemberAutoencoder
+from skrdae.networks.recurrent import MemberRecurrentAutoencoder
+from skrdae.networks.stacked import StackedModule
 from skrdae.persistence.kinds import (
+    CLASSES,
     KINDS,
     Kind,
     column_names,
     instance,
+    is_detector,
     of_data,
     of_type,
     parameters,
     simple,
 )
-from skrdae.persistence.networks import ADVERSARIAL, AUTOENCODER, RECURRENT, VARIATIONAL
+from skrdae.persistence.models import LAM
 from skrdae.persistence.splitters import SPLITTERS
-from skrdae.preprocessing import SCALERS, ColumnScaler
-from skrdae.training.history import (
-    AdversarialRecord,
-    EncoderRecord,
-    IterationRecord,
-    VariationalRecord,
+from skrdae.persistence.templates import settle
+from skrdae.registry import DETECTORS
+from skrdae.scorers.base import Scorer
+from skrdae.scorers.generative import ElboScorer
+from skrdae.scorers.mismatch import MismatchScorer
+from skrdae.scorers.residual import ResidualScorer
+from skrdae.training.schemas import (
+    adam,
+    adversarial_state,
+    alternating_state,
+    generators,
+    shapes_of,
+    variational_state,
 )
-from skrdae.training.schemas import adam, generators, shapes_of, state_of, variance
 
 INTEGERS = (np.int32, np.int64)
-# Steps of a search, and draws of codes, for each row that is scored.
-_MOST_STEPS = _MOST_DRAWS = 10_000
-# A normal number beyond that was not drawn.
-_FARTHEST_DRAW = 100.0
-# Levels and β that single precision has.
-_LEAST_LEVEL, _LARGEST_LEVEL, _LARGEST_BETA = 1e-44, 1e37, 1e9
-
-_PENALTIES = tuple(type(penalty) for penalty in PENALTIES.values())
-_PENALTY = instance(*_PENALTIES)
-for _class in _PENALTIES:
-    KINDS[_class] = Kind({})
-
-
-def _bounded(scaler: ColumnScaler, where: str, sizes: Sizes) -> None:
-    # Data that are left as they are have the bound in multiples of the largest value, or of one.
-    if scaler.bound_ < scaler.bound or (scaler.method and scaler.bound_ != scaler.bound):
-        misfit(f"{where}.bound_", scaler.bound_, f"what bound={scaler.bound:g} gives")
-    moves = scaler.center_.any() or (scaler.scale_ != 1).any() or scaler.constant_.any()
-    if scaler.method is None and moves:
-        raise ValueError(f"{where} leaves the data as they are, but its attributes do not")
-
-
-KINDS[ColumnScaler] = Kind(
-    {
-        "method": choice(*SCALERS),
-        "bound": number(1e-6, 1e15),
-        "bound_": number(1e-6, 1e15),
-        "center_": of_data(np.float64, "features"),
-        "scale_": of_data(np.float64, "features", low=math.ulp(0.0)),
-        "constant_": array(np.bool_, "features"),
-    },
-    whole=_bounded,
-    later={"constant_": lambda found: np.zeros(len(found["scale_"]), bool)},
-)
-
-
-# ----------------------------------------------------------------------------- what all share
-
-
-def close(value: float, wanted: float, where: str, wide: float = 0.0) -> None:
-    """Raise unless a number is the one it should be, but for rounding of numbers up to `wide`."""
-    if not abs(value - wanted) <= 1e-6 * max(abs(wanted), wide):
-        misfit(where, value, f"{wanted:g}")
-
-
-def check_spread(detector: Any, scores: Any, where: str) -> None:
-    """Raise unless a detector's mean and deviation are those of its scores."""
-    wide = float(np.abs(scores).max())
-    close(detector._mu, float(scores.mean()), f"{where}._mu", wide)
-    close(detector._sigma, float(scores.std()), f"{where}._sigma", wide)
-
-
-def _judged(detector: Any, where: str, sizes: Sizes) -> None:
-    scores = detector.decision_scores_
-    check_spread(detector, scores, where)
-    if math.isinf(detector.threshold_) and detector.labels_.any() and not detector._by_vote:
-        raise ValueError(f"{where}.threshold_ is infinite, and labels_ flags rows")
-    if detector._by_vote and type(detector)._member_votes is None:
-        raise ValueError(f"{where}._by_vote is set, and its members have no votes")
-    n_members = sizes["members"]
-    close(float((1 / detector._weights).sum()), n_members**2, f"the sum of 1 / {where}._weights")
-    kept = vars(detector).get("_kept")
-    if kept is not None:
-        _check_kept(detector, kept, f"{where}._kept", sizes)
-
-
-def _check_kept(detector: Any, kept: Any, where: str, sizes: Sizes) -> None:
-    """Check what a training with warm_start goes on from."""
-    record(KEPT)(kept, where, sizes)
-    array(np.int64, "members", low=0)(kept["seeds"], f"{where}.seeds", sizes)
-    check = state_of(detector.network_, sizes["features"], getattr(detector, "_penalty", None))
-    check(kept["state"], f"{where}.state", sizes)
-
-
 LABELS = array(INTEGERS, "rows", low=0, high=1)
+NAMES = {"feature_names_in_": column_names("features")}
 
 
 def classes(value: Any, where: str, sizes: Sizes) -> None:
@@ -148,89 +86,107 @@ def classes(value: Any, where: str, sizes: Sizes) -> None:
 #: Of every detector, with labels of what it was fitted to.
 LABELLED: dict[str, Check] = {
     "n_features_in_": size("features"),
-    "_classes": choice(2),
     "classes_": classes,
     "labels_": LABELS,
     "threshold_": number(high=math.inf),
-    "_mu": number(),
-    "_sigma": number(0),
-    "_share": number(0, 1),
 }
 
 
-def _fitted(network: Check, **checks: Check) -> dict[str, Check]:
-    """Return checks of what a detector of rows has, once it is fitted."""
-    return {
-        **LABELLED,
-        "device_": of_type(torch.device),
-        "scaler_": instance(ColumnScaler),
-        "network_": network,
-        "_weights": array(np.float64, "members", low=math.ulp(0.0)),
-        "decision_scores_": array(np.float64, "rows"),
-        "_by_vote": boolean,
-        **checks,
-    }
+class Part(NamedTuple):
+    """What a class adds to the kind of its subclasses.
+
+    Attributes
+    ----------
+    fitted, extra, whole, later
+        As of a :class:`~skrdae.persistence.kinds.Kind`.
+    """
+
+    fitted: Mapping[str, Check] = {}
+    extra: Mapping[str, Check] = {}
+    whole: Check = anything
+    later: Mapping[str, Callable[[dict[str, Any]], Any]] = {}
 
 
-NAMES = {"feature_names_in_": column_names("features")}
+def _of(scorer: type[Scorer], network: type | None = None, more: Check = anything) -> Check:
+    """Return a check of a detector's scorer and network, and another one after it."""
+
+    def check(detector: Any, where: str, sizes: Sizes) -> None:
+        model = detector.model_
+        for name, found, cls in (
+            ("scorer", model.scorer, scorer),
+            ("network", model.network, network),
+        ):
+            if cls is not None and type(found) is not cls:
+                misfit(f"{where}.model_.{name}", found, f"a {cls.__name__}")
+        more(detector, where, sizes)
+
+    return check
 
 
-def _own(detector: Any) -> None:
-    detector._check_parameters()
+def _judged(detector: Any, where: str, sizes: Sizes) -> None:
+    by_vote = detector.model_.by_vote
+    if math.isinf(detector.threshold_) and detector.labels_.any() and not by_vote:
+        raise ValueError(f"{where}.threshold_ is infinite, and labels_ flags rows")
+
+
+def _settled(detector: Any, where: str) -> None:
+    """Give a stacked module its template."""
+    network, where = detector.model_.network, f"{where}.model_.network"
+    if isinstance(network, StackedModule):
+        if not hasattr(detector, "_new_module"):
+            misfit(where, network, f"what a {type(detector).__name__} has")
+        settle(detector, network, where)
+
+
+def _check_kept(detector: Any, check: Check, where: str, sizes: Sizes) -> None:
+    """Check what a training with warm_start goes on from; `check` is of its state."""
+    kept = vars(detector).get("_kept")
+    if kept is None:
+        return
+    record(KEPT)(kept, f"{where}._kept", sizes)
+    array(np.int64, "members", low=0)(kept["seeds"], f"{where}._kept.seeds", sizes)
+    check(kept["state"], f"{where}._kept.state", sizes)
 
 
 # ---------------------------------------------------------------------- robust decompositions
 
 
-def _decomposition(network: Check, row: Any = IterationRecord, **checks: Check) -> dict[str, Check]:
-    return _fitted(
-        network,
-        history_=history(row, "iterations"),
-        n_iter_=size("iterations"),
-        lam_=anything,  # see _decomposed
-        _lam=tensor(torch.float32, "members", low=0, high=math.inf),
-        _norms=optional(tensor(torch.float32, "members", 1, "features", low=0)),
-        _penalty=_PENALTY,
-        _residual_scale=optional(
-            tensor(torch.float32, "members", 1, "features", low=1e-13, high=1e20)
-        ),
-        **checks,
-    )
-
-
-_MATRIX = of_data(np.float64, "rows", "features")
-_STORED = {"low_rank_": _MATRIX, "sparse_": _MATRIX, **NAMES}
-
-
 def _decomposed(detector: Any, where: str, sizes: Sizes) -> None:
-    _judged(detector, where, sizes)
-    if detector._penalty.across_rows != (detector._norms is not None):
-        misfit(f"{where}._norms", detector._norms, f"what goes with {detector._penalty}")
     if ("low_rank_" in vars(detector)) != ("sparse_" in vars(detector)):
         raise ValueError(f"{where} has only one of low_rank_ and sparse_")
+    several = isinstance(detector.lam_, np.ndarray) and sizes["members"] > 1
+    check = array(np.float32, "members", low=0, high=math.inf) if several else number(0, math.inf)
+    check(detector.lam_, f"{where}.lam_", sizes)
 
 
 def _robust(detector: Any, where: str, sizes: Sizes) -> None:
-    _decomposed(detector, where, sizes)
-    lam, of_members = detector.lam_, detector._lam.cpu().numpy()
-    if sizes["members"] > 1:
-        array(np.float32, "members", low=0, high=math.inf)(lam, f"{where}.lam_", sizes)
-    else:
-        number(0, math.inf)(lam, f"{where}.lam_", sizes)
-    if not np.array_equal(lam, of_members if sizes["members"] > 1 else of_members[0]):
+    scorer, network = detector.model_.scorer, detector.model_.network
+    lam = scorer.lam.cpu().numpy()
+    if not np.array_equal(detector.lam_, lam if sizes["members"] > 1 else lam[0]):
         raise ValueError(f"{where}.lam_ is not the λ that rows are scored with")
-    _check_stream(detector, where, sizes)
+    state = alternating_state(network, sizes["features"], scorer.penalty)
+    _check_kept(detector, state, where, sizes)
+
+
+def _robust_stream(detector: Any, where: str, sizes: Sizes) -> None:
+    def check(stream: Stream, where: str, sizes: Sizes) -> None:
+        adam(shapes_of(detector.network_))(stream.adam, f"{where}.adam", sizes)
+        LAM(stream.extra, f"{where}.extra", sizes)
+        history(IterationRecord, "iterations")(stream.history, f"{where}.history", sizes)
+
+    _check_stream(detector, check, where, sizes)
 
 
 def _cross_validated(detector: Any, where: str, sizes: Sizes) -> None:
-    _decomposed(detector, where, sizes)
     number(0, math.inf)(detector.lam_, f"{where}.lam_", sizes)
-    if detector.lam_ != detector._chosen or detector.lam_ not in detector.lams_:
-        raise ValueError(f"{where}.lam_ is none of the λ tried")
+    used = detector.model_.scorer.lam.cpu().numpy()
+    if detector.lam_ not in detector.lams_ or (used != np.float32(detector.lam_)).any():
+        raise ValueError(
+            f"{where}.lam_ is none of the λ tried, or not the one that rows are scored with"
+        )
 
 
 def _pca(detector: Any, where: str, sizes: Sizes) -> None:
-    _decomposed(detector, where, sizes)
     number(0, math.inf)(detector.lam_, f"{where}.lam_", sizes)
     n_features = sizes["features"]
     whole(0, n_features)(detector.rank_, f"{where}.rank_", sizes)
@@ -249,46 +205,7 @@ _PURSUIT = {
     "constraint": _MEASURE,
     "change": _MEASURE,
 }
-_ROBUST = {"penalty": either(_PENALTY, choice(*PENALTIES))}
-
-KINDS[RobustDeepAutoencoder] = Kind(
-    parameters(RobustDeepAutoencoder, **_ROBUST),
-    _decomposition(AUTOENCODER),
-    {**_STORED, "_kept": anything, "_stream": instance(Stream), "n_samples_seen_": whole(1)},
-    _robust,
-    _own,
-)
-KINDS[LSTMRobustAutoencoder] = Kind(
-    parameters(LSTMRobustAutoencoder, **_ROBUST),
-    _decomposition(RECURRENT),
-    {**_STORED, "_kept": anything},
-    _robust,
-    _own,
-)
-KINDS[RobustDeepAutoencoderCV] = Kind(
-    {
-        **parameters(RobustDeepAutoencoderCV, cv=either(instance(*SPLITTERS), simple), **_ROBUST),
-        # Of the class above it, and never anything else.
-        "warm_start": choice(False),
-        "checkpoint_path": nothing,
-    },
-    _decomposition(
-        AUTOENCODER,
-        lams_=array(np.float64, "λ", low=0, high=math.inf),
-        scores_path_=array(np.float64, "λ", "folds", low=-math.inf, high=math.inf, nan=True),
-        _chosen=number(0, math.inf),
-    ),
-    {**_STORED, "lam_max_": number(0, math.inf)},
-    _cross_validated,
-    _own,
-)
-KINDS[RobustPCA] = Kind(
-    parameters(RobustPCA),
-    _decomposition(AUTOENCODER, _PURSUIT, rank_=anything),
-    _STORED,
-    _pca,
-    _own,
-)
+_MATRIX = of_data(np.float64, "rows", "features")
 
 
 # ------------------------------------------------------------------------- generative models
@@ -299,70 +216,26 @@ _ALL_ROWS = {"max_samples": lambda found: 1.0}
 
 
 def _variational(detector: Any, where: str, sizes: Sizes) -> None:
-    _judged(detector, where, sizes)
-    whole(0, _MOST_DRAWS)(sizes["draws"], f"{where}'s number of draws", sizes)
-    noise = vars(detector).get("noise_variance_")
-    if (noise is not None) != (detector._likelihood == "gaussian"):
+    scorer, noise = detector.model_.scorer, vars(detector).get("noise_variance_")
+    if (noise is not None) != (scorer.likelihood == "gaussian"):
         raise ValueError(f"{where}.noise_variance_ is there without a Gaussian, or missing with it")
     if noise is not None:
-        found = detector._variance[:, 0].cpu().numpy().astype(np.float64) * detector._level**2
+        found = scorer.variance[:, 0].cpu().numpy().astype(np.float64) * scorer.level**2
         if not np.allclose(noise, found, rtol=1e-5, atol=0):
             raise ValueError(f"{where}.noise_variance_ is not the one that rows are scored with")
-    _check_stream(detector, where, sizes)
+    state = variational_state(detector.network_)
+    _check_kept(detector, state, where, sizes)
+
+    def check(stream: Stream, where: str, sizes: Sizes) -> None:
+        nothing(stream.adam, f"{where}.adam", sizes)
+        state(stream.extra, f"{where}.extra", sizes)
+        history(VariationalRecord)(stream.history, f"{where}.history", sizes)
+
+    _check_stream(detector, check, where, sizes)
 
 
 def _adversarial(detector: Any, where: str, sizes: Sizes) -> None:
-    _judged(detector, where, sizes)
-    if detector.network_.encoder is None and not detector._searches:
-        raise ValueError(f"{where} has neither an encoder nor a search")
-
-
-KINDS[VAEDetector] = Kind(
-    parameters(VAEDetector),
-    _fitted(
-        VARIATIONAL,
-        history_=history(VariationalRecord),
-        _likelihood=choice("gaussian", "bernoulli"),
-        _beta=number(0, _LARGEST_BETA),
-        _level=number(_LEAST_LEVEL, _LARGEST_LEVEL),
-        _variance=variance(),
-        _draws=tensor(
-            torch.float32,
-            "members",
-            "draws",
-            "latent",
-            low=-_FARTHEST_DRAW,
-            high=_FARTHEST_DRAW,
-            empty=True,
-        ),
-    ),
-    {
-        **NAMES,
-        "noise_variance_": array(np.float64, "members", "features", low=0),
-        "_kept": anything,
-        "_stream": instance(Stream),
-        "n_samples_seen_": whole(1),
-    },
-    _variational,
-    _own,
-    _ALL_ROWS,
-)
-KINDS[AnoGANDetector] = Kind(
-    parameters(AnoGANDetector),
-    _fitted(
-        ADVERSARIAL,
-        history_=history(AdversarialRecord),
-        encoder_history_=history(EncoderRecord),
-        _lam=number(0, 1),
-        _level=number(_LEAST_LEVEL, _LARGEST_LEVEL),
-        _n_search_iter=whole(1, _MOST_STEPS),
-        _searches=boolean,
-    ),
-    {**NAMES, "_kept": anything},
-    _adversarial,
-    _own,
-    _ALL_ROWS,
-)
+    _check_kept(detector, adversarial_state(detector.network_), where, sizes)
 
 
 # ----------------------------------------------------------------------------------- streams
@@ -380,10 +253,11 @@ KINDS[Stream] = Kind(
         "random": of_type(np.random.RandomState),
     }
 )
+_STREAM = {"_stream": instance(Stream), "n_samples_seen_": whole(1)}
 
 
-def _check_stream(detector: Any, where: str, sizes: Sizes) -> None:
-    """Check what partial_fit goes on from."""
+def _check_stream(detector: Any, check: Check, where: str, sizes: Sizes) -> None:
+    """Check what partial_fit goes on from; `check` is of what the trainings differ in."""
     stream = vars(detector).get("_stream")
     if (stream is None) != ("n_samples_seen_" not in vars(detector)):
         raise ValueError(f"{where} has only one of n_samples_seen_ and what chunks left")
@@ -391,15 +265,9 @@ def _check_stream(detector: Any, where: str, sizes: Sizes) -> None:
         return
     network, where = detector.network_, f"{where}._stream"
     instance(type(network))(stream.network, f"{where}.network", sizes)
-    if isinstance(network, MemberVAE):
-        nothing(stream.adam, f"{where}.adam", sizes)
-        state_of(network, sizes["features"])(stream.extra, f"{where}.extra", sizes)
-        history(VariationalRecord)(stream.history, f"{where}.history", sizes)
-    else:
-        adam(shapes_of(network))(stream.adam, f"{where}.adam", sizes)
-        lam = tensor(torch.float32, "members", low=0, high=math.inf)
-        lam(stream.extra, f"{where}.extra", sizes)
-        history(IterationRecord, "iterations")(stream.history, f"{where}.history", sizes)
+    if isinstance(network, StackedModule):
+        settle(detector, stream.network, f"{where}.network")
+    check(stream, where, sizes)
     if stream.settings.get("n_estimators") != str(sizes["members"]):
         raise ValueError(f"{where}.settings are not of {sizes['members']} members")
     n_seen = stream.n_seen
@@ -407,3 +275,98 @@ def _check_stream(detector: Any, where: str, sizes: Sizes) -> None:
         raise ValueError(f"{where} remembers {len(stream.rows)} of {n_seen} rows")
     if "_kept" in vars(detector):
         raise ValueError(f"{where} is there beside a training by fit")
+
+
+# ------------------------------------------------------------------------------------- kinds
+
+_KEPT = {"_kept": anything}
+_PARTS: dict[type, Part] = {
+    BaseTorchDetector: Part(
+        {
+            **LABELLED,
+            "model_": instance(FittedModel),
+            "decision_scores_": array(np.float64, "rows"),
+        },
+        {**NAMES, "history_": each(mapping(text, _MEASURE))},
+        _judged,
+    ),
+    BaseDecomposition: Part(
+        {
+            "history_": history(IterationRecord, "iterations"),
+            "n_iter_": size("iterations"),
+            "lam_": anything,  # see _decomposed
+        },
+        {"low_rank_": _MATRIX, "sparse_": _MATRIX},
+        _of(ResidualScorer, more=_decomposed),
+    ),
+    BaseRobustAutoencoder: Part(extra=_KEPT, whole=_robust),
+    RobustDeepAutoencoder: Part(
+        extra=_STREAM, whole=_of(ResidualScorer, MemberAutoencoder, _robust_stream)
+    ),
+    LSTMRobustAutoencoder: Part(whole=_of(ResidualScorer, MemberRecurrentAutoencoder)),
+    RobustDeepAutoencoderCV: Part(
+        {
+            "lams_": array(np.float64, "λ", low=0, high=math.inf),
+            "scores_path_": array(np.float64, "λ", "folds", low=-math.inf, high=math.inf, nan=True),
+        },
+        {"lam_max_": number(0, math.inf)},
+        _of(ResidualScorer, MemberAutoencoder, _cross_validated),
+    ),
+    RobustPCA: Part(
+        {"history_": history(_PURSUIT, "iterations"), "rank_": anything},
+        whole=_of(ResidualScorer, MemberAutoencoder, _pca),
+    ),
+    GenerativeDetector: Part(extra=_KEPT, later=_ALL_ROWS),
+    VAEDetector: Part(
+        {"history_": history(VariationalRecord)},
+        {"noise_variance_": array(np.float64, "members", "features", low=0), **_STREAM},
+        _of(ElboScorer, more=_variational),
+    ),
+    AnoGANDetector: Part(
+        {
+            "history_": history(AdversarialRecord),
+            "encoder_history_": history(EncoderRecord),
+        },
+        whole=_of(MismatchScorer, more=_adversarial),
+    ),
+}
+
+
+def _kind(cls: Any) -> Kind:
+    """Return the kind of a detector, put together from those of the classes above it."""
+    parts = [part for base, part in _PARTS.items() if issubclass(cls, base)]
+    fitted = {name: check for part in parts for name, check in part.fitted.items()}
+    extra = {name: check for part in parts for name, check in part.extra.items()}
+
+    def check(detector: Any, where: str, sizes: Sizes) -> None:
+        for part in parts:
+            part.whole(detector, where, sizes)
+        _settled(detector, where)
+
+    return Kind(
+        parameters(cls, cv=either(instance(*SPLITTERS), simple)),
+        fitted,
+        {name: one for name, one in extra.items() if name not in fitted},
+        check,
+        lambda detector: detector._check_parameters(),
+        {name: make for part in parts for name, make in part.later.items()},
+    )
+
+
+def learn_detectors() -> None:
+    """Make every detector that is registered known to files.
+
+    Raises
+    ------
+    ValueError
+        If one has the name of another class that files hold.
+    """
+    for name, cls in DETECTORS.items():
+        if cls in KINDS or not is_detector(cls):
+            continue
+        if name in CLASSES and not issubclass(CLASSES[name], BaseTorchDetector):
+            raise ValueError(f"a detector cannot be called {name}, as a class of this package is")
+        KINDS[cls] = _kind(cls)
+
+
+learn_detectors()

@@ -20,13 +20,17 @@ from sklearn.base import BaseEstimator
 from skrdae._device import device_if_there, resolve_device
 from skrdae._files import write_whole
 from skrdae._schema import check_text, one_line, parse_json, shortened, text
+from skrdae.persistence.detectors import learn_detectors
 from skrdae.persistence.kinds import MOST_ARRAYS, check_number
-from skrdae.persistence.reading import Reader, device_in
-from skrdae.persistence.schemas import check_saved
+from skrdae.persistence.legacy import Upgrade
+from skrdae.persistence.reading import Reader
+from skrdae.persistence.wrappers import check_saved
 from skrdae.persistence.writing import Writer
 
 #: Of the files written. A reader refuses what is newer.
-FORMAT = 1
+FORMAT = 2
+# Of the files that are read.
+_FORMATS = (1, FORMAT)
 _KEY = "skrdae"
 # The header of a file of safetensors may be this long, and its length stands before it.
 _LONGEST_HEADER, _PREFIX = 100_000_000, 8
@@ -42,7 +46,9 @@ def save(detector: BaseEstimator, path: str | PathLike[str]) -> None:
     Parameters
     ----------
     detector : estimator
-        A detector of this package, alone or at the end of a
+        A detector of this package, or one of yours that is registered with
+        ``skrdae.registry.detector`` and derives from ``BaseRobustAutoencoder``; alone or at the
+        end of a
         :class:`~sklearn.pipeline.Pipeline` after ``StandardScaler``, ``MinMaxScaler``,
         ``MaxAbsScaler``, ``RobustScaler``, ``TableEncoder`` or ``EvenSteps``. A detector inside a
         ``WindowedDetector`` or an ``OutlierAdapter`` has to be one of this package, too.
@@ -58,7 +64,8 @@ def save(detector: BaseEstimator, path: str | PathLike[str]) -> None:
         package, a ``scoring`` of your own, an attribute of your own. The message says where.
     ValueError
         If its attributes do not fit together, so that :func:`load` would refuse the file: one was
-        changed after the fit, or a parameter was set to something that it may not be.
+        changed after the fit, or a parameter was set to something that it may not be; of a
+        detector of your own, to something that stands for another network.
     OSError
         If the file cannot be written.
 
@@ -76,6 +83,7 @@ def save(detector: BaseEstimator, path: str | PathLike[str]) -> None:
     True
     """
     save_bytes = _safetensors().numpy.save
+    learn_detectors()
     sklearn.utils.validation.check_is_fitted(detector)
     writer = Writer()
     tree = json.dumps(writer.encode(detector, type(detector).__name__), ensure_ascii=False)
@@ -89,6 +97,7 @@ def save(detector: BaseEstimator, path: str | PathLike[str]) -> None:
     header: dict[str, Any] = {
         "format": FORMAT,
         "versions": {name: version(name) for name in names},
+        "device": writer.device or "cpu",
         "tree": tree,
     }
     header["digest"] = _digest(header, writer.arrays)
@@ -147,11 +156,11 @@ def load(path: str | PathLike[str], *, device: str | torch.device = "auto") -> A
         raise ValueError(
             f"{path} is not a file written by skrdae.save, or it is damaged: {one_line(error)}"
         ) from error
-    if type(found) is not int or found != FORMAT:
+    if type(found) is not int or found not in _FORMATS:
         raise ValueError(
             f"{path} has format {_told(found)}, written with {_told(header.get('versions'))}; this "
-            f"version of skrdae reads format {FORMAT}. Install the one that wrote it, or a later "
-            "one."
+            f"version of skrdae reads formats {_FORMATS[0]} and {FORMAT}. Install the one that "
+            "wrote it, or a later one."
         )
     if not is_whole:
         raise ValueError(f"{path} is damaged: its content does not match its checksum.")
@@ -159,7 +168,13 @@ def load(path: str | PathLike[str], *, device: str | torch.device = "auto") -> A
         written = _sklearn_of(header)
         changed = written != sklearn.__version__
         tree = parse_json(header.pop("tree"))
-        here = device_if_there(device_in(tree) or "cpu") if chosen is None else chosen
+        upgrade = Upgrade(arrays)
+        if found < FORMAT:
+            upgrade.apply(tree)
+        place = upgrade.device if found < FORMAT else header["device"]
+        text(place or "cpu", "the device", {})
+        here = device_if_there(place or "cpu") if chosen is None else chosen
+        learn_detectors()
         reader = Reader(arrays, here, other_sklearn=changed)
         detector = reader.read(tree)
         check_saved(detector)
@@ -172,6 +187,13 @@ def load(path: str | PathLike[str], *, device: str | torch.device = "auto") -> A
         warnings.warn(
             f"{path} holds estimators of scikit-learn {_told(written)}; here is "
             f"{sklearn.__version__}. Check their results.",
+            UserWarning,
+            stacklevel=2,
+        )
+    if upgrade.lost_training:
+        warnings.warn(
+            f"{path} holds a training of AnoGANDetector by an earlier version of skrdae, which "
+            "cannot go on here: with warm_start=True the next fit begins anew.",
             UserWarning,
             stacklevel=2,
         )

@@ -28,6 +28,9 @@ from skrdae._schema import (
     one_line,
     record,
 )
+from skrdae.detectors.base import BaseTorchDetector
+from skrdae.penalties import PENALTIES
+from skrdae.registry import DETECTORS
 
 #: Making one takes longer than reading it. Ordinary files have some dozens.
 MOST_ARRAYS, MOST_OBJECTS = 50_000, 1000
@@ -56,8 +59,6 @@ class Kind(NamedTuple):
     later : dict of callables
         How to make attributes that files of earlier versions do not have, from those that they
         have; of scikit-learn's classes, what files of its other versions do not have.
-    former : dict of checks
-        Of what files of earlier versions may have besides; it is checked and left out.
     """
 
     fields: Mapping[str, Check]
@@ -66,7 +67,6 @@ class Kind(NamedTuple):
     whole: Check = anything
     settings: Callable[[Any], object] = bool
     later: Mapping[str, Callable[[dict[str, Any]], Any]] = {}
-    former: Mapping[str, Check] = {}
 
 
 class _Kinds(dict[type, Kind]):
@@ -94,11 +94,21 @@ _OUTPUT = {
 }
 
 
+# What networks have that no file holds; the template is made anew, see `templates`.
+_NOT_OF_NETWORKS = {"training", "template"}
+
+
 def attributes(value: Any) -> dict[str, Any]:
     """Return the attributes of an object; of a network, those beside weights and parts."""
+    found = vars(value)
     if not isinstance(value, nn.Module):
-        return vars(value)
-    return {k: v for k, v in vars(value).items() if not k.startswith("_") and k != "training"}
+        return found
+    return {k: v for k, v in found.items() if not k.startswith("_") and k not in _NOT_OF_NETWORKS}
+
+
+def is_detector(cls: type) -> bool:
+    """Whether a class is a detector of rows that is registered."""
+    return DETECTORS.get(cls.__name__) is cls and issubclass(cls, BaseTorchDetector)
 
 
 def check_number(n: int, what: str, most: int) -> None:
@@ -110,8 +120,11 @@ def check_number(n: int, what: str, most: int) -> None:
 def check_known(cls: type, names: Collection[str], where: str) -> None:
     """Raise unless all names are those of attributes that instances of a class may have."""
     kind = KINDS[cls]
-    known = {*kind.fields, *kind.fitted, *kind.extra, *kind.former, *_OUTPUT}
-    check_names(names, (), known, where)
+    check_names(names, (), {*kind.fields, *kind.fitted, *kind.extra, *_OUTPUT}, where)
+
+
+def _wanted(cls: type) -> str:
+    return "a registered detector" if cls is BaseTorchDetector else f"a {cls.__name__}"
 
 
 def instance(*classes: type, fitted: bool = True) -> Check:
@@ -120,14 +133,16 @@ def instance(*classes: type, fitted: bool = True) -> Check:
     Parameters
     ----------
     *classes : type
-        Of which it may be, not of their subclasses.
+        Of which it may be, not of their subclasses; ``BaseTorchDetector`` stands for every
+        detector of rows that is registered.
     fitted : bool, default=True
         Whether an estimator has to be.
     """
 
     def check(value: Any, where: str, sizes: Sizes) -> None:
-        if type(value) not in classes:
-            misfit(where, value, " or ".join(sorted(f"a {cls.__name__}" for cls in classes)))
+        known_here = BaseTorchDetector in classes and is_detector(type(value))
+        if type(value) not in classes and not known_here:
+            misfit(where, value, " or ".join(sorted(map(_wanted, classes))))
         kind, found = KINDS[type(value)], attributes(value)
         # An estimator counts its own members and features.
         is_estimator = isinstance(value, BaseEstimator)
@@ -205,6 +220,7 @@ PARAMETERS = {
     "callbacks": anything,
     "checkpoint_path": anything,
     "device": either(of_type(torch.device), of_type(str)),
+    "penalty": either(instance(*map(type, PENALTIES.values())), choice(*PENALTIES)),
     "random_state": either(of_type(np.random.RandomState), simple),
     "scoring": either(_scorer, simple),
 }

@@ -17,6 +17,7 @@ from skrdae.networks.recurrent import (
     layer_shapes,
     layer_size,
 )
+from skrdae.networks.stacked import StackedModule
 from skrdae.networks.variational import MemberVAE
 from skrdae.persistence.kinds import KINDS, Kind, instance, of_type
 from skrdae.training.schemas import weights
@@ -162,11 +163,19 @@ def _two_sizes(value: Any, where: str, sizes: Sizes) -> None:
         whole(1)(entry, where, sizes)
 
 
-KINDS[MemberMLP] = Kind(
-    {"activations": _ACTIVATIONS},
-    # Files of the first version have it in the networks of a GAN.
-    former={"compiled": choice(False)},
-)
+def _stacked(network: StackedModule, where: str, sizes: Sizes) -> None:
+    """Check all that a network is without its template: see ``templates``."""
+    if not network._parameters or network._modules:
+        raise ValueError(f"{where} has no weights, or has parts")
+    for name, value in network._parameters.items():
+        found = f"{where}.{name[:200]}"
+        if value is None or not value.ndim:
+            misfit(found, value, "a weight of each member")
+        weights("members", *value.shape[1:])(value, found, sizes)
+
+
+KINDS[MemberMLP] = Kind({"activations": _ACTIVATIONS})
+KINDS[StackedModule] = Kind({"code_size": whole(1)}, whole=_stacked)
 KINDS[MemberAutoencoder] = Kind(
     {"activations": _ACTIVATIONS, "n_encoder_layers": whole(1)}, whole=_autoencoder
 )
@@ -184,7 +193,5 @@ KINDS[MemberRecurrentAutoencoder] = Kind(
     whole=_recurrent,
 )
 
-AUTOENCODER = instance(MemberAutoencoder)
-VARIATIONAL = instance(MemberVAE)
-ADVERSARIAL = instance(MemberGAN)
-RECURRENT = instance(MemberRecurrentAutoencoder)
+#: The networks that score rows by what they cannot reconstruct.
+AUTOENCODERS = (MemberAutoencoder, MemberRecurrentAutoencoder, StackedModule)

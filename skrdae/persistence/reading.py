@@ -31,20 +31,6 @@ _DEEPEST = 100
 _WIDTH = 4
 
 
-def device_in(tree: Any) -> str | None:
-    """Return the device that the detector in a tree was on; None if the tree names none."""
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            if node.get("is") == "device" and isinstance(node.get("name"), str):
-                return node["name"]
-            waiting.extend(node.values())
-        elif isinstance(node, list):
-            waiting.extend(node)
-    return None
-
-
 class Reader:
     """Makes of a tree what it describes, and of nothing that ``kinds`` does not list.
 
@@ -151,7 +137,14 @@ class Reader:
         return random
 
     def _object(self, name: str, state: dict[str, Any]) -> Any:
-        cls: Any = _known(CLASSES, name)
+        if name not in CLASSES:
+            misfit(
+                "a class",
+                name,
+                "one that is known (of a detector of your own, import the module that defines it "
+                "first)",
+            )
+        cls: Any = CLASSES[name]
         self._n_objects += 1
         check_number(self._n_objects, "objects", MOST_OBJECTS)
         is_sklearn = cls.__module__.startswith("sklearn.")
@@ -178,14 +171,9 @@ class Reader:
         modules: dict[str, Any],
     ) -> None:
         nn.Module.__init__(module)
-        kind, cls = KINDS[type(module)], type(module).__name__
-        check_known(type(module), plain, cls)
+        check_known(type(module), plain, type(module).__name__)
         for name, value in plain.items():
-            found = self._decode(value)
-            if name in kind.former:
-                kind.former[name](found, f"{cls}.{name}", {})
-            else:
-                setattr(module, name, found)
+            setattr(module, name, self._decode(value))
         for name, value in parameters.items():
             found = self._decode(value)
             module.register_parameter(name, nn.Parameter(found, requires_grad=False))

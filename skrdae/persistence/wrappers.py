@@ -1,4 +1,4 @@
-"""What holds other estimators: WindowedDetector, OutlierAdapter, Pipeline."""
+"""What holds other estimators: WindowedDetector, OutlierAdapter, Pipeline; and what is saved."""
 
 from __future__ import annotations
 
@@ -23,34 +23,19 @@ from skrdae._schema import (
     whole,
 )
 from skrdae._validation import check_parameters
-from skrdae.detectors.anogan import AnoGANDetector
-from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
+from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.outlier_adapter import OutlierAdapter
-from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
-from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
-from skrdae.detectors.robust_pca import RobustPCA
-from skrdae.detectors.vae import VAEDetector
 from skrdae.detectors.windowed import WindowedDetector
 from skrdae.persistence.columns import TRANSFORMERS, n_columns_out
-from skrdae.persistence.detectors import LABELLED, NAMES, check_spread
+from skrdae.persistence.detectors import LABELLED, NAMES
 from skrdae.persistence.kinds import KINDS, Kind, instance, parameters
 from skrdae.thresholds import quantile_threshold
 
-DETECTORS = (
-    AnoGANDetector,
-    LSTMRobustAutoencoder,
-    OutlierAdapter,
-    RobustDeepAutoencoder,
-    RobustDeepAutoencoderCV,
-    RobustPCA,
-    VAEDetector,
-    WindowedDetector,
-)
 #: What may be saved, and be a step of a pipeline.
-ESTIMATORS = (*DETECTORS, *TRANSFORMERS, Pipeline)
+ESTIMATORS = (BaseTorchDetector, OutlierAdapter, WindowedDetector, *TRANSFORMERS, Pipeline)
 # An adapter does not hold another one.
-_INNER = tuple(cls for cls in DETECTORS if cls is not OutlierAdapter)
-_HELD, _TEMPLATE = instance(*_INNER), instance(*_INNER, fitted=False)
+_HELD = instance(BaseTorchDetector, WindowedDetector)
+_TEMPLATE = instance(BaseTorchDetector, WindowedDetector, fitted=False)
 # Characters of what an index holds, for example "times" or "period[M]".
 _LONGEST_KIND = 50
 # Steps from one window to the next, at most.
@@ -67,7 +52,6 @@ def _windowed(detector: Any, where: str, sizes: Sizes) -> None:
     covered = ~np.isnan(scores)
     if not covered.any() or labels[~covered].any():
         raise ValueError(f"{where}.labels_ flags steps without a score, or none has one")
-    check_spread(detector, scores[covered], where)
 
 
 def _index_kind(value: Any, where: str, sizes: Sizes) -> None:
@@ -168,3 +152,16 @@ KINDS[Pipeline] = Kind(
     ),
     whole=_pipeline,
 )
+
+_check = instance(*ESTIMATORS)
+
+
+def check_saved(estimator: Any) -> None:
+    """Raise a ValueError unless an estimator is fitted, and all that it holds fits together.
+
+    It reads attributes only, and calls a method only after checking the attributes that the method
+    uses. What passes can be used: every array has a size, type and values that a fit could have
+    given it.
+    """
+    with np.errstate(all="ignore"):
+        _check(estimator, type(estimator).__name__, {})

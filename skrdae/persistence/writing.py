@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from skrdae.model import FittedModel
 from skrdae.persistence.kinds import CLASSES, MOST_OBJECTS, SCORERS, attributes, check_known
 
 # Functions that watched a training, and a place on somebody's disk.
@@ -18,10 +19,11 @@ _DEEPEST = 30
 
 
 class Writer:
-    """Makes a tree; the arrays are in ``arrays``."""
+    """Makes a tree; the arrays are in ``arrays``, and ``device`` is that of the first model."""
 
     def __init__(self) -> None:
         self.arrays: dict[str, NDArray[Any]] = {}
+        self.device: str | None = None
         self._depth = self._n_objects = 0
 
     def encode(self, value: Any, where: str) -> Any:
@@ -75,9 +77,11 @@ class Writer:
         if CLASSES.get(kind.__name__) is not kind:
             raise TypeError(
                 f"{where} is a {kind.__module__}.{kind.__qualname__}, which a file of skrdae.save "
-                "cannot hold. It holds numbers, names, detectors of this package, and Pipeline and "
-                "scalers of scikit-learn."
+                "cannot hold. It holds numbers, names, detectors of this package or registered by "
+                "skrdae.registry.detector, and Pipeline and scalers of scikit-learn."
             )
+        if isinstance(value, FittedModel):
+            self.device = self.device or str(value.device)
         self._n_objects += 1
         if self._n_objects > MOST_OBJECTS:
             raise TypeError(f"{where} is one of more than {MOST_OBJECTS} objects, too many.")

@@ -1,0 +1,164 @@
+"""Fitted models: the scaler, the networks, the scorers, and how they go together."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from skrdae._schema import (
+    Check,
+    Sizes,
+    array,
+    boolean,
+    choice,
+    misfit,
+    number,
+    optional,
+    tensor,
+    whole,
+)
+from skrdae.model import FittedModel
+from skrdae.networks.gan import MemberGAN
+from skrdae.networks.variational import MemberVAE
+from skrdae.penalties import PENALTIES
+from skrdae.persistence.kinds import KINDS, Kind, instance, of_data
+from skrdae.persistence.networks import AUTOENCODERS
+from skrdae.preprocessing import SCALERS, ColumnScaler
+from skrdae.scorers.generative import ElboScorer
+from skrdae.scorers.mismatch import MismatchScorer
+from skrdae.scorers.residual import ResidualScorer
+from skrdae.training.schemas import variance
+
+# Steps of a search, and draws of codes, for each row that is scored.
+_MOST_STEPS = _MOST_DRAWS = 10_000
+# A normal number beyond that was not drawn.
+_FARTHEST_DRAW = 100.0
+# Levels and β that single precision has.
+_LEAST_LEVEL, _LARGEST_LEVEL, _LARGEST_BETA = 1e-44, 1e37, 1e9
+_BOUND = number(1e-6, 1e15)
+
+_PENALTIES = tuple(type(penalty) for penalty in PENALTIES.values())
+for _class in _PENALTIES:
+    KINDS[_class] = Kind({})
+
+
+def _bounded(scaler: ColumnScaler, where: str, sizes: Sizes) -> None:
+    # Data that are left as they are have the bound in multiples of the largest value, or of one.
+    if scaler.bound_ < scaler.bound or (scaler.method and scaler.bound_ != scaler.bound):
+        misfit(f"{where}.bound_", scaler.bound_, f"what bound={scaler.bound:g} gives")
+    moves = scaler.center_.any() or (scaler.scale_ != 1).any() or scaler.constant_.any()
+    if scaler.method is None and moves:
+        raise ValueError(f"{where} leaves the data as they are, but its attributes do not")
+
+
+KINDS[ColumnScaler] = Kind(
+    {
+        "method": choice(*SCALERS),
+        "bound": _BOUND,
+        "bound_": _BOUND,
+        "center_": of_data(np.float64, "features"),
+        "scale_": of_data(np.float64, "features", low=math.ulp(0.0)),
+        "constant_": array(np.bool_, "features"),
+    },
+    whole=_bounded,
+    later={"constant_": lambda found: np.zeros(len(found["scale_"]), bool)},
+)
+
+
+# -------------------------------------------------------------------------------------- scorers
+
+#: λ of each member.
+LAM = tensor(torch.float32, "members", low=0, high=math.inf)
+_LEVEL = number(_LEAST_LEVEL, _LARGEST_LEVEL)
+
+
+def _residual(scorer: ResidualScorer, where: str, sizes: Sizes) -> None:
+    if scorer.penalty.across_rows != (scorer.norms is not None):
+        misfit(f"{where}.norms", scorer.norms, f"what goes with {scorer.penalty}")
+
+
+def _elbo(scorer: ElboScorer, where: str, sizes: Sizes) -> None:
+    whole(0, _MOST_DRAWS)(sizes["draws"], f"{where}'s number of draws", sizes)
+
+
+def _draws() -> Check:
+    far = {"low": -_FARTHEST_DRAW, "high": _FARTHEST_DRAW}
+    return tensor(torch.float32, "members", "draws", "latent", empty=True, **far)
+
+
+KINDS[ResidualScorer] = Kind(
+    {
+        "bound": _BOUND,
+        "penalty": instance(*_PENALTIES),
+        "lam": LAM,
+        "norms": optional(tensor(torch.float32, "members", 1, "features", low=0)),
+        "scale": optional(tensor(torch.float32, "members", 1, "features", low=1e-13, high=1e20)),
+    },
+    whole=_residual,
+)
+KINDS[ElboScorer] = Kind(
+    {
+        "bound": _BOUND,
+        "level": _LEVEL,
+        "likelihood": choice("gaussian", "bernoulli"),
+        "beta": number(0, _LARGEST_BETA),
+        "variance": variance(),
+        "draws": _draws(),
+    },
+    whole=_elbo,
+)
+KINDS[MismatchScorer] = Kind(
+    {
+        "bound": _BOUND,
+        "level": _LEVEL,
+        "lam": number(0, 1),
+        "n_search_iter": whole(0, _MOST_STEPS),
+    }
+)
+#: scorer → the networks that it can score with
+_NETWORKS: dict[type, tuple[type, ...]] = {
+    ResidualScorer: AUTOENCODERS,
+    ElboScorer: (MemberVAE,),
+    MismatchScorer: (MemberGAN,),
+}
+
+
+# --------------------------------------------------------------------------------------- models
+
+
+def close(value: float, wanted: float, where: str) -> None:
+    """Raise unless a number is the one it should be, but for rounding."""
+    if not abs(value - wanted) <= 1e-6 * abs(wanted):
+        misfit(where, value, f"{wanted:g}")
+
+
+def _scores(model: FittedModel, where: str, sizes: Sizes) -> None:
+    """Check what the parts of a model have to do with each other."""
+    network: Any = model.network
+    scorer: Any = model.scorer
+    if not isinstance(network, _NETWORKS[type(scorer)]):
+        misfit(f"{where}.network", network, f"what a {type(scorer).__name__} scores with")
+    if scorer.bound != model.scaler.bound_:
+        misfit(f"{where}.scorer.bound", scorer.bound, f"{model.scaler.bound_:g}, the scaler's")
+    if model.by_vote and type(scorer).votes is None:
+        raise ValueError(f"{where}.by_vote is set, and its members have no votes")
+    if isinstance(network, MemberGAN) and network.encoder is None and not scorer.n_search_iter:
+        raise ValueError(f"{where} has neither an encoder nor a search")
+    wanted = sizes["members"] ** 2
+    close(float((1 / model.weights).sum()), wanted, f"the sum of 1 / {where}.weights")
+
+
+KINDS[FittedModel] = Kind(
+    {
+        "scaler": instance(ColumnScaler),
+        "network": instance(*AUTOENCODERS, MemberVAE, MemberGAN),
+        "scorer": instance(*_NETWORKS),
+        "weights": array(np.float64, "members", low=math.ulp(0.0)),
+        "share": number(0, 1),
+        "by_vote": boolean,
+    },
+    whole=_scores,
+)
