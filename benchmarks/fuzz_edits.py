@@ -221,7 +221,7 @@ def edit_arrays(content, rng):
 def edit_header(content, rng):
     if content.is_checkpoint:
         return edit_leaf(content, rng)
-    key = draw(rng, ["format", "versions", "extra"])
+    key = draw(rng, ["device", "format", "versions", "extra"])
     content.header[key] = draw(rng, [None, 0, 2, "1", [], {}, {"scikit-learn": 1}, True])
     return f"header's {key} is {content.header[key]!r}", None, False
 
@@ -251,9 +251,9 @@ FREE = {
     "scores_path_",
     "window_scores_",
     "window_threshold_",
-    "_draws",
+    "draws",
     "_spacing",
-    "_residual_scale",
+    "scale",
     "steps",
     "memory",
     "dropped_columns_",

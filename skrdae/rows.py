@@ -121,9 +121,7 @@ class LazyRows(Rows):
     device : torch.device
     """
 
-    def __init__(
-        self, X: FloatRowsOrSparse, scaler: ColumnScaler, device: torch.device
-    ) -> None:
+    def __init__(self, X: FloatRowsOrSparse, scaler: ColumnScaler, device: torch.device) -> None:
         self._X, self._scaler, self.sparse = X, scaler, issparse(X)
         self.shape, self.device = (X.shape[0], X.shape[1]), device
 

@@ -13,11 +13,15 @@ from skrdae.persistence import _digest
 
 
 class EditedFile:
-    """A saved file in parts, which can be written again with a right checksum."""
+    """A saved file in parts, which can be written again with a right checksum.
+
+    Of a detector, or with None the file that is there.
+    """
 
     def __init__(self, detector, path):
         self.path = path
-        save(detector, path)
+        if detector is not None:
+            save(detector, path)
         with safe_open(str(path), framework="np") as file:
             self.header = json.loads(file.metadata()["skrdae"])
             self.arrays = {key: file.get_tensor(key) for key in list(file.keys())}

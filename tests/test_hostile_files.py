@@ -93,51 +93,51 @@ def test_a_file_that_is_only_written_again_is_read(fitted, file_of):
 N = np.float32("nan")
 #: kind, the array's place, what becomes of it
 ARRAYS = [
-    ("rda", "network_ weight_1", lambda a: np.concatenate([a] * 500)),
-    ("rda", "network_ weight_3", lambda a: np.zeros((1 << 40, 0, 0), np.float32)),
-    ("rda", "network_ bias_3", lambda a: np.zeros((2, 1, 0), np.float32)),
-    ("rda", "network_ weight_0", lambda a: a[:, :2]),
-    ("rda", "network_ weight_0", lambda a: a.astype(np.float64)),
-    ("rda", "network_ weight_0", lambda a: a.astype(np.int64)),
-    ("rda", "network_ bias_0", lambda a: a[:, 0]),
-    ("rda", "network_ bias_0", lambda a: a * N),
-    ("rda", "network_ bias_0", lambda a: a * np.float32("inf")),
-    ("rda", "network_ weight_2", lambda a: a + np.float32(1e30)),
-    ("rda", "_weights", lambda a: a[:1]),
-    ("rda", "_weights", lambda a: 2 * a),
-    ("rda", "_weights", lambda a: -a),
-    ("rda", "_lam", lambda a: -a),
-    ("rda", "_lam", lambda a: a[::-1].copy()),
+    ("rda", "model_ network weight_1", lambda a: np.concatenate([a] * 500)),
+    ("rda", "model_ network weight_3", lambda a: np.zeros((1 << 40, 0, 0), np.float32)),
+    ("rda", "model_ network bias_3", lambda a: np.zeros((2, 1, 0), np.float32)),
+    ("rda", "model_ network weight_0", lambda a: a[:, :2]),
+    ("rda", "model_ network weight_0", lambda a: a.astype(np.float64)),
+    ("rda", "model_ network weight_0", lambda a: a.astype(np.int64)),
+    ("rda", "model_ network bias_0", lambda a: a[:, 0]),
+    ("rda", "model_ network bias_0", lambda a: a * N),
+    ("rda", "model_ network bias_0", lambda a: a * np.float32("inf")),
+    ("rda", "model_ network weight_2", lambda a: a + np.float32(1e30)),
+    ("rda", "model_ weights", lambda a: a[:1]),
+    ("rda", "model_ weights", lambda a: 2 * a),
+    ("rda", "model_ weights", lambda a: -a),
+    ("rda", "model_ scorer lam", lambda a: -a),
+    ("rda", "model_ scorer lam", lambda a: a[::-1].copy()),
     ("rda", "lam_", lambda a: a + 1),
-    ("rda", "_residual_scale", lambda a: 0 * a),
-    ("rda", "_residual_scale", lambda a: a[:, :, :1]),
-    ("rda", "scaler_ scale_", lambda a: 0 * a),
-    ("rda", "scaler_ scale_", lambda a: a[:1]),
-    ("rda", "scaler_ center_", lambda a: a * N),
+    ("rda", "model_ scorer scale", lambda a: 0 * a),
+    ("rda", "model_ scorer scale", lambda a: a[:, :, :1]),
+    ("rda", "model_ scaler scale_", lambda a: 0 * a),
+    ("rda", "model_ scaler scale_", lambda a: a[:1]),
+    ("rda", "model_ scaler center_", lambda a: a * N),
     ("rda", "decision_scores_", lambda a: a[1:]),
     ("rda", "decision_scores_", lambda a: a * N),
     ("rda", "labels_", lambda a: 2 * a),
     ("rda", "labels_", lambda a: a.astype(float)),
     ("rda", "classes_", lambda a: a[::-1].copy()),
     ("votes", "labels_", lambda a: 0 * a - 1),
-    ("columns", "_norms", lambda a: a[..., :1]),
+    ("columns", "model_ scorer norms", lambda a: a[..., :1]),
     ("columns", "low_rank_", lambda a: a[:, :3]),
     ("cv", "lams_", lambda a: a[:1]),
     ("cv", "lams_", lambda a: a + 1),
-    ("pca", "network_ weight_0", lambda a: a[..., :1]),
-    ("vae", "network_ encoder weight_2", lambda a: a[..., :3]),
-    ("vae", "network_ decoder bias_2", lambda a: a[..., :3]),
-    ("vae", "_variance", lambda a: 0 * a),
-    ("vae", "_variance", lambda a: 2 * a),
+    ("pca", "model_ network weight_0", lambda a: a[..., :1]),
+    ("vae", "model_ network encoder weight_2", lambda a: a[..., :3]),
+    ("vae", "model_ network decoder bias_2", lambda a: a[..., :3]),
+    ("vae", "model_ scorer variance", lambda a: 0 * a),
+    ("vae", "model_ scorer variance", lambda a: 2 * a),
     ("vae", "noise_variance_", lambda a: 2 * a),
-    ("vae", "_draws", lambda a: a[..., :1]),
-    ("vae", "_draws", lambda a: np.zeros((2, 20_000, 2), np.float32)),
-    ("gan", "network_ discriminator weight_1", lambda a: a[:, :, :2]),
-    ("gan", "network_ generator weight_0", lambda a: a[:, :1]),
-    ("gan", "network_ encoder weight_2", lambda a: a[..., :1]),
-    ("lstm", "network_ layer_0", lambda a: a[:, :16]),
-    ("lstm", "network_ layer_1", lambda a: np.concatenate([a, a], 1)),
-    ("gru", "network_ readout_weight", lambda a: a[..., :1]),
+    ("vae", "model_ scorer draws", lambda a: a[..., :1]),
+    ("vae", "model_ scorer draws", lambda a: np.zeros((2, 20_000, 2), np.float32)),
+    ("gan", "model_ network discriminator weight_1", lambda a: a[:, :, :2]),
+    ("gan", "model_ network generator weight_0", lambda a: a[:, :1]),
+    ("gan", "model_ network encoder weight_2", lambda a: a[..., :1]),
+    ("lstm", "model_ network layer_0", lambda a: a[:, :16]),
+    ("lstm", "model_ network layer_1", lambda a: np.concatenate([a, a], 1)),
+    ("gru", "model_ network readout_weight", lambda a: a[..., :1]),
     ("windows", "decision_scores_", lambda a: a[1:]),
     ("windows", "window_scores_", lambda a: np.concatenate([a, a])),
     ("scaled", "steps 0 1 mean_", lambda a: a[:3]),
@@ -187,7 +187,12 @@ def test_weights_that_are_too_large_together(X, tmp_path):
         detector = RobustDeepAutoencoder(activation=activation, **RDA).fit(X)
         file = EditedFile(detector, tmp_path / "file")
         for layer in range(4):
-            file.put(3e4 * file.array("network_", f"weight_{layer}"), "network_", f"weight_{layer}")
+            file.put(
+                3e4 * file.array("model_", "network", f"weight_{layer}"),
+                "model_",
+                "network",
+                f"weight_{layer}",
+            )
         file.write()
         refused(file, "too large together")
     deep = {"hidden_layer_sizes": (300,) * 8, "activation": "relu", "lr": 0.01}
@@ -198,16 +203,16 @@ def test_weights_that_are_too_large_together(X, tmp_path):
 def test_sizes_that_agree_with_each_other_but_not_with_the_rest(file_of):
     file = file_of("rda")  # a decoder that does not mirror the encoder
     for name, shape in (("weight_2", (2, 3, 7)), ("bias_2", (2, 1, 7)), ("weight_3", (2, 7, 4))):
-        file.put(np.zeros(shape, np.float32), "network_", name)
+        file.put(np.zeros(shape, np.float32), "model_", "network", name)
     file.write()
-    refused(file, r"network_\.weight_2")
+    refused(file, r"model_\.network\.weight_2")
     file = file_of("rda")  # three members in the network, two elsewhere
     for layer in range(4):
         for name in (f"weight_{layer}", f"bias_{layer}"):
-            array = file.array("network_", name)
-            file.put(np.concatenate([array, array[:1]]), "network_", name)
+            array = file.array("model_", "network", name)
+            file.put(np.concatenate([array, array[:1]]), "model_", "network", name)
     file.write()
-    refused(file, r"_weights .*\(2,\), not one of float64 of shape \(3\)")
+    refused(file, r"model_\.scorer\.lam .*\(2,\), not one of float32 of shape \(3\)")
     file = file_of("vae stream")  # and in what chunks are trained on
     file.put({"is": "dict", "items": [["n_estimators", "3"]]}, "_stream", "settings")
     file.write()
@@ -220,16 +225,14 @@ NAN, INF = {"is": "float", "value": "nan"}, {"is": "float", "value": "inf"}
 NUMBERS = [
     ("rda", "n_features_in_", [0, -1, 5, 2**70, 4.0, True, "4", None, [4], {}, NAN]),
     ("rda", "threshold_", [NAN, "x", None, True, []]),
-    ("rda", "_mu", [0, NAN, 1e9, "x"]),
-    ("rda", "_sigma", [-1, 0, NAN]),
-    ("rda", "_share", [-0.1, 1.1, NAN]),
-    ("rda", "_by_vote", [0, None, "x"]),
-    ("rda", "_classes", [3, 2.0, None]),
+    ("rda", "model_ share", [-0.1, 1.1, NAN]),
+    ("rda", "model_ by_vote", [0, None, "x"]),
     ("rda", "n_iter_", [0, 3, 10**12]),
-    ("rda", "network_ n_encoder_layers", [0, 1, 3, -2, 10**12, None]),
-    ("rda", "network_ activations 0", ["relu", "x", 3, None]),
-    ("rda", "scaler_ bound_", [0, -3, 4, NAN, INF]),
-    ("rda", "scaler_ method", ["x", None, 3]),
+    ("rda", "model_ network n_encoder_layers", [0, 1, 3, -2, 10**12, None]),
+    ("rda", "model_ network activations 0", ["relu", "x", 3, None]),
+    ("rda", "model_ scaler bound_", [0, -3, 4, NAN, INF]),
+    ("rda", "model_ scorer bound", [0, 4, NAN, "3", None]),
+    ("rda", "model_ scaler method", ["x", None, 3]),
     ("rda", "history_ 0 iteration", [0, 2, "1", None]),
     ("rda", "n_estimators", [0, -1, "x", 2.5]),
     ("rda", "hidden_layer_sizes", [[], [0], "x", 3, None]),
@@ -237,24 +240,22 @@ NUMBERS = [
     ("rda", "verbose", ["x", -1]),
     ("rda", "random_state", ["x", -1, 0.5]),
     ("pca", "rank_", [-1, 5, 0.5]),
-    ("cv", "_chosen", [3.0, NAN]),
     ("cv", "lam_", [3.0, NAN]),
     ("cv", "cv n_splits", [0, -1, 10**12, 2.0, None]),
     ("cv", "cv _default_test_size", [0.5, -1, "x"]),
-    ("vae", "_level", [0, -1, NAN, INF, 2**70]),
-    ("vae", "_beta", [-1, NAN, 1e30]),
-    ("vae", "_likelihood", ["bernoulli", "x", None]),
-    ("vae", "network_ latent_dim", [0, 1, 3, 10**12]),
-    ("bernoulli", "_likelihood", ["gaussian"]),
-    ("search", "_n_search_iter", [0, -1, 10**12, 0.5]),
-    ("search", "_searches", [False, 1]),
-    ("gan", "_lam", [-0.1, 1.1, NAN]),
-    ("lstm", "network_ n_channels", [0, 2, 4, -1]),
-    ("lstm", "network_ n_steps", [0, 5, 10**12]),
-    ("lstm", "network_ cell", ["gru", "x"]),
-    ("lstm", "network_ n_encoder_layers", [0, 1, 4]),
-    ("lstm", "network_ shapes 1 0", [0, 4, -1, 10**12]),
-    ("lstm", "network_ shapes", [[], [[1, 5]]]),
+    ("vae", "model_ scorer level", [0, -1, NAN, INF, 2**70]),
+    ("vae", "model_ scorer beta", [-1, NAN, 1e30]),
+    ("vae", "model_ scorer likelihood", ["bernoulli", "x", None]),
+    ("vae", "model_ network latent_dim", [0, 1, 3, 10**12]),
+    ("bernoulli", "model_ scorer likelihood", ["gaussian"]),
+    ("search", "model_ scorer n_search_iter", [0, -1, 10**12, 0.5]),
+    ("gan", "model_ scorer lam", [-0.1, 1.1, NAN]),
+    ("lstm", "model_ network n_channels", [0, 2, 4, -1]),
+    ("lstm", "model_ network n_steps", [0, 5, 10**12]),
+    ("lstm", "model_ network cell", ["gru", "x"]),
+    ("lstm", "model_ network n_encoder_layers", [0, 1, 4]),
+    ("lstm", "model_ network shapes 1 0", [0, 4, -1, 10**12]),
+    ("lstm", "model_ network shapes", [[], [[1, 5]]]),
     ("windows", "window_size_", [0, 4, 10**12, 5.0]),
     ("windows", "_stride", [0, -1, 10**12, 2**70]),
     ("windows", "_aggregate", ["sum", None]),
@@ -304,7 +305,7 @@ def test_no_attribute_is_missing_or_more_than_there_are(fitted, file_of):
     file = file_of("rda")
     for part, key in (("plain", "forward"), ("plain", "_parameters"), ("parameters", "weight_4")):
         changed = copy.deepcopy(file.tree)
-        network = file.at("network_")["state"]
+        network = file.at("model_", "network")["state"]
         network[part][key] = network["parameters"]["weight_0"] if part == "parameters" else 1
         file.write()
         refused(file)
@@ -314,17 +315,45 @@ def test_no_attribute_is_missing_or_more_than_there_are(fitted, file_of):
 def test_only_what_belongs_in_a_place_is_taken_there(file_of):
     file = file_of("stream")
     whole = file.tree
-    stream, scaler, network = (file.at(name) for name in ("_stream", "scaler_", "network_"))
-    for tree in (stream, scaler, network, whole["state"]["_penalty"], [whole], "x", None):
+    stream, scaler, network = (
+        file.at(*place) for place in (["_stream"], ["model_", "scaler"], ["model_", "network"])
+    )
+    for tree in (
+        stream,
+        scaler,
+        network,
+        file.at("model_", "scorer", "penalty"),
+        file.at("model_"),
+        [whole],
+        "x",
+        None,
+    ):
         file.tree = tree
         file.write()
         refused(file, "does not describe a detector")
-    for name, node in (("scaler_", network), ("network_", scaler), ("_penalty", stream)):
+    for place, node in (
+        (["model_"], stream),
+        (["model_", "scaler"], network),
+        (["model_", "network"], scaler),
+        (["model_", "scorer"], stream),
+        (["model_", "scorer", "penalty"], stream),
+    ):
         file.tree = copy.deepcopy(whole)
-        file.put(node, name)
+        file.put(node, *place)
         file.write()
         refused(file)
-    for cls in ("VAEDetector", "RobustPCA", "KFold", "MemberMLP", "Stream", "Pipeline", "Popen"):
+    for cls in (
+        "VAEDetector",
+        "RobustPCA",
+        "RobustDeepAutoencoderCV",
+        "FittedModel",
+        "ElboScorer",
+        "KFold",
+        "MemberMLP",
+        "Stream",
+        "Pipeline",
+        "Popen",
+    ):
         file.tree = {**whole, "class": cls}
         file.write()
         refused(file)
@@ -332,10 +361,10 @@ def test_only_what_belongs_in_a_place_is_taken_there(file_of):
 
 def test_weights_come_in_their_order(file_of):
     file = file_of("rda")
-    network = file.at("network_")["state"]
+    network = file.at("model_", "network")["state"]
     network["parameters"] = dict(reversed(network["parameters"].items()))
     file.write()
-    refused(file, "network_ has the weights")
+    refused(file, "network has the weights")
 
 
 def test_steps_of_a_pipeline_fit_each_other(file_of):

@@ -5,6 +5,7 @@ import copy
 import os
 import struct
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,7 @@ def _peak(path):
 def test_memory_is_in_proportion_to_the_file(place, value, file_of):
     file = file_of("rda")
     if place == "activations":
-        file.put(value, "network_", place)
+        file.put(value, "model_", "network", place)
     else:
         file.tree["state"][place] = value
     file.write()
@@ -134,8 +135,8 @@ def test_an_array_is_referred_to_once(file_of):
     file.write()
     refused(file, "nothing refers to 1")
     file = file_of("rda")
-    file.put(file.at("_mu"), "scaler_", "center_")
-    file.tree["state"]["scaler_"]["state"]["center_"] = file.at("scaler_", "scale_")
+    scaler = file.at("model_", "scaler")["state"]
+    scaler["center_"] = scaler["scale_"]
     file.write()
     refused(file)
 
@@ -218,12 +219,15 @@ def test_what_could_not_be_read_is_not_written(X, fitted, tmp_path):
         vars(detector).update(attributes)
         return detector
 
+    vae = fitted["vae"].model_
+
     for detector, words in (
         (changed("rda", labels_=np.full(60, 2)), "labels_"),
-        (changed("vae", _by_vote=True), "_by_vote is set"),
+        (changed("vae", model_=replace(vae, by_vote=True)), "by_vote is set"),
         (changed("rda", decision_scores_=np.ones(3)), "decision_scores_"),
         (changed("rda", n_iter_=7), "n_iter_"),
-        (changed("vae", _level=-1.0), "_level"),
+        (changed("vae", model_=replace(vae, scorer=replace(vae.scorer, level=-1.0))), "level"),
+        (changed("rda", model_=vae), r"scorer is a ElboScorer"),
         (changed("windows", window_size_=4), "the values of a window"),
         (changed("rda", lam=-1.0), "'lam' parameter"),
     ):

@@ -74,9 +74,7 @@ class Resumption:
     keep: Callable[[MakeState], None] | None = None
     interrupted = False
 
-    def __init__(
-        self, detector: Any, X: FloatRowsOrSparse, before: dict[str, Any]
-    ) -> None:
+    def __init__(self, detector: Any, X: FloatRowsOrSparse, before: dict[str, Any]) -> None:
         self._detector = detector
         self._make: MakeState | None = None
         self._path: Path | None = None

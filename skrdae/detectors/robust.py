@@ -86,7 +86,7 @@ class BaseRobustAutoencoder(BaseDecomposition):
     # Parameters that may be larger when a training goes on.
     _lengths = ("max_iter",)
     #: Where a network's last layer cannot go everywhere, its activation.
-    output_activation: Any = "identity"
+    output_activation = "identity"
 
     # ------------------------------------------------------------------------------ the network
 

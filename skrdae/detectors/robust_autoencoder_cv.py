@@ -259,7 +259,9 @@ random_state, verbose, callbacks
                 "chosen. Use fewer folds, or another scoring."
             )
         chosen = float(self.lams_[np.nanargmax(means)])
-        names = {k: v for k, v in vars(self).items() if k in ("n_features_in_", "feature_names_in_")}
+        names = {
+            k: v for k, v in vars(self).items() if k in ("n_features_in_", "feature_names_in_")
+        }
         inner = self._get_estimator(chosen)
         vars(inner).update(names)
         inner._fit_checked(rows, seeds, {})

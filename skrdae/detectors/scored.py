@@ -70,9 +70,7 @@ class ScoredDetector(BaseDetector):
         scores = self._score(X)
         return scores, self._labels_of(X, scores)
 
-    def predict(
-        self, X: MatrixLike, return_confidence: bool = False
-    ) -> Any:
+    def predict(self, X: MatrixLike, return_confidence: bool = False) -> Any:
         """Return 1 for anomalies and 0 for normal rows.
 
         Parameters

@@ -203,10 +203,11 @@ class VAEDetector(GenerativeDetector):
     def _trainer(
         self, network: MemberVAE, n_features: int, n_rows: int, generators: Any
     ) -> Trainer:
-        ones = torch.ones(len(generators), 1, n_features, dtype=torch.float32)
+        options: Any = {"dtype": torch.float32, "device": network.device}
+        ones = torch.ones(len(generators), 1, n_features, **options)
         return Trainer(
             network,
-            EvidenceLowerBound(self.likelihood, float(self.beta), ones.to(network.device)),
+            EvidenceLowerBound(self.likelihood, float(self.beta), ones),
             lr=self.lr,
             batch_size=rows_a_batch(self.batch_size, n_rows),
             generators=generators,

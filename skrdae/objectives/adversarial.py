@@ -68,9 +68,7 @@ class HingeGAN(Objective):
 
     def record(self, epoch: int, means: Sequence[float]) -> Record:
         critic, maker = means
-        return dict(
-            AdversarialRecord(epoch=epoch, discriminator_loss=critic, generator_loss=maker)
-        )
+        return dict(AdversarialRecord(epoch=epoch, discriminator_loss=critic, generator_loss=maker))
 
     def tensors(self) -> list[torch.Tensor]:
         return [self.spectral.flat]

@@ -137,7 +137,9 @@ def _exported(onnx: ModuleType, module: nn.Module, n_inputs: int) -> GraphProto:
 
 def _traced(onnx: ModuleType, network: nn.Module, name: str, n: int, n_inputs: int) -> GraphProto:
     """Return the graph of a network in eval mode, made with n rows."""
-    rows = torch.linspace(-1, 1, n * n_inputs).reshape(n, n_inputs)
+    rows = torch.linspace(-1, 1, n * n_inputs, dtype=torch.float32, device="cpu").reshape(
+        n, n_inputs
+    )
     made = network(rows)  # the network's own errors and warnings come as they are
     if not isinstance(made, torch.Tensor) or made.dtype != torch.float32:
         kind = made.dtype if isinstance(made, torch.Tensor) else type(made).__name__

@@ -127,11 +127,15 @@ def _judged(detector: Any, where: str, sizes: Sizes) -> None:
     by_vote = detector.model_.by_vote
     if math.isinf(detector.threshold_) and detector.labels_.any() and not by_vote:
         raise ValueError(f"{where}.threshold_ is infinite, and labels_ flags rows")
-    network = detector.model_.network
+
+
+def _settled(detector: Any, where: str) -> None:
+    """Give a stacked module its template."""
+    network, where = detector.model_.network, f"{where}.model_.network"
     if isinstance(network, StackedModule):
-        if not isinstance(detector, BaseRobustAutoencoder):
-            misfit(f"{where}.model_.network", network, f"what a {type(detector).__name__} has")
-        settle(detector, network, f"{where}.model_.network")
+        if not hasattr(detector, "_new_module"):
+            misfit(where, network, f"what a {type(detector).__name__} has")
+        settle(detector, network, where)
 
 
 def _check_kept(detector: Any, check: Check, where: str, sizes: Sizes) -> None:
@@ -175,8 +179,11 @@ def _robust_stream(detector: Any, where: str, sizes: Sizes) -> None:
 
 def _cross_validated(detector: Any, where: str, sizes: Sizes) -> None:
     number(0, math.inf)(detector.lam_, f"{where}.lam_", sizes)
-    if detector.lam_ not in detector.lams_:
-        raise ValueError(f"{where}.lam_ is none of the λ tried")
+    used = detector.model_.scorer.lam.cpu().numpy()
+    if detector.lam_ not in detector.lams_ or (used != np.float32(detector.lam_)).any():
+        raise ValueError(
+            f"{where}.lam_ is none of the λ tried, or not the one that rows are scored with"
+        )
 
 
 def _pca(detector: Any, where: str, sizes: Sizes) -> None:
@@ -334,6 +341,7 @@ def _kind(cls: Any) -> Kind:
     def check(detector: Any, where: str, sizes: Sizes) -> None:
         for part in parts:
             part.whole(detector, where, sizes)
+        _settled(detector, where)
 
     return Kind(
         parameters(cls, cv=either(instance(*SPLITTERS), simple)),

@@ -171,9 +171,9 @@ def load(path: str | PathLike[str], *, device: str | torch.device = "auto") -> A
         upgrade = Upgrade(arrays)
         if found < FORMAT:
             upgrade.apply(tree)
-        device = upgrade.device if found < FORMAT else header["device"]
-        text(device or "cpu", "the device", {})
-        here = device_if_there(device or "cpu") if chosen is None else chosen
+        place = upgrade.device if found < FORMAT else header["device"]
+        text(place or "cpu", "the device", {})
+        here = device_if_there(place or "cpu") if chosen is None else chosen
         learn_detectors()
         reader = Reader(arrays, here, other_sklearn=changed)
         detector = reader.read(tree)

@@ -123,6 +123,10 @@ def check_known(cls: type, names: Collection[str], where: str) -> None:
     check_names(names, (), {*kind.fields, *kind.fitted, *kind.extra, *_OUTPUT}, where)
 
 
+def _wanted(cls: type) -> str:
+    return "a registered detector" if cls is BaseTorchDetector else f"a {cls.__name__}"
+
+
 def instance(*classes: type, fitted: bool = True) -> Check:
     """Return a check of an object and all that it holds.
 
@@ -138,7 +142,7 @@ def instance(*classes: type, fitted: bool = True) -> Check:
     def check(value: Any, where: str, sizes: Sizes) -> None:
         known_here = BaseTorchDetector in classes and is_detector(type(value))
         if type(value) not in classes and not known_here:
-            misfit(where, value, " or ".join(sorted(f"a {cls.__name__}" for cls in classes)))
+            misfit(where, value, " or ".join(sorted(map(_wanted, classes))))
         kind, found = KINDS[type(value)], attributes(value)
         # An estimator counts its own members and features.
         is_estimator = isinstance(value, BaseEstimator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -136,7 +137,8 @@ def close(value: float, wanted: float, where: str) -> None:
 
 def _scores(model: FittedModel, where: str, sizes: Sizes) -> None:
     """Check what the parts of a model have to do with each other."""
-    network, scorer = model.network, model.scorer
+    network: Any = model.network
+    scorer: Any = model.scorer
     if not isinstance(network, _NETWORKS[type(scorer)]):
         misfit(f"{where}.network", network, f"what a {type(scorer).__name__} scores with")
     if scorer.bound != model.scaler.bound_:

@@ -41,7 +41,7 @@ class _Bounded(TorchFunctionMode):
         return found
 
 
-def settle(detector: BaseRobustAutoencoder, network: StackedModule, where: str) -> None:
+def settle(detector: Any, network: StackedModule, where: str) -> None:
     """Give a network from a file its template, or hold the one that it has against a new one.
 
     Raises
@@ -70,10 +70,10 @@ def settle(detector: BaseRobustAutoencoder, network: StackedModule, where: str) 
     network.template = again.template
 
 
-def _made_again(detector: BaseRobustAutoencoder, network: StackedModule) -> nn.Module:
+def _made_again(detector: Any, network: StackedModule) -> nn.Module:
     """Return the module that a detector's parameters stand for, if it goes with the weights."""
     n_features = detector.n_features_in_
-    shapes = {k.replace("/", "."): v.shape[1:] for k, v in network._parameters.items()}
+    shapes = {k.replace("/", "."): v.shape[1:] for k, v in network.named_parameters()}
     n_values = sum(weight.numel() for weight in network.parameters())
     _check_numbers(detector, max(n_values, _NUMBER))
 
@@ -92,7 +92,7 @@ def _made_again(detector: BaseRobustAutoencoder, network: StackedModule) -> nn.M
     return new_template(make, torch.Generator(device="cpu"))
 
 
-def _check_numbers(detector: BaseRobustAutoencoder, most: int) -> None:
+def _check_numbers(detector: Any, most: int) -> None:
     """Raise if a number among the parameters of a subclass would make a huge module."""
     shared = {*BaseRobustAutoencoder._get_param_names()}
     waiting = [v for k, v in detector.get_params(deep=False).items() if k not in shared]
@@ -102,8 +102,8 @@ def _check_numbers(detector: BaseRobustAutoencoder, most: int) -> None:
             value = value.tolist()
         if isinstance(value, list | tuple):
             waiting.extend(value)
-        elif isinstance(value, Real) and math.isfinite(value) and not abs(value) <= most:
-            raise ValueError(f"the parameter {value:g} is larger than all its weights account for")
+        elif isinstance(value, Real) and most < abs(float(value)) < math.inf:
+            raise ValueError(f"the parameter {value} is larger than all its weights account for")
 
 
 @torch.no_grad()

@@ -84,11 +84,12 @@ class ElboScorer(GenerativeScorer):
         if n_samples == 0:
             divergence = gaussian_kl(mean, log_variance).sum(dim=-1).mul_(self.beta)
             return self._error_at(network, mean, rows, workspace), divergence
-        spread, total = gaussian_spread(log_variance), torch.zeros(())
+        spread: Any = gaussian_spread(log_variance)
+        total: Any = 0.0
         for sample in range(n_samples):
             z = torch.addcmul(mean, spread, self.draws[:, sample : sample + 1])
             error = self._error_at(network, z, rows, workspace)
-            total = error + (total if sample else 0.0)
+            total = error + total
         return total / n_samples, mean.new_zeros(mean.shape[:2])
 
     def scores(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:

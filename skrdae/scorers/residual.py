@@ -100,7 +100,7 @@ class ResidualScorer(Scorer):
         some = rows.take(rows_to_measure(*rows.shape))
         groups = [network]
         if rows.sparse:
-            places = torch.arange(network.n_members)
+            places = torch.arange(network.n_members, device="cpu")
             groups = [network.select(place) for place in places.split(1)]
         scales = []
         for members in groups:

@@ -291,9 +291,7 @@ def alternate(
         return _one_after_another(
             network, rows, penalty, schedule, generators, session, lam, quantile
         )
-    training = Alternation(
-        network, rows, penalty, schedule, generators, lam=lam, quantile=quantile
-    )
+    training = Alternation(network, rows, penalty, schedule, generators, lam=lam, quantile=quantile)
     if adam is not None:
         training.trainer.adam.restore(adam)
     run(training, schedule.max_iter, session)

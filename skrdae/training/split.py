@@ -150,7 +150,9 @@ class HeldSplit(HeldMemberRows, Split):
     def shrink(self, penalty: GroupPenalty, lam: torch.Tensor) -> torch.Tensor:
         first = self.rest is None
         if self.rest is None:
-            self.rest = self.data.new_empty(self.shape[0], n_watched(*self.shape[1:]), self.shape[2])
+            self.rest = self.data.new_empty(
+                self.shape[0], n_watched(*self.shape[1:]), self.shape[2]
+            )
         before = self.rest
 
         def shrink(rows: slice, workspace: Workspace) -> torch.Tensor:
@@ -186,9 +188,7 @@ class HeldSplit(HeldMemberRows, Split):
         other = copy.copy(self)
         shared = self.shape[0] == 1 or self.data.stride(0) == 0
         other.data = (
-            self.data[:1].expand(len(members), -1, -1)
-            if shared
-            else take_rows(self.data, members)
+            self.data[:1].expand(len(members), -1, -1) if shared else take_rows(self.data, members)
         )
         other.tensor = take_rows(self.tensor, members)
         other.shape = tuple(other.tensor.shape)  # type: ignore[assignment]

@@ -8,6 +8,7 @@ from detector_contract import DetectorContract
 from sklearn.exceptions import ConvergenceWarning
 
 from skrdae import AnoGANDetector
+from skrdae.scorers.mismatch import MismatchScorer
 
 
 def _fit(X, **options):
@@ -68,9 +69,9 @@ def _forward(layers, h, stop=None):
 def test_score_weighs_residual_and_discrimination(inference, lam, digits):
     X, _ = digits
     detector = _single(X, lam=lam, inference=inference, n_search_iter=10)
-    network = detector.network_
+    network, level = detector.network_, detector.model_.scorer.level
     z = detector.transform(X)
-    unit = X / detector._level
+    unit = X / level
     assert unit.var(axis=0).mean() == pytest.approx(1, rel=1e-4)
     made = _forward(network.generator, z)
     features = [_forward(network.discriminator, v, stop=-1) for v in (unit, made)]
@@ -81,7 +82,7 @@ def test_score_weighs_residual_and_discrimination(inference, lam, digits):
     parts = detector.score_parts(X)
     np.testing.assert_allclose(parts[0], (1 - lam) * residual, rtol=1e-4)
     np.testing.assert_allclose(parts[1], lam * discrimination, rtol=1e-3, atol=1e-6)
-    np.testing.assert_allclose(detector.inverse_transform(z), made * detector._level, atol=1e-5)
+    np.testing.assert_allclose(detector.inverse_transform(z), made * level, atol=1e-5)
     if inference == "encoder":
         np.testing.assert_allclose(z, _forward(network.encoder, unit), atol=1e-5)
     assert (network.encoder is None) == (inference == "search")
@@ -138,31 +139,29 @@ def test_both_losses_are_kept(plane):
 def test_a_collapsed_generator_is_warned_of(plane, monkeypatch):
     import skrdae.detectors.anogan as module
 
-    def collapse(network, data, **options):
-        network.generator.weights[-1].zero_()
-        return []
+    def collapse(training, n_rounds, session):
+        training.trainer.network.generator.weights[-1].zero_()
 
-    monkeypatch.setattr(module, "train_adversarial", collapse)
+    monkeypatch.setattr(module, "run", collapse)
     detector = AnoGANDetector(n_estimators=2, random_state=0)
     with pytest.warns(ConvergenceWarning, match=r"2 of 2 members collapsed.*lr") as caught:
         detector.fit(plane)
     assert caught[0].filename == __file__
     assert detector.decision_scores_.shape == (300,)
 
-    def narrow(network, data, **options):
-        network.generator.weights[-1].mul_(5e-3)
-        return []
+    def narrow(training, n_rounds, session):
+        training.trainer.network.generator.weights[-1].mul_(5e-3)
 
-    monkeypatch.setattr(module, "train_adversarial", narrow)
+    monkeypatch.setattr(module, "run", narrow)
     with pytest.warns(ConvergenceWarning, match="collapsed"):
         detector.fit(plane)
 
 
 def test_constant_scores_are_warned_of(plane, monkeypatch):
     monkeypatch.setattr(
-        AnoGANDetector,
-        "_member_scores",
-        lambda self, rows, workspace: rows.new_ones(self.n_estimators, len(rows)),
+        MismatchScorer,
+        "scores",
+        lambda self, network, rows, workspace: rows.new_ones(network.n_members, len(rows)),
     )
     detector = AnoGANDetector(random_state=0)
     with pytest.warns(ConvergenceWarning, match="same score") as caught:

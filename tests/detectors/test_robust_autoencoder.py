@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,13 @@ def _single(X, **options):
     """One member, trained for long enough to reconstruct."""
     settings = {"n_estimators": 1, "max_iter": 10, "n_epochs": 5, "lr": 3e-3}
     return _fit(X, **(settings | options))
+
+
+def _of_members(detector, name, rows):
+    """What a method of the detector's scorer gives, in double precision."""
+    with torch.no_grad():
+        found = getattr(detector.model_.scorer, name)(detector.network_, rows, _SPACE)
+    return found.double().numpy()
 
 
 class TestContract(DetectorContract):
@@ -77,7 +85,8 @@ def test_a_larger_lam_never_flags_more_rows_of_one_network(penalty, digits):
     detector = _single(digits[0], penalty=penalty, lam=1.0, contamination="auto", scaler=None)
     flagged, largest = [], np.inf
     for lam in np.geomspace(0.05, 50, 25):
-        detector._lam = torch.tensor([lam], dtype=torch.float32)
+        scorer = replace(detector.model_.scorer, lam=torch.tensor([lam], dtype=torch.float32))
+        detector.model_ = replace(detector.model_, scorer=scorer)
         flagged.append(detector.predict(digits[0]).sum())
         sparse = np.linalg.norm(detector.decompose(digits[0])[1])
         assert sparse <= largest * (1 + 1e-6) + 1e-9
@@ -94,8 +103,9 @@ def test_the_ends_of_lam(penalty, digits):
     # λ = 0: all that the network leaves goes to S.
     assert all(row["constraint"] == 0 for row in nothing.history_)
     rows = torch.from_numpy(X.astype(np.float32))
-    residual = nothing._residual(rows, rows, _SPACE).clone()
-    assert torch.equal(nothing._prox(residual), residual)
+    scorer = nothing.model_.scorer
+    residual = scorer.residual(nothing.network_, rows, _SPACE).clone()
+    assert torch.equal(PENALTIES[penalty].prox(residual, scorer.lam, scorer.norms), residual)
     assert nothing.labels_.all()
     plain = _single(X, penalty=penalty, lam=np.inf, contamination="auto", scaler=None)
     low_rank, sparse = plain.decompose(X)
@@ -177,8 +187,7 @@ def test_auto_flags_rows_with_an_entry_above_lam_for_l1(digits):
 def test_auto_members_vote(plane):
     detector = _fit(plane, n_estimators=5, contamination="auto", lam=4.0)
     rows = torch.from_numpy(detector.scaler_.transform(plane))
-    with torch.no_grad():
-        norms = np.linalg.norm(detector._residual(rows, rows, _SPACE).numpy(), axis=2)
+    norms = np.linalg.norm(_of_members(detector, "residual", rows), axis=2)
     votes = (norms > 4.0).sum(axis=0)
     assert len(np.unique(votes)) > 2  # they do not all agree
     assert np.array_equal(detector.labels_, votes >= 3)
@@ -261,7 +270,7 @@ def test_decomposition_solves_its_own_equation(digits):
     detector = _single(X, contamination=0.05, scaler=None)
     low_rank, sparse = detector.decompose(X)
     residual = torch.from_numpy(X - (low_rank + _residual_of(detector, low_rank)))[None]
-    again = PENALTIES["l21"].prox(residual, detector._lam.double())[0].numpy()
+    again = PENALTIES["l21"].prox(residual, detector.model_.scorer.lam.double())[0].numpy()
     assert np.linalg.norm(again - sparse) < 0.02 * np.linalg.norm(sparse)
 
 
@@ -287,7 +296,7 @@ def test_transform_encodes_the_cleaned_rows(plane):
     assert codes.shape == (300, 2 * 4)
     rows = torch.from_numpy(detector.scaler_.transform(plane))
     with torch.no_grad():
-        sparse = detector._member_sparse(rows, _SPACE)
+        sparse = detector.model_.scorer.sparse(detector.network_, rows, _SPACE)
         expected = detector.network_.encode((rows - sparse).clamp(-3, 3)).numpy()
     np.testing.assert_allclose(codes, np.concatenate(list(expected), axis=1), atol=1e-5)
     assert np.array_equal(detector.transform(plane[5:6]), codes[5:6])
@@ -340,8 +349,7 @@ def test_the_first_member_of_an_ensemble_is_the_single_fit(plane):
 def test_scores_are_brought_to_one_scale(plane):
     detector = _fit(plane, n_estimators=3, lam=2.0)
     rows = torch.from_numpy(detector.scaler_.transform(plane))
-    with torch.no_grad():
-        members = detector._member_scores(rows, _SPACE).double().numpy()
+    members = _of_members(detector, "scores", rows)
     medians = np.median(members, axis=1)
     expected = (members / medians[:, None]).mean(axis=0) * medians.mean()
     np.testing.assert_allclose(detector.decision_scores_, expected, rtol=1e-5)

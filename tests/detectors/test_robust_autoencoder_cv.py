@@ -192,7 +192,7 @@ def test_the_grid_starts_where_s_stays_empty(penalty, n_estimators, plane):
     assert np.array_equal(at_top.decision_scores_, plain.decision_scores_)
     assert not at_top.labels_.any()
     # At the other end, half of the groups of the plain network's residual are larger.
-    residual = plain._map(lambda rows, space: plain._residual(rows, rows, space), plane)
+    residual = plain.model_.map(plain.model_.scorer.residual, plain.model_.rows(plane))
     axis = {"l21": 2, "l1": None, "l21_features": 1}[penalty]
     norms = np.abs(residual) if axis is None else np.linalg.norm(residual, axis=axis)
     assert (norms >= path.lams_[-1] * (1 - 1e-5)).mean() == pytest.approx(0.5, abs=0.15)

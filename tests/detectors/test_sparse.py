@@ -4,6 +4,7 @@ import scipy.sparse as sp
 import torch
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from skrdae.training.sparse import SparseRows
 
 from skrdae import (
     AnoGANDetector,
@@ -17,7 +18,6 @@ from skrdae import (
 )
 from skrdae.detectors import scoring
 from skrdae.preprocessing import ColumnScaler
-from skrdae.training.sparse import SparseRows
 
 CPU = {"random_state": 0, "device": "cpu"}
 CASES = {

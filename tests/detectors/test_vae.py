@@ -57,8 +57,12 @@ def _forward(layers, h, last=lambda z: z):
     return h
 
 
+def _level(detector):
+    return detector.model_.scorer.level
+
+
 def _encoded(detector, X):
-    return np.split(_forward(detector.network_.encoder, X / detector._level), 2, axis=1)
+    return np.split(_forward(detector.network_.encoder, X / _level(detector)), 2, axis=1)
 
 
 def _divergence(mean, log_variance):
@@ -73,7 +77,7 @@ def test_gaussian_score_is_error_plus_divergence(beta, digits):
     X, _ = digits
     detector = _single(X, beta=beta)
     mean, log_variance = _encoded(detector, X)
-    error = (X - detector._level * _forward(detector.network_.decoder, mean)) ** 2
+    error = (X - _level(detector) * _forward(detector.network_.decoder, mean)) ** 2
     error = (error / (2 * detector.noise_variance_[0])).sum(axis=1)
     reconstruction, divergence = detector.score_parts(X)
     np.testing.assert_allclose(reconstruction, error, rtol=1e-4)
@@ -108,10 +112,12 @@ def test_reconstruction_probability_is_a_mean_over_draws_of_z(likelihood, digits
     few = _single(X, likelihood=likelihood, n_samples=5)
     mean, log_variance = _encoded(few, X)
     total = 0
-    for draw in few._draws[0].numpy():
+    for draw in few.model_.scorer.draws[0].numpy():
         out = _forward(few.network_.decoder, mean + np.exp(0.5 * log_variance) * draw)
         if likelihood == "gaussian":
-            total = total + ((X - few._level * out) ** 2 / (2 * few.noise_variance_[0])).sum(axis=1)
+            total = total + ((X - _level(few) * out) ** 2 / (2 * few.noise_variance_[0])).sum(
+                axis=1
+            )
         else:
             total = total + (np.logaddexp(0, out) - X * out).sum(axis=1)
     np.testing.assert_allclose(few.decision_scores_, total / 5, rtol=1e-4)
@@ -136,7 +142,9 @@ def test_values_beyond_the_unit_interval_count_more_the_farther_they_are(digits)
 def test_a_feature_is_charged_for_the_divergence_it_causes(plane):
     """The divergence's part of the shares is gradient times value, worked out by autograd."""
     detector = _single(plane, n_epochs=40)
-    unit = torch.tensor(plane / detector._level).clamp(-10 / detector._level, 10 / detector._level)
+    unit = torch.tensor(plane / _level(detector)).clamp(
+        -10 / _level(detector), 10 / _level(detector)
+    )
     unit.requires_grad_()
     h = unit
     encoder = detector.network_.encoder
@@ -150,7 +158,7 @@ def test_a_feature_is_charged_for_the_divergence_it_causes(plane):
     part = (grad * unit).abs().detach()
     part = part / part.sum(dim=1, keepdim=True) * kl.detach()[:, None]
     mean = mean.detach().numpy()
-    error = (plane - detector._level * _forward(detector.network_.decoder, mean)) ** 2
+    error = (plane - _level(detector) * _forward(detector.network_.decoder, mean)) ** 2
     error = error / (2 * detector.noise_variance_[0])
     normal = slice(6, None)
     shares = detector.explain(plane)
@@ -234,7 +242,7 @@ def test_transform_gives_latent_means_row_by_row(plane):
     codes = detector.transform(plane)
     assert codes.shape == (300, 9)
     rows = torch.from_numpy(detector.scaler_.transform(plane)).expand(3, -1, -1).clamp(-10, 10)
-    means = detector.network_.encode(rows / detector._level)[0]
+    means = detector.network_.encode(rows / _level(detector))[0]
     np.testing.assert_allclose(codes, np.concatenate(list(means.numpy()), axis=1), atol=1e-5)
     assert np.array_equal(detector.transform(plane[7:8]), codes[7:8])
     names = detector.get_feature_names_out().tolist()

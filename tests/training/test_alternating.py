@@ -3,13 +3,16 @@ import pytest
 import torch
 
 from skrdae._random import member_generators
-from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
+from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.penalties import PENALTIES
-from skrdae.training import minibatch, stack
-from skrdae.training.alternating import alternate, alternate_path, plain_norms
-from skrdae.training.minibatch import gather, shuffled_batches
+from skrdae.rows import HeldMemberRows
+from skrdae.training import split, trainer
+from skrdae.training.alternating import Schedule, alternate, alternate_path, plain_norms
+from skrdae.training.kernels.autoencoder import pieces
+from skrdae.training.rounds import Session
 
 SEEDS = [5, 6, 7, 8]
+SCHEDULE = {"bound": 10.0, "max_iter": 3, "n_epochs": 2, "batch_size": 32, "lr": 3e-3}
 
 
 @pytest.fixture
@@ -17,30 +20,22 @@ def data(plane):
     return torch.from_numpy(plane.astype(np.float32))
 
 
-def _fit(data, seeds, *, penalty="l21", lam=None, quantile=None, sizes=(16, 2), **options):
-    activation = options.pop("activation", "tanh")
-    generators = member_generators(seeds)
-    network = MemberAutoencoder(
-        data.shape[-1], sizes, activation, "identity", generators, data.device
-    )
+def _fit(data, seeds, *, penalty="l21", lam=None, quantile=None, adam=None, **options):
+    generators, sizes = member_generators(seeds), options.pop("sizes", (16, 2))
+    network = MemberAutoencoder(data.shape[-1], sizes, "tanh", "identity", generators, data.device)
     if data.dim() == 2:
         data = data.expand(len(seeds), -1, -1)
-    settings = {
-        "bound": 10.0,
-        "max_iter": 3,
-        "n_epochs": 2,
-        "batch_size": 32,
-        "lr": 3e-3,
-        "tol": None,
-    } | options
+    session = Session(*(options.pop(name, None) for name in ("tell", "keep", "state")))
     result = alternate(
         network,
-        data,
+        HeldMemberRows(data),
         PENALTIES[penalty],
+        Schedule(**SCHEDULE | options),
+        generators,
+        session,
         lam=lam,
         quantile=quantile,
-        generators=generators,
-        **settings,
+        adam=adam,
     )
     return network, result
 
@@ -64,42 +59,13 @@ def test_a_member_equals_the_same_member_fitted_alone(data, penalty):
         _assert_member(whole, k, alone)
 
 
-def _train_by_autograd(network, optimiser, data, *, bound, n_epochs, batch_size, generators, **_):
-    """Do what train_epochs does, with the gradients of autograd."""
-    plain = {
-        "identity": lambda z: z,
-        "relu": torch.relu,
-        "tanh": torch.tanh,
-        "sigmoid": torch.sigmoid,
-    }
-    parameters = list(network.parameters())
-    for _ in range(n_epochs):
-        for batch in shuffled_batches(data.shape[1], batch_size, generators, data.device):
-            x = gather(data, batch).clamp(-bound, bound)
-            for parameter in parameters:
-                parameter.requires_grad_()
-            with torch.enable_grad():
-                h = x
-                for w, b, name in zip(
-                    network.weights, network.biases, network.activations, strict=True
-                ):
-                    h = plain[name](h @ w + b)
-                loss = (h - x).square().sum() / x.shape[1]
-            grads = torch.autograd.grad(loss, parameters)
-            for parameter, grad in zip(parameters, grads, strict=True):
-                parameter.requires_grad_(False)
-                optimiser.grads[id(parameter)].copy_(grad)
-            optimiser.step()
-
-
 @pytest.mark.parametrize("penalty", PENALTIES)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("n_members", [1, 4])
-def test_the_fit_is_that_of_autograd(data, penalty, activation, n_members, monkeypatch):
-    options = {"penalty": penalty, "quantile": [0.8, 0.9, 0.95, 0.99][:n_members]}
-    options |= {"activation": activation, "lr": 1e-3}
+def test_the_fit_is_that_of_autograd(data, penalty, n_members, monkeypatch):
+    options = {"penalty": penalty, "quantile": [0.8, 0.9, 0.95, 0.99][:n_members], "lr": 1e-3}
     found, result = _fit(data, SEEDS[:n_members], **options)
-    monkeypatch.setattr(stack, "train_epochs", _train_by_autograd)
+    for kernel in ("epoch_kernel", "step_kernel"):
+        monkeypatch.setattr(trainer, kernel, lambda network, objective: None)
     expected, right = _fit(data, SEEDS[:n_members], **options)
     for a, b in zip(found.parameters(), expected.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5)
@@ -121,7 +87,7 @@ def test_a_member_equals_itself_alone_in_any_architecture(sizes, n_features):
 def test_a_member_equals_itself_alone_where_batches_are_learnt_in_pieces():
     data = torch.randn(600, 60, generator=torch.Generator().manual_seed(0))
     options = {"lam": [1.0, 5.0], "sizes": (200, 4), "batch_size": 300, "max_iter": 2}
-    assert minibatch.pieces(300, 60 * 200) == 3
+    assert pieces(300, 60 * 200) == 3
     whole = _fit(data, SEEDS[:2], **options)
     for k in range(2):
         alone = _fit(data, [SEEDS[k]], **options | {"lam": [options["lam"][k]]})
@@ -134,12 +100,12 @@ def test_a_member_that_converges_leaves_the_others_undisturbed(data):
     options = {"tol": 1e-3, "max_iter": 4}
     whole = _fit(data, SEEDS[:3], lam=lam, **options)
     assert [row["n_training"] for row in whole[1].history] == [3, 2, 2, 2]
-    assert whole[1].n_iter == 4
+    assert len(whole[1].history) == 4
     assert not whole[1].converged
     for k in range(3):
         alone = _fit(data, [SEEDS[k]], lam=[lam[k]], **options)
         _assert_member(whole, k, alone)
-        assert alone[1].n_iter == (1 if k == 1 else 4)
+        assert len(alone[1].history) == (1 if k == 1 else 4)
         assert alone[1].converged == (k == 1)
 
 
@@ -147,7 +113,7 @@ def test_the_history_holds_what_it_says(data):
     """Recompute every figure of the second iteration from the definitions."""
     rows = []
     lam, options = [1.5], {"max_iter": 1}
-    first, _ = _fit(data, SEEDS[:1], lam=lam, on_iteration=rows.append, **options)
+    first, _ = _fit(data, SEEDS[:1], lam=lam, tell=rows.append, **options)
     second, result = _fit(data, SEEDS[:1], lam=lam, max_iter=2)
     assert rows == result.history[:1]
     penalty, X = PENALTIES["l21"], data[None]
@@ -173,11 +139,11 @@ def test_the_history_holds_what_it_says(data):
 def test_of_many_rows_the_change_is_that_of_some(data, monkeypatch):
     options = {"lam": [2.0, 0.0, 1.0], "tol": 1e-3, "max_iter": 3}  # one leaves at once
     network, result = _fit(data, SEEDS[:3], **options)
-    monkeypatch.setattr(stack, "_WATCHED", 200 * data.shape[1])
-    monkeypatch.setattr(stack, "_LEAST_WATCHED", 1)
-    monkeypatch.setattr(stack, "part_rows", lambda n_features: 64)  # some lie in each part
+    monkeypatch.setattr(split, "_WATCHED", 200 * data.shape[1])
+    monkeypatch.setattr(split, "_LEAST_WATCHED", 1)
+    monkeypatch.setattr(split, "part_rows", lambda n_features: 64)  # some lie in each part
     states = []
-    few, found = _fit(data, SEEDS[:3], on_state=lambda of: states.append(of()), **options)
+    few, found = _fit(data, SEEDS[:3], keep=lambda of: states.append(of()), **options)
     for a, b in zip(few.parameters(), network.parameters(), strict=True):
         assert torch.equal(a, b)
     for mine, right in zip(found.history, result.history, strict=True):
@@ -190,11 +156,11 @@ def test_of_many_rows_the_change_is_that_of_some(data, monkeypatch):
 
 
 def test_the_change_of_some_rows_is_what_the_definition_says(data, monkeypatch):
-    monkeypatch.setattr(stack, "_WATCHED", 40 * data.shape[1])
-    monkeypatch.setattr(stack, "_LEAST_WATCHED", 1)
+    monkeypatch.setattr(split, "_WATCHED", 40 * data.shape[1])
+    monkeypatch.setattr(split, "_LEAST_WATCHED", 1)
     first, _ = _fit(data, SEEDS[:1], lam=[1.5], max_iter=1)
     second, result = _fit(data, SEEDS[:1], lam=[1.5], max_iter=2)
-    watched = stack._watched_rows(*data.shape)
+    watched = split._watched_rows(*data.shape)
     assert len(set(watched.tolist())) == 40
     penalty, X, threshold = PENALTIES["l21"], data[None], torch.tensor([1.5])
     fit1 = first(X.clamp(-10, 10))
@@ -230,14 +196,12 @@ def test_norms_of_groups_over_rows_are_those_of_the_last_residual(data):
 
 # ---------------------------------------------------------------------- paths and whole trainings
 
-SCHEDULE = {"bound": 10.0, "max_iter": 3, "n_epochs": 2, "batch_size": 32, "lr": 3e-3}
-
 
 def _begun(data, seeds):
     """Return networks that are not trained, the rows of each member and what they draw from."""
     generators = member_generators(seeds)
     network = MemberAutoencoder(data.shape[1], (16, 2), "tanh", "identity", generators, data.device)
-    return network, data.expand(len(seeds), -1, -1), generators
+    return network, HeldMemberRows(data.expand(len(seeds), -1, -1)), generators
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
@@ -250,11 +214,10 @@ def test_a_path_is_one_fit_after_another(data, penalty, tol, n_at_once):
         network,
         rows,
         PENALTIES[penalty],
+        Schedule(**SCHEDULE, tol=tol),
+        generators,
         lams=lams,
-        generators=generators,
         n_at_once=n_at_once,
-        tol=tol,
-        **SCHEDULE,
     )
     places = []
     for which, trained, norms in path:
@@ -281,12 +244,12 @@ def test_the_norms_of_plain_training_are_those_of_its_residuals(data, penalty):
     data = data / 100  # so that all norms are below one
     network, rows, generators = _begun(data, SEEDS[:2])
     largest, median = plain_norms(
-        network, rows, PENALTIES[penalty], generators=generators, **SCHEDULE
+        network, rows, PENALTIES[penalty], Schedule(**SCHEDULE), generators
     )
     norms = []
     for n in (1, 2, 3):
         plain, _ = _fit(data, SEEDS[:2], lam=[float("inf")] * 2, max_iter=n)
-        norms.append(PENALTIES[penalty].norms(rows - plain(rows)))
+        norms.append(PENALTIES[penalty].norms(rows.tensor - plain(rows.tensor)))
     assert largest == pytest.approx(max(found.max().item() for found in norms), rel=1e-4)
     assert median == pytest.approx(norms[-1].median().item(), rel=1e-4)
     assert largest < 1
@@ -304,12 +267,12 @@ def test_the_norms_of_plain_training_are_those_of_its_residuals(data, penalty):
 def test_every_state_is_gone_on_from(data, penalty, options, n_training):
     options = options | {"penalty": penalty, "max_iter": 4}
     states = []
-    network, result = _fit(data, SEEDS[:3], on_state=lambda of: states.append(of()), **options)
+    network, result = _fit(data, SEEDS[:3], keep=lambda of: states.append(of()), **options)
     assert [row["n_training"] for row in result.history] == n_training
     assert len(states) == len(n_training)
     for done, state in enumerate(states, 1):
         rows = []
-        other, again = _fit(data, SEEDS[:3], state=state, on_iteration=rows.append, **options)
+        other, again = _fit(data, SEEDS[:3], state=state, tell=rows.append, **options)
         assert rows == result.history[done:]
         _assert_same(other, again, network, result)
 
@@ -337,4 +300,4 @@ def _assert_same(network, result, right_network, right):
     if result.norms is not None:
         assert torch.equal(result.norms, right.norms)
     assert result.history == right.history
-    assert (result.n_iter, result.converged) == (right.n_iter, right.converged)
+    assert (len(result.history), result.converged) == (len(right.history), right.converged)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from skrdae.training.principal_components import pursue
+from skrdae.training.principal_components import Pursuit
+from skrdae.training.rounds import Session, run
 
 
 def _planted(n, d, rank, share, seed=0):
@@ -12,8 +13,10 @@ def _planted(n, d, rank, share, seed=0):
     return torch.from_numpy(low_rank), torch.from_numpy(sparse)
 
 
-def _pursue(X, lam=None, tol=1e-8, max_iter=5000):
-    return pursue(X, lam=max(X.shape) ** -0.5 if lam is None else lam, max_iter=max_iter, tol=tol)
+def _pursue(X, lam=None, tol=1e-8, max_iter=5000, tell=None):
+    pursuit = Pursuit(X, lam=max(X.shape) ** -0.5 if lam is None else lam, tol=tol)
+    run(pursuit, max_iter, Session(tell))
+    return pursuit
 
 
 def _objective(low_rank, sparse, lam):
@@ -24,7 +27,7 @@ def _objective(low_rank, sparse, lam):
 def test_it_recovers_low_rank_and_sparse_exactly(n, d, rank):
     low_rank, sparse = _planted(n, d, rank, 0.05)
     result = _pursue(low_rank + sparse)
-    assert result.converged
+    assert result.finished
     assert result.components.shape == (d, rank)
     torch.testing.assert_close(result.sparse, sparse, atol=1e-5, rtol=0)
     assert ((result.sparse != 0) == (sparse != 0)).double().mean() > 0.999
@@ -72,7 +75,7 @@ def test_a_larger_lam_makes_the_sparse_part_sparser_and_the_rank_higher():
 
 def test_zeros_have_nothing_in_them():
     result = _pursue(torch.zeros(5, 3, dtype=torch.float64))
-    assert result.converged
+    assert result.finished
     assert not result.sparse.any()
     assert result.components.shape == (3, 0)
 
@@ -80,8 +83,8 @@ def test_zeros_have_nothing_in_them():
 def test_each_iteration_is_told_of_and_counted():
     rows = []
     low_rank, sparse = _planted(50, 20, 2, 0.05)
-    result = pursue(low_rank + sparse, lam=0.1, max_iter=7, tol=1e-12, on_iteration=rows.append)
-    assert not result.converged
-    assert result.n_iter == 7
+    result = _pursue(low_rank + sparse, 0.1, tol=1e-12, max_iter=7, tell=rows.append)
+    assert not result.finished
+    assert len(result.history) == 7
     assert rows == result.history
     assert [row["iteration"] for row in rows] == list(range(1, 8))

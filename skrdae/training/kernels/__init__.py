@@ -6,4 +6,12 @@ A kernel is registered for a network and an objective; what has none is trained 
 from skrdae.training.kernels import adversarial, autoencoder, variational
 from skrdae.training.kernels.registry import epoch_kernel, epochs_of, step_kernel, steps_of
 
-__all__ = ["adversarial", "autoencoder", "epoch_kernel", "epochs_of", "step_kernel", "steps_of", "variational"]
+__all__ = [
+    "adversarial",
+    "autoencoder",
+    "epoch_kernel",
+    "epochs_of",
+    "step_kernel",
+    "steps_of",
+    "variational",
+]

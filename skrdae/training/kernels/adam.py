@@ -97,5 +97,3 @@ def span(n: int, n_parts: int, part: int) -> tuple[int, int]:
 def most_rows(n_rows: int, n_batches: int) -> int:
     """Return the rows of the largest of some batches."""
     return n_rows // n_batches + (1 if n_rows % n_batches else 0)
-
-
