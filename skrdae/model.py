@@ -99,6 +99,27 @@ class FittedModel:
             fetch()
         return np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0]
 
+    def average(self, function: NetworkFunction, rows: Rows) -> FloatArray:
+        """Apply a function as :meth:`map` does, and average over the members as they are weighted.
+
+        Returns
+        -------
+        ndarray of shape (n, …)
+        """
+        if self.device.type != "cuda":
+            return self.weighted(self.map(function, rows))
+        # There, because what is left is less to fetch.
+        weights = self.weights.tolist()
+
+        def apply(network: Any, chunk: torch.Tensor, workspace: Workspace) -> torch.Tensor:
+            first, *others = function(network, chunk, workspace).double()
+            total = first * weights[0]
+            for values, weight in zip(others, weights[1:], strict=True):
+                total = total + values * weight
+            return total[None]
+
+        return self.map(apply, rows)[0]
+
     def weighted(self, values: FloatArray) -> FloatArray:
         """Average over the members, (K, …) → (…), each weighted to one scale."""
         # Added up one by one: NumPy's sum goes about it differently for one row than for many.

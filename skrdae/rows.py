@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from skrdae._memory import is_mapped, matrix, take_rows
+from skrdae._parallel import in_parallel
 from skrdae._typing import FloatRows, FloatRowsOrSparse, IntArray
 from skrdae.preprocessing import ColumnScaler
 
 # Values that are scaled and moved to the device at once, and of how many rows the number is a
 # multiple: on a CPU, on another device, and of a sparse matrix.
 _BLOCK, _BLOCK_ROWS, _SPARSE_ROWS = 2**22, (2**12, 2**14), 2**8
+# Values that a thread copies at once.
+_PIECE = 2**20
 #: Rows of a sparse matrix that a pass over all of them makes dense at once.
 SPARSE_PART = 256
 
@@ -130,9 +133,10 @@ class LazyRows(Rows):
         if self.device.type != "cuda":
             return torch.from_numpy(self._scaler.transform(rows)).to(self.device)
         # From memory that the device reads itself, while this thread goes on.
-        scaled = torch.empty(rows.shape, dtype=torch.float32, device="cpu", pin_memory=True)
-        self._scaler.transform(rows, out=scaled.numpy())
-        return scaled.to(self.device, non_blocking=True)
+        kind = torch.float32 if rows.dtype == np.float32 else torch.float64
+        pinned = torch.empty(rows.shape, dtype=kind, device="cpu", pin_memory=True)
+        in_parallel(lambda part: np.copyto(part[1], part[0]), _pieces(rows, pinned.numpy()))
+        return self._scaler.transform_on(pinned.to(self.device, non_blocking=True))
 
     def blocks(self) -> Iterator[torch.Tensor]:
         multiple = _SPARSE_ROWS if self.sparse else _BLOCK_ROWS[self.device.type != "cpu"]
@@ -159,6 +163,12 @@ class LazyRows(Rows):
         data = self.take(places.flatten())
         data = data if change is None else change(data)
         return HeldMemberRows(data.view(*places.shape, data.shape[1]))
+
+
+def _pieces(rows: FloatRows, out: NDArray[Any]) -> list[tuple[FloatRows, NDArray[Any]]]:
+    """Return pairs of parts of two arrays, a few MB each."""
+    size = max(1, _PIECE // rows.shape[1])
+    return [(rows[i : i + size], out[i : i + size]) for i in range(0, len(rows), size)]
 
 
 def dense(X: Any) -> FloatRows:

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm.auto import tqdm
 
 from skrdae._random import member_generators
-from skrdae._typing import Activation, FloatArray, IntArray
+from skrdae._typing import Activation, FloatArray, FloatRowsOrSparse, IntArray
 from skrdae._validation import check_layer_sizes, outside
 from skrdae.detectors.base import Learnt, Task
 from skrdae.detectors.generative import GenerativeDetector
@@ -304,6 +304,9 @@ class AnoGANDetector(GenerativeDetector):
                 bar.update(min(found.shape[1], bar.total - bar.n))  # the last chunk is filled up
 
             return model.map(function, rows, on_chunk)
+
+    def _average(self, function: NetworkFunction, X: FloatRowsOrSparse) -> FloatArray:
+        return self.model_.weighted(self._members(function, X))
 
     def score_parts(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Return the two parts of each row's score.

@@ -368,8 +368,12 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
         """Apply a function of each member and scaled rows to checked X: (K, n, …)."""
         return self._map(self.model_, function, self.model_.rows(X))
 
+    def _average(self, function: NetworkFunction, X: FloatRowsOrSparse) -> FloatArray:
+        """Do the same, averaged over the members: (n, …)."""
+        return self.model_.average(function, self.model_.rows(X))
+
     def _score(self, X: FloatRowsOrSparse) -> FloatArray:
-        return self.model_.weighted(self._members(self.model_.scorer.scores, X))
+        return self._average(self.model_.scorer.scores, X)
 
     def _labels_of(self, X: FloatRowsOrSparse, scores: FloatArray) -> IntArray:
         return label(self.model_, scores, self.threshold_, self.model_.rows(X))
@@ -446,7 +450,7 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
         """
         self = snapshot(self)
         X = self._validated(X)
-        return self.model_.weighted(self._members(self.model_.scorer.shares, X))
+        return self._average(self.model_.scorer.shares, X)
 
     # ------------------------------------------------------------------------------- codes
 

@@ -119,5 +119,5 @@ class GenerativeDetector(BaseTorchDetector):
     def _two_parts(self, X: MatrixLike) -> tuple[FloatArray, FloatArray]:
         self = snapshot(self)
         scorer: Any = self.model_.scorer
-        both = self.model_.weighted(self._members(scorer.parts, self._validated(X)))
+        both = self._average(scorer.parts, self._validated(X))
         return both[:, 0], both[:, 1]

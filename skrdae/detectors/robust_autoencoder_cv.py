@@ -27,7 +27,6 @@ from skrdae._typing import (
     RandomStateLike,
 )
 from skrdae._validation import check_labels, refitting
-from skrdae.chunks import GPU_CHUNK_ROWS
 from skrdae.detectors.base import Learnt, Task
 from skrdae.detectors.decomposition import BaseDecomposition
 from skrdae.detectors.folds import Folds, Splitter, check_classes, folds_of
@@ -404,7 +403,7 @@ def _member_bytes(network: MemberAutoencoder, rows: MemberRows, n_scored: int) -
     n_rows, n_features = rows.shape[1:]
     units = sum(bias.shape[2] for bias in network.biases)
     n_weights = sum(p[0].numel() for p in network.parameters())
-    at_once = min(n_rows, part_rows(n_features)) if rows.device.type == "cpu" else GPU_CHUNK_ROWS
+    at_once = min(n_rows, part_rows(n_features, rows.device))
     matrices, work = 2 * n_rows * n_features, 2 * at_once * (units + n_features)
     n_measured = len(rows_to_measure(n_scored, n_features)) * n_features
     return 4 * (matrices + work + 8 * n_weights + 4 * n_scored + 4 * n_measured)

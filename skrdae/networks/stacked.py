@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.func import vmap
 from torch.overrides import TorchFunctionMode
 
 from skrdae._parallel import in_parallel
@@ -130,14 +129,6 @@ class StackedModule(MemberModule):
 
     def _map(self, method: str, x: torch.Tensor) -> torch.Tensor:
         self.check_device(x)
-        if x.device.type != "cpu":
-            weights = {name.replace("/", "."): p for name, p in self.named_parameters()}
-
-            def call(mine: Mapping[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
-                return getattr(_filled(self.template[0], mine), method)(rows)
-
-            with _OrdinaryOperations():
-                return vmap(call)(weights, x)
         # Member by member: a batched product may round differently from a single one.
         grad, members = torch.is_grad_enabled(), self.members()
 
@@ -146,7 +137,8 @@ class StackedModule(MemberModule):
                 return getattr(members[k], method)(x[k])
 
         places = range(len(members))
-        return torch.stack([work(0)] if len(members) == 1 else in_parallel(work, places))
+        parallel = x.device.type == "cpu" and len(members) > 1
+        return torch.stack(in_parallel(work, places) if parallel else list(map(work, places)))
 
     def encode(self, x: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return the codes: (K, n, d) → (K, n, units)."""

@@ -6,6 +6,7 @@ import copy
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix, issparse
 
@@ -285,6 +286,26 @@ class ColumnScaler:
 
         in_parallel(scale, range(0, len(X), rows))
         return scaled
+
+    def transform_on(self, X: torch.Tensor) -> torch.Tensor:
+        """Scale rows on a device with double precision, to the last bit as :meth:`transform` does.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n_samples, n_features), float32 or float64
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_features), float32
+        """
+        if self.method is not None:
+            center, scale = (torch.from_numpy(a).to(X.device) for a in (self.center_, self.scale_))
+            X = X.double().sub_(center).div_(scale)
+        if self.constant_.any():
+            places = torch.from_numpy(np.flatnonzero(self.constant_)).to(X.device)
+            changed = X[:, places].clamp(-CHANGED, CHANGED)
+            X = X.index_copy(1, places, changed.masked_fill(changed.abs() < 1, 0.0))
+        return X.clamp(-LARGEST, LARGEST).float()
 
     def inverse_transform(self, Z: ArrayLike) -> FloatArray:
         """Undo :meth:`transform`, in double precision."""

@@ -209,6 +209,7 @@ class Alternation(Training):
     def finish(self) -> AlternatingResult:
         """Return what was found, with the weights of all members in the network."""
         self._leave(torch.ones(len(self.members), dtype=torch.bool, device="cpu"))
+        self.trainer.release()
         converged = self.schedule.tol is None or self.stopped or self.finished
         return AlternatingResult(self.final_lam, self.final_norms, converged, self.history)
 

@@ -21,6 +21,8 @@ from skrdae.rows import SPARSE_PART, HeldMemberRows, LazyMemberRows, MemberRows,
 # Values a pass over all rows works on at once, few enough to stay in the cache, and the least and
 # most rows.
 _PART, _LEAST_ROWS, _MOST_ROWS = 2**17, 256, 1024
+# Values on another device, of each member.
+_PART_ELSEWHERE = 2**21
 
 # Values whose change from one iteration to the next is watched, and rows at least.
 _WATCHED, _LEAST_WATCHED = 2**21, 1024
@@ -89,7 +91,7 @@ class HeldSplit(HeldMemberRows, Split):
 
         The parts are the same for any number of members and threads, and so are sums over them.
         """
-        size = part_rows(self.shape[2])
+        size = part_rows(self.shape[2], self.device)
         parts = [slice(start, start + size) for start in range(0, self.shape[1], size)]
         parallel = self.device.type == "cpu" and rows_independent
         n_groups = min(torch.get_num_threads(), len(parts)) if parallel else 1
@@ -103,11 +105,12 @@ class HeldSplit(HeldMemberRows, Split):
 
         groups = list(range(n_groups))
         found = in_parallel(work, groups) if parallel else [work(0)]
-        sums = torch.zeros(shape, dtype=torch.float64, device="cpu")
+        first = found[0][0]
+        sums = torch.zeros(shape, dtype=torch.float64, device=first.device)
         for group in found:
             for values in group:
                 sums += values
-        return sums
+        return sums.cpu()
 
     def _watched(self, rows: slice) -> tuple[torch.Tensor | slice, slice]:
         """Return which of a part's rows are watched, and where they lie among those watched."""
@@ -144,7 +147,7 @@ class HeldSplit(HeldMemberRows, Split):
         if penalty.across_rows:
             self.norms = penalty.norms(self.tensor)
         else:
-            parts = torch.split(self.tensor, part_rows(self.shape[2]), dim=1)
+            parts = torch.split(self.tensor, part_rows(self.shape[2], self.device), dim=1)
             self.norms = torch.cat([penalty.norms(part) for part in parts], dim=1)
 
     def shrink(self, penalty: GroupPenalty, lam: torch.Tensor) -> torch.Tensor:
@@ -160,7 +163,8 @@ class HeldSplit(HeldMemberRows, Split):
             norms = self.norms if penalty.across_rows else self.norms[:, rows]
             if bool(lam.isinf().all()):
                 sparse, rest = None, residual
-                sums = [torch.zeros(len(data), dtype=torch.float64, device="cpu"), _squares(rest)]
+                squares = _squares(rest)
+                sums = [torch.zeros_like(squares), squares]
             else:
                 sparse = workspace.take("batch", *residual.shape)
                 penalty.prox(residual, lam, norms, out=sparse)
@@ -271,8 +275,10 @@ class LazySplit(Split):
         return torch.stack([of_sparse, left, change])[:, None] / self._size
 
 
-def part_rows(n_features: int) -> int:
+def part_rows(n_features: int, device: torch.device) -> int:
     """Return how many rows a pass over all of them works on at once."""
+    if device.type != "cpu":  # where a part costs a round of launches, whatever its size
+        return max(_PART_ELSEWHERE // n_features, _MOST_ROWS)
     return min(max(_PART // n_features, _LEAST_ROWS), _MOST_ROWS)
 
 
@@ -295,6 +301,7 @@ def _watched_rows(n_rows: int, n_features: int) -> torch.Tensor | None:
 
 
 def _squares(values: torch.Tensor) -> torch.Tensor:
-    """Return the sum of squares of each member's matrix, in double precision on the CPU."""
+    """Return the sum of squares of each member's matrix, in double precision."""
     norms = torch.linalg.vector_norm(values, dim=(1, 2))
-    return norms.cpu().double().square()
+    norms = norms.cpu() if norms.device.type == "mps" else norms  # which has none
+    return norms.double().square()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import gc
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -58,7 +60,9 @@ class EagerSteps:
     def _batch(self, batch: torch.Tensor) -> torch.Tensor:
         if isinstance(self.rows, HeldMemberRows):
             shape = *batch.shape, self.rows.shape[2]
-            return gather(self.rows.tensor, batch, out=self._trainer.workspace.take("batch", *shape))
+            return gather(
+                self.rows.tensor, batch, out=self._trainer.workspace.take("batch", *shape)
+            )
         return self.rows.take(batch)
 
 
@@ -84,6 +88,9 @@ class CapturedSteps(EagerSteps):
         self._orders: torch.Tensor | None = None
         self._noise = self._position = self._total = torch.empty(0)
         self._n_eager = 0
+        # Copies into it are waited for before it is written to again.
+        self._pinned: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._copied = torch.cuda.Event()
 
     def epoch(
         self, orders: torch.Tensor, noise: torch.Tensor, sizes: Sequence[int]
@@ -93,12 +100,12 @@ class CapturedSteps(EagerSteps):
                 return super().epoch(orders, noise, sizes)
             self._orders = torch.empty_like(orders, device=self.rows.device)
             self._noise = torch.empty_like(noise, device=self.rows.device)
+            self._pinned = orders.pin_memory(), noise.pin_memory()
             self._position = torch.zeros((), dtype=torch.int64, device=self.rows.device)
         here = torch.cuda.current_stream(self.rows.device)
         self._stream.wait_stream(here)
         with torch.cuda.stream(self._stream):
-            self._orders.copy_(orders.pin_memory(), non_blocking=True)
-            self._noise.copy_(noise.pin_memory(), non_blocking=True)
+            self._send(orders, noise)
             self._position.zero_()
             if self._total.numel():
                 self._total.zero_()
@@ -107,6 +114,15 @@ class CapturedSteps(EagerSteps):
                 self._trainer.after_batch()
         here.wait_stream(self._stream)
         return self._total if self._total.numel() else None
+
+    def _send(self, orders: torch.Tensor, noise: torch.Tensor) -> None:
+        assert self._orders is not None and self._pinned is not None
+        self._copied.synchronize()
+        for source, pinned, target in zip(
+            (orders, noise), self._pinned, (self._orders, self._noise), strict=True
+        ):
+            target.copy_(pinned.copy_(source), non_blocking=True)
+        self._copied.record(self._stream)
 
     def _make_step(self, size: int) -> None:
         if self._n_eager < _WARM_UP:
@@ -123,9 +139,12 @@ class CapturedSteps(EagerSteps):
     def _capture(self, size: int) -> Any:
         graph = torch.cuda.CUDAGraph()
         counts = self._trainer.counts()
-        # Other threads may use the device meanwhile.
-        with torch.cuda.graph(
-            graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+        # Other threads may use the device meanwhile. Graphs that are collected would end a capture.
+        with (
+            _no_collection(),
+            torch.cuda.graph(
+                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+            ),
         ):
             self._captured(size)
         self._trainer.set_counts(counts)  # nothing was computed yet
@@ -144,6 +163,17 @@ class CapturedSteps(EagerSteps):
                 self._total = torch.zeros_like(found)
             self._total.add_(found)
         self._position.add_(size)
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def steps_of(trainer: Trainer, rows: MemberRows, make: Callable[[Trainer], Step]) -> EagerSteps:

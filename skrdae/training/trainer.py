@@ -129,6 +129,7 @@ class Trainer:
 
     def release(self) -> None:
         """Give every parameter memory of its own, so that it can be stored alone."""
+        self._steps = None  # which knows the trainer
         for optimiser in self.optimisers.values():
             optimiser.release()
 
