@@ -82,15 +82,16 @@ class StackedModule(MemberModule):
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
         # What moves the weights moves the buffers, too, but not those of networks made of this one.
-        self.template = [copy.deepcopy(self.template[0])._apply(fn)]
-        return super()._apply(fn, recurse)
+        template: Any = copy.deepcopy(self.template[0])
+        self.template = [template._apply(fn)]
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def _call(self, method: str, weights: Mapping[str, torch.Tensor], x: torch.Tensor) -> Any:
         return functional_call(_Method(self.template[0], method), dict(weights), (x,))
 
     def _map(self, method: str, x: torch.Tensor) -> torch.Tensor:
         self.check_device(x)
-        weights = {f"module.{k.replace('/', '.')}": v for k, v in self._parameters.items()}
+        weights = {f"module.{k.replace('/', '.')}": v for k, v in self.named_parameters()}
         if x.device.type != "cpu":
             call = _Method(self.template[0], method)
             return vmap(lambda w, rows: functional_call(call, w, (rows,)))(weights, x)
