@@ -7,14 +7,12 @@ import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from skrdae._typing import FloatArray, IntArray
-
-if TYPE_CHECKING:
-    from skrdae.monitoring.reports import WindowReport
+from skrdae.monitoring.window import WindowReport
 
 # Rows that an alert lists, those with the highest scores.
 _LISTED = 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary, ref
 
 import numpy as np
@@ -10,8 +10,22 @@ import numpy as np
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Gauge
 
-    from skrdae.monitoring.monitor import Monitor
-    from skrdae.monitoring.reports import BatchReport
+    from skrdae.monitoring.batch import BatchReport
+    from skrdae.monitoring.drift import ScoreReference
+
+
+class _Monitor(Protocol):
+    """What the metrics are taken from: a :class:`~skrdae.monitoring.Monitor`."""
+
+    name: str
+    handlers: tuple[Any, ...]
+    reference_: ScoreReference
+
+    @property
+    def n_handler_errors_(self) -> int: ...
+
+    @property
+    def n_waiting_alerts_(self) -> int: ...
 
 
 class PrometheusMetrics:
@@ -109,7 +123,7 @@ class PrometheusMetrics:
             "drifting_": gauge("drifting", "1 from a window that drifts to one that does not"),
             "rate_is_high_": gauge("alert_rate_high", "1 if too many rows are flagged"),
         }
-        self._monitors: WeakValueDictionary[str, Monitor] = WeakValueDictionary()
+        self._monitors: WeakValueDictionary[str, _Monitor] = WeakValueDictionary()
         self._errors = gauge("handler_errors", "Times that a handler raised, and dropped alerts")
         self._undelivered = gauge("undelivered_alerts", "Alerts not known to have arrived")
         self._unknown = gauge("drift_unknown", "1 if the last window is too short to tell a drift")
@@ -122,7 +136,7 @@ class PrometheusMetrics:
 
     def observe(
         self,
-        monitor: Monitor,
+        monitor: _Monitor,
         report: BatchReport | None = None,
         seconds: float | None = None,
     ) -> None:
@@ -159,7 +173,7 @@ class PrometheusMetrics:
         if seconds is not None:
             self._seconds.labels(name).observe(seconds)
 
-    def _ask_at_scrapes(self, monitor: Monitor) -> None:
+    def _ask_at_scrapes(self, monitor: _Monitor) -> None:
         """Have figures asked for at every scrape that change between batches, too."""
         found = ref(monitor)  # a monitor that nobody holds any more is not kept for its metrics
         webhooks: list[Any] = [h for h in monitor.handlers if hasattr(h, "n_undelivered")]

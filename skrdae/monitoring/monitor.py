@@ -19,6 +19,7 @@ from skrdae._validation import outside
 from skrdae.monitoring import alert
 from skrdae.monitoring.alert import Handler
 from skrdae.monitoring.arguments import check_arguments, is_number
+from skrdae.monitoring.batch import BatchReport
 from skrdae.monitoring.dispatch import Dispatcher
 from skrdae.monitoring.drift import ScoreReference
 from skrdae.monitoring.labels import (
@@ -29,7 +30,6 @@ from skrdae.monitoring.labels import (
     training_scores_and_labels,
 )
 from skrdae.monitoring.metrics import PrometheusMetrics
-from skrdae.monitoring.reports import BatchReport
 from skrdae.monitoring.verdict import Judge
 from skrdae.thresholds import quantile_threshold
 

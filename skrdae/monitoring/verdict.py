@@ -9,7 +9,7 @@ import numpy as np
 from skrdae._typing import BoolArray, FloatArray
 from skrdae.monitoring.drift import P_VALUE, Evidence, ScoreReference
 from skrdae.monitoring.rates import FlagReference
-from skrdae.monitoring.reports import WindowReport
+from skrdae.monitoring.window import WindowReport
 
 
 class Judge:

@@ -1,11 +1,8 @@
-"""What a monitor says of a batch, and of a window of rows."""
+"""What a monitor says of a window of rows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from skrdae._typing import FloatArray, IntArray
-from skrdae.monitoring.alert import Alert
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -52,24 +49,3 @@ class WindowReport:
     drift_unknown: bool
     rate_is_high: bool
     rate_unknown: bool
-
-
-@dataclass(frozen=True)
-class BatchReport:
-    """The result of a batch.
-
-    Attributes
-    ----------
-    scores : ndarray of shape (n_rows,)
-    labels : ndarray of shape (n_rows,)
-        1 for the rows that are flagged.
-    alerts : list of Alert
-        What the handlers are told.
-    windows : list of WindowReport
-        Of the windows that this batch completed.
-    """
-
-    scores: FloatArray
-    labels: IntArray
-    alerts: list[Alert] = field(default_factory=list)
-    windows: list[WindowReport] = field(default_factory=list)
