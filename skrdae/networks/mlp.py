@@ -151,7 +151,7 @@ class MemberMLP(MemberModule):
                 shown = one.contiguous().numpy()
                 dense(shown, weight.numpy(), bias.numpy(), KINDS[kind], out.numpy())
             else:
-                ACTIVATIONS[kind][0](torch.bmm(x, weight, out=out).add_(bias))
+                ACTIVATIONS[kind][0](_affine(x, weight, bias, out))
             values.append(out)
             x = out
         return values
@@ -199,6 +199,16 @@ class MemberMLP(MemberModule):
 def _is_for_loops(x: torch.Tensor) -> bool:
     """Return whether compiled loops make the products of these rows, and not torch."""
     return x.device.type == "cpu" and x.dtype == torch.float32
+
+
+def _affine(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, out: torch.Tensor
+) -> torch.Tensor:
+    """Return x @ weight + bias: (K, n, in) → (K, n, out)."""
+    if len(weight) > 1:
+        return torch.bmm(x, weight, out=out).add_(bias)
+    torch.addmm(bias[0], x[0], weight[0], out=out[0])  # one kernel
+    return out
 
 
 def _back(grad: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
