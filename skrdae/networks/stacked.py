@@ -84,15 +84,17 @@ class StackedModule(MemberModule):
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
         # What moves the weights moves the buffers, too, but not those of networks made of this one.
-        self.template = [copy.deepcopy(self.template[0])._apply(fn)]
-        return super()._apply(fn, recurse)
+        base: Any = super()
+        template: Any = copy.deepcopy(self.template[0])
+        self.template = [template._apply(fn)]
+        return base._apply(fn, recurse)
 
     def _call(self, method: str, weights: Mapping[str, torch.Tensor], x: torch.Tensor) -> Any:
         return functional_call(_Method(_own(self.template[0]), method), dict(weights), (x,))
 
     def _map(self, method: str, x: torch.Tensor) -> torch.Tensor:
         self.check_device(x)
-        weights = {f"module.{k.replace('/', '.')}": v for k, v in self._parameters.items()}
+        weights = {f"module.{k.replace('/', '.')}": v for k, v in self.named_parameters()}
         if x.device.type != "cpu":
             call = _Method(_own(self.template[0]), method)
             return vmap(lambda w, rows: functional_call(call, w, (rows,)))(weights, x)
@@ -108,10 +110,10 @@ class StackedModule(MemberModule):
 
     def modules_of_members(self) -> list[nn.Module]:
         """Return copies of the members, whose forward pass is decode(encode(rows)), (n, d)."""
-        members = []
+        members: list[nn.Module] = []
         for k in range(self.n_members):
             module = copy.deepcopy(self.template[0])
-            for name, stacked in self._parameters.items():
+            for name, stacked in self.named_parameters():
                 module.get_parameter(name.replace("/", ".")).data = stacked.detach()[k].clone()
             members.append(_Reconstruction(module))
         return members
@@ -148,8 +150,8 @@ class _Reconstruction(nn.Module):
         super().__init__()
         self.module = module
 
-    def _get_name(self) -> str:  # what messages call it
-        return self.module._get_name()
+    def __repr__(self) -> str:  # what messages call it
+        return repr(self.module)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         module: Any = self.module

@@ -90,7 +90,8 @@ class Trainer:
         if isinstance(rows, HeldMemberRows):
             space = self.workspace.take("batch", *batch.shape, rows.shape[2])
             return gather(rows.tensor, batch, out=space)
-        return rows.take(batch)
+        parts = [next(rows.shares(k, places.numpy(), 1)) for k, places in enumerate(batch)]
+        return torch.stack([torch.from_numpy(part.rows) for part in parts])
 
     def state(self) -> dict[str, Any]:
         """Return what another trainer needs to go on as this one would."""
@@ -143,7 +144,7 @@ class AutogradStep:
         ]
 
     def __call__(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        trainer, total = self._trainer, None
+        trainer, total = self._trainer, []
         for name, optimiser in trainer.optimisers.items():
             optimiser.zero_grads()
 
@@ -152,16 +153,15 @@ class AutogradStep:
                 part = objective.trained(network)[name]
                 with torch.enable_grad(), optimiser.gradients(part, members):
                     loss, measures = objective.loss(name, network, x[members], noise[members])
-                    loss.sum().backward()
+                    torch.autograd.backward(loss.sum())
                 return measures
 
             groups = range(len(self._groups))
             found = in_parallel(work, groups) if self._apart else [work(0)]
-            measures = torch.cat(found, dim=1)
-            total = measures if total is None else torch.cat([total, measures])
+            total.append(torch.cat(found, dim=1))
             optimiser.step()
             trainer.objective.after_step(name, optimiser.n_steps)
-        return total
+        return torch.cat(total)
 
 
 class Epochs(Training):
@@ -172,7 +172,7 @@ class Epochs(Training):
 
     def advance(self) -> Record:
         """Train for an epoch."""
-        measures = self.trainer.train(self.rows)
+        measures: Any = self.trainer.train(self.rows)
         means = (measures / self.rows.shape[1]).mean(dim=1).tolist()
         return self.trainer.objective.record(len(self.history) + 1, means)
 
