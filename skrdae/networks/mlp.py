@@ -102,17 +102,15 @@ class MemberMLP(MemberModule):
             self.add(f"weight_{layer}", weight)
             self.add(f"bias_{layer}", weight.new_zeros(len(generators), 1, fan_out))
 
-    # From the dictionary, because a ParameterList takes longer to give an entry than a small
-    # product takes.
     @property
     def weights(self) -> list[torch.nn.Parameter]:
         """A (K, in, out) parameter a layer."""
-        return list(self._parameters.values())[::2]
+        return self.own_parameters()[::2]
 
     @property
     def biases(self) -> list[torch.nn.Parameter]:
         """A (K, 1, out) parameter a layer."""
-        return list(self._parameters.values())[1::2]
+        return self.own_parameters()[1::2]
 
     def forward(self, x: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return the last layer's value: (K, n, in) → (K, n, out)."""

@@ -158,8 +158,8 @@ class _Reconstruction(nn.Module):
         super().__init__()
         self.member = member
 
-    def _get_name(self) -> str:  # what messages call it
-        return self.member._get_name()
+    def __repr__(self) -> str:  # what messages call it
+        return repr(self.member)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.member.decode(self.member.encode(x))  # type: ignore[operator]

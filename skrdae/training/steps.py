@@ -63,7 +63,8 @@ class EagerSteps:
             return gather(
                 self.rows.tensor, batch, out=self._trainer.workspace.take("batch", *shape)
             )
-        return self.rows.take(batch)
+        parts = [next(self.rows.shares(k, places.numpy(), 1)) for k, places in enumerate(batch)]
+        return torch.stack([torch.from_numpy(part.rows) for part in parts])
 
 
 class CapturedSteps(EagerSteps):
