@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
@@ -365,13 +366,15 @@ class AnoGANDetector(ResumingMixin, GenerativeMixin, BaseTorchDetector):
     def _map_tensor(self, function: RowFunction, data: torch.Tensor) -> FloatArray:
         if not (self.verbose and self._searches):
             return super()._map_tensor(function, data)
+        lock = threading.Lock()  # chunks are searched side by side
         with tqdm(total=len(data), desc="search", unit="row") as bar:
 
             def shown(rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
                 found = function(rows, workspace)
-                if function == self._member_scores:
-                    bar.set_postfix(score=f"{found.mean():.3g}")
-                bar.update(min(len(rows), bar.total - bar.n))  # the last chunk is filled up
+                with lock:
+                    if function == self._member_scores:
+                        bar.set_postfix(score=f"{found.mean():.3g}")
+                    bar.update(min(len(rows), bar.total - bar.n))  # the last chunk is filled up
                 return found
 
             return super()._map_tensor(shown, data)
