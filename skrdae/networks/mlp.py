@@ -154,6 +154,10 @@ class MemberMLP(MemberModule):
             x = out
         return values
 
+    def transposed_weights(self) -> list[torch.Tensor]:
+        """Return a copy of each weight, transposed and in one piece: (K, out, in)."""
+        return [weight.transpose(1, 2).contiguous() for weight in self.weights]
+
     def backward_from(
         self,
         values: Sequence[torch.Tensor],
@@ -162,6 +166,7 @@ class MemberMLP(MemberModule):
         workspace: Workspace,
         *,
         to_input: bool = False,
+        transposed: Sequence[torch.Tensor] | None = None,
     ) -> Any:
         """Back-propagate a loss's gradient.
 
@@ -177,6 +182,9 @@ class MemberMLP(MemberModule):
         workspace : Workspace
         to_input : bool, default=False
             Return the gradient with respect to the input.
+        transposed : list of Tensor, optional
+            What :meth:`transposed_weights` returned, for a loop that leaves the weights as they
+            are. By default they are transposed at each call.
 
         Returns
         -------
@@ -190,7 +198,8 @@ class MemberMLP(MemberModule):
                 torch.sum(grad, dim=1, keepdim=True, out=grads[2 * layer + 1])
             if layer or to_input:
                 out = workspace.take(("grad", layer), *values[layer].shape)
-                grad = _back(grad, weights[layer], out)
+                weight = weights[layer].transpose(1, 2) if transposed is None else transposed[layer]
+                grad = _product(grad, weight, out)
         return grad if to_input else None
 
 
@@ -209,13 +218,12 @@ def _affine(
     return out
 
 
-def _back(grad: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    """Return the gradient of a layer's input: grad @ weight.T, (K, n, out) → (K, n, in)."""
-    turned = weight.transpose(1, 2)
-    if not _is_for_loops(grad):
-        return torch.bmm(grad, turned, out=out)
-    bias = weight.new_zeros(len(weight), 1, weight.shape[1])
-    shown = grad.contiguous().numpy(), turned.contiguous().numpy(), bias.numpy()
+def _product(x: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """Put x @ weight into `out`: (K, n, in) @ (K, in, out) → (K, n, out)."""
+    if not _is_for_loops(x):
+        return torch.bmm(x, weight, out=out)
+    bias = weight.new_zeros(len(weight), 1, weight.shape[2])
+    shown = x.contiguous().numpy(), weight.contiguous().numpy(), bias.numpy()
     dense(*shown, KINDS["identity"], out.numpy())
     return out
 
