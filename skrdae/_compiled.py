@@ -54,11 +54,12 @@ def _forget_what_is_old(folder: str) -> None:
     That of a function holds the functions it calls, and numba looks at its own file only.
     """
     package = Path(__file__).parent
-    sources = [Path(__file__), *package.glob("*/compiled*.py")]
-    newest = max(source.stat().st_mtime for source in sources)
-    for index in Path(folder).glob("compiled*.nbi"):
+    sources = [Path(__file__), *package.glob("networks/compiled*.py")]
+    sources += package.glob("training/kernels/*.py")
+    newest, names = max(source.stat().st_mtime for source in sources), {s.stem for s in sources}
+    for index in Path(folder).glob("*.nbi"):
         with contextlib.suppress(OSError):  # another process does the same
-            if index.stat().st_mtime < newest:
+            if index.name.partition(".")[0] in names and index.stat().st_mtime < newest:
                 index.unlink()
 
 
