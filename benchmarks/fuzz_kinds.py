@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import safetensors.numpy
+import torch
 from sklearn.model_selection import ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
@@ -25,9 +26,11 @@ from skrdae import (
     WindowedDetector,
     save,
 )
+from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.metrics import roc_auc_scorer
 from skrdae.penalties import L21
 from skrdae.persistence import _digest
+from skrdae.registry import detector
 from skrdae.tables import EvenSteps, TableEncoder
 
 SMALL = {"hidden_layer_sizes": (5, 3), "n_estimators": 2, "random_state": 0}
@@ -53,7 +56,40 @@ def table():
     )
 
 
+class _Bow(torch.nn.Module):
+    def __init__(self, n_features, units, depth):
+        super().__init__()
+        self.inner = torch.nn.ModuleList(
+            [torch.nn.Linear(n_features, n_features) for _ in range(depth)]
+        )
+        self.down = torch.nn.Linear(n_features, units)
+        self.up = torch.nn.Linear(units, n_features)
+
+    def encode(self, rows):
+        for layer in self.inner:
+            rows = torch.tanh(layer(rows))
+        return torch.tanh(self.down(rows))
+
+    def decode(self, codes):
+        return self.up(codes)
+
+
+@detector
+class BowDetector(BaseRobustAutoencoder):
+    """A detector of a user's own, of an ordinary module."""
+
+    units: int = 2
+    depth: int = 1
+
+    def _new_module(self, n_features):
+        return _Bow(n_features, self.units, self.depth)
+
+    def _code_size(self, n_features):
+        return self.units
+
+
 DETECTORS = {
+    "own module": BowDetector(n_estimators=2, max_iter=2, random_state=0),
     "robust": RobustDeepAutoencoder(**RDA),
     "robust, one member, infinite λ": RobustDeepAutoencoder(np.inf, **ONE),
     "robust, norms": RobustDeepAutoencoder(penalty=L21(), score_function="norm", **RDA),
@@ -123,6 +159,7 @@ WARM = {
     "warm, GAN, search": AnoGANDetector(
         warm_start=True, inference="search", n_search_iter=2, **GAN
     ),
+    "warm, own module": BowDetector(n_estimators=2, max_iter=2, random_state=0, warm_start=True),
     "warm, LSTM": LSTMRobustAutoencoder(warm_start=True, **LSTM),
 }
 #: name → detector, and after how many rows of the history its training is cut short
@@ -142,11 +179,24 @@ CHECKPOINTS = {
     "checkpoint, LSTM": (LSTMRobustAutoencoder(**LSTM | {"max_iter": 2}), 1),
     "checkpoint, GRU": (LSTMRobustAutoencoder(cell="gru", **LSTM | {"max_iter": 2}), 1),
 }
-KINDS = [*DETECTORS, *STREAMS, *WARM, *CHECKPOINTS]
+# Files of version 0.1, and the rows that the detectors in them were fitted to.
+_ARCHIVE = Path(__file__).parents[1] / "tests" / "data" / "format_1.zip"
+_FIRST = ["adapter", "cv", "gan_warm", "lstm", "robust_one_warm", "robust_stream", "vae"]
+_FIRST += ["vae_stream", "windows"]
+FIRST = {f"{name}, format 1": name for name in _FIRST}
+KINDS = [*DETECTORS, *STREAMS, *WARM, *CHECKPOINTS, *FIRST]
 LENGTHS = {"max_iter": 6, "n_epochs": 3, "n_encoder_epochs": 3}
 
 
+def _of_first(name):
+    with zipfile.ZipFile(_ARCHIVE) as archive:
+        return archive.read(name)
+
+
 def data_of(kind):
+    if kind in FIRST:
+        with np.load(io.BytesIO(_of_first("expected.npz"))) as arrays:
+            return arrays["X"]
     if kind.startswith("pipeline of"):
         return table()
     return pd.DataFrame(rows(), columns=list("abcd")) if kind == "robust, names" else rows()
@@ -159,8 +209,10 @@ class _Cut(Exception):
 def write(kind, path):
     """Write a file of a kind that is as it should be."""
     X, y = data_of(kind), (np.arange(60) < 4).astype(int)
-    if kind in CHECKPOINTS:
-        detector, n_rows = CHECKPOINTS[kind]
+    if kind in FIRST:
+        Path(path).write_bytes(_of_first(f"{FIRST[kind]}.safetensors"))
+    elif kind in CHECKPOINTS:
+        cut_short, n_rows = CHECKPOINTS[kind]
         seen = []
 
         def cut(row):
@@ -169,12 +221,12 @@ def write(kind, path):
                 raise _Cut
 
         with contextlib.suppress(_Cut):
-            fresh(detector).set_params(checkpoint_path=path, callbacks=cut).fit(X)
+            fresh(cut_short).set_params(checkpoint_path=path, callbacks=cut).fit(X)
     elif kind in STREAMS:
-        detector = fresh(STREAMS[kind])
+        stream = fresh(STREAMS[kind])
         for chunk in np.array_split(X, 2):
-            detector.partial_fit(chunk)
-        save(detector, path)
+            stream.partial_fit(chunk)
+        save(stream, path)
     else:
         save(fresh((DETECTORS | WARM)[kind]).fit(X, y), path)
 

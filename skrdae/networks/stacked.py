@@ -84,10 +84,9 @@ class StackedModule(MemberModule):
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
         # What moves the weights moves the buffers, too, but not those of networks made of this one.
-        base: Any = super()
         template: Any = copy.deepcopy(self.template[0])
         self.template = [template._apply(fn)]
-        return base._apply(fn, recurse)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def _call(self, method: str, weights: Mapping[str, torch.Tensor], x: torch.Tensor) -> Any:
         return functional_call(_Method(_own(self.template[0]), method), dict(weights), (x,))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -71,14 +70,13 @@ from skrdae.training.schemas import (
     variational_state,
 )
 
-INTEGERS = (np.int32, np.int64)
-LABELS = array(INTEGERS, "rows", low=0, high=1)
+_INTEGERS = (np.int32, np.int64)
 NAMES = {"feature_names_in_": column_names("features")}
 
 
-def classes(value: Any, where: str, sizes: Sizes) -> None:
+def _classes(value: Any, where: str, sizes: Sizes) -> None:
     """Check that a value is the array of 0 and 1."""
-    array(INTEGERS, 2)(value, where, sizes)
+    array(_INTEGERS, 2)(value, where, sizes)
     if value.tolist() != [0, 1]:
         raise ValueError(f"{where} holds {value.tolist()}, not 0 and 1")
 
@@ -86,25 +84,10 @@ def classes(value: Any, where: str, sizes: Sizes) -> None:
 #: Of every detector, with labels of what it was fitted to.
 LABELLED: dict[str, Check] = {
     "n_features_in_": size("features"),
-    "classes_": classes,
-    "labels_": LABELS,
+    "classes_": _classes,
+    "labels_": array(_INTEGERS, "rows", low=0, high=1),
     "threshold_": number(high=math.inf),
 }
-
-
-class Part(NamedTuple):
-    """What a class adds to the kind of its subclasses.
-
-    Attributes
-    ----------
-    fitted, extra, whole, later
-        As of a :class:`~skrdae.persistence.kinds.Kind`.
-    """
-
-    fitted: Mapping[str, Check] = {}
-    extra: Mapping[str, Check] = {}
-    whole: Check = anything
-    later: Mapping[str, Callable[[dict[str, Any]], Any]] = {}
 
 
 def _of(scorer: type[Scorer], network: type | None = None, more: Check = anything) -> Check:
@@ -280,50 +263,51 @@ def _check_stream(detector: Any, check: Check, where: str, sizes: Sizes) -> None
 # ------------------------------------------------------------------------------------- kinds
 
 _KEPT = {"_kept": anything}
-_PARTS: dict[type, Part] = {
-    BaseTorchDetector: Part(
-        {
+#: class → what it adds to the kind of every class that derives from it
+_PARTS = {
+    BaseTorchDetector: Kind(
+        fitted={
             **LABELLED,
             "model_": instance(FittedModel),
             "decision_scores_": array(np.float64, "rows"),
         },
-        {**NAMES, "history_": each(mapping(text, _MEASURE))},
-        _judged,
+        extra={**NAMES, "history_": each(mapping(text, _MEASURE))},
+        whole=_judged,
     ),
-    BaseDecomposition: Part(
-        {
+    BaseDecomposition: Kind(
+        fitted={
             "history_": history(IterationRecord, "iterations"),
             "n_iter_": size("iterations"),
             "lam_": anything,  # see _decomposed
         },
-        {"low_rank_": _MATRIX, "sparse_": _MATRIX},
-        _of(ResidualScorer, more=_decomposed),
+        extra={"low_rank_": _MATRIX, "sparse_": _MATRIX},
+        whole=_of(ResidualScorer, more=_decomposed),
     ),
-    BaseRobustAutoencoder: Part(extra=_KEPT, whole=_robust),
-    RobustDeepAutoencoder: Part(
+    BaseRobustAutoencoder: Kind(extra=_KEPT, whole=_robust),
+    RobustDeepAutoencoder: Kind(
         extra=_STREAM, whole=_of(ResidualScorer, MemberAutoencoder, _robust_stream)
     ),
-    LSTMRobustAutoencoder: Part(whole=_of(ResidualScorer, MemberRecurrentAutoencoder)),
-    RobustDeepAutoencoderCV: Part(
-        {
+    LSTMRobustAutoencoder: Kind(whole=_of(ResidualScorer, MemberRecurrentAutoencoder)),
+    RobustDeepAutoencoderCV: Kind(
+        fitted={
             "lams_": array(np.float64, "λ", low=0, high=math.inf),
             "scores_path_": array(np.float64, "λ", "folds", low=-math.inf, high=math.inf, nan=True),
         },
-        {"lam_max_": number(0, math.inf)},
-        _of(ResidualScorer, MemberAutoencoder, _cross_validated),
+        extra={"lam_max_": number(0, math.inf)},
+        whole=_of(ResidualScorer, MemberAutoencoder, _cross_validated),
     ),
-    RobustPCA: Part(
-        {"history_": history(_PURSUIT, "iterations"), "rank_": anything},
+    RobustPCA: Kind(
+        fitted={"history_": history(_PURSUIT, "iterations"), "rank_": anything},
         whole=_of(ResidualScorer, MemberAutoencoder, _pca),
     ),
-    GenerativeDetector: Part(extra=_KEPT, later=_ALL_ROWS),
-    VAEDetector: Part(
-        {"history_": history(VariationalRecord)},
-        {"noise_variance_": array(np.float64, "members", "features", low=0), **_STREAM},
-        _of(ElboScorer, more=_variational),
+    GenerativeDetector: Kind(extra=_KEPT, later=_ALL_ROWS),
+    VAEDetector: Kind(
+        fitted={"history_": history(VariationalRecord)},
+        extra={"noise_variance_": array(np.float64, "members", "features", low=0), **_STREAM},
+        whole=_of(ElboScorer, more=_variational),
     ),
-    AnoGANDetector: Part(
-        {
+    AnoGANDetector: Kind(
+        fitted={
             "history_": history(AdversarialRecord),
             "encoder_history_": history(EncoderRecord),
         },

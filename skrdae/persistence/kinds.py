@@ -61,7 +61,7 @@ class Kind(NamedTuple):
         have; of scikit-learn's classes, what files of its other versions do not have.
     """
 
-    fields: Mapping[str, Check]
+    fields: Mapping[str, Check] = {}
     fitted: Mapping[str, Check] = {}
     extra: Mapping[str, Check] = {}
     whole: Check = anything

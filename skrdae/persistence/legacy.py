@@ -25,18 +25,11 @@ _SCORERS = {
     "VAEDetector": ("ElboScorer", _ELBO),
 }
 # What is not kept any more, or follows from the rest.
-_GONE = {
-    "AnoGANDetector": ("_classes", "_mu", "_sigma"),
-    "LSTMRobustAutoencoder": ("_classes", "_mu", "_sigma"),
-    "RobustDeepAutoencoder": ("_classes", "_mu", "_sigma"),
-    "RobustDeepAutoencoderCV": (
-        *("_chosen", "_classes", "_mu", "_sigma"),
-        *("checkpoint_path", "warm_start"),
-    ),
-    "RobustPCA": ("_classes", "_mu", "_sigma"),
-    "VAEDetector": ("_classes", "_mu", "_sigma"),
-    "WindowedDetector": ("_classes", "_mu", "_share", "_sigma"),
-}
+_GONE: dict[str, tuple[str, ...]] = dict.fromkeys(
+    [*_SCORERS, "WindowedDetector"], ("_classes", "_mu", "_sigma")
+)
+_GONE["RobustDeepAutoencoderCV"] += ("_chosen", "checkpoint_path", "warm_start")
+_GONE["WindowedDetector"] += ("_share",)
 
 
 class Upgrade:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -159,42 +159,47 @@ def variance() -> Check:
     return tensor(torch.float32, "members", 1, "features", low=LEAST_VARIANCE)
 
 
-def variational_state(network: MemberVAE) -> Check:
-    """Return a check of the state of the training of a variational autoencoder."""
-    shapes = shapes_of(network)
+def epochs_state(
+    parts: Mapping[str, nn.Module], row: type, *more: Check, steps: str = "steps"
+) -> Check:
+    """Return a check of the state of a training by epochs: see ``training.trainer.Epochs``.
+
+    Parameters
+    ----------
+    parts : dict of nn.Module
+        What the objective trains, in order, by the names of the optimisers.
+    row : type
+        The TypedDict of a row of the history.
+    *more : callable
+        Checks of the tensors that the objective has beside the parameters.
+    steps : str, default="steps"
+        The name of the number of steps, which all optimisers share.
+    """
+    shapes = {name: shapes_of(part) for name, part in parts.items()}
+    own = [check for of_part in shapes.values() for check in _parameters(of_part)]
     return record(
         {
-            "history": history(VariationalRecord),
-            "tensors": listed(*_parameters(shapes), variance()),
-            "adam": adam(shapes),
+            "history": history(row),
+            "tensors": listed(*own, *more),
+            **{name: adam(of_part, steps=steps) for name, of_part in shapes.items()},
             "generators": generators(),
         }
     )
+
+
+def variational_state(network: MemberVAE) -> Check:
+    """Return a check of the state of the training of a variational autoencoder."""
+    return epochs_state({"adam": network}, VariationalRecord, variance())
 
 
 def adversarial_state(network: MemberGAN) -> Check:
     """Return a check of the states of the two trainings of a GAN."""
-    maker, critic = shapes_of(network.generator), shapes_of(network.discriminator)
+    critic, encoder = network.discriminator, network.encoder
     # What follows the spectral norms, for all weight matrices.
-    vectors = weights("members", sum(shape[2] for shape in critic[::2]))
-    encoder: Check | None = None
-    if network.encoder is not None:
-        shapes = shapes_of(network.encoder)
-        encoder = record(
-            {
-                "history": history(EncoderRecord),
-                "tensors": listed(*_parameters(shapes)),
-                "adam": adam(shapes, steps="steps of the encoder"),
-                "generators": generators(),
-            }
-        )
-    gan = record(
-        {
-            "history": history(AdversarialRecord),
-            "tensors": listed(*_parameters(critic), *_parameters(maker), vectors),
-            "critic": adam(critic),
-            "maker": adam(maker),
-            "generators": generators(),
-        }
-    )
-    return record({"gan": gan, "encoder": nothing if encoder is None else optional(encoder)})
+    vectors = weights("members", sum(weight.shape[2] for weight in critic.weights))
+    parts = {"critic": critic, "maker": network.generator}
+    gan = epochs_state(parts, AdversarialRecord, vectors)
+    if encoder is None:
+        return record({"gan": gan, "encoder": nothing})
+    inversion = epochs_state({"adam": encoder}, EncoderRecord, steps="steps of the encoder")
+    return record({"gan": gan, "encoder": optional(inversion)})

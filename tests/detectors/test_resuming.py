@@ -286,8 +286,9 @@ WRONG = {
     ],
     "gan": [
         ("state gan", lambda s: None),
-        ("state gan n_steps", lambda n: n + 1),
+        ("state gan critic n_steps", lambda n: n + 1),
         ("state gan tensors 10", lambda t: t[..., :1]),
+        ("state gan tensors", lambda t: t[::-1]),
         ("state gan critic mean", lambda m: m[:1]),
         ("state encoder", lambda s: {}),
     ],
