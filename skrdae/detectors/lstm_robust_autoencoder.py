@@ -116,7 +116,7 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
     n_iter_ : int
         Number of outer iterations made.
     history_ : list of dict
-        One dict for each outer iteration; see :class:`~skrdae.training.history.IterationRecord`.
+        One dict for each outer iteration; see :class:`~skrdae.history.IterationRecord`.
     network_ : MemberRecurrentAutoencoder
         The trained networks; their weights have the member axis first.
     scaler_ : ColumnScaler
