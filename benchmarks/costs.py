@@ -2,6 +2,7 @@
 
     python benchmarks/costs.py            # all three
     python benchmarks/costs.py images     # one; what was measured of the others stays
+    python benchmarks/costs.py --detectors AnoGANDetector    # the same, beside the first of a part
 
 One thread. Seconds are those of the processor, which other work on the machine hardly changes. Each
 round times every detector once, one after the other; seconds are medians of the rounds, and a ratio
@@ -32,6 +33,7 @@ from skrdae import (
     WindowedDetector,
 )
 
+FIRST = "RobustDeepAutoencoder"  # with which the others are compared
 TABLE = {
     "RobustDeepAutoencoder": lambda: RobustDeepAutoencoder(random_state=0),
     "RobustPCA": RobustPCA,
@@ -82,7 +84,7 @@ def windowed(make):
 
 
 def measure(data, X, makers, rounds):
-    """Time fit and scoring of each detector, by turns."""
+    """Time fit and scoring of each detector, by turns; the first is RobustDeepAutoencoder."""
     for make in makers.values():
         make().fit(X[:500])  # compiles
     found = {name: [] for name in makers}
@@ -94,7 +96,7 @@ def measure(data, X, makers, rounds):
             detector.decision_function(X)
             found[name].append((fitted - start, time.process_time() - fitted))
     rows = []
-    first = found["RobustDeepAutoencoder"]
+    first = found[FIRST]
     for name, times in found.items():
         ratios = [mine[0] / robust[0] for mine, robust in zip(times, first, strict=True)]
         rows.append(
@@ -119,15 +121,29 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", nargs="?", default="all", choices=["all", *PARTS])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--detectors", nargs="+", metavar="NAME", help="of these only new figures are kept"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     parts = list(PARTS) if arguments.part == "all" else [arguments.part]
-    rows = [row for row in read_csv("costs") if row["data"] not in parts]
+    rows = read_csv("costs")
     for part in parts:
         make_data, makers = PARTS[part]
         if part == "series":
             makers = {name: windowed(make) for name, make in makers.items()}
-        rows += measure(part, make_data(), makers, arguments.rounds)
+        kept = arguments.detectors or list(makers)
+        if not makers.keys() & set(kept):
+            continue
+        makers = {name: make for name, make in makers.items() if name in (FIRST, *kept)}
+        found = measure(part, make_data(), makers, arguments.rounds)
+        places = {(row["data"], row["detector"]): place for place, row in enumerate(rows)}
+        for row in found:
+            place = places.get((part, row["detector"]))
+            if row["detector"] in kept and place is not None:
+                rows[place] = row
+            elif row["detector"] in kept:
+                rows.append(row)
     write_csv("costs", rows)
 
 

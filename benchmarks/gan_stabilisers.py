@@ -24,23 +24,22 @@ from tqdm import tqdm
 
 from skrdae import AnoGANDetector
 from skrdae.detectors import anogan
+from skrdae.networks.gan import SpectralBound
 from skrdae.training import adversarial
-from skrdae.training.minibatch import normal, shuffled_batches
+from skrdae.training.minibatch import gather, normal, shuffled_batches
 
 PENALTY = 10.0  # weight of the gradient penalty, its authors'
 N_MEMBERS = 8
 
 
-class NoBound:
+NEVER = 10**9  # steps between two bounds
+
+
+class NoBound(SpectralBound):
     """In the place of SpectralBound."""
 
-    def __init__(self, network):
-        pass
-
-    def apply(self):
+    def apply(self, n_rounds=0):
         """Leave the weights as they are."""
-
-    finish = apply
 
 
 def _layers(x, network, parameters):
@@ -52,7 +51,7 @@ def _layers(x, network, parameters):
 
 
 @torch.enable_grad()
-def train_wgan_gp(network, data, *, n_epochs, batch_size, lr, generators, **_):
+def train_wgan_gp(network, rows, *, n_epochs, batch_size, lr, generators, **_):
     """Train by the Wasserstein loss with a gradient penalty, one step of each network a batch.
 
     I. Gulrajani et al., Improved Training of Wasserstein GANs, 2017.
@@ -61,9 +60,9 @@ def train_wgan_gp(network, data, *, n_epochs, batch_size, lr, generators, **_):
     critic = [p.detach().clone().requires_grad_() for p in network.discriminator.parameters()]
     optimisers = [torch.optim.Adam(p, lr=lr, betas=(0.5, 0.9)) for p in (maker, critic)]
     for _ in range(n_epochs):
-        for batch in shuffled_batches(len(data), batch_size, generators, data.device):
-            real = data[batch]
-            z = normal(generators, data.new_empty(*batch.shape, network.latent_dim))
+        for batch in shuffled_batches(rows.shape[1], batch_size, generators, rows.device):
+            real = gather(rows, batch)
+            z = normal(generators, rows.new_empty(*batch.shape, network.latent_dim))
             made = _layers(z, network, maker)
             mix = torch.stack([torch.rand(batch.shape[1], 1, generator=g) for g in generators])
             between = torch.lerp(real, made.detach(), mix).requires_grad_()
@@ -90,9 +89,13 @@ def train_wgan_gp(network, data, *, n_epochs, batch_size, lr, generators, **_):
 
 
 VARIANTS = {
-    "hinge, spectral normalisation": (adversarial.SpectralBound, adversarial.train_adversarial),
-    "hinge, nothing": (NoBound, adversarial.train_adversarial),
-    "Wasserstein, gradient penalty": (adversarial.SpectralBound, train_wgan_gp),
+    "hinge, spectral normalisation": (
+        SpectralBound,
+        adversarial._SPECTRAL_EVERY,
+        adversarial.train_adversarial,
+    ),
+    "hinge, nothing": (NoBound, NEVER, adversarial.train_adversarial),
+    "Wasserstein, gradient penalty": (SpectralBound, NEVER, train_wgan_gp),
 }
 
 
@@ -119,8 +122,9 @@ def main():
     sets = list(load_adbench(arguments.data_dir, arguments.max_rows))
     rows = []
     for n_epochs in arguments.epochs:
-        for name, (bound, train) in VARIANTS.items():
-            adversarial.SpectralBound, anogan.train_adversarial = bound, train
+        for name, (bound, every, train) in VARIANTS.items():
+            adversarial.SpectralBound, adversarial._SPECTRAL_EVERY = bound, every
+            anogan.train_adversarial = train
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 found = [run(X, y, n_epochs) for _, X, y in tqdm(sets, desc=name)]

@@ -109,14 +109,12 @@ class FittedModel:
         if self.device.type != "cuda":
             return self.weighted(self.map(function, rows))
         # There, because what is left is less to fetch.
-        weights = self.weights.tolist()
+        weights = torch.from_numpy(self.weights).to(self.device)
 
         def apply(network: Any, chunk: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-            first, *others = function(network, chunk, workspace).double()
-            total = first * weights[0]
-            for values, weight in zip(others, weights[1:], strict=True):
-                total = total + values * weight
-            return total[None]
+            values = function(network, chunk, workspace).double()
+            values *= weights.view(-1, *[1] * (values.ndim - 1))
+            return values.cumsum(dim=0)[-1:]  # one by one, as `weighted` adds them up
 
         return self.map(apply, rows)[0]
 

@@ -1,9 +1,9 @@
-"""Detectors by name: what is registered can be saved, loaded and checked, with no list elsewhere."""
+"""Detectors by name: what is registered can be saved, loaded and checked."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeVar, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -19,7 +19,8 @@ def parameters(cls: _Class) -> _Class:
     scikit-learn wants it. Parameters are inherited. Attributes that `fit` sets are annotated in
     classes without this decorator, or not at all.
     """
-    return dataclass(kw_only=True, eq=False, repr=False, match_args=False)(cls)
+    make: Any = dataclass(kw_only=True, eq=False, repr=False, match_args=False)
+    return make(cls)
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(field,))

@@ -1,4 +1,5 @@
 import importlib.util
+import os
 
 import numpy as np
 import pytest
@@ -23,6 +24,22 @@ if "hypothesis" not in _MISSING:
     settings.register_profile("short", max_examples=25, derandomize=True)
     settings.register_profile("long", max_examples=700)
     settings.load_profile("short")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="what device='auto' stands for: cpu hides GPUs, cuda runs the tests on one",
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--device") == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # CUDA has not been asked for anything yet
+    elif not torch.cuda.is_available():
+        raise pytest.UsageError("--device cuda: PyTorch finds no CUDA device here.")
 
 
 @pytest.hookimpl(wrapper=True)

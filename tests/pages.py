@@ -69,7 +69,9 @@ def _lines(block):
 def module_in(page, name):
     """Return the module that the first block of Python of a page is, imported by a name."""
     if name not in sys.modules:
-        source = re.search(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)[1]
+        source = re.search(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)[
+            1
+        ]
         module = ModuleType(name)
         exec(compile(source, f"{page.name}, {name}", "exec"), vars(module))
         sys.modules[name] = module

@@ -33,7 +33,9 @@ def windows():
 
 
 def fitted(X, **options):
-    return TransformerDetector(**{"random_state": 0, "n_estimators": 2, "max_iter": 3} | options).fit(X)
+    return TransformerDetector(
+        **{"random_state": 0, "n_estimators": 2, "max_iter": 3} | options
+    ).fit(X)
 
 
 def test_it_is_as_short_as_the_page_says():
@@ -43,7 +45,9 @@ def test_it_is_as_short_as_the_page_says():
 
 def test_a_member_is_the_same_fitted_alone(windows):
     ensemble, alone = (fitted(windows, n_estimators=n, lam=1.0) for n in (3, 1))
-    for mine, theirs in zip(ensemble.network_.parameters(), alone.network_.parameters(), strict=True):
+    for mine, theirs in zip(
+        ensemble.network_.parameters(), alone.network_.parameters(), strict=True
+    ):
         assert np.array_equal(mine[:1].numpy(), theirs.numpy())
 
 

@@ -6,12 +6,12 @@ import pytest
 
 from skrdae import _compiled
 from skrdae.networks import compiled as loops
-from skrdae.training import compiled as loops_of_training
-from skrdae.training import compiled_gan as loops_of_gan
+from skrdae.training.kernels import adam as loops_of_adam
+from skrdae.training.kernels import adversarial_loops as loops_of_gan
 
 
 def test_machine_code_older_than_a_source_is_forgotten(tmp_path):
-    names = ("compiled.f-1", "compiled_gan.f-1", "compiled.g-2", "else.h-3")
+    names = ("compiled.f-1", "adversarial_loops.f-1", "compiled.g-2", "else.h-3")
     old, old_too, new, other = (tmp_path / f"{name}.nbi" for name in names)
     modules = _compiled, loops, loops_of_gan
     newest = max(os.stat(module.__file__).st_mtime for module in modules)
@@ -60,10 +60,10 @@ def test_without_a_compiler_the_loops_are_python():
 
 ONE_LOOP = """
 import resource
-from skrdae.training.compiled import _share
+from skrdae.training.kernels.adam import span
 before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
-print(_share(10, 3, 1))
+print(span(10, 3, 1))
 resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))  # what watches the run writes at its end
 """
 
@@ -72,7 +72,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))  # what watches the ru
 def test_a_disk_that_is_full_is_done_without(tmp_path):
     run = _run(ONE_LOOP, NUMBA_CACHE_DIR=str(tmp_path), JOBLIB_MULTIPROCESSING="0")
     assert (run.returncode, run.stderr) == (0, "")
-    assert run.stdout == f"{loops_of_training._share(10, 3, 1)}\n"
+    assert run.stdout == f"{loops_of_adam.span(10, 3, 1)}\n"
     assert not [path for path in tmp_path.rglob("*.nb?") if path.stat().st_size]
 
 

@@ -15,6 +15,7 @@ from skrdae import (
     VAEDetector,
 )
 from skrdae._device import resolve_device
+from skrdae.model import FittedModel
 
 
 def test_names_and_objects():
@@ -86,10 +87,13 @@ def test_a_pickle_names_its_device_and_falls_back_to_the_cpu():
     X = np.random.default_rng(0).normal(size=(60, 3))
     for name in ("robust", "VAE", "GAN"):
         detector = clone(DETECTORS[name]).fit(X)
-        detector.device_ = torch.device("cuda:77")
-        again = pickle.loads(pickle.dumps(detector))
-        assert again.device_ == torch.device("cpu")
-        assert np.array_equal(again.decision_function(X), detector.decision_scores_)
+        state = detector.model_.__getstate__()
+        assert state["device"] == "cpu"
+        model = FittedModel.__new__(FittedModel)
+        model.__setstate__(state | {"device": "cuda:77"})
+        assert model.device == torch.device("cpu")
+        detector.model_ = model
+        assert np.array_equal(detector.decision_function(X), detector.decision_scores_)
 
 
 def test_a_pickle_goes_back_to_its_device(monkeypatch):
@@ -97,11 +101,12 @@ def test_a_pickle_goes_back_to_its_device(monkeypatch):
     state = pickle.dumps(clone(DETECTORS["VAE"]).fit(X))
     # There may be no other device here that computes; this one at least takes the weights.
     meta = torch.device("meta")
-    monkeypatch.setattr("skrdae.detectors.base.device_if_there", lambda device: meta)
+    monkeypatch.setattr("skrdae.model.device_if_there", lambda device: meta)
     again = pickle.loads(state)
     assert again.device_ == meta
     assert {p.device for p in again.network_.parameters()} == {meta}
-    assert again._draws.device == again._variance.device == meta
+    scorer = again.model_.scorer
+    assert scorer.draws.device == scorer.variance.device == meta
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from skrdae import RobustDeepAutoencoder, _memory
-from skrdae._memory import is_mapped, matrix, matrix_like, taken
+from skrdae._memory import is_mapped, matrix, matrix_like, take_rows
 from skrdae.preprocessing import ColumnScaler
 
 
@@ -45,7 +45,7 @@ def in_files(monkeypatch):
         return made
 
     monkeypatch.setattr(_memory, "matrix", watched)
-    monkeypatch.setattr("skrdae.detectors.base.matrix", watched)
+    monkeypatch.setattr("skrdae.rows.matrix", watched)
     return shapes
 
 
@@ -92,10 +92,10 @@ def test_training_on_a_file_is_training_on_what_it_holds(
 
 def test_some_of_what_lies_in_a_file_lies_in_one(scratch):
     data = matrix((3, 4, 5), mapped=True).copy_(torch.arange(60.0).view(3, 4, 5))
-    some = taken(data, torch.tensor([2, 0]))
+    some = take_rows(data, torch.tensor([2, 0]))
     assert torch.equal(some, data[[2, 0]])
     assert some.untyped_storage().filename is not None
-    assert taken(data.clone(), torch.tensor([1])).untyped_storage().filename is None
+    assert take_rows(data.clone(), torch.tensor([1])).untyped_storage().filename is None
 
 
 def test_no_room_for_the_file_is_an_error_that_says_what_to_do(mapped, scratch, monkeypatch):

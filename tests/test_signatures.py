@@ -21,7 +21,12 @@ MODULES = [
     "skrdae.preprocessing",
     "skrdae.tables",
     "skrdae.thresholds",
-    "skrdae.training.history",
+    "skrdae.history",
+    "skrdae.model",
+    "skrdae.objectives.base",
+    "skrdae.registry",
+    "skrdae.rows",
+    "skrdae.scorers.base",
 ]
 LONGEST = len("FloatArray | tuple[FloatArray, FloatArray]") + 2  # and quotes
 

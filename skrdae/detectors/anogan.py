@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import field
@@ -296,12 +297,14 @@ class AnoGANDetector(GenerativeDetector):
         scorer: Any = model.scorer
         if not (self.verbose and scorer.n_search_iter):
             return super()._map(model, function, rows)
+        lock = threading.Lock()  # chunks are searched side by side
         with tqdm(total=len(rows), desc="search", unit="row") as bar:
 
             def on_chunk(found: torch.Tensor) -> None:
-                if function == scorer.scores:
-                    bar.set_postfix(score=f"{found.mean():.3g}")
-                bar.update(min(found.shape[1], bar.total - bar.n))  # the last chunk is filled up
+                with lock:
+                    if function == scorer.scores:
+                        bar.set_postfix(score=f"{found.mean():.3g}")
+                    bar.update(min(found.shape[1], bar.total - bar.n))  # the last is filled up
 
             return model.map(function, rows, on_chunk)
 

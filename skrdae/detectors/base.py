@@ -33,6 +33,7 @@ from skrdae._typing import (
     FloatRowsOrSparse,
     IntArray,
     MatrixLike,
+    RandomStateLike,
     Record,
     Scaling,
     Thresholder,
@@ -110,13 +111,16 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
 
     A subclass lists its parameters as annotated attributes with defaults, and what they may be in
     ``_parameter_constraints``, and supplies :meth:`_learn`, which trains a network and returns it
-    with an object that scores. Everything else is here: checking, scaling, devices, seeds, one scale
-    for several members, threshold, labels, probabilities, pickling.
+    with an object that scores. Everything else is here: checking, scaling, devices, seeds, one
+    scale for several members, threshold, labels, probabilities, pickling.
     """
 
     if TYPE_CHECKING:
         model_: FittedModel = field(init=False)
         history_: list[Record] = field(init=False)
+        n_features_in_: int = field(init=False)
+        n_estimators: int = field(init=False)
+        random_state: RandomStateLike = field(init=False)
 
     scaler: Scaling = "robust"
     contamination: float | Literal["auto"] | Thresholder = 0.1
@@ -153,8 +157,9 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
     warns_of_constants = True
     #: Whether ``contamination="auto"`` has a meaning.
     _has_votes = False
-    # What an ensemble of networks has for parameters, for detectors that are none.
-    n_estimators, random_state = 1, None
+    if not TYPE_CHECKING:
+        # What an ensemble of networks has for parameters, for detectors that are none.
+        n_estimators, random_state = 1, None
 
     # ---------------------------------------------------------------- what a subclass supplies
 
@@ -505,9 +510,9 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "network_" in state:
             raise ValueError(
-                f"This {type(self).__name__} was pickled by skrdae 0.1. Load it with skrdae==0.1.0, "
-                "write it with skrdae.save, and read that file here with skrdae.load; or fit it "
-                "again."
+                f"This {type(self).__name__} was pickled by skrdae 0.1. Load it with "
+                "skrdae==0.1.0, write it with skrdae.save, and read that file here with "
+                "skrdae.load; or fit it again."
             )
         vars(self).update(state)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, Literal
+from dataclasses import field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from sklearn.utils._param_validation import StrOptions
@@ -186,6 +186,9 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
     [0, 1, 2, 3, 4]
     """
 
+    if TYPE_CHECKING:
+        n_samples_seen_: int = field(init=False)
+
     hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto"
     activation: Activation = "tanh"
     output_activation: Activation = "identity"
@@ -295,12 +298,13 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
     def _lams_of(self, task: Task, stream: Stream, quantile: list[float]) -> list[float]:
         """Return each member's λ for the rows remembered."""
         penalty, network = penalty_of(self.penalty), stream.network
+        rows: Any = stream.rows  # there are some
         scorer: Any = ResidualScorer(task.scaler.bound_, penalty, torch.zeros(0))
 
         def norms(chunk: torch.Tensor, workspace: Workspace) -> torch.Tensor:
             return penalty.norms(scorer.residual(network, chunk, workspace))
 
-        remembered = torch.from_numpy(task.scaler.transform(stream.rows)).to(task.rows.device)
+        remembered = torch.from_numpy(task.scaler.transform(rows)).to(task.rows.device)
         found = map_chunks(norms, remembered, rows_independent=network.rows_independent)
         return penalty.lam_quantile(found, quantile).tolist()
 

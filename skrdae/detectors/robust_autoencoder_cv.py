@@ -130,7 +130,7 @@ random_state, verbose, callbacks
         lam_max_: float = field(init=False)
         scores_path_: FloatArray = field(init=False)
 
-    lams: ArrayLike = field(default=20, kw_only=False)  # type: ignore[arg-type]  # a number of them
+    lams: ArrayLike = field(default=20, kw_only=False)
     cv: Splitter = None
     scoring: Scoring = None
     penalty: PenaltyLike = "l21"
@@ -311,8 +311,8 @@ random_state, verbose, callbacks
     ) -> FloatArray:
         """Return the score of each λ on each fold."""
         scores = np.empty((len(self.lams_), len(folds)))
-        total = scores.size
-        with tqdm(total=total, desc="λ path", unit="fit", disable=not self.verbose) as bar:
+        shown = {"desc": f"{type(self).__name__}, λ path", "disable": not self.verbose}
+        with tqdm(total=scores.size, unit="fit", **shown) as bar:
             for fold, (train, test) in enumerate(folds):
                 rows, rankings = X[test], []
                 labels = () if y is None or scoring is None else (np.asarray(y)[test],)

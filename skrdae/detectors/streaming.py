@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.metaestimators import available_if
 
+from skrdae._bases import BaseEstimator
 from skrdae._device import plain_torch
 from skrdae._random import member_generators, member_seeds
 from skrdae._typing import FloatRows, IntArray, OnRecord, Record
@@ -22,13 +24,7 @@ from skrdae.rows import HeldRows, LazyRows
 from skrdae.training.rounds import Session
 from skrdae.training.state import generator_states, set_generators
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    def available_if(check: Callable[[Any], bool]) -> Callable[[Any], Any]:
-        """Return what scikit-learn's returns, which hides the types of what it decorates."""
-else:
-    from sklearn.utils.metaestimators import available_if
+_Detector = TypeVar("_Detector", bound=BaseEstimator)
 
 # Rows that are remembered, a uniform sample of all that came.
 _MEMORY = 4096
@@ -58,7 +54,7 @@ _MAY_CHANGE = {
 }
 
 
-def _partial_fit(self: Any, X: ArrayLike, y: ArrayLike | None = None) -> Any:
+def _partial_fit(self: _Detector, X: ArrayLike, y: ArrayLike | None = None) -> _Detector:
     """Continue training with a chunk of rows.
 
     The first call starts a new training; so does a call after `fit`, with a warning. Each chunk
@@ -97,7 +93,10 @@ _partial_fit.__name__ = "partial_fit"
 #: and returns the rows of its history; ``_settled(task, stream)``, which returns what is
 #: :class:`~skrdae.detectors.base.Learnt` given the rows that are remembered; and ``_can_stream()``,
 #: whose AttributeError says why there is no such method.
-partial_fit = available_if(lambda self: self._can_stream())(_partial_fit)
+if TYPE_CHECKING:
+    partial_fit = _partial_fit  # available_if hides the types of what it decorates
+else:
+    partial_fit = available_if(lambda self: self._can_stream())(_partial_fit)
 
 
 def _fit_chunk(detector: Any, X: ArrayLike) -> None:

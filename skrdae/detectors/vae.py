@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -162,6 +162,9 @@ class VAEDetector(GenerativeDetector):
     [0, 1, 2, 3, 4]
     """
 
+    if TYPE_CHECKING:
+        n_samples_seen_: int = field(init=False)
+
     beta: float = 1.0
     likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
     n_samples: int = 0
@@ -306,7 +309,8 @@ class VAEDetector(GenerativeDetector):
         n_features = task.rows.shape[1]
         if stream.network is None:
             stream.network = self._new_network(n_features, stream.generators, task.rows.device)
-        level = None if state is None else self.model_.scorer.level  # type: ignore[attr-defined]
+        before: Any = None if state is None else self.model_.scorer
+        level = None if before is None else before.level
         rows, stream.level = self._member_rows(
             task, stream.generators, unit_scale=gaussian, level=level
         )
@@ -327,7 +331,8 @@ class VAEDetector(GenerativeDetector):
             change = self._in_units(task, stream.level)
             variance = noise_variance(network, task.rows.of_members(None, 1, change))
         first = "model_" not in vars(self)
-        draws = self._draws(stream.generators, network) if first else self.model_.scorer.draws
+        before: Any = None if first else self.model_.scorer
+        draws = self._draws(stream.generators, network) if first else before.draws
         return self._scored(task, network, stream.level, variance, draws, stream.history)
 
     def score_parts(self, X: MatrixLike) -> tuple[FloatArray, FloatArray]:

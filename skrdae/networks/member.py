@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import nn
@@ -31,9 +31,16 @@ class MemberModule(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
+    def own_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that were added to the module itself, in that order."""
+        # From the dictionary, because a ParameterList takes longer to give an entry than a small
+        # product takes.
+        found: Any = self._parameters.values()
+        return list(found)
+
     def check_device(self, x: torch.Tensor) -> None:
         """Raise a ValueError if rows are on another device than the weights."""
-        here = next(iter(self._parameters.values())).device  # type: ignore[union-attr]
+        here = self.own_parameters()[0].device
         if x.device != here:
             raise ValueError(
                 f"The rows are on {x.device}, the weights of the network on {here}: move one of "

@@ -102,17 +102,15 @@ class MemberMLP(MemberModule):
             self.add(f"weight_{layer}", weight)
             self.add(f"bias_{layer}", weight.new_zeros(len(generators), 1, fan_out))
 
-    # From the dictionary, because a ParameterList takes longer to give an entry than a small
-    # product takes.
     @property
     def weights(self) -> list[torch.nn.Parameter]:
         """A (K, in, out) parameter a layer."""
-        return list(self._parameters.values())[::2]
+        return self.own_parameters()[::2]
 
     @property
     def biases(self) -> list[torch.nn.Parameter]:
         """A (K, 1, out) parameter a layer."""
-        return list(self._parameters.values())[1::2]
+        return self.own_parameters()[1::2]
 
     def forward(self, x: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return the last layer's value: (K, n, in) → (K, n, out)."""
@@ -151,10 +149,14 @@ class MemberMLP(MemberModule):
                 shown = one.contiguous().numpy()
                 dense(shown, weight.numpy(), bias.numpy(), KINDS[kind], out.numpy())
             else:
-                ACTIVATIONS[kind][0](torch.bmm(x, weight, out=out).add_(bias))
+                ACTIVATIONS[kind][0](_affine(x, weight, bias, out))
             values.append(out)
             x = out
         return values
+
+    def transposed_weights(self) -> list[torch.Tensor]:
+        """Return a copy of each weight, transposed and in one piece: (K, out, in)."""
+        return [weight.transpose(1, 2).contiguous() for weight in self.weights]
 
     def backward_from(
         self,
@@ -164,6 +166,7 @@ class MemberMLP(MemberModule):
         workspace: Workspace,
         *,
         to_input: bool = False,
+        transposed: Sequence[torch.Tensor] | None = None,
     ) -> Any:
         """Back-propagate a loss's gradient.
 
@@ -179,6 +182,9 @@ class MemberMLP(MemberModule):
         workspace : Workspace
         to_input : bool, default=False
             Return the gradient with respect to the input.
+        transposed : list of Tensor, optional
+            What :meth:`transposed_weights` returned, for a loop that leaves the weights as they
+            are. By default they are transposed at each call.
 
         Returns
         -------
@@ -192,7 +198,8 @@ class MemberMLP(MemberModule):
                 torch.sum(grad, dim=1, keepdim=True, out=grads[2 * layer + 1])
             if layer or to_input:
                 out = workspace.take(("grad", layer), *values[layer].shape)
-                grad = _back(grad, weights[layer], out)
+                weight = weights[layer].transpose(1, 2) if transposed is None else transposed[layer]
+                grad = _product(grad, weight, out)
         return grad if to_input else None
 
 
@@ -201,13 +208,22 @@ def _is_for_loops(x: torch.Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float32
 
 
-def _back(grad: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    """Return the gradient of a layer's input: grad @ weight.T, (K, n, out) → (K, n, in)."""
-    turned = weight.transpose(1, 2)
-    if not _is_for_loops(grad):
-        return torch.bmm(grad, turned, out=out)
-    bias = weight.new_zeros(len(weight), 1, weight.shape[1])
-    shown = grad.contiguous().numpy(), turned.contiguous().numpy(), bias.numpy()
+def _affine(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, out: torch.Tensor
+) -> torch.Tensor:
+    """Return x @ weight + bias: (K, n, in) → (K, n, out)."""
+    if len(weight) > 1:
+        return torch.bmm(x, weight, out=out).add_(bias)
+    torch.addmm(bias[0], x[0], weight[0], out=out[0])  # one kernel
+    return out
+
+
+def _product(x: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """Put x @ weight into `out`: (K, n, in) @ (K, in, out) → (K, n, out)."""
+    if not _is_for_loops(x):
+        return torch.bmm(x, weight, out=out)
+    bias = weight.new_zeros(len(weight), 1, weight.shape[2])
+    shown = x.contiguous().numpy(), weight.contiguous().numpy(), bias.numpy()
     dense(*shown, KINDS["identity"], out.numpy())
     return out
 

@@ -84,7 +84,7 @@ class MemberRecurrentAutoencoder(MemberModule):
     @property
     def weights(self) -> list[nn.Parameter]:
         """Every parameter, the member axis first."""
-        return list(self._parameters.values())
+        return self.own_parameters()
 
     @property
     def code_size(self) -> int:

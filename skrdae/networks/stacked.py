@@ -107,7 +107,8 @@ class StackedModule(MemberModule):
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
         # What moves the weights moves the buffers, too, but not those of networks made of this one.
-        super()._apply(fn, recurse)
+        base: Any = super()
+        base._apply(fn, recurse)
         self.template = [_on_device(copy.deepcopy(self.template[0]), self.device)]
         return self
 
@@ -158,8 +159,8 @@ class _Reconstruction(nn.Module):
         super().__init__()
         self.member = member
 
-    def _get_name(self) -> str:  # what messages call it
-        return self.member._get_name()
+    def __repr__(self) -> str:  # what messages call it
+        return repr(self.member)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.member.decode(self.member.encode(x))  # type: ignore[operator]
@@ -177,7 +178,8 @@ def _filled(
     A copy, because torch's functional calls change the module while they last, and threads share
     it. With `keeps` the weights are parameters again.
     """
-    copied = module._replicate_for_data_parallel()
+    whole: Any = module
+    copied = whole._replicate_for_data_parallel()
     for name, parameter in module._parameters.items():
         value = None if parameter is None else weights[prefix + name]
         if keeps:

@@ -1,1 +1,1 @@
-"""What trainings lower, batch by batch: written with autograd, which compiled kernels are held to."""
+"""What trainings lower, batch by batch, written with autograd; compiled kernels are held to it."""

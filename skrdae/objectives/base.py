@@ -58,7 +58,7 @@ class Objective(ABC):
             For the history, added up over the rows; detached.
         """
 
-    def after_step(self, part: str, n_steps: int) -> None:
+    def after_step(self, part: str, n_steps: int) -> None:  # noqa: B027 - most do nothing
         """Do what follows a step of a part, the `n_steps`-th of all."""
 
     def follows(self, part: str, n_steps: int) -> bool:

@@ -110,7 +110,7 @@ def _exported(onnx: ModuleType, module: nn.Module, n_inputs: int) -> GraphProto:
     """Return the graph of a module, which holds for any number of rows."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"module has to be a torch.nn.Module, not a {type(module).__name__}.")
-    name = module._get_name()  # as in its repr
+    name = repr(module).partition("(")[0]
     # In eval mode PyTorch replaces attention by a fused operator that ONNX does not know, but not
     # where gradients are asked for. Asking for them needs no setting of the whole process.
     with torch.inference_mode(False), torch.enable_grad():

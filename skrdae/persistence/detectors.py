@@ -70,14 +70,13 @@ from skrdae.training.schemas import (
     variational_state,
 )
 
-INTEGERS = (np.int32, np.int64)
-LABELS = array(INTEGERS, "rows", low=0, high=1)
+_INTEGERS = (np.int32, np.int64)
 NAMES = {"feature_names_in_": column_names("features")}
 
 
-def classes(value: Any, where: str, sizes: Sizes) -> None:
+def _classes(value: Any, where: str, sizes: Sizes) -> None:
     """Check that a value is the array of 0 and 1."""
-    array(INTEGERS, 2)(value, where, sizes)
+    array(_INTEGERS, 2)(value, where, sizes)
     if value.tolist() != [0, 1]:
         raise ValueError(f"{where} holds {value.tolist()}, not 0 and 1")
 
@@ -85,8 +84,8 @@ def classes(value: Any, where: str, sizes: Sizes) -> None:
 #: Of every detector, with labels of what it was fitted to.
 LABELLED: dict[str, Check] = {
     "n_features_in_": size("features"),
-    "classes_": classes,
-    "labels_": LABELS,
+    "classes_": _classes,
+    "labels_": array(_INTEGERS, "rows", low=0, high=1),
     "threshold_": number(high=math.inf),
 }
 

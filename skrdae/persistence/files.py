@@ -128,11 +128,17 @@ def load(path: str | PathLike[str], *, device: str | torch.device = "auto") -> A
     ------
     ValueError
         If the file is not one of :func:`save`'s, is damaged, was written by a later version, names
-        anything that this one does not know, or holds attributes that do not fit together. Nothing
-        of a file is ever executed, and reading one takes memory and time in proportion to its
-        length.
+        anything that is not known here (import the module of a detector of your own first), or
+        holds attributes that do not fit together. Nothing of a file is ever executed, and reading
+        one takes memory and time in proportion to its length.
     OSError
         If it cannot be read.
+
+    Warns
+    -----
+    UserWarning
+        If it holds estimators of another version of scikit-learn, or what ``warm_start`` of an
+        ``AnoGANDetector`` of version 0.1 would have gone on from.
     """
     safetensors = _safetensors()
     chosen = None if device == "auto" else resolve_device(device)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from skrdae._schema import (
-    Check,
     Sizes,
     array,
     boolean,
@@ -35,12 +34,12 @@ from skrdae.training.schemas import variance
 # Steps of a search, and draws of codes, for each row that is scored.
 _MOST_STEPS = _MOST_DRAWS = 10_000
 # A normal number beyond that was not drawn.
-_FARTHEST_DRAW = 100.0
+_DRAWN: dict[str, float] = {"low": -100.0, "high": 100.0}
 # Levels and β that single precision has.
 _LEAST_LEVEL, _LARGEST_LEVEL, _LARGEST_BETA = 1e-44, 1e37, 1e9
 _BOUND = number(1e-6, 1e15)
 
-_PENALTIES = tuple(type(penalty) for penalty in PENALTIES.values())
+_PENALTIES = tuple(map(type, PENALTIES.values()))
 for _class in _PENALTIES:
     KINDS[_class] = Kind({})
 
@@ -84,11 +83,6 @@ def _elbo(scorer: ElboScorer, where: str, sizes: Sizes) -> None:
     whole(0, _MOST_DRAWS)(sizes["draws"], f"{where}'s number of draws", sizes)
 
 
-def _draws() -> Check:
-    far = {"low": -_FARTHEST_DRAW, "high": _FARTHEST_DRAW}
-    return tensor(torch.float32, "members", "draws", "latent", empty=True, **far)
-
-
 KINDS[ResidualScorer] = Kind(
     {
         "bound": _BOUND,
@@ -106,7 +100,7 @@ KINDS[ElboScorer] = Kind(
         "likelihood": choice("gaussian", "bernoulli"),
         "beta": number(0, _LARGEST_BETA),
         "variance": variance(),
-        "draws": _draws(),
+        "draws": tensor(torch.float32, "members", "draws", "latent", empty=True, **_DRAWN),
     },
     whole=_elbo,
 )
@@ -129,12 +123,6 @@ _NETWORKS: dict[type, tuple[type, ...]] = {
 # --------------------------------------------------------------------------------------- models
 
 
-def close(value: float, wanted: float, where: str) -> None:
-    """Raise unless a number is the one it should be, but for rounding."""
-    if not abs(value - wanted) <= 1e-6 * abs(wanted):
-        misfit(where, value, f"{wanted:g}")
-
-
 def _scores(model: FittedModel, where: str, sizes: Sizes) -> None:
     """Check what the parts of a model have to do with each other."""
     network: Any = model.network
@@ -147,8 +135,9 @@ def _scores(model: FittedModel, where: str, sizes: Sizes) -> None:
         raise ValueError(f"{where}.by_vote is set, and its members have no votes")
     if isinstance(network, MemberGAN) and network.encoder is None and not scorer.n_search_iter:
         raise ValueError(f"{where} has neither an encoder nor a search")
-    wanted = sizes["members"] ** 2
-    close(float((1 / model.weights).sum()), wanted, f"the sum of 1 / {where}.weights")
+    total, wanted = float((1 / model.weights).sum()), sizes["members"] ** 2
+    if not abs(total - wanted) <= 1e-6 * wanted:  # but for rounding
+        misfit(f"the sum of 1 / {where}.weights", total, f"{wanted}, the members squared")
 
 
 KINDS[FittedModel] = Kind(

@@ -57,6 +57,8 @@ def settle(detector: Any, network: StackedModule, where: str) -> None:
         same = "template" not in vars(network) or torch.equal(
             found, _probed(network, detector.n_features_in_)
         )
+    except MemoryError:
+        raise
     except Exception as error:  # whatever the code of a module does with parameters from a file
         raise ValueError(
             f"{where} is not the network that the parameters of the {type(detector).__name__} "

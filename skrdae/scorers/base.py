@@ -68,5 +68,5 @@ class Scorer(ABC):
 
     def _changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Self:
         found = {field.name: getattr(self, field.name) for field in fields(self)}
-        tensors = {k: change(v) for k, v in found.items() if isinstance(v, torch.Tensor)}
+        tensors: Any = {k: change(v) for k, v in found.items() if isinstance(v, torch.Tensor)}
         return replace(self, **tensors)

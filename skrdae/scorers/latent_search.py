@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import nn
 
@@ -63,13 +65,25 @@ class Mismatch:
 
     def gradient(self, residual: torch.Tensor, by_feature: torch.Tensor) -> torch.Tensor:
         """Return the gradient with respect to the z of the last :meth:`at`; overwrites both."""
-        grad = self.network.discriminator.backward_from(
-            self._values, by_feature.sign_().mul_(self.lam), None, self._spaces[1], to_input=True
+        maker, critic = self.network.generator, self.network.discriminator
+        of_maker, of_critic = self._transposed
+        grad = critic.backward_from(
+            self._values,
+            by_feature.sign_().mul_(self.lam),
+            None,
+            self._spaces[1],
+            to_input=True,
+            transposed=of_critic,
         )
         grad.add_(residual.sign_(), alpha=1 - self.lam)
-        return self.network.generator.backward_from(
-            self._made, grad, None, self._spaces[0], to_input=True
+        return maker.backward_from(
+            self._made, grad, None, self._spaces[0], to_input=True, transposed=of_maker
         )
+
+    @functools.cached_property
+    def _transposed(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        network = self.network
+        return network.generator.transposed_weights(), network.discriminator.transposed_weights()
 
 
 class _Codes(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -101,13 +102,11 @@ class ResidualScorer(Scorer):
         groups = [network]
         if rows.sparse:
             places = torch.arange(network.n_members, device="cpu")
-            groups = [network.select(place) for place in places.split(1)]
+            groups = [network.select(place) for place in torch.split(places, 1)]
         scales = []
         for members in groups:
             residual = map_chunks(
-                lambda chunk, workspace, of=members: self.residual(of, chunk, workspace),
-                some,
-                rows_independent=network.rows_independent,
+                partial(self.residual, members), some, rows_independent=network.rows_independent
             )
             # On the CPU, because NumPy sorts there.
             scales.append(residual_scale(residual.cpu(), self.clip(some).cpu()))

@@ -200,7 +200,8 @@ class Alternation(Training):
         generators = [same_generator(self.trainer.generators[k]) for k in places.tolist()]
         places = places.to(self.members.device)
         self.trainer = self.trainer.select(places, generators)
-        self.split = self.split.branch(places)
+        split: Any = self.split  # held, because those of lazy rows have one member
+        self.split = split.branch(places)
         if self.lam is not None:
             self.lam = self.lam[places]
         if isinstance(self._penalty_value, torch.Tensor):
@@ -229,6 +230,7 @@ class Alternation(Training):
         split: Any = self.split  # held, because lazy rows have no state
         norms = [] if self.final_norms is None else [self.final_norms]
         penalty_value = torch.as_tensor(self._penalty_value)
+        lam: Any = self.lam  # there is one after a round
         return {
             "iteration": len(self.history),
             "history": list(self.history),
@@ -241,7 +243,7 @@ class Alternation(Training):
                 "weights": weights_of(self.trainer.network),
                 "adam": self.trainer.adam.state(),
                 "generators": generator_states(self.trainer.generators),
-                "tensors": copied([split.tensor, split.rest, self.lam, penalty_value]),
+                "tensors": copied([split.tensor, split.rest, lam, penalty_value]),
             },
         }
 

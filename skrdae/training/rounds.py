@@ -53,7 +53,7 @@ class Training(ABC):
         """Do the next round; return its row of the history."""
 
     def state(self) -> dict[str, Any]:
-        """Return what :meth:`restore` needs: copies of tensors on the CPU, numbers, lists, dicts."""
+        """Return what :meth:`restore` needs: tensors copied to the CPU, numbers, lists, dicts."""
         raise NotImplementedError
 
     def restore(self, state: Mapping[str, Any]) -> None:

@@ -60,7 +60,10 @@ class Split(MemberRows):
 
 def split_of(rows: MemberRows) -> HeldSplit | LazySplit:
     """Return the rows as L, with S = 0."""
-    return HeldSplit(rows) if isinstance(rows, HeldMemberRows) else LazySplit(rows)
+    if isinstance(rows, LazyMemberRows):
+        return LazySplit(rows)
+    assert isinstance(rows, HeldMemberRows)
+    return HeldSplit(rows)
 
 
 class HeldSplit(HeldMemberRows, Split):

@@ -1,4 +1,4 @@
-"""The steps of an epoch, one batch after another: launched one by one, or captured as CUDA graphs."""
+"""The steps of an epoch: launched one by one, or captured as CUDA graphs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ class EagerSteps:
         device = self.rows.device
         orders, noise = orders.to(device), noise.to(device)
         total: torch.Tensor | None = None
-        for batch, drawn in zip(orders.split(sizes, 1), noise.split(sizes, 1), strict=True):  # type: ignore[arg-type]
+        parts: Any = torch.split  # whose types want a tuple
+        for batch, drawn in zip(parts(orders, sizes, 1), parts(noise, sizes, 1), strict=True):
             found = self._step(self._batch(batch), drawn)
             if found is not None:
                 total = found.clone() if total is None else total.add_(found)
@@ -63,7 +64,8 @@ class EagerSteps:
             return gather(
                 self.rows.tensor, batch, out=self._trainer.workspace.take("batch", *shape)
             )
-        return self.rows.take(batch)
+        parts = [next(self.rows.shares(k, places.numpy(), 1)) for k, places in enumerate(batch)]
+        return torch.stack([torch.from_numpy(part.rows) for part in parts])
 
 
 class CapturedSteps(EagerSteps):
@@ -83,18 +85,19 @@ class CapturedSteps(EagerSteps):
     def __init__(self, trainer: Trainer, rows: HeldMemberRows, step: Step) -> None:
         super().__init__(trainer, rows, step)
         self._graphs: dict[Any, Any] = {}
-        self._stream = torch.cuda.Stream(rows.device)
+        self._stream: Any = torch.cuda.Stream(rows.device)  # type: ignore[no-untyped-call]
         self._pool: Any = None
         self._orders: torch.Tensor | None = None
         self._noise = self._position = self._total = torch.empty(0)
         self._n_eager = 0
         # Copies into it are waited for before it is written to again.
         self._pinned: tuple[torch.Tensor, torch.Tensor] | None = None
-        self._copied = torch.cuda.Event()
+        self._copied: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
 
     def epoch(
         self, orders: torch.Tensor, noise: torch.Tensor, sizes: Sequence[int]
     ) -> torch.Tensor | None:
+        """Make the steps of an epoch; see :meth:`EagerSteps.epoch`."""
         if self._orders is None:
             if len(sizes) < _WORTH_IT:
                 return super().epoch(orders, noise, sizes)
@@ -116,7 +119,8 @@ class CapturedSteps(EagerSteps):
         return self._total if self._total.numel() else None
 
     def _send(self, orders: torch.Tensor, noise: torch.Tensor) -> None:
-        assert self._orders is not None and self._pinned is not None
+        assert self._orders is not None
+        assert self._pinned is not None
         self._copied.synchronize()
         for source, pinned, target in zip(
             (orders, noise), self._pinned, (self._orders, self._noise), strict=True

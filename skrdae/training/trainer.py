@@ -160,7 +160,7 @@ class AutogradStep:
         ]
 
     def __call__(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        trainer, total = self._trainer, None
+        trainer, measured = self._trainer, []
         for name, optimiser in trainer.optimisers.items():
             optimiser.zero_grads()
 
@@ -169,16 +169,15 @@ class AutogradStep:
                 part = objective.trained(network)[name]
                 with torch.enable_grad(), optimiser.gradients(part, members):
                     loss, measures = objective.loss(name, network, x[members], noise[members])
-                    loss.sum().backward()
+                    torch.autograd.backward(loss.sum())
                 return measures
 
             groups = range(len(self._groups))
             found = in_parallel(work, groups) if self._apart else [work(0)]
-            measures = torch.cat(found, dim=1)
-            total = measures if total is None else torch.cat([total, measures])
+            measured.append(torch.cat(found, dim=1))
             optimiser.step()
             trainer.objective.after_step(name, optimiser.n_steps)
-        return total
+        return torch.cat(measured)
 
 
 class Epochs(Training):
@@ -189,7 +188,7 @@ class Epochs(Training):
 
     def advance(self) -> Record:
         """Train for an epoch."""
-        measures = self.trainer.train(self.rows)
+        measures: Any = self.trainer.train(self.rows)  # objectives of epochs have some
         means = (measures / self.rows.shape[1]).mean(dim=1).tolist()
         return self.trainer.objective.record(len(self.history) + 1, means)
 

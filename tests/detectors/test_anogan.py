@@ -255,6 +255,21 @@ def test_threads_search_the_same(plane):
     assert all(np.array_equal(scores, detector.decision_scores_) for scores in found)
 
 
+@pytest.mark.parametrize("inference", ["encoder", "search"])
+def test_the_number_of_torchs_threads_changes_nothing(inference, cancer):
+    X, before = np.concatenate([cancer[0]] * 2), torch.get_num_threads()
+    found = []
+    for n_threads in (1, 3):
+        torch.set_num_threads(n_threads)
+        try:
+            detector = _fit(X, inference=inference, n_estimators=3, n_search_iter=5)
+            found.append((detector.decision_scores_, detector.explain(X)))
+        finally:
+            torch.set_num_threads(before)
+    for one, other in zip(*found, strict=True):
+        assert np.array_equal(one, other)
+
+
 def test_the_networks_see_wild_values_at_the_bound(plane):
     wild, clipped = plane.copy(), plane.copy()
     wild[9, 1], clipped[9, 1] = 1e9, 1e3  # both beyond ten scales

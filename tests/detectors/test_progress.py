@@ -113,14 +113,14 @@ def test_asked_twice_it_stops_at_once_and_is_as_before(X, in_callback, monkeypat
             signal.raise_signal(signal.SIGINT)
 
     if not in_callback:
-        again = type(detector)._map_tensor
+        again = type(detector)._map
 
         def interrupted(self, *args):
             signal.raise_signal(signal.SIGINT)
             return again(self, *args)
 
         # Once the training is over, Ctrl-C means what it always does.
-        monkeypatch.setattr(type(detector), "_map_tensor", interrupted)
+        monkeypatch.setattr(type(detector), "_map", interrupted)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         with pytest.raises(KeyboardInterrupt):

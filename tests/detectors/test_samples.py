@@ -15,7 +15,7 @@ from skrdae import (
     VAEDetector,
 )
 from skrdae.detectors import samples
-from skrdae.detectors.samples import member_rows, rows_a_member
+from skrdae.detectors.samples import member_places, rows_a_member
 
 DETECTORS = {
     "robust": RobustDeepAutoencoder(n_estimators=3, max_iter=2, random_state=0),
@@ -82,15 +82,13 @@ def test_members_see_different_rows_and_anomalies_are_found(name, X):
 
 
 def test_rows_of_members_are_drawn_by_their_generators():
-    data = torch.arange(20.0).view(10, 2)
     generators = [torch.Generator().manual_seed(k) for k in (0, 1)]
-    rows = member_rows(data, 4, generators)
-    assert rows.shape == (2, 4, 2)
-    for k, mine in enumerate(rows):
-        again = [torch.Generator().manual_seed(k)]
-        assert torch.equal(member_rows(data, 4, again)[0], mine)
-        assert len({float(v) for v in mine[:, 0]}) == 4  # without replacement
-    assert member_rows(data, 10, generators).data_ptr() == data.data_ptr()
+    places = member_places(4, 10, generators)
+    assert places.shape == (2, 4)
+    for k, mine in enumerate(places):
+        assert torch.equal(member_places(4, 10, [torch.Generator().manual_seed(k)])[0], mine)
+        assert len(set(mine.tolist())) == 4  # without replacement
+    assert member_places(10, 10, generators) is None
 
 
 @by_name

@@ -4,7 +4,6 @@ import scipy.sparse as sp
 import torch
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from skrdae.training.sparse import SparseRows
 
 from skrdae import (
     AnoGANDetector,
@@ -16,8 +15,9 @@ from skrdae import (
     load,
     save,
 )
-from skrdae.detectors import scoring
+from skrdae import rows as rows_module
 from skrdae.preprocessing import ColumnScaler
+from skrdae.rows import LazyRows
 
 CPU = {"random_state": 0, "device": "cpu"}
 CASES = {
@@ -167,15 +167,15 @@ def test_an_interrupt_ends_the_members_that_are_left(X):
 
 def test_a_matrix_is_never_dense_whole(X, monkeypatch):
     largest = []
-    rows = SparseRows.rows
+    take = LazyRows.take
 
     def watched(self, places):
-        found = rows(self, places)
+        found = take(self, places)
         largest.append(len(found))
         return found
 
-    monkeypatch.setattr(SparseRows, "rows", watched)
-    monkeypatch.setattr(scoring, "_BLOCK", 1)  # of so narrow a matrix it would hold all rows
+    monkeypatch.setattr(LazyRows, "take", watched)
+    monkeypatch.setattr(rows_module, "_BLOCK", 1)  # of so narrow a matrix it would hold all rows
     monkeypatch.setattr(
         sp.csr_matrix, "toarray", _refuse_large(sp.csr_matrix.toarray), raising=True
     )

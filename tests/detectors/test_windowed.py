@@ -431,7 +431,7 @@ def test_steps_without_a_score_are_the_least_anomalous_to_scorers():
     assert not tuned.predict(frame)[bare].any()
     labels = detector.predict_with_rejection(frame)
     assert (labels[bare] == -2).all()
-    assert detector._share * (~bare).sum() == pytest.approx(detector.labels_.sum())
+    assert detector._flagged_share * (~bare).sum() == pytest.approx(detector.labels_.sum())
 
 
 def test_rejection_where_nothing_is_flagged():

@@ -27,7 +27,7 @@ from skrdae.networks.compiled import (
     tanh,
 )
 from skrdae.networks.mlp import sigmoid_
-from skrdae.networks.variational import MemberVAE, gaussian_kl
+from skrdae.networks.variational import MemberVAE
 from skrdae.objectives.elbo import (
     FOLLOW,
     VARIANCE_FLOOR,
@@ -118,7 +118,8 @@ def step_by_hand(trainer: Trainer) -> Callable[[torch.Tensor, torch.Tensor], tor
             sigmoid_(grad.copy_(out))
             error = binary_cross_entropy_with_logits(out, x, reduction="none").sum(dim=(1, 2))
             grad.sub_(x).mul_(1 / n_rows)
-        kl = gaussian_kl(mean, log_variance).sum(dim=(1, 2))
+        excess = spread.square().sub_(1)
+        kl = (mean.square() + excess).sub_(log_variance).sum(dim=(1, 2)).mul_(0.5)
         from_z = network.decoder.backward_from(
             decoded, grad, decoder_grads, decoder_space, to_input=True
         )
@@ -126,8 +127,7 @@ def step_by_hand(trainer: Trainer) -> Callable[[torch.Tensor, torch.Tensor], tor
         grad = workspace.take("grad of code", *encoded[-1].shape)
         torch.add(from_z, mean * weight, out=grad[..., :latent_dim])
         by_noise = (from_z * noise).mul_(spread).mul_(0.5)
-        by_kl = spread.square().sub_(1).mul_(weight * 0.5)
-        torch.add(by_noise, by_kl, out=grad[..., latent_dim:])
+        torch.add(by_noise, excess.mul_(weight * 0.5), out=grad[..., latent_dim:])
         network.encoder.backward_from(encoded, grad, encoder_grads, encoder_space)
         trainer.adam.step()
         return torch.stack([error, kl])
