@@ -75,6 +75,9 @@ class Objective(ABC):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the loss of a batch.
 
+        On a GPU it is captured as a part of a CUDA graph and replayed, so it must not read numbers
+        from the device, nor draw random numbers other than `noise`.
+
         Parameters
         ----------
         part : str
