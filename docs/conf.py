@@ -34,8 +34,8 @@ myst_heading_anchors = 4  # GitHub makes anchors of all
 
 autodoc_default_options = {
     "members": True,
-    # What comes from PyOD and scikit-learn is documented there.
-    "inherited-members": "BaseDetector, TransformerMixin",
+    # What comes from PyOD, scikit-learn and PyTorch is documented there.
+    "inherited-members": "BaseDetector, TransformerMixin, Module, dict",
     "exclude-members": "get_metadata_routing, get_params, score_function, "
     "set_decision_function_request, set_fit_request, set_output, set_params, "
     "set_predict_proba_request, set_predict_request, set_score_request",

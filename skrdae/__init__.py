@@ -68,7 +68,7 @@ __all__ = [
     "save",
     "to_onnx",
 ]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Imported on first use (PEP 562): torch, PyOD and the rest take seconds, in which the command line
 # could neither answer nor be interrupted.

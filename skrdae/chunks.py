@@ -7,12 +7,11 @@ import torch
 from skrdae._parallel import in_parallel
 from skrdae.networks.workspace import RowFunction, Workspace
 
-#: The rows of a chunk are a multiple of this, the last one filled up. A matrix product's last bits,
-#: and those of functions that are vectorised, depend on shapes; that forward passes see one of them
-#: only is what makes a row's score independent of the rows scored with it. Small, so that a single
-#: row is cheap.
+#: The rows of a chunk are a multiple of this; the last one is filled up. The last bits of matrix
+#: products and of vectorised functions depend on shapes. With one shape for all chunks, a row's
+#: score does not depend on the rows scored with it. It is small, so that a single row is cheap.
 CHUNK_ROWS = 64
-#: The most rows of a chunk, where products do not depend on shapes.
+#: The most rows of a chunk if products do not depend on shapes.
 LARGE_CHUNK_ROWS = 256
 #: The same on a GPU, where a chunk costs a round of kernel launches, whatever its size.
 GPU_CHUNK_ROWS = 2**14
@@ -21,19 +20,19 @@ GPU_CHUNK_ROWS = 2**14
 def map_chunks(
     function: RowFunction, data: torch.Tensor, *, rows_independent: bool = False
 ) -> torch.Tensor:
-    """Apply a row-wise function to data in chunks of one size.
+    """Apply a function to rows, chunk by chunk.
 
     Parameters
     ----------
     function : callable
         Takes the data of a chunk and a :class:`~skrdae.networks.workspace.Workspace`, and returns a
-        tensor with the rows on axis 1. Rows must not influence each other.
+        tensor of shape (K, n, …). Rows must not influence each other.
     data : Tensor of shape (…, n, d)
         The last chunk is filled up with zeros, whose results are cut off.
     rows_independent : bool, default=False
-        Whether the function's products do not depend on the number of rows. On a CPU chunks are
-        then larger where there are enough rows, and worked on by all of torch's threads, each on
-        chunks of its own.
+        Whether the function's products do not depend on the number of rows. Then chunks on a CPU
+        are larger if there are enough rows, and all of torch's threads work, each on chunks of its
+        own.
 
     Returns
     -------

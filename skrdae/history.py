@@ -1,4 +1,4 @@
-"""What a fit did, a row an outer iteration or an epoch."""
+"""The rows of a detector's ``history_``: one for each outer iteration or epoch."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from typing import TypedDict
 
 
 class IterationRecord(TypedDict):
-    """One outer iteration of the alternating training, averaged over the members still in it.
+    """One outer iteration of a robust autoencoder, averaged over the members still in training.
 
     Attributes
     ----------
     iteration : int
         From 1.
     objective : float
-        ``‖L − D(E(L))‖²_F + λ·Ω(S)`` after the network's step, at the S it was trained with.
+        ``‖L − D(E(L))‖²_F + λ·Ω(S)`` after the training of the network, at the S of that training.
     sparse_share : float
         ``‖S‖_F / ‖X‖_F`` after the prox.
     constraint : float
-        ``‖X − D(E(L)) − S‖_F / ‖X‖_F``, the first criterion of convergence.
+        ``‖X − D(E(L)) − S‖_F / ‖X‖_F``, which `tol` is compared with.
     change : float
-        ``‖(D(E(L)) + S) − (D(E(L)) + S)_previous‖_F / ‖X‖_F``, the second.
+        ``‖(D(E(L)) + S) − (D(E(L)) + S)_previous‖_F / ‖X‖_F``, which `tol` is compared with, too.
     lam : float
         λ of the prox.
     n_training : int
-        Members that were still training.
+        Members still in training; the others have converged.
     """
 
     iteration: int
@@ -43,7 +43,7 @@ class VariationalRecord(TypedDict):
     epoch : int
         From 1.
     error : float
-        Squared error of a row, or cross-entropy in nats, with z sampled.
+        Squared error of a row, or its cross-entropy in nats for Bernoulli, with z sampled.
     kl : float
         Divergence of q(z|x) from the prior, in nats.
     variance : float
@@ -65,7 +65,7 @@ class AdversarialRecord(TypedDict):
     epoch : int
         From 1.
     discriminator_loss : float
-        E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))): 2 where it tells nothing apart.
+        E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))); 2 if D distinguishes nothing.
     generator_loss : float
         −E D(G(z)).
     """

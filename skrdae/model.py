@@ -24,20 +24,39 @@ from skrdae.scorers.base import NetworkFunction, Scorer
 
 @dataclass(frozen=True, eq=False)
 class FittedModel:
-    """The members of a fitted detector, and how they score.
+    """What a fit found: the networks of a detector, and how they score rows.
+
+    A fitted detector has it as ``model_``. It is never changed in place; `fit` and
+    ``tune_threshold`` put another one in its place.
 
     Attributes
     ----------
     scaler : ColumnScaler
+        Fitted to the training data.
     network : MemberModule
-        K members.
+        The trained networks of the K members.
     scorer : Scorer
+        How rows are scored with the network.
     weights : ndarray of shape (K,)
-        Of the members' scores, which bring them to one scale; see :func:`weights_of`.
+        The score of a row is the sum of the members' scores times these; see :func:`weights_of`.
     share : float
-        The share of rows flagged, as a contamination.
+        The share of rows that is flagged, as a contamination.
     by_vote : bool
-        Whether more than half of the members flag a row, and not the threshold.
+        Whether a row is flagged if more than half of the members flag it, and not if its score is
+        above the threshold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrdae import RobustDeepAutoencoder
+    >>> X = np.random.default_rng(0).normal(size=(100, 6))
+    >>> detector = RobustDeepAutoencoder(n_estimators=3, random_state=0).fit(X)
+    >>> model = detector.model_
+    >>> scores = model.map(model.scorer.scores, model.rows(X))  # one row for each member
+    >>> scores.shape
+    (3, 100)
+    >>> np.array_equal(model.weighted(scores), detector.decision_scores_)
+    True
     """
 
     scaler: ColumnScaler
@@ -53,7 +72,18 @@ class FittedModel:
         return self.network.device
 
     def rows(self, X: FloatRowsOrSparse) -> LazyRows:
-        """Return checked rows as the scorer sees them."""
+        """Return rows as a scorer takes them: scaled, float32, on the device.
+
+        Parameters
+        ----------
+        X : ndarray or CSR matrix of shape (n, d)
+            Finite numbers, as :meth:`~skrdae.detectors.base.BaseTorchDetector.fit` checks.
+
+        Returns
+        -------
+        LazyRows
+            Scaled when they are asked for.
+        """
         return LazyRows(X, self.scaler, self.device)
 
     def map(
@@ -62,19 +92,21 @@ class FittedModel:
         rows: Rows,
         on_chunk: Callable[[torch.Tensor], object] | None = None,
     ) -> FloatArray:
-        """Apply a function of the network, scaled rows and a workspace; return NumPy's float64.
+        """Apply a function to all rows, chunk by chunk.
 
         Parameters
         ----------
         function : callable
-            (n, d) → (K, n, …).
+            It takes the network, scaled rows, (n, d), and a
+            :class:`~skrdae.networks.workspace.Workspace`, and returns a tensor of shape (K, n, …).
+            The methods of a :class:`~skrdae.scorers.base.Scorer` are such functions.
         rows : Rows
         on_chunk : callable, optional
-            Called with each chunk's result.
+            Called with the result of each chunk, the last of which is filled up with zeros.
 
         Returns
         -------
-        ndarray of shape (K, n, …)
+        ndarray of shape (K, n, …), float64
         """
 
         def apply(chunk: torch.Tensor, workspace: Workspace) -> torch.Tensor:
@@ -100,11 +132,16 @@ class FittedModel:
         return np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0]
 
     def average(self, function: NetworkFunction, rows: Rows) -> FloatArray:
-        """Apply a function as :meth:`map` does, and average over the members as they are weighted.
+        """Apply a function as :meth:`map` does, and sum the members' results times `weights`.
+
+        Parameters
+        ----------
+        function : callable
+        rows : Rows
 
         Returns
         -------
-        ndarray of shape (n, …)
+        ndarray of shape (n, …), float64
         """
         if self.device.type != "cuda":
             return self.weighted(self.map(function, rows))
@@ -119,7 +156,7 @@ class FittedModel:
         return self.map(apply, rows)[0]
 
     def weighted(self, values: FloatArray) -> FloatArray:
-        """Average over the members, (K, …) → (…), each weighted to one scale."""
+        """Sum results of the members times `weights`: (K, …) → (…)."""
         # Added up one by one: NumPy's sum goes about it differently for one row than for many.
         total = values[0] * self.weights[0]
         for value, weight in zip(values[1:], self.weights[1:], strict=True):
@@ -127,7 +164,7 @@ class FittedModel:
         return total
 
     def votes(self, rows: Rows) -> BoolArray:
-        """Return which rows more than half of the members flag."""
+        """Return which rows more than half of the members flag: booleans of shape (n,)."""
         votes: Any = self.scorer.votes
         return self.map(votes, rows).mean(axis=0) > 0.5
 
@@ -147,12 +184,23 @@ class FittedModel:
         return self.scorer.code_size(self.network)
 
     def select(self, members: torch.Tensor) -> Self:
-        """Return the model of some members, by their places, whose weights are still unknown."""
+        """Return the model of some members.
+
+        Parameters
+        ----------
+        members : LongTensor
+            Their places along the member axis.
+
+        Returns
+        -------
+        FittedModel
+            With the `weights` of this one, which do not hold for it: set them.
+        """
         network = self.network.select(members.to(self.device))
         return replace(self, network=network, scorer=self.scorer.select(members))
 
     def to(self, device: torch.device) -> Self:
-        """Return the model on a device; copied, if it was on another."""
+        """Return the model on a device: a copy if it was on another."""
         network = self.network
         if network.device != device:
             network = copy.deepcopy(network).to(device)
@@ -171,10 +219,28 @@ class FittedModel:
 
 
 def weights_of(scores: FloatArray) -> FloatArray:
-    """Return weights that bring the members' training scores, (K, n), to one scale.
+    """Return the weights with which the members' scores add up to the score of a row.
 
-    Each member's scores are divided by their median, which a far outlier does not move, and the
-    average is put back in the members' units.
+    Each member's scores are divided by their median, which a far outlier does not move. The
+    average over the members is multiplied by the mean of the medians, so that it has their units.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (K, n)
+        Of the training rows.
+
+    Returns
+    -------
+    ndarray of shape (K,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skrdae.model import weights_of
+    >>> scores = np.array([[1.0, 2.0, 9.0], [10.0, 20.0, 60.0]])
+    >>> weights = weights_of(scores)
+    >>> (weights @ scores).tolist()
+    [5.5, 11.0, 41.25]
     """
     medians = np.median(scores, axis=1)
     medians[medians == 0] = 1.0

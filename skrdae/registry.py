@@ -13,11 +13,21 @@ DETECTORS: dict[str, type] = {}
 
 @dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(field,))
 def parameters(cls: _Class) -> _Class:
-    """Make an estimator's ``__init__`` of the annotated attributes of its class, as a decorator.
+    """Make an estimator's ``__init__`` from the annotated attributes of its class.
 
-    An annotation with a default is a keyword parameter, which ``__init__`` stores as it is, as
-    scikit-learn wants it. Parameters are inherited. Attributes that `fit` sets are annotated in
-    classes without this decorator, or not at all.
+    It is a decorator for base classes; :func:`detector` does the same for detectors. An annotation
+    with a default is a keyword parameter, which ``__init__`` stores as it is, as scikit-learn wants
+    it. Parameters are inherited. Attributes that `fit` sets must not be annotated like this:
+    annotate them under ``if TYPE_CHECKING:``.
+
+    Parameters
+    ----------
+    cls : type
+
+    Returns
+    -------
+    type
+        The same class, with an ``__init__``.
     """
     make: Any = dataclass(kw_only=True, eq=False, repr=False, match_args=False)
     return make(cls)
@@ -25,14 +35,39 @@ def parameters(cls: _Class) -> _Class:
 
 @dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(field,))
 def detector(cls: _Class) -> _Class:
-    """Make the parameters of a detector and register it, as a decorator.
+    """Make a detector's ``__init__`` from its annotated attributes, and register the class.
 
-    From then on :func:`skrdae.save` and :func:`skrdae.load` know the class by its name.
+    It is a decorator. An annotation with a default is a keyword parameter, as in
+    :func:`dataclasses.dataclass`; parameters are inherited. From then on :func:`skrdae.save` and
+    :func:`skrdae.load` know the class by its name.
+
+    Parameters
+    ----------
+    cls : type
+        A subclass of :class:`~skrdae.detectors.base.BaseTorchDetector`.
+
+    Returns
+    -------
+    type
+        The same class, with an ``__init__``.
 
     Raises
     ------
     ValueError
-        If another class has the name.
+        If another class is registered under the same name.
+
+    Examples
+    --------
+    >>> from skrdae import RobustDeepAutoencoder
+    >>> from skrdae.registry import detector
+    >>> @detector
+    ... class LongRobustAutoencoder(RobustDeepAutoencoder):
+    ...     max_iter: int = 20  # another default for an inherited parameter
+    ...     patience: int = 3  # a parameter of its own
+    >>> LongRobustAutoencoder(lam=2.0, patience=5)
+    LongRobustAutoencoder(lam=2.0, patience=5)
+    >>> LongRobustAutoencoder().max_iter
+    20
     """
     cls = parameters(cls)
     known = DETECTORS.setdefault(cls.__name__, cls)

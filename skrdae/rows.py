@@ -1,6 +1,6 @@
 """Scaled rows, whatever X is: an array, a file mapped into memory, a CSR matrix, a GPU's memory.
 
-Everything behind a detector's checks takes rows from here and never asks what X is.
+Training and scoring take rows from here and never ask what X is.
 """
 
 from __future__ import annotations
@@ -32,19 +32,32 @@ RowChange: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Rows(ABC):
-    """Scaled rows in single precision.
+    """The scaled rows of X, float32, however X is stored.
 
     Attributes
     ----------
     shape : tuple of int
-        (n_samples, n_features).
+        (n, d), the rows and the features.
     device : torch.device
-        Where they are, or where they come to.
+        Where :meth:`take` and :meth:`blocks` return them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrdae.rows import HeldRows
+    >>> rows = HeldRows(torch.arange(6.0).reshape(3, 2))
+    >>> rows.shape, rows.range()
+    ((3, 2), (0.0, 5.0))
+    >>> rows.take(torch.tensor([2, 0])).tolist()
+    [[4.0, 5.0], [0.0, 1.0]]
+    >>> two_members = rows.of_members(torch.tensor([[0, 1], [1, 2]]), 2)
+    >>> two_members.shape
+    (2, 2, 2)
     """
 
     shape: tuple[int, int]
     device: torch.device
-    #: Whether they come from a sparse matrix: then they may be wide, and are dense a few at a time.
+    #: Whether X is a sparse matrix, of which a few rows are made dense at a time.
     sparse = False
 
     def __len__(self) -> int:
@@ -52,15 +65,26 @@ class Rows(ABC):
 
     @abstractmethod
     def take(self, places: torch.Tensor | slice) -> torch.Tensor:
-        """Return some rows, (n, d), by a LongTensor of places or a slice."""
+        """Return some rows.
+
+        Parameters
+        ----------
+        places : LongTensor or slice
+            Numbers of the rows.
+
+        Returns
+        -------
+        Tensor of shape (n, d)
+            Not to be changed: it may be a view.
+        """
 
     @abstractmethod
     def blocks(self) -> Iterator[torch.Tensor]:
-        """Yield all rows, as many at once as fit, each (n, d)."""
+        """Yield all rows in turn, in blocks of shape (n, d) that fit into memory."""
 
     @abstractmethod
     def range(self) -> tuple[float, float]:
-        """Return the least and the greatest value."""
+        """Return the smallest and the largest value."""
 
     @abstractmethod
     def of_members(
@@ -69,25 +93,30 @@ class Rows(ABC):
         n_members: int,
         change: RowChange | None = None,
     ) -> MemberRows:
-        """Return the rows of each member of an ensemble.
+        """Return the rows that each member of an ensemble is trained on.
 
         Parameters
         ----------
         places : LongTensor of shape (K, n), or None
-            Of each member's rows; None for all.
+            Numbers of each member's rows; None gives all rows to every member.
         n_members : int
             K.
         change : callable, optional
-            Makes of rows what the members see; it may overwrite them only if they are copies.
+            A function of rows, (n, d), that returns what the members see instead. It must not
+            change its argument.
+
+        Returns
+        -------
+        MemberRows
         """
 
 
 class HeldRows(Rows):
-    """Rows that one tensor holds.
+    """Rows that are in one tensor.
 
     Parameters
     ----------
-    tensor : Tensor of shape (n, d)
+    tensor : Tensor of shape (n, d), float32
     """
 
     def __init__(self, tensor: torch.Tensor) -> None:
@@ -118,12 +147,14 @@ class HeldRows(Rows):
 
 
 class LazyRows(Rows):
-    """Rows that are scaled, made dense and moved to the device when they are asked for.
+    """Rows that are made dense, scaled and moved to the device when they are asked for.
 
     Parameters
     ----------
     X : ndarray or CSR matrix of shape (n, d)
+        Not scaled.
     scaler : ColumnScaler
+        Fitted.
     device : torch.device
     """
 
@@ -180,7 +211,22 @@ def dense(X: Any) -> FloatRows:
 
 
 def training_rows(X: FloatRowsOrSparse, scaler: ColumnScaler, device: torch.device) -> Rows:
-    """Return the rows to train on: held in memory, in a file if X is in one, lazy if X is sparse.
+    """Return the rows to train on.
+
+    On a CPU they are held in memory, or in a temporary file if X is a file mapped into memory. A
+    sparse X, and one for a GPU, is scaled when rows are asked for.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, d)
+        Not scaled.
+    scaler : ColumnScaler
+        Fitted.
+    device : torch.device
+
+    Returns
+    -------
+    Rows
 
     Raises
     ------
@@ -208,17 +254,17 @@ def training_rows(X: FloatRowsOrSparse, scaler: ColumnScaler, device: torch.devi
 
 
 class Share(NamedTuple):
-    """A part of an epoch of one member.
+    """A part of one member's epoch.
 
     Attributes
     ----------
     rows : ndarray of shape (n, d), float32
     order : ndarray of int64
-        Places in `rows`, in the order in which they are shown.
+        The numbers of the rows, in the order in which they are shown.
     n_batches : int
-        That the order is dealt out to.
+        The batches of this part, to which the order is dealt out evenly.
     first, n_done : int
-        Rows and batches of the epoch before this part.
+        How many rows and batches of the epoch come before this part.
     """
 
     rows: NDArray[np.float32]
@@ -229,7 +275,7 @@ class Share(NamedTuple):
 
 
 class MemberRows(ABC):
-    """The rows that each of K members is trained on.
+    """The rows that each of K members is trained on; made by :meth:`Rows.of_members`.
 
     Attributes
     ----------
@@ -243,31 +289,46 @@ class MemberRows(ABC):
 
     @abstractmethod
     def shares(self, member: int, order: IntArray, n_batches: int) -> Iterator[Share]:
-        """Yield the parts of a member's epoch, for what works on a CPU.
+        """Yield an epoch of one member in parts, for kernels on a CPU.
+
+        Rows in memory are one part; a sparse matrix gives one for each batch.
 
         Parameters
         ----------
         member : int
         order : ndarray of shape (n,), int64
+            In which the rows are shown.
         n_batches : int
-            The order is dealt out to them evenly.
+            To which the order is dealt out evenly.
+
+        Yields
+        ------
+        Share
         """
 
     @abstractmethod
     def parts(self, most_rows: int) -> Iterator[torch.Tensor]:
-        """Yield all rows, some after another: (K, n, d), or (1, n, d) where all see the same.
+        """Yield all rows in turn, a few of them at a time.
 
-        `most_rows` bounds the number of them where memory does not.
+        Parameters
+        ----------
+        most_rows : int
+            Largest n of a part; of a sparse matrix a part may have fewer rows.
+
+        Yields
+        ------
+        Tensor of shape (K, n, d)
+            Or (1, n, d) if all members see the same rows.
         """
 
 
 class HeldMemberRows(MemberRows):
-    """Rows of members that one tensor holds.
+    """Rows of members that are in one tensor.
 
     Parameters
     ----------
     tensor : Tensor of shape (K, n, d)
-        An expanded view if all see the same.
+        An expanded view if all members see the same rows.
     """
 
     def __init__(self, tensor: torch.Tensor) -> None:

@@ -83,11 +83,11 @@ class MemberGAN(MemberModule):
 
 
 class SpectralBound:
-    """Brings the spectral norm of every weight matrix of a network back to about one or below.
+    """Keeps the spectral norm of every weight matrix of a network at about one or below.
 
-    With norms of one, and activations whose slope is at most one, each member grows by at most
-    the length of a step. The norm is followed by power iteration from vectors that are kept;
-    between two calls, and by what the iteration has not found yet, it may be above one.
+    With norms of one, and activations whose slope is at most one, each member is a function with
+    Lipschitz constant at most one. The norms are estimated by power iteration from vectors that are kept,
+    so between two calls, and until the iteration has converged, they may be above one.
 
     Parameters
     ----------

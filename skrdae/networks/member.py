@@ -1,4 +1,4 @@
-"""What all stacked networks share: parameters with the member axis first, told apart by it."""
+"""What all stacked networks share: parameters with the member axis first."""
 
 from __future__ import annotations
 
@@ -12,13 +12,31 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 
 class MemberModule(nn.Module):
-    """A network of K members: of every parameter, the first axis tells whose it is.
+    """A network of K members of one shape; the first axis of every parameter is the member.
 
-    What a subclass sets beside parameters and parts must hold for any number of members.
+    A subclass adds its parameters by :meth:`add`, or has parts that are `MemberModule` themselves.
+    Its other attributes must hold for any number of members, because :meth:`select` copies them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrdae.networks.member import MemberModule
+    >>> class Scale(MemberModule):
+    ...     def __init__(self, factors):
+    ...         super().__init__()
+    ...         self.add("factor", factors.reshape(-1, 1, 1))
+    ...
+    ...     def forward(self, x, workspace=None):
+    ...         return x * self.factor
+    >>> network = Scale(torch.tensor([1.0, 10.0, 100.0]))
+    >>> network.n_members
+    3
+    >>> network.select(torch.tensor([2, 0]))(torch.ones(2, 1, 2)).tolist()
+    [[[100.0, 100.0]], [[1.0, 1.0]]]
     """
 
-    #: Whether, on a CPU, a row's value depends on nothing else, to the last bit: parts of the rows
-    #: may then be of any size and be worked on side by side, each by one thread.
+    #: Whether, on a CPU, the result for a row does not depend on the number of rows, to the last
+    #: bit. If so, chunks may be larger, and several threads may work on different chunks.
     rows_independent = False
 
     @property
@@ -48,26 +66,34 @@ class MemberModule(nn.Module):
             )
 
     def select(self, members: torch.Tensor) -> Self:
-        """Return a network of some of the members, whose weights are copies.
+        """Return a network of some of the members, with copies of their weights.
 
         Parameters
         ----------
         members : LongTensor
-            Their places along the member axis.
+            Their places along the member axis, which may repeat.
         """
         return _changed(self, lambda value: value[members])
 
     def part(self, members: slice) -> Self:
-        """Return a network of some of the members, whose weights share the memory of these."""
+        """Return a network of some of the members that shares their weights' memory."""
         return _changed(self, lambda value: value.detach()[members])
 
     def assign(self, members: torch.Tensor, other: MemberModule) -> None:
-        """Copy the weights of `other`, a network of as many members, into `members`."""
+        """Copy the weights of another network into some of the members.
+
+        Parameters
+        ----------
+        members : LongTensor
+            Places of as many members as `other` has.
+        other : MemberModule
+            Of the same shape.
+        """
         for mine, theirs in zip(self.parameters(), other.parameters(), strict=True):
             mine[members] = theirs.to(mine.device)
 
     def add(self, name: str, value: torch.Tensor) -> None:
-        """Add a parameter, of shape (K, …)."""
+        """Add a parameter of shape (K, …) that autograd does not follow by default."""
         _add(self, name, value)
 
 

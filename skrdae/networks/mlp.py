@@ -1,4 +1,4 @@
-"""Stacked multilayer perceptrons: K networks of one shape, one batched product a layer."""
+"""Stacked multilayer perceptrons: K networks of one shape, one batched product for each layer."""
 
 from __future__ import annotations
 
@@ -104,12 +104,12 @@ class MemberMLP(MemberModule):
 
     @property
     def weights(self) -> list[torch.nn.Parameter]:
-        """A (K, in, out) parameter a layer."""
+        """The weights of each layer, parameters of shape (K, in, out)."""
         return self.own_parameters()[::2]
 
     @property
     def biases(self) -> list[torch.nn.Parameter]:
-        """A (K, 1, out) parameter a layer."""
+        """The biases of each layer, parameters of shape (K, 1, out)."""
         return self.own_parameters()[1::2]
 
     def forward(self, x: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""K copies of an ordinary module: how a network that knows nothing of members becomes a stack."""
+"""K members of an ordinary module, which knows nothing of members."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MADE = {"empty", "rand", "randn", "zeros", "ones"}
 
 
 class _DrawFrom(TorchFunctionMode):
-    """While it lasts, this thread's modules are initialised from a generator, not torch's own."""
+    """While it lasts, this thread's modules draw their weights from a generator."""
 
     def __init__(self, generator: torch.Generator) -> None:
         super().__init__()
@@ -70,22 +70,37 @@ class _OrdinaryOperations(TorchFunctionMode):
 
 
 class StackedModule(MemberModule):
-    """K autoencoders of one module's shape side by side.
+    """K autoencoders side by side, each of them an ordinary ``nn.Module``.
 
-    The module is one member: an ``nn.Module`` with ``encode(rows)``, (n, d) → (n, units), and
-    ``decode(codes)``, (n, units) → (n, d), which treat rows alike and apart: no batch
-    normalisation. It is always in evaluation mode, so dropout does nothing. Buffers are shared by
-    the members and stay as they are made.
+    The module has two methods: ``encode(rows)``, (n, d) → (n, code_size), and ``decode(codes)``,
+    (n, code_size) → (n, d). The result for a row must not depend on other rows, so there is no
+    batch normalisation. The module is always in evaluation mode, so dropout does nothing. Its
+    buffers are shared by the members and stay as they are made.
 
     Parameters
     ----------
     make : callable
-        Returns a new module.
+        Returns a new module. It is called once for each member.
     code_size : int
-        The units of a code.
+        Units of a code.
     generators : list of K torch.Generator
-        One a member; its module's initial weights are drawn from it.
+        One for each member; the initial weights of its module are drawn from it.
     device : torch.device
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from skrdae._random import member_generators
+    >>> from skrdae.networks.stacked import StackedModule
+    >>> class Linear(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.encode, self.decode = nn.Linear(6, 2), nn.Linear(2, 6)
+    >>> network = StackedModule(Linear, 2, member_generators([0, 1, 2]), torch.device("cpu"))
+    >>> X = torch.zeros(3, 10, 6)  # ten rows for each of three members
+    >>> network.encode(X).shape, network(X).shape
+    (torch.Size([3, 10, 2]), torch.Size([3, 10, 6]))
     """
 
     def __init__(
@@ -115,8 +130,8 @@ class StackedModule(MemberModule):
     def members(self, *, keeps: bool = False) -> list[nn.Module]:
         """Return each member as a module of its own, with copies of its weights.
 
-        Copies, because products depend, in their last bits, on how their operands are aligned.
-        With `keeps` they are parameters.
+        Copies, because the last bits of a product depend on how its operands are aligned. With
+        `keeps` they are parameters, otherwise plain tensors.
         """
         weights = {name.replace("/", "."): p for name, p in self.named_parameters()}
         return [

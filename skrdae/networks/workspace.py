@@ -1,4 +1,4 @@
-"""Memory that a loop takes again and again instead of asking the system for it."""
+"""Buffers that a loop uses again and again, instead of asking the system for memory."""
 
 from __future__ import annotations
 
@@ -10,11 +10,25 @@ import torch
 
 
 class Workspace:
-    """Named buffers that grow as needed and are handed out in any shape.
+    """Named float32 buffers that grow as needed and are handed out in any shape.
 
-    A fresh tensor of a megabyte costs page faults that take longer than the arithmetic done on
-    it. A buffer belongs to whoever took its name last: take it again and the old content is
-    gone. A workspace serves one thread.
+    A new tensor of a megabyte costs page faults, which take longer than the arithmetic done on it.
+    A buffer belongs to whoever took its name last: if it is taken again, its old content is lost.
+    A workspace serves one thread.
+
+    Parameters
+    ----------
+    device : torch.device
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrdae.networks.workspace import Workspace
+    >>> workspace = Workspace(torch.device("cpu"))
+    >>> first = workspace.take("residual", 2, 3).fill_(1.0)
+    >>> second = workspace.take("residual", 3, 2)  # the same memory
+    >>> second.sum().item()
+    6.0
     """
 
     _flat: dict[Hashable, torch.Tensor]
@@ -26,7 +40,7 @@ class Workspace:
         self._flat, self._views, self._parts = {}, {}, {}
 
     def take(self, name: Hashable, *shape: int) -> torch.Tensor:
-        """Return a tensor of a shape, its content undefined."""
+        """Return a tensor of a shape, whose content is undefined."""
         view = self._views.get((name, shape))
         if view is None:
             size = math.prod(shape)
@@ -40,11 +54,11 @@ class Workspace:
         return view
 
     def part(self, name: Hashable) -> Self:
-        """Return the workspace of a part, whose names are its own."""
+        """Return a workspace with names of its own, for a part of a network."""
         if name not in self._parts:
             self._parts[name] = type(self)(self._device)
         return self._parts[name]
 
 
-#: What is made of a few rows, (n, d) or (K, n, d), with buffers of a workspace.
+#: A function of a few rows, (n, d) or (K, n, d), and a workspace.
 RowFunction: TypeAlias = Callable[[torch.Tensor, Workspace], torch.Tensor]

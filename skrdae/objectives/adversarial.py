@@ -75,9 +75,10 @@ class HingeGAN(Objective):
 
 
 class GeneratorInversion(Objective):
-    """‖x − G(E(x))‖² + κ (d / n_f) ‖f(x) − f(G(E(x)))‖² of the encoder E, the rest as it is.
+    """‖x − G(E(x))‖² + κ (d / n_f) ‖f(x) − f(G(E(x)))‖², minimised over the encoder E alone.
 
-    For d features of the data and n_f of the discriminator, with κ = 1: f-AnoGAN's izi_f.
+    d is the number of features of the data, n_f that of the discriminator's features f, and κ = 1.
+    It is the loss izi_f of f-AnoGAN.
 
     References
     ----------

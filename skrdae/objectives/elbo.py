@@ -29,16 +29,16 @@ _PART_SIZE = 2**18
 class EvidenceLowerBound(Objective):
     r"""The negative of :math:`E_{q(z|x)}[\log p(x|z)] - \beta\,KL(q(z|x) \| N(0, I))`.
 
-    With one sample of z a row and step. The noise variance of a Gaussian likelihood, one value a
-    feature, is estimated along with the weights. Its loss is multiplied by twice the mean variance:
-    squared errors and their gradients then keep the scale that Adam's ε is made for.
+    Each step draws one z for each row. The noise variance of a Gaussian likelihood, one value for
+    each feature, is estimated along with the weights. Its loss is multiplied by twice the mean
+    variance, so that gradients keep the scale of squared errors, which Adam's ε is made for.
 
     Parameters
     ----------
     likelihood : {"gaussian", "bernoulli"}
     beta : float
     variance : Tensor of shape (K, 1, d)
-        Ones to begin with; changed in place. For Bernoulli it stays.
+        Ones to begin with; changed in place. A Bernoulli likelihood leaves it as it is.
 
     References
     ----------
@@ -89,7 +89,7 @@ class EvidenceLowerBound(Objective):
 
 
 def noise_variance_of(mean_square: torch.Tensor) -> torch.Tensor:
-    """Return the noise variance of greatest likelihood for errors of this mean square."""
+    """Return the maximum-likelihood estimate of the noise variance, given mean squared errors."""
     return mean_square.clamp(min=VARIANCE_FLOOR)
 
 

@@ -10,7 +10,12 @@ from skrdae.objectives.base import Objective
 
 
 class Reconstruction(Objective):
-    """‖x − D(E(x))‖², for rows whose values are clipped to ±`bound`."""
+    """‖x − D(E(x))‖², for rows whose values are clipped to ±bound.
+
+    Parameters
+    ----------
+    bound : float
+    """
 
     def __init__(self, bound: float) -> None:
         self.bound = bound

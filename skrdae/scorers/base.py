@@ -11,40 +11,45 @@ import torch
 
 from skrdae.networks.workspace import Workspace
 
-#: What is made of a network and a few rows, (n, d) or (K, n, d).
+#: A function of a network, a few rows, (n, d), or codes, (K, n, units), and a workspace.
 NetworkFunction = Callable[[Any, torch.Tensor, Workspace], torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class Scorer(ABC):
-    """Scores rows with the networks of K members.
+    """Scores rows, given the networks of K members.
 
-    Rows are scaled, (n, d). Nothing but the row itself, the network and the fields of the scorer
-    has a part in its score.
+    A subclass is a frozen dataclass. Its fields are what scoring needs beside the network, such as
+    λ or the scales of residuals; tensors among them have the member axis first. The score of a row
+    depends on that row, the network and the fields only: not on other rows, and not on the
+    detector's parameters.
+
+    All methods take the network, scaled rows that are not clipped, of shape (n, d), and a
+    :class:`~skrdae.networks.workspace.Workspace`, whose buffers they may use for results.
 
     Attributes
     ----------
     bound : float
-        Networks see values clipped to ±bound.
+        Networks see values clipped to ±bound; see :meth:`clip`.
     """
 
     bound: float
 
-    #: Where ``contamination="auto"`` has a meaning, a method that says which rows each member finds
-    #: anomalous: (network, rows, workspace), (n, d) → (K, n), 1.0 or 0.0.
+    #: For ``contamination="auto"``: a method that returns 1.0 for rows that a member flags and 0.0
+    #: for others, (n, d) → (K, n). None if the detector has no such flags.
     votes: ClassVar[NetworkFunction | None] = None
 
     @abstractmethod
     def scores(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        """Score rows, (n, d) → (K, n), the higher the more anomalous."""
+        """Return each member's scores, (n, d) → (K, n); a higher one is more anomalous."""
 
     @abstractmethod
     def shares(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        """Split :meth:`scores` over the features, (n, d) → (K, n, d); none is negative."""
+        """Split :meth:`scores` over the features, (n, d) → (K, n, d); no part is negative."""
 
     @abstractmethod
     def codes(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        """Encode rows, (n, d) → (K, n, units)."""
+        """Return the members' codes, (n, d) → (K, n, units)."""
 
     def decode(self, network: Any, codes: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         """Decode codes to scaled rows, (K, n, units) → (K, n, d)."""
@@ -55,7 +60,7 @@ class Scorer(ABC):
         return network.code_size
 
     def clip(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return rows with their values clipped."""
+        """Return rows with their values clipped to ±bound."""
         return rows.clamp(-self.bound, self.bound)
 
     def to(self, device: torch.device) -> Self:
@@ -63,7 +68,7 @@ class Scorer(ABC):
         return self._changed(lambda tensor: tensor.to(device))
 
     def select(self, members: torch.Tensor) -> Self:
-        """Return the scorer of some members, by their places."""
+        """Return the scorer of some members, by a LongTensor of their places."""
         return self._changed(lambda tensor: tensor[members.to(tensor.device)])
 
     def _changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Self:

@@ -16,12 +16,12 @@ from skrdae.scorers.base import Scorer
 
 @dataclass(frozen=True, eq=False)
 class GenerativeScorer(Scorer):
-    """What both have in common.
+    """What the scorers of variational autoencoders and GANs have in common.
 
     Attributes
     ----------
     level : float
-        The networks see rows divided by it.
+        The networks see rows divided by it, so that they have unit scale.
     """
 
     level: float
@@ -38,24 +38,25 @@ class GenerativeScorer(Scorer):
         return network.latent_dim
 
     def parts(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        """Return the two parts of each score: (n, d) → (K, n, 2)."""
+        """Return the two parts of each score, which add up to it: (n, d) → (K, n, 2)."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
 class ElboScorer(GenerativeScorer):
-    """Scores rows by reconstruction error and divergence.
+    """Scores rows by −log p(x|z) + β KL(q(z|x) ‖ N(0, I)), at z = μ or averaged over draws.
 
     Attributes
     ----------
     likelihood : {"gaussian", "bernoulli"}
     beta : float
-        Weight of the divergence.
+        Weight β of the divergence.
     variance : Tensor of shape (K, 1, d)
         Noise of a Gaussian likelihood.
     draws : Tensor of shape (K, n_samples, latent_dim)
-        The same for every row, so that a row's score does not depend on its company. With none the
-        error is that at z = μ; with some it is their mean, and there is no divergence.
+        Standard normal, the same for every row, so that a row's score does not depend on other
+        rows. With n_samples = 0 the score is taken at z = μ. Otherwise it is the mean error over
+        the draws, without the divergence.
     """
 
     likelihood: Literal["gaussian", "bernoulli"]

@@ -16,12 +16,15 @@ from skrdae.scorers.latent_search import Mismatch, search
 class MismatchScorer(GenerativeScorer):
     """Scores rows by (1 − λ)‖x − G(z)‖₁ + λ‖f(x) − f(G(z))‖₁ at a code z.
 
+    f are the features of the discriminator's last hidden layer.
+
     Attributes
     ----------
     lam : float
+        λ in [0, 1].
     n_search_iter : int
         Steps of the search for z, which starts at the encoder's code, or at zero if there is no
-        encoder. 0 takes the encoder's code.
+        encoder. With 0, z is the encoder's code.
     """
 
     lam: float

@@ -23,18 +23,19 @@ _SPLIT_ITER = 10
 
 @dataclass(frozen=True, eq=False)
 class ResidualScorer(Scorer):
-    """Scores rows by X − D(E(X)).
+    """Scores rows by their residual x − D(E(x)), and splits X into L + S.
 
     Attributes
     ----------
     penalty : GroupPenalty
-        Ω, of which the prox is taken, and which is the score if there is no `scale`.
+        Ω. Its prox gives S, and Ω of the residual is the score if there is no `scale`.
     lam : Tensor of shape (K,)
-        By which new rows are shrunk.
+        λ of each member, the threshold of the prox for new rows.
     norms : Tensor of shape (K, 1, d) or None
-        Of the training's groups, for a penalty whose groups reach over rows.
+        The norms of the groups in training, for a penalty whose groups reach over rows.
     scale : Tensor of shape (K, 1, d) or None
-        Of each feature's residuals: the score is then the sum of logarithmic terms.
+        The scale of each feature's residuals. With it, the score is the sum of
+        :func:`~skrdae.scorers.residual_scale.log_terms`.
     """
 
     penalty: GroupPenalty
@@ -49,7 +50,22 @@ class ResidualScorer(Scorer):
         workspace: Workspace,
         low_rank: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return X − D(E(L)) of every member: (n, d), and L of (K, n, d) or X → (K, n, d)."""
+        """Return X − D(E(L)) of every member.
+
+        Parameters
+        ----------
+        network : MemberModule
+        rows : Tensor of shape (n, d)
+            X.
+        workspace : Workspace
+        low_rank : Tensor of shape (K, n, d), optional
+            L; by default X.
+
+        Returns
+        -------
+        Tensor of shape (K, n, d)
+            In a buffer of the workspace.
+        """
         low_rank = rows if low_rank is None else low_rank
         shown = self.clip(low_rank).expand(network.n_members, *rows.shape)
         out = workspace.take("residual", *shown.shape)
@@ -70,7 +86,7 @@ class ResidualScorer(Scorer):
     def votes(  # type: ignore[override]  # None elsewhere
         self, network: Any, rows: torch.Tensor, workspace: Workspace
     ) -> torch.Tensor:
-        """Say whose prox leaves something of a row."""
+        """Return 1.0 where S of a row is not zero: (n, d) → (K, n)."""
         sparse = self._prox(self.residual(network, rows, workspace))
         return (sparse != 0).any(dim=-1).to(rows.dtype)
 
@@ -89,14 +105,22 @@ class ResidualScorer(Scorer):
         return sparse
 
     def codes(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        """Encode L."""
+        """Return the codes of L, the cleaned rows: (n, d) → (K, n, units)."""
         cleaned = self.clip(rows - self.sparse(network, rows, workspace))
         return network.encode(cleaned, workspace)
 
     def measured(self, network: MemberModule, rows: Rows) -> torch.Tensor:
-        """Return each member's scale of each feature's residuals, (K, 1, d), told from some rows.
+        """Return the scale of each feature's residuals, measured on a sample of the rows.
 
-        Lazy rows may be wide: then one member is measured after another.
+        Parameters
+        ----------
+        network : MemberModule
+        rows : Rows
+            The training rows. A sparse matrix may be wide, so members are measured one by one.
+
+        Returns
+        -------
+        Tensor of shape (K, 1, d)
         """
         some = rows.take(rows_to_measure(*rows.shape))
         groups = [network]

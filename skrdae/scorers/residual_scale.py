@@ -22,9 +22,12 @@ _VALUES, _LEAST_ROWS = 2**17, 1024
 
 
 def rows_to_measure(n_rows: int, n_features: int) -> torch.Tensor:
-    """Return the places of the rows that :func:`residual_scale` is told from.
+    """Return the numbers of the rows that :func:`residual_scale` is measured on.
 
-    They are all rows or a random part, always the same for the same size.
+    Returns
+    -------
+    LongTensor
+        All rows, or a random sample, which is the same for every X of this shape.
     """
     n_measured = max(_VALUES // n_features, _LEAST_ROWS)
     if n_rows <= n_measured:

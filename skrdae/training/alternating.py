@@ -31,7 +31,7 @@ from skrdae.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class Schedule:
-    """How an alternating training goes.
+    """The settings of an alternating training.
 
     Attributes
     ----------
@@ -40,7 +40,8 @@ class Schedule:
     max_iter, n_epochs, batch_size : int
     lr : float
     tol : float or None
-        A member stops when one of its criteria (see :class:`IterationRecord`) falls below.
+        A member stops when its constraint or its change (see
+        :class:`~skrdae.history.IterationRecord`) is below `tol`.
     """
 
     bound: float
@@ -177,7 +178,7 @@ class Alternation(Training):
         return dict(record)
 
     def _leave(self, leaving: torch.Tensor) -> None:
-        """Take what members have found, which a mask tells."""
+        """Store the weights, λ and norms of the members that leave, given by a mask."""
         places = self.members[leaving]
         self.network.assign(places, self.trainer.network.select(leaving))
         self.final_lam[places] = self.lam[leaving]  # type: ignore[index]  # after a prox
@@ -215,7 +216,7 @@ class Alternation(Training):
         return AlternatingResult(self.final_lam, self.final_norms, converged, self.history)
 
     def branch(self, lams: Sequence[float]) -> Alternation:
-        """Return the alternation of all members for each λ, which goes on from the residual."""
+        """Return an alternation that continues from the residual with all members for each λ."""
         other = copy.copy(self)
         places = torch.arange(len(self.members), device="cpu").repeat(len(lams))
         other._take_members(places)

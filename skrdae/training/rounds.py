@@ -1,4 +1,4 @@
-"""Trainings round by round: history, who watches them, and where they go on from."""
+"""Trainings round by round: history, callbacks, interrupts and states."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ MakeState: TypeAlias = Callable[[], dict[str, Any]]
 
 @dataclass
 class Session:
-    """What a training goes on from and whom it reports to.
+    """Where a training starts, and what is told of it.
 
     Attributes
     ----------
     tell : callable, optional
-        Called with each row of the history; where it says True, this round is the last.
+        Called with each row of the history. If it returns True, the training ends.
     keep : callable, optional
-        Called after each round with a function that returns the state.
+        Called after each round with a function that returns the state; see
+        :meth:`Training.state`. To get the state takes a copy of all weights, so the function is
+        called only where a state is kept.
     state : dict, optional
-        Of another training with the same arguments, to go on from.
+        The state of an earlier training with the same arguments, from which this one continues.
     """
 
     tell: Callable[[Record], object] | None = None
@@ -33,16 +35,19 @@ class Session:
 
 
 class Training(ABC):
-    """A training that goes on round by round.
+    """A training that is made round by round, by :func:`run`.
+
+    A subclass sets an empty `history` and defines :meth:`advance`; :meth:`state` and
+    :meth:`restore`, too, if the training can be continued later.
 
     Attributes
     ----------
     history : list of dict
-        A row each round.
+        One row for each round.
     finished : bool
         Whether further rounds would change nothing.
     stopped : bool
-        Whether somebody put an end to it.
+        Whether a callback ended it.
     """
 
     history: list[Record]
@@ -50,19 +55,42 @@ class Training(ABC):
 
     @abstractmethod
     def advance(self) -> Record:
-        """Do the next round; return its row of the history."""
+        """Make the next round, and return its row of the history."""
 
     def state(self) -> dict[str, Any]:
         """Return what :meth:`restore` needs: tensors copied to the CPU, numbers, lists, dicts."""
         raise NotImplementedError
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Become what another training of the same arguments was."""
+        """Continue from the :meth:`state` of another training with the same arguments."""
         raise NotImplementedError
 
 
 def run(training: Training, n_rounds: int, session: Session) -> None:
-    """Do the rounds that a training lacks, at most `n_rounds` in all."""
+    """Make rounds until a training has `n_rounds` of them, is finished, or is stopped.
+
+    Parameters
+    ----------
+    training : Training
+    n_rounds : int
+        Length of the history at the end; rounds of an earlier training count.
+    session : Session
+
+    Examples
+    --------
+    >>> from skrdae.training.rounds import Session, Training, run
+    >>> class Halving(Training):
+    ...     def __init__(self):
+    ...         self.history, self.value = [], 8.0
+    ...
+    ...     def advance(self):
+    ...         self.value /= 2
+    ...         return {"value": self.value}
+    >>> halving = Halving()
+    >>> run(halving, 10, Session(tell=lambda row: row["value"] < 2))
+    >>> halving.history, halving.stopped
+    ([{'value': 4.0}, {'value': 2.0}, {'value': 1.0}], True)
+    """
     if session.state is not None:
         training.restore(session.state)
     while len(training.history) < n_rounds and not training.finished:

@@ -1,4 +1,4 @@
-"""Trainings put aside, to be gone on with later as if nothing had been in between.
+"""States of trainings, from which a training continues as if it had not been interrupted.
 
 A state is a dict of tensors, numbers, lists and dicts: what a training needs beside its data, its
 parameters and the networks it began with. Tensors are copies, on the CPU.
@@ -30,7 +30,7 @@ def generator_states(generators: Iterable[torch.Generator]) -> list[torch.Tensor
 
 
 def set_generators(generators: Iterable[torch.Generator], states: Iterable[torch.Tensor]) -> None:
-    """Set generators to where others were."""
+    """Set generators to the states of others."""
     for generator, state in zip(generators, states, strict=True):
         generator.set_state(state.cpu())
 

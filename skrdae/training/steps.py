@@ -71,9 +71,10 @@ class EagerSteps:
 class CapturedSteps(EagerSteps):
     """Steps that are captured as CUDA graphs and replayed: one launch instead of dozens.
 
-    A graph reads orders and noise of an epoch from buffers that stay, at a position that it moves
-    on itself. There is one for each size of a batch, and for what follows a step now and then.
-    Captured steps give bit for bit what the same steps give one by one.
+    A graph reads the order and the noise of an epoch from buffers that stay, at a position that is
+    on the device, too, and that it moves on. There is one graph for each size of a batch and each
+    :meth:`~skrdae.training.trainer.Trainer.variant` of a step. The first steps, and epochs of a few
+    batches, are launched one by one. Both give the same results bit for bit.
 
     References
     ----------

@@ -22,7 +22,11 @@ from skrdae.training.steps import EagerSteps, steps_of
 
 
 class Trainer:
-    """Members of a network with their optimisers and random numbers.
+    """Trains the members of a network by Adam, batch by batch.
+
+    On a CPU it uses the compiled epochs that are registered for the network and the objective, on
+    other devices their steps; without either, automatic differentiation. The numbers of an epoch
+    are drawn at once, so that all of these see the same order and noise.
 
     Parameters
     ----------
@@ -30,10 +34,20 @@ class Trainer:
         K members; trained in place.
     objective : Objective
     lr : float
+        Learning rate of Adam.
     batch_size : int
         Largest number of rows in a step; batches are of equal size within one row.
     generators : list of K torch.Generator
-        Give each member's order of rows and noise.
+        Each member's order of rows and noise are drawn from its own.
+
+    Attributes
+    ----------
+    optimisers : dict of str to MemberAdam
+        One for each part of :meth:`~skrdae.objectives.base.Objective.trained`.
+
+    See Also
+    --------
+    Epochs : The same with a history, callbacks and states.
     """
 
     def __init__(
@@ -62,9 +76,19 @@ class Trainer:
 
     @torch.no_grad()
     def train(self, rows: MemberRows, n_epochs: int = 1) -> torch.Tensor | None:
-        """Show every member its rows; return the last epoch's measures, (n_measures, K), if any.
+        """Train every member on its rows.
 
-        They are added up over the rows.
+        Parameters
+        ----------
+        rows : MemberRows
+        n_epochs : int, default=1
+            Passes over the rows.
+
+        Returns
+        -------
+        Tensor of shape (n_measures, K), or None
+            The measures of :meth:`~skrdae.objectives.base.Objective.loss` in the last epoch, summed
+            over the rows. None if a kernel leaves them out.
         """
         whole_epochs = epoch_kernel(self.network, self.objective)
         if whole_epochs is not None and self.device.type == "cpu":
@@ -84,12 +108,12 @@ class Trainer:
         return self._steps.epoch(orders, noise, sizes_of(n_rows, n_batches))
 
     def after_batch(self) -> None:
-        """Do what a captured step leaves to be done: Adam's averages are kept from vanishing."""
+        """Do what follows a batch and is no part of a captured step; see `MemberAdam.flush`."""
         for optimiser in self.optimisers.values():
             optimiser.flush()
 
     def variant(self) -> Hashable:
-        """Return what tells the next step from others, apart from numbers."""
+        """Return a key of the next step: steps with different keys need graphs of their own."""
         return tuple(
             self.objective.follows(name, optimiser.n_steps + 1)
             for name, optimiser in self.optimisers.items()
@@ -100,16 +124,16 @@ class Trainer:
         return [optimiser.n_steps for optimiser in self.optimisers.values()]
 
     def set_counts(self, counts: Sequence[int]) -> None:
-        """Set the numbers of steps made, which a capture has counted without making them."""
+        """Set the numbers of steps made; a capture counts steps that it only records."""
         for optimiser, n_steps in zip(self.optimisers.values(), counts, strict=True):
             optimiser.n_steps = n_steps
 
     def count_step(self) -> None:
-        """Take note of a step that was replayed."""
+        """Count a step that was replayed."""
         self.set_counts([n_steps + 1 for n_steps in self.counts()])
 
     def state(self) -> dict[str, Any]:
-        """Return what another trainer needs to go on as this one would."""
+        """Return what another trainer needs to continue as this one would."""
         return {
             "tensors": copied(self._tensors()),
             **{name: optimiser.state() for name, optimiser in self.optimisers.items()},
@@ -117,7 +141,7 @@ class Trainer:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on as another trainer of such a network would have; see :meth:`state`."""
+        """Continue from the :meth:`state` of another trainer of such a network."""
         fill(self._tensors(), state["tensors"])
         for name, optimiser in self.optimisers.items():
             optimiser.restore(state[name])
@@ -134,7 +158,17 @@ class Trainer:
             optimiser.release()
 
     def select(self, members: torch.Tensor, generators: Sequence[torch.Generator]) -> Trainer:
-        """Return a trainer of copies of some members, of an objective with nothing of its own."""
+        """Return a trainer of copies of some members.
+
+        It is for one optimiser and objectives without tensors of their own.
+
+        Parameters
+        ----------
+        members : LongTensor
+            Their places, which may repeat.
+        generators : list of torch.Generator
+            One for each.
+        """
         other = object.__new__(Trainer)
         vars(other).update(vars(self))
         other.network, other.generators = self.network.select(members), list(generators)
@@ -181,7 +215,13 @@ class AutogradStep:
 
 
 class Epochs(Training):
-    """A training whose rounds are epochs on the same rows."""
+    """A training whose rounds are epochs on the same rows.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    rows : MemberRows
+    """
 
     def __init__(self, trainer: Trainer, rows: MemberRows) -> None:
         self.trainer, self.rows, self.history = trainer, rows, []

@@ -1,6 +1,6 @@
-"""Faster code for pairs of a network and an objective, held to automatic differentiation by tests.
+"""Faster code than automatic differentiation, registered for pairs of a network and an objective.
 
-A kernel is registered for a network and an objective; what has none is trained by autograd.
+Pairs without a kernel are trained by autograd, which tests compare every kernel with.
 """
 
 from skrdae.training.kernels import adversarial, autoencoder, variational
