@@ -3,6 +3,8 @@
 import importlib
 import threading
 
+from skrdae._version import __version__ as __version__
+
 TYPE_CHECKING = False  # that of typing, without the time that importing it takes
 if TYPE_CHECKING:
     from skrdae import (
@@ -68,7 +70,6 @@ __all__ = [
     "save",
     "to_onnx",
 ]
-__version__ = "0.2.0"
 
 # Imported on first use (PEP 562): torch, PyOD and the rest take seconds, in which the command line
 # could neither answer nor be interrupted.

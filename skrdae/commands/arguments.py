@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal, NoReturn, TypeVar
 
-from skrdae import __version__
+from skrdae._version import __version__
 
 _T = TypeVar("_T")
 

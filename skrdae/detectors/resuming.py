@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 
-from skrdae import __version__
 from skrdae._checkpoint import read_tree, write_tree
 from skrdae._files import check_target, remove_unfinished
 from skrdae._schema import anything, array, mapping, one_line, record, shortened, text
 from skrdae._typing import FloatRows, FloatRowsOrSparse, IntArray
+from skrdae._version import __version__
 from skrdae.penalties import PENALTIES, GroupPenalty, penalty_of
 from skrdae.training.rounds import MakeState
 

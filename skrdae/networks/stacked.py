@@ -53,7 +53,7 @@ def new_template(make: Callable[[], nn.Module], generator: torch.Generator) -> n
 def blank(module: nn.Module, device: torch.device) -> nn.Module:
     """Return a module whose parameters have no memory, with its buffers on a device."""
     weights = {name: value.to("meta") for name, value in module.named_parameters()}
-    return _on_device(_filled(module, weights, keeps=True), device)
+    return _like(_filled(module, weights, keeps=True), torch.empty(0, dtype=torch.float32, device=device))
 
 
 class _OrdinaryOperations(TorchFunctionMode):
@@ -124,7 +124,7 @@ class StackedModule(MemberModule):
         # What moves the weights moves the buffers, too, but not those of networks made of this one.
         base: Any = super()
         base._apply(fn, recurse)
-        self.template = [_on_device(copy.deepcopy(self.template[0]), self.device)]
+        self.template = [_like(copy.deepcopy(self.template[0]), next(self.parameters()))]
         return self
 
     def members(self, *, keeps: bool = False) -> list[nn.Module]:
@@ -207,10 +207,11 @@ def _filled(
     return copied
 
 
-def _on_device(template: nn.Module, device: torch.device) -> nn.Module:
-    """Move the buffers of a module to a device; its parameters have no memory."""
+def _like(template: nn.Module, weights: torch.Tensor) -> nn.Module:
+    """Bring the buffers of a module to the device and precision of weights; it has none itself."""
     for module in template.modules():
         for name, buffer in module._buffers.items():
             if buffer is not None:
-                module._buffers[name] = buffer.to(device)
+                kind = weights.dtype if buffer.is_floating_point() else buffer.dtype
+                module._buffers[name] = buffer.to(weights.device, kind)
     return template

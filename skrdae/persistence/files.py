@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from skrdae import __version__
 from skrdae._device import device_if_there, resolve_device
 from skrdae._files import write_whole
 from skrdae._schema import check_text, one_line, parse_json, shortened, text
+from skrdae._version import __version__
 from skrdae.persistence.detectors import learn_detectors
 from skrdae.persistence.kinds import MOST_ARRAYS, check_number
 from skrdae.persistence.legacy import Upgrade
