@@ -86,8 +86,8 @@ class SpectralBound:
     """Keeps the spectral norm of every weight matrix of a network at about one or below.
 
     With norms of one, and activations whose slope is at most one, each member is a function with
-    Lipschitz constant at most one. The norms are estimated by power iteration from vectors that are kept,
-    so between two calls, and until the iteration has converged, they may be above one.
+    Lipschitz constant at most one. The norms are estimated by power iteration from vectors that are
+    kept, so between two calls, and until the iteration has converged, they may be above one.
 
     Parameters
     ----------
