@@ -54,11 +54,12 @@ def _forget_what_is_old(folder: str) -> None:
     That of a function holds the functions it calls, and numba looks at its own file only.
     """
     package = Path(__file__).parent
-    sources = [Path(__file__), *package.glob("*/compiled*.py")]
-    newest = max(source.stat().st_mtime for source in sources)
-    for index in Path(folder).glob("compiled*.nbi"):
+    sources = [*package.glob("networks/compiled*.py"), *package.glob("training/kernels/*.py")]
+    newest = max(source.stat().st_mtime for source in [Path(__file__), *sources])
+    modules = {source.stem for source in sources}
+    for index in Path(folder).glob("*.nbi"):
         with contextlib.suppress(OSError):  # another process does the same
-            if index.stat().st_mtime < newest:
+            if index.name.partition(".")[0] in modules and index.stat().st_mtime < newest:
                 index.unlink()
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ _BLOCK, _BLOCK_ROWS, _SPARSE_ROWS = 2**22, (2**12, 2**14), 2**8
 _PIECE = 2**20
 #: Rows of a sparse matrix that a pass over all of them makes dense at once.
 SPARSE_PART = 256
+
+#: Makes of rows, (n, d), what members see of them.
+RowChange: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Rows(ABC):
@@ -88,7 +91,7 @@ class Rows(ABC):
         self,
         places: torch.Tensor | None,
         n_members: int,
-        change: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        change: RowChange | None = None,
     ) -> MemberRows:
         """Return the rows that each member of an ensemble is trained on.
 
@@ -133,7 +136,7 @@ class HeldRows(Rows):
         self,
         places: torch.Tensor | None,
         n_members: int,
-        change: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        change: RowChange | None = None,
     ) -> HeldMemberRows:
         if places is None:
             data = self.tensor if change is None else change(self.tensor)
@@ -185,7 +188,7 @@ class LazyRows(Rows):
         self,
         places: torch.Tensor | None,
         n_members: int,
-        change: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        change: RowChange | None = None,
     ) -> MemberRows:
         if self.sparse:
             return LazyMemberRows(self, places, n_members, change)
@@ -347,7 +350,7 @@ class LazyMemberRows(MemberRows):
         rows: LazyRows,
         places: torch.Tensor | None,
         n_members: int,
-        change: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        change: RowChange | None = None,
     ) -> None:
         self.rows, self.places, self._change = rows, places, change
         n_rows = len(rows) if places is None else places.shape[1]

@@ -122,10 +122,9 @@ def test_a_pickle_scores_on_the_gpu_again(name):
 @pytest.mark.parametrize("name", ["robust", "LSTM"])
 def test_rows_on_another_device_than_the_weights_are_an_error(name):
     X = np.random.default_rng(0).normal(size=(60, 4))
-    detector = clone(DETECTORS[name]).fit(X)
-    detector.network_.to("meta")
+    network = clone(DETECTORS[name]).fit(X).network_.to("meta")
     with pytest.raises(ValueError, match="rows are on cpu, the weights of the network on meta"):
-        detector.decision_function(X)
+        network(torch.zeros(network.n_members, 5, 4))
 
 
 def test_sparse_rows_are_trained_on_by_the_cpu_unless_another_device_is_named(monkeypatch):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Collection
-from importlib.metadata import version
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 
+from skrdae import __version__
 from skrdae._checkpoint import read_tree, write_tree
 from skrdae._files import check_target, remove_unfinished
 from skrdae._schema import anything, array, mapping, one_line, record, shortened, text
@@ -187,7 +187,7 @@ def _settings(detector: Any, X: FloatRows) -> dict[str, str]:
         left_out = left_out | {"contamination"}
     return {
         "detector": type(detector).__name__,
-        "version": version("skrdae"),
+        "version": __version__,
         "X": digest.hexdigest(),
         **told_parameters(detector, left_out),
     }

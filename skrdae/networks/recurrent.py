@@ -93,9 +93,11 @@ class MemberRecurrentAutoencoder(MemberModule):
 
     def _layer_weights(self, member: int) -> list[list[torch.Tensor]]:
         """Return the weights of each layer of a member, views of its parameters."""
+        layers = [weight[member] for weight in self.weights[: len(self.shapes)]]
+        if self.device.type == "cuda":  # where cuDNN takes only what begins its memory as it is
+            layers = [layer.clone() for layer in layers]
         return [
-            _parts(flat[member], *shape, self.cell)
-            for flat, shape in zip(self.weights, self.shapes, strict=False)
+            _parts(flat, *shape, self.cell) for flat, shape in zip(layers, self.shapes, strict=True)
         ]
 
     def _run(

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from skrdae import __version__
 from skrdae._device import device_if_there, resolve_device
 from skrdae._files import write_whole
 from skrdae._schema import check_text, one_line, parse_json, shortened, text
@@ -93,10 +94,10 @@ def save(detector: BaseEstimator, path: str | PathLike[str]) -> None:
         check_number(len(writer.arrays), "arrays", MOST_ARRAYS)
     except ValueError as error:
         raise ValueError(f"This detector cannot be saved: {error}.") from error
-    names = ("skrdae", "torch", "scikit-learn", "numpy")
+    names = ("torch", "scikit-learn", "numpy")
     header: dict[str, Any] = {
         "format": FORMAT,
-        "versions": {name: version(name) for name in names},
+        "versions": {"skrdae": __version__} | {name: version(name) for name in names},
         "device": writer.device or "cpu",
         "tree": tree,
     }

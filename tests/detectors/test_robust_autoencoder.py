@@ -246,39 +246,6 @@ def test_groups_of_features_are_found_whole(digits):
 # ------------------------------------------------------------------------------ decomposition
 
 
-@names
-@pytest.mark.parametrize("n_estimators", [1, 4])
-def test_decomposition_adds_up_and_is_row_by_row(penalty, n_estimators, cancer):
-    X, _ = cancer
-    detector = _fit(X, penalty=penalty, n_estimators=n_estimators, store_decomposition=True)
-    low_rank, sparse = detector.decompose(X)
-    np.testing.assert_allclose(low_rank + sparse, X, rtol=1e-12)
-    assert np.array_equal(detector.low_rank_, low_rank)
-    assert np.array_equal(detector.sparse_, sparse)
-    some = detector.decompose(X[10:13])
-    assert np.array_equal(some[0], low_rank[10:13])
-    if penalty != "l21_features":
-        assert 0 < (sparse != 0).any(axis=1).mean() < (0.4 if penalty == "l21" else 1.01)
-    else:
-        assert 0 < (sparse != 0).any(axis=0).sum() < X.shape[1]
-    refitted = detector.set_params(store_decomposition=False).fit(X)
-    assert not hasattr(refitted, "low_rank_")
-
-
-def test_decomposition_solves_its_own_equation(digits):
-    X, _ = digits
-    detector = _single(X, contamination=0.05, scaler=None)
-    low_rank, sparse = detector.decompose(X)
-    residual = torch.from_numpy(X - (low_rank + _residual_of(detector, low_rank)))[None]
-    again = PENALTIES["l21"].prox(residual, detector.model_.scorer.lam.double())[0].numpy()
-    assert np.linalg.norm(again - sparse) < 0.02 * np.linalg.norm(sparse)
-
-
-def _residual_of(detector, low_rank):
-    """D(E(L)) − L."""
-    return -_residual(detector, low_rank)
-
-
 def test_the_wild_cells_go_to_the_sparse_part(digits):
     clean = digits[0]
     rng = np.random.default_rng(0)

@@ -39,7 +39,23 @@ class Various(nn.Module):
         return self.back(code)
 
 
-MODULES = {"plain": Module, "various": Various}
+class Tied(nn.Module):
+    """A linear map and its transpose, with a shift that is a buffer, and dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.map = nn.Linear(5, 2, bias=False)
+        self.drop = nn.Dropout(0.9)
+        self.register_buffer("shift", torch.arange(5) / 10)
+
+    def encode(self, rows):
+        return self.map(self.drop(rows - self.shift))
+
+    def decode(self, codes):
+        return codes @ self.map.weight + self.shift
+
+
+MODULES = {"plain": Module, "various": Various, "tied": Tied}
 modules = pytest.mark.parametrize("make", MODULES.values(), ids=MODULES)
 
 
@@ -158,6 +174,17 @@ def test_copies_and_pickles_are_the_same_network(make):
         right = stack(x)
         for other in (copy.deepcopy(stack), pickle.loads(pickle.dumps(stack))):
             assert torch.equal(other(x), right)
+
+
+def test_buffers_move_with_the_weights_and_those_of_other_networks_stay():
+    stack, rows = _stack(Tied), torch.randn(3, 7, 5)
+    with torch.no_grad():
+        part, before = stack.part(slice(0, 1)), stack(rows)
+        moved = stack.to(torch.float64)
+        assert moved.template[0].shift.dtype == torch.float64
+        assert moved(rows.double()).dtype == torch.float64
+        assert part.template[0].shift.dtype == torch.float32
+        assert torch.equal(part(rows[:1]), before[:1])
 
 
 def test_nothing_is_kept_of_a_network_that_is_gone():
