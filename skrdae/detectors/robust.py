@@ -32,7 +32,7 @@ from skrdae.networks.member import MemberModule
 from skrdae.networks.stacked import StackedModule
 from skrdae.penalties import L21, PENALTIES, GroupPenalty, PenaltyLike, penalty_of
 from skrdae.registry import parameters
-from skrdae.rows import MemberRows
+from skrdae.rows import MemberRows, Rows
 from skrdae.scorers.residual_scale import rows_to_measure
 from skrdae.training.alternating import Schedule, alternate
 from skrdae.training.schemas import alternating_state
@@ -112,7 +112,11 @@ class BaseRobustAutoencoder(BaseDecomposition):
     def _n_rounds(self) -> int:
         return self.max_iter
 
+    def _check_rows(self, rows: Rows) -> None:
+        """Raise if rows are of a kind that does not go with the parameters."""
+
     def _learn(self, task: Task) -> Learnt:
+        self._check_rows(task.rows)
         warn_of_reach(task.rows, self.output_activation, self.scaler)
         self._warn_of_size(task)
         warn_of_too_few(self.max_samples, len(task.rows))

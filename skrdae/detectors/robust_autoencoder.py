@@ -20,6 +20,7 @@ from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
 from skrdae.networks.workspace import Workspace
 from skrdae.penalties import L21, PENALTIES, penalty_of
 from skrdae.registry import detector
+from skrdae.rows import Rows
 from skrdae.scorers.residual import ResidualScorer
 from skrdae.training.alternating import alternate
 
@@ -140,7 +141,7 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
     history_ : list of dict
         One dict for each outer iteration; see :class:`~skrdae.history.IterationRecord`.
     model_ : FittedModel
-        All that scoring needs, see :class:`~skrdae.model.FittedModel`; the next three are its parts.
+        What scoring needs, see :class:`~skrdae.model.FittedModel`; the next three are its parts.
     network_ : MemberAutoencoder
         The trained networks; their weights have the member axis first.
     scaler_ : ColumnScaler
@@ -248,13 +249,11 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         }
         return [pair for pair, fits in right.items() if not fits]
 
-    def _learn(self, task: Task) -> Learnt:
-        if task.rows.sparse:
-            for name, value in self._unlike_sparse():
-                raise ValueError(
-                    f"With a sparse X {name} must be {value}; got {getattr(self, name)!r}."
-                )
-        return super()._learn(task)
+    def _check_rows(self, rows: Rows) -> None:
+        for name, value in self._unlike_sparse() if rows.sparse else ():
+            raise ValueError(
+                f"With a sparse X {name} must be {value}; got {getattr(self, name)!r}."
+            )
 
     # ------------------------------------------------------------------------------ streaming
 

@@ -86,7 +86,7 @@ class RobustPCA(BaseDecomposition):
         A row an iteration: ``objective``, ``rank``, ``sparse_share`` (of the entries),
         ``constraint``, ``change``.
     model_ : FittedModel
-        All that scoring needs, see :class:`~skrdae.model.FittedModel`; the next three are its parts.
+        What scoring needs, see :class:`~skrdae.model.FittedModel`; the next three are its parts.
     network_ : MemberAutoencoder
         The directions of L as a linear autoencoder; one of zeros where the rank is 0.
     scaler_ : ColumnScaler

@@ -124,7 +124,7 @@ class VAEDetector(GenerativeDetector):
     noise_variance_ : ndarray of shape (n_estimators, n_features)
         Variance of p(x|z), in units of the scaled data. Only with a Gaussian likelihood.
     model_ : FittedModel
-        All that scoring needs, see :class:`~skrdae.model.FittedModel`; the next three are its parts.
+        What scoring needs, see :class:`~skrdae.model.FittedModel`; the next three are its parts.
     network_ : MemberVAE
         The trained networks; their weights have the member axis first.
     scaler_ : ColumnScaler
