@@ -33,7 +33,8 @@ def test_every_kernel_is_tested():
     tested = {(type(t.network), type(t.objective)) for t in (trainer_of(k, [0]) for k in KINDS)}
     assert set(registry._EPOCHS) | set(registry._STEPS) <= tested
     made = [trainer_of(kind, [0]) for kind, _ in CASES]
-    assert all(step_kernel(t.network, t.objective) for t in made)
+    pairs = [(t.network, t.objective) for t in made]
+    assert all(epoch_kernel(*pair) or step_kernel(*pair) for pair in pairs)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -41,10 +42,11 @@ def test_every_kernel_is_tested():
 @pytest.mark.parametrize(("kind", "activation"), CASES)
 def test_a_kernel_does_what_autograd_does(kernel, kind, activation, n_members, monkeypatch):
     start = trainer_of(kind, range(3, 3 + n_members), activation=activation)
+    find = epoch_kernel if kernel == "epochs" else step_kernel
+    if find(start.network, start.objective) is None:
+        pytest.skip(f"has no kernel for {kernel}")
     if kernel == "steps":
         _without(monkeypatch, "epoch_kernel")
-    elif epoch_kernel(start.network, start.objective) is None:
-        pytest.skip("has no kernel for epochs")
     found, measures = _trained(kind, n_members, activation=activation)
     _without(monkeypatch, "epoch_kernel", "step_kernel")
     right, expected = _trained(kind, n_members, activation=activation)

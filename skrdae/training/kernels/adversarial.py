@@ -1,4 +1,4 @@
-"""GANs: whole epochs on a CPU, and steps elsewhere."""
+"""GANs: whole epochs on a CPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from skrdae.training.kernels.adversarial_loops import (
     train_encoder_of_gan,
     train_generator_and_discriminator,
 )
-from skrdae.training.kernels.registry import epochs_of, steps_of
+from skrdae.training.kernels.registry import epochs_of
 
 if TYPE_CHECKING:
     from skrdae.training.trainer import Trainer
@@ -107,78 +107,6 @@ def _train(
     for optimiser in trainer.optimisers.values():
         optimiser.count(n_epochs * n_batches)
     return losses
-
-
-@steps_of(MemberGAN, HingeGAN)
-def step_by_hand(trainer: Trainer) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Return a step of discriminators and generators with gradients written out."""
-    network: Any = trainer.network
-    objective, workspace = trainer.objective, trainer.workspace
-    maker, critic = network.generator, network.discriminator
-    of_maker, of_critic = trainer.optimisers["maker"], trainer.optimisers["critic"]
-    maker_grads, critic_grads = of_maker.grads_of(maker), of_critic.grads_of(critic)
-    maker_space, critic_space = workspace.part("generator"), workspace.part("discriminator")
-
-    def step(x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        n_members, m, n_features = x.shape
-        both = workspace.take("both", n_members, 2 * m, n_features)
-        made = maker.values(noise, maker_space)
-        both[:, :m], both[:, m:] = x, made[-1]
-        # The discriminator: +1 for data, −1 for what was made.
-        values = critic.values(both, critic_space)
-        sign = workspace.take("sign", n_members, 2 * m, 1)
-        sign[:, :m], sign[:, m:] = -1.0, 1.0
-        loss = torch.mul(values[-1], sign, out=workspace.take("loss", *sign.shape))
-        loss.add_(1).relu_()
-        of_discriminator = loss.sum(dim=(1, 2))
-        grad = loss.sign_().mul_(sign).mul_(1 / m)
-        critic.backward_from(values, grad, critic_grads, critic_space)
-        of_critic.step()
-        objective.after_step("critic", of_critic.n_steps)
-        # The generator, from the same z.
-        values = critic.values(made[-1], critic_space)
-        of_generator = -values[-1].sum(dim=(1, 2))
-        grad = workspace.take("grad", n_members, m, 1).fill_(-1 / m)
-        grad = critic.backward_from(values, grad, None, critic_space, to_input=True)
-        maker.backward_from(made, grad, maker_grads, maker_space)
-        of_maker.step()
-        return torch.stack([of_discriminator, of_generator])
-
-    return step
-
-
-@steps_of(MemberGAN, GeneratorInversion)
-def encoder_step_by_hand(
-    trainer: Trainer,
-) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Return a step of encoders with gradients written out."""
-    network: Any = trainer.network
-    workspace = trainer.workspace
-    encoder, maker, critic = network.encoder, network.generator, network.discriminator
-    grads = trainer.adam.grads_of(encoder)
-    spaces = [workspace.part(name) for name in ("encoder", "generator", "discriminator")]
-
-    def step(x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        n_members, m, n_features = x.shape
-        codes = encoder.values(x, spaces[0])
-        made = maker.values(codes[-1], spaces[1])
-        both = workspace.take("both", n_members, 2 * m, n_features)
-        both[:, :m], both[:, m:] = made[-1], x
-        values = network.features(both, spaces[2])
-        by_feature = values[-1][:, :m] - values[-1][:, m:]
-        feature_error = by_feature.square().sum(dim=(1, 2))
-        by_feature.mul_(2 * KAPPA * n_features / (by_feature.shape[2] * m))
-        halves = [value[:, :m] for value in values]
-        grad = critic.backward_from(halves, by_feature, None, spaces[2], to_input=True)
-        difference = torch.sub(made[-1], x, out=workspace.take("error", *x.shape))
-        error = difference.square().sum(dim=(1, 2))
-        grad.add_(difference, alpha=2 / m)
-        grad = maker.backward_from(made, grad, None, spaces[1], to_input=True)
-        encoder.backward_from(codes, grad, grads, spaces[0])
-        trainer.adam.step()
-        return torch.stack([error, feature_error])
-
-    return step
 
 
 def _flat(
