@@ -86,7 +86,7 @@ class GenerativeDetector(BaseTorchDetector):
                 spread = (rows / largest).var(dim=0, correction=0).mean().sqrt().mul(largest)
                 found = spread.item()
                 found = found if 0 < found < math.inf else 1.0
-            return rows.div_(found)
+            return rows if found == 1 else rows.div_(found)
 
         return task.rows.of_members(places, len(generators), change), found
 
