@@ -40,6 +40,7 @@ def test_averages_that_fade_are_cut_off_before_they_are_denormal():
         grad.zero_()
     for _ in range(1000):  # 0.9 ** 1000 is denormal in single precision
         optimiser.step()
+        optimiser.flush()
     used = torch.cat([view.reshape(-1) for view in optimiser._views(optimiser._mean)])
     assert not used.any()
     assert optimiser._square.min() >= MemberAdam._TINY * 0.9

@@ -48,7 +48,7 @@ def test_a_kernel_does_what_autograd_does(kernel, kind, activation, n_members, m
     found, measures = _trained(kind, n_members, activation=activation)
     _without(monkeypatch, "epoch_kernel", "step_kernel")
     right, expected = _trained(kind, n_members, activation=activation)
-    assert isinstance(right._step, module.AutogradStep)
+    assert isinstance(right._steps._step, module.AutogradStep)
     for name, part in right.objective.trained(right.network).items():
         mine = found.objective.trained(found.network)[name].parameters()
         before = start.objective.trained(start.network)[name].parameters()
