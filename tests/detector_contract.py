@@ -201,11 +201,12 @@ class DetectorContract:
             assert np.array_equal(detector.explain(plane), expected[1]), then
 
     def test_torch_defaults_do_not_matter(self, plane):
-        expected = self.make().fit(plane).decision_scores_
+        plain = self.make().fit(plane)
+        expected = plain.decision_scores_
         torch.set_default_dtype(torch.float64)
         torch.set_default_device("meta")
         try:
-            detector = self.make(device="cpu").fit(plane)
+            detector = self.make(device=plain.device_).fit(plane)
             assert np.array_equal(detector.decision_function(plane), expected)
         finally:
             torch.set_default_dtype(torch.float32)

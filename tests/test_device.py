@@ -86,7 +86,7 @@ def test_modes_of_torch_have_no_say(name, mode):
 def test_a_pickle_names_its_device_and_falls_back_to_the_cpu():
     X = np.random.default_rng(0).normal(size=(60, 3))
     for name in ("robust", "VAE", "GAN"):
-        detector = clone(DETECTORS[name]).fit(X)
+        detector = clone(DETECTORS[name]).set_params(device="cpu").fit(X)
         state = detector.model_.__getstate__()
         assert state["device"] == "cpu"
         model = FittedModel.__new__(FittedModel)

@@ -80,7 +80,9 @@ def test_a_matrix_in_a_file_leaves_none_behind(scratch):
 def test_training_on_a_file_is_training_on_what_it_holds(
     mapped, scratch, in_files, options, shapes
 ):
-    detector = RobustDeepAutoencoder(n_estimators=2, max_iter=2, random_state=0, **options)
+    detector = RobustDeepAutoencoder(
+        n_estimators=2, max_iter=2, device="cpu", random_state=0, **options
+    )
     from_file = detector.fit(mapped).decision_scores_
     assert in_files == shapes
     assert not list(scratch.iterdir())
@@ -103,7 +105,7 @@ def test_no_room_for_the_file_is_an_error_that_says_what_to_do(mapped, scratch, 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
-    detector = RobustDeepAutoencoder(random_state=0)
+    detector = RobustDeepAutoencoder(device="cpu", random_state=0)
     with pytest.raises(OSError, match="TMPDIR"):
         detector.fit(mapped)
     assert not hasattr(detector, "scaler_")
@@ -144,7 +146,9 @@ def test_memory_does_not_grow_with_the_rows_of_a_file(tmp_path):
 
         torch.set_num_threads(1)
         rng = np.random.default_rng(0)
-        detector = RobustDeepAutoencoder(n_estimators=1, max_iter=1, random_state=0)
+        detector = RobustDeepAutoencoder(
+            n_estimators=1, max_iter=1, device="cpu", random_state=0
+        )
         detector.fit(rng.normal(size=(500, 100)).astype(np.float32))
         peaks = []
         for n in (100_000, 400_000):

@@ -55,7 +55,17 @@ def member_rows(data, n_members):
     return HeldMemberRows(data.expand(n_members, -1, -1))
 
 
-def trainer_of(kind, seeds, d=5, *, activation="tanh", output="identity", sizes=None, **options):
+def trainer_of(
+    kind,
+    seeds,
+    d=5,
+    *,
+    activation="tanh",
+    output="identity",
+    sizes=None,
+    device=CPU,
+    **options,
+):
     """Return a trainer whose members have these seeds."""
     generators = member_generators(seeds)
     settings = {"lr": 3e-3, "batch_size": 16}
@@ -63,28 +73,30 @@ def trainer_of(kind, seeds, d=5, *, activation="tanh", output="identity", sizes=
     latent_dim, critic = options.pop("latent_dim", 2), options.pop("critic", (6, 4))
     if kind == "autoencoder":
         sizes = (7, 3) if sizes is None else sizes
-        network = MemberAutoencoder(d, sizes, activation, output, generators, CPU)
+        network = MemberAutoencoder(d, sizes, activation, output, generators, device)
     elif kind in ("lstm", "gru"):
-        network = MemberRecurrentAutoencoder(d, 1, sizes or (4,), kind, generators, CPU)
+        network = MemberRecurrentAutoencoder(d, 1, sizes or (4,), kind, generators, device)
     elif kind == "module":
-        network = StackedModule(lambda: Module(d), 2, generators, CPU)
+        network = StackedModule(lambda: Module(d), 2, generators, device)
     elif kind in ("gaussian", "bernoulli"):
-        network = MemberVAE(d, sizes or (8, 4), latent_dim, activation, generators, CPU)
+        network = MemberVAE(d, sizes or (8, 4), latent_dim, activation, generators, device)
     else:
         sizes = (8,) if sizes is None else sizes
-        network = MemberGAN(d, sizes, latent_dim, critic, activation, output, True, generators, CPU)
+        network = MemberGAN(
+            d, sizes, latent_dim, critic, activation, output, True, generators, device
+        )
     if kind == "gan":
         objective = HingeGAN(network)
         # So that the data lie on both sides of the hinge: otherwise gradients of biases that should
         # vanish are rounding errors, along which Adam steps as far as along any other.
-        data = rows_for(kind, 90, d).expand(len(seeds), -1, -1)
+        data = rows_for(kind, 90, d).expand(len(seeds), -1, -1).to(device)
         middle = network.discriminator(data).quantile(0.5, dim=1, keepdim=True)
         network.discriminator.biases[-1].add_(1 - middle)
         settings["lr"] = 1e-3
     elif kind == "encoder":
         objective = GeneratorInversion()
     elif kind in ("gaussian", "bernoulli"):
-        objective = EvidenceLowerBound(kind, beta, torch.ones(len(seeds), 1, d))
+        objective = EvidenceLowerBound(kind, beta, torch.ones(len(seeds), 1, d, device=device))
     else:
         objective = Reconstruction(bound)
     return Trainer(network, objective, generators=generators, **settings | options)

@@ -47,6 +47,7 @@ from skrdae._validation import (
     snapshot,
     warn_of_constants,
 )
+from skrdae.detectors.device_memory import fits_in_memory, scores_in_memory
 from skrdae.detectors.labelling import judged, label
 from skrdae.detectors.progress import Progress, callbacks_of, watched
 from skrdae.detectors.resuming import Resumption
@@ -205,6 +206,7 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
 
     # ------------------------------------------------------------------------------ fitting
 
+    @fits_in_memory
     def fit(self, X: MatrixLike, y: ArrayLike | None = None) -> Self:
         """Fit the detector.
 
@@ -224,6 +226,8 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
         ------
         ValueError, TypeError
             If a parameter or X is invalid. The estimator is unchanged then.
+        torch.OutOfMemoryError
+            If the device has too little memory. The estimator is unchanged then, too.
         """
         with refitting(self) as draft, plain_torch():
             draft._fit(X, y)
@@ -369,10 +373,12 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
     def _map(self, model: FittedModel, function: NetworkFunction, rows: Rows) -> FloatArray:
         return model.map(function, rows)
 
+    @scores_in_memory
     def _members(self, function: NetworkFunction, X: FloatRowsOrSparse) -> FloatArray:
         """Apply a function of each member and scaled rows to checked X: (K, n, …)."""
         return self._map(self.model_, function, self.model_.rows(X))
 
+    @scores_in_memory
     def _average(self, function: NetworkFunction, X: FloatRowsOrSparse) -> FloatArray:
         """Do the same, averaged over the members: (n, …)."""
         return self.model_.average(function, self.model_.rows(X))
@@ -380,6 +386,7 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
     def _score(self, X: FloatRowsOrSparse) -> FloatArray:
         return self._average(self.model_.scorer.scores, X)
 
+    @scores_in_memory
     def _labels_of(self, X: FloatRowsOrSparse, scores: FloatArray) -> IntArray:
         return label(self.model_, scores, self.threshold_, self.model_.rows(X))
 
@@ -476,6 +483,7 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
         codes = self._members(self.model_.scorer.codes, X)  # shape: (K, n, units)
         return np.concatenate(list(codes), axis=1)
 
+    @scores_in_memory
     def inverse_transform(self, X: ArrayLike) -> FloatArray:
         """Decode codes to data.
 

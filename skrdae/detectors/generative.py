@@ -18,6 +18,7 @@ from skrdae._random import member_seeds
 from skrdae._typing import Activation, FloatArray, MatrixLike, RandomStateLike
 from skrdae._validation import check_layer_sizes, snapshot
 from skrdae.detectors.base import BaseTorchDetector, Task
+from skrdae.detectors.device_memory import scores_in_memory
 from skrdae.detectors.samples import MAX_SAMPLES, member_places, rows_a_member
 from skrdae.networks.mlp import ACTIVATIONS
 from skrdae.registry import parameters
@@ -90,6 +91,7 @@ class GenerativeDetector(BaseTorchDetector):
 
         return task.rows.of_members(places, len(generators), change), found
 
+    @scores_in_memory
     def sample(self, n_samples: int = 1, random_state: RandomStateLike = None) -> FloatArray:
         """Draw new rows by decoding codes drawn from the prior.
 

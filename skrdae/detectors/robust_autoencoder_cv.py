@@ -29,6 +29,7 @@ from skrdae._typing import (
 from skrdae._validation import check_labels, refitting
 from skrdae.detectors.base import Learnt, Task
 from skrdae.detectors.decomposition import BaseDecomposition
+from skrdae.detectors.device_memory import fits_in_memory
 from skrdae.detectors.folds import Folds, Splitter, check_classes, folds_of
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.metrics import SCORERS, agreement
@@ -185,6 +186,7 @@ random_state, verbose, callbacks
         self._given_lams()
         self._get_estimator(1.0)._check_parameters()
 
+    @fits_in_memory
     def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Choose λ and fit the detector with it.
 
@@ -205,6 +207,8 @@ random_state, verbose, callbacks
         ValueError, TypeError
             If a parameter, X or y is invalid, or a fold has rows of one class only. The estimator
             is unchanged then.
+        torch.OutOfMemoryError
+            If the device has too little memory. The estimator is unchanged then, too.
         """
         with refitting(self) as draft:
             draft._fit(X, y)

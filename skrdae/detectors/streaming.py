@@ -17,6 +17,7 @@ from skrdae._random import member_generators, member_seeds
 from skrdae._typing import FloatRows, IntArray, OnRecord, Record
 from skrdae._validation import check_data, outside, refitting
 from skrdae.detectors.base import Task
+from skrdae.detectors.device_memory import fits_in_memory
 from skrdae.detectors.progress import watched
 from skrdae.detectors.resuming import told_parameters
 from skrdae.model import FittedModel
@@ -54,6 +55,7 @@ _MAY_CHANGE = {
 }
 
 
+@fits_in_memory
 def _partial_fit(self: _Detector, X: ArrayLike, y: ArrayLike | None = None) -> _Detector:
     """Continue training with a chunk of rows.
 
@@ -81,6 +83,8 @@ def _partial_fit(self: _Detector, X: ArrayLike, y: ArrayLike | None = None) -> _
     ------
     ValueError, TypeError
         If a parameter or X is invalid. The estimator is unchanged then.
+    torch.OutOfMemoryError
+        If the device has too little memory. The estimator is unchanged then, too.
     """
     with refitting(self) as draft, plain_torch():
         _fit_chunk(draft, X)

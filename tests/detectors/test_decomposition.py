@@ -21,8 +21,9 @@ def _single(X, **options):
 
 def _reconstruction(detector, low_rank):
     """D(E(L)) of a single member with scaler=None."""
+    rows = torch.from_numpy(low_rank).float()[None].to(detector.device_)
     with torch.no_grad():
-        return detector.network_(torch.from_numpy(low_rank).float()[None])[0].double().numpy()
+        return detector.network_(rows)[0].double().cpu().numpy()
 
 
 @names
@@ -49,7 +50,7 @@ def test_decomposition_solves_its_own_equation(digits):
     detector = _single(X, contamination=0.05, scaler=None)
     low_rank, sparse = detector.decompose(X)
     residual = torch.from_numpy(X - _reconstruction(detector, low_rank))[None]
-    again = PENALTIES["l21"].prox(residual, detector.model_.scorer.lam.double())[0].numpy()
+    again = PENALTIES["l21"].prox(residual, detector.model_.scorer.lam.cpu().double())[0].numpy()
     assert np.linalg.norm(again - sparse) < 0.02 * np.linalg.norm(sparse)
 
 

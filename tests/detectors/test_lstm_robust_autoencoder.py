@@ -104,7 +104,8 @@ def test_a_smaller_lam_flags_more():
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_the_first_member_of_an_ensemble_is_the_single_fit(cell):
     X = _waves()
-    options = {"cell": cell, "lam": 2.0, "max_samples": 100, "max_iter": 3}
+    # To the last bit on a CPU.
+    options = {"cell": cell, "lam": 2.0, "max_samples": 100, "max_iter": 3, "device": "cpu"}
     many, one = _fit(X, n_estimators=3, **options), _fit(X, **options)
     for a, b in zip(many.network_.parameters(), one.network_.parameters(), strict=True):
         assert torch.equal(a[:1], b)
@@ -130,7 +131,7 @@ def test_windows_that_do_not_fit_the_channels():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_gpu_agrees_with_cpu_and_loads_without_it(cell):
+def test_gpu_agrees_with_cpu_and_loads_without_it(cell, monkeypatch):
     import pickle
 
     X = _waves(400)
@@ -138,6 +139,10 @@ def test_gpu_agrees_with_cpu_and_loads_without_it(cell):
     assert gpu.device_.type == "cuda"
     ranks = [np.argsort(np.argsort(d.decision_scores_)) for d in (gpu, cpu)]
     assert np.corrcoef(*ranks)[0, 1] > 0.99
+    again = pickle.loads(pickle.dumps(gpu))
+    assert again.device_.type == "cuda"
+    assert np.array_equal(again.decision_function(X), gpu.decision_scores_)
+    monkeypatch.setattr("skrdae.model.device_if_there", lambda device: torch.device("cpu"))
     moved = pickle.loads(pickle.dumps(gpu))
     assert moved.device_.type == "cpu"
     np.testing.assert_allclose(moved.decision_function(X), gpu.decision_scores_, rtol=1e-3)

@@ -489,7 +489,7 @@ class _Weighted(L21):
         self.weights = weights
 
     def norms(self, residual):
-        return super().norms(residual * torch.as_tensor(self.weights))
+        return super().norms(residual * torch.as_tensor(self.weights, device=residual.device))
 
 
 def test_all_of_a_penalty_is_compared():

@@ -13,7 +13,8 @@ from skrdae.networks.workspace import Workspace
 from skrdae.penalties import PENALTIES, GroupPenalty
 
 names = pytest.mark.parametrize("penalty", PENALTIES)
-_SPACE = Workspace(torch.device("cpu"))
+_CPU = torch.device("cpu")
+_SPACE = Workspace(_CPU)
 
 
 def _fit(X, **options):
@@ -28,8 +29,9 @@ def _single(X, **options):
 
 def _of_members(detector, name, rows):
     """What a method of the detector's scorer gives, in double precision."""
+    model = detector.model_.to(_CPU)
     with torch.no_grad():
-        found = getattr(detector.model_.scorer, name)(detector.network_, rows, _SPACE)
+        found = getattr(model.scorer, name)(model.network, rows, _SPACE)
     return found.double().numpy()
 
 
@@ -85,7 +87,8 @@ def test_a_larger_lam_never_flags_more_rows_of_one_network(penalty, digits):
     detector = _single(digits[0], penalty=penalty, lam=1.0, contamination="auto", scaler=None)
     flagged, largest = [], np.inf
     for lam in np.geomspace(0.05, 50, 25):
-        scorer = replace(detector.model_.scorer, lam=torch.tensor([lam], dtype=torch.float32))
+        lams = torch.tensor([lam], dtype=torch.float32, device=detector.device_)
+        scorer = replace(detector.model_.scorer, lam=lams)
         detector.model_ = replace(detector.model_, scorer=scorer)
         flagged.append(detector.predict(digits[0]).sum())
         sparse = np.linalg.norm(detector.decompose(digits[0])[1])
@@ -103,8 +106,9 @@ def test_the_ends_of_lam(penalty, digits):
     # λ = 0: all that the network leaves goes to S.
     assert all(row["constraint"] == 0 for row in nothing.history_)
     rows = torch.from_numpy(X.astype(np.float32))
-    scorer = nothing.model_.scorer
-    residual = scorer.residual(nothing.network_, rows, _SPACE).clone()
+    model = nothing.model_.to(_CPU)
+    scorer = model.scorer
+    residual = scorer.residual(model.network, rows, _SPACE).clone()
     assert torch.equal(PENALTIES[penalty].prox(residual, scorer.lam, scorer.norms), residual)
     assert nothing.labels_.all()
     plain = _single(X, penalty=penalty, lam=np.inf, contamination="auto", scaler=None)
@@ -155,7 +159,7 @@ def test_auto_lam_spreads_the_shares_of_the_members(plane):
 def _residual(detector, X):
     """X − D(E(X)) of a single member with scaler=None, worked out here in NumPy."""
     act = {"tanh": np.tanh, "identity": lambda z: z, "sigmoid": lambda z: 1 / (1 + np.exp(-z))}
-    network, h = detector.network_, X
+    network, h = detector.model_.to(_CPU).network, X
     for weight, bias, name in zip(
         network.weights, network.biases, network.activations, strict=True
     ):
@@ -262,12 +266,13 @@ def test_transform_encodes_the_cleaned_rows(plane):
     codes = detector.transform(plane)
     assert codes.shape == (300, 2 * 4)
     rows = torch.from_numpy(detector.scaler_.transform(plane))
+    model = detector.model_.to(_CPU)
     with torch.no_grad():
-        sparse = detector.model_.scorer.sparse(detector.network_, rows, _SPACE)
-        expected = detector.network_.encode((rows - sparse).clamp(-3, 3)).numpy()
+        sparse = model.scorer.sparse(model.network, rows, _SPACE)
+        expected = model.network.encode((rows - sparse).clamp(-3, 3)).numpy()
     np.testing.assert_allclose(codes, np.concatenate(list(expected), axis=1), atol=1e-5)
     assert np.array_equal(detector.transform(plane[5:6]), codes[5:6])
-    raw = np.concatenate(list(detector.network_.encode(rows.expand(2, -1, -1)).numpy()), axis=1)
+    raw = np.concatenate(list(model.network.encode(rows.expand(2, -1, -1)).numpy()), axis=1)
     assert np.abs(raw[:6] - codes[:6]).max() > 0.01  # not the raw rows
 
 
@@ -306,7 +311,8 @@ def test_output_names_and_frames(plane):
 
 
 def test_the_first_member_of_an_ensemble_is_the_single_fit(plane):
-    options = {"lam": 2.0, "max_samples": 100, "random_state": 3}
+    # To the last bit on a CPU.
+    options = {"lam": 2.0, "max_samples": 100, "random_state": 3, "device": "cpu"}
     many, one = _fit(plane, n_estimators=4, **options), _fit(plane, n_estimators=1, **options)
     for a, b in zip(many.network_.parameters(), one.network_.parameters(), strict=True):
         assert torch.equal(a[:1], b)
@@ -369,7 +375,7 @@ def test_training_lowers_the_objective(digits):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_gpu_agrees_with_cpu_and_loads_without_it(cancer):
+def test_gpu_agrees_with_cpu_and_loads_without_it(cancer, monkeypatch):
     import pickle
 
     X, _ = cancer
@@ -377,6 +383,10 @@ def test_gpu_agrees_with_cpu_and_loads_without_it(cancer):
     assert gpu.device_.type == "cuda"
     ranks = [np.argsort(np.argsort(d.decision_scores_)) for d in (gpu, cpu)]
     assert np.corrcoef(*ranks)[0, 1] > 0.999
+    again = pickle.loads(pickle.dumps(gpu))
+    assert again.device_.type == "cuda"
+    assert np.array_equal(again.decision_function(X), gpu.decision_scores_)
+    monkeypatch.setattr("skrdae.model.device_if_there", lambda device: _CPU)
     moved = pickle.loads(pickle.dumps(gpu))
     assert moved.device_.type == "cpu"
     np.testing.assert_allclose(moved.decision_function(X), gpu.decision_scores_, rtol=1e-3)

@@ -345,7 +345,7 @@ def memory(key):
 for limit, options in eval(sys.argv[1]):
     X = np.random.default_rng(0).normal(size=options.pop("size")).astype(np.float32)
     detector = RobustDeepAutoencoderCV(
-        [9.0, 8.0], cv=2, n_estimators=2, max_iter=1, random_state=0
+        [9.0, 8.0], cv=2, n_estimators=2, max_iter=1, device="cpu", random_state=0
     )
     detector.fit(X[:500])
     module._STACK_BYTES = limit

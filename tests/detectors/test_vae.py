@@ -52,7 +52,7 @@ def _forward(layers, h, last=lambda z: z):
     """A perceptron of member 0 in double precision."""
     weights, biases = layers.weights, layers.biases
     for number, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        h = h @ weight[0].numpy().astype(float) + bias[0].numpy()
+        h = h @ weight[0].cpu().numpy().astype(float) + bias[0].cpu().numpy()
         h = np.tanh(h) if number + 1 < len(weights) else last(h)
     return h
 
@@ -112,7 +112,7 @@ def test_reconstruction_probability_is_a_mean_over_draws_of_z(likelihood, digits
     few = _single(X, likelihood=likelihood, n_samples=5)
     mean, log_variance = _encoded(few, X)
     total = 0
-    for draw in few.model_.scorer.draws[0].numpy():
+    for draw in few.model_.scorer.draws[0].cpu().numpy():
         out = _forward(few.network_.decoder, mean + np.exp(0.5 * log_variance) * draw)
         if likelihood == "gaussian":
             total = total + ((X - _level(few) * out) ** 2 / (2 * few.noise_variance_[0])).sum(
@@ -150,7 +150,7 @@ def test_a_feature_is_charged_for_the_divergence_it_causes(plane):
     encoder = detector.network_.encoder
     layers = list(zip(encoder.weights, encoder.biases, strict=True))
     for number, (weight, bias) in enumerate(layers):
-        h = h @ weight[0].double() + bias[0].double()
+        h = h @ weight[0].cpu().double() + bias[0].cpu().double()
         h = torch.tanh(h) if number + 1 < len(layers) else h
     mean, log_variance = h.split(3, dim=1)
     kl = -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum(dim=1)
@@ -242,7 +242,8 @@ def test_transform_gives_latent_means_row_by_row(plane):
     codes = detector.transform(plane)
     assert codes.shape == (300, 9)
     rows = torch.from_numpy(detector.scaler_.transform(plane)).expand(3, -1, -1).clamp(-10, 10)
-    means = detector.network_.encode(rows / _level(detector))[0]
+    network = detector.model_.to(torch.device("cpu")).network
+    means = network.encode(rows / _level(detector))[0]
     np.testing.assert_allclose(codes, np.concatenate(list(means.numpy()), axis=1), atol=1e-5)
     assert np.array_equal(detector.transform(plane[7:8]), codes[7:8])
     names = detector.get_feature_names_out().tolist()
@@ -257,7 +258,8 @@ def test_history_shows_the_divergence_at_work(plane):
 
 
 def test_the_first_member_of_an_ensemble_is_the_single_fit(plane):
-    many, one = _fit(plane, n_estimators=4), _fit(plane, n_estimators=1)
+    # To the last bit on a CPU.
+    many, one = (_fit(plane, n_estimators=n, device="cpu") for n in (4, 1))
     for a, b in zip(many.network_.parameters(), one.network_.parameters(), strict=True):
         assert torch.equal(a[:1], b)
 

@@ -77,10 +77,10 @@ def test_many_rows_are_measured_by_a_part_that_is_always_the_same():
 def test_the_score_is_the_sum_of_the_logarithms(cancer, n_estimators):
     X = cancer[0]
     detector = RobustDeepAutoencoder(n_estimators=n_estimators, random_state=0).fit(X)
-    rows = torch.from_numpy(detector.scaler_.transform(X))
+    rows = torch.from_numpy(detector.scaler_.transform(X)).to(detector.device_)
     with torch.no_grad():
         shown = rows.clamp(-3, 3).expand(n_estimators, -1, -1)
-        residual = (rows - detector.network_(shown)).double().numpy()
+        residual = (rows - detector.network_(shown)).double().cpu().numpy()
     ends = np.sort(np.abs(residual), axis=1)[:, round(0.9 * len(X)) - 1]
     scale = np.maximum(ends / 1.645, 0.1 * np.sort(ends / 1.645, axis=1)[:, [14]])
     ratio = np.abs(residual / scale[:, None])
