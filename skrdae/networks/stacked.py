@@ -53,9 +53,7 @@ def new_template(make: Callable[[], nn.Module], generator: torch.Generator) -> n
 def blank(module: nn.Module, device: torch.device) -> nn.Module:
     """Return a module whose parameters have no memory, with its buffers on a device."""
     weights = {name: value.to("meta") for name, value in module.named_parameters()}
-    return _like(
-        _filled(module, weights, keeps=True), torch.empty(0, dtype=torch.float32, device=device)
-    )
+    return _like(_filled(module, weights, keeps=True), torch.empty(0, dtype=torch.float32, device=device))
 
 
 class _OrdinaryOperations(TorchFunctionMode):
