@@ -20,13 +20,13 @@ import torch
 from datasets import add_data_argument, load_adbench
 from report import write_csv
 from sklearn.metrics import average_precision_score, roc_auc_score
+from skrdae.training.minibatch import gather, normal, shuffled_batches
 from tqdm import tqdm
 
 from skrdae import AnoGANDetector
 from skrdae.detectors import anogan
 from skrdae.networks.gan import SpectralBound
 from skrdae.training import adversarial
-from skrdae.training.minibatch import gather, normal, shuffled_batches
 
 PENALTY = 10.0  # weight of the gradient penalty, its authors'
 N_MEMBERS = 8

@@ -58,27 +58,55 @@ class DetectorContract:
         ({"verbose": -1}, "verbose"),
     )
 
+    def __init_subclass__(cls):
+        cls._fits = {}
+
     def make(self, **options):
         return self.detector(**({"random_state": 0} | self.brief | options))
+
+    def fitted(self, X, **options):
+        """Return a fit to the rows of a fixture. Tests share it, so that none may change it."""
+        key = id(X), repr(options)
+        if key not in self._fits:
+            self._fits[key] = self.make(**options).fit(X)
+        return self._fits[key]
 
     # ------------------------------------------------------------------------- scikit-learn
 
     def test_check_estimator(self):
+        with warnings.catch_warnings():
+            # Some checks of scikit-learn itself warn on some versions.
+            warnings.simplefilter("ignore")
+            results = check_estimator(self.make(), on_fail=None, on_skip=None)
+        assert len(results) > 40
+        assert not [r for r in results if r["status"] not in ("passed", "skipped")]
+        skipped = {r["check_name"] for r in results if r["status"] == "skipped"}
+        assert skipped <= {"check_array_api_input"}
+
+    def test_variants_keep_their_parameters_and_methods_change_nothing(self, plane):
+        # What scikit-learn's checks look at, for parameters other than theirs; the tests below
+        # do so for repeated fits, for rows in another order, and for few rows and columns.
+        X = plane[:60].copy()
+        X.flags.writeable = False
         for options in self.variants:
-            estimator = self.detector(**((self.brief | options) if options else {}))
-            with warnings.catch_warnings():
-                # Some checks of scikit-learn itself warn on some versions.
-                warnings.simplefilter("ignore")
-                results = check_estimator(estimator, on_fail=None, on_skip=None)
-            assert len(results) > 40
-            failed = [r for r in results if r["status"] not in ("passed", "skipped")]
-            assert not failed, options
-            skipped = {r["check_name"] for r in results if r["status"] == "skipped"}
-            assert skipped <= {"check_array_api_input"}
+            detector = self.make(**options)
+            before = detector.get_params().copy()
+            assert detector.fit(X) is detector
+            after = detector.get_params()
+            assert after.keys() == before.keys()
+            assert all(after[name] is before[name] for name in before), options
+            assert detector.n_features_in_ == X.shape[1]
+            state = vars(detector).copy()
+            for method in ("decision_function", "predict", "predict_proba", "explain", "transform"):
+                assert len(getattr(detector, method)(X)) == len(X)
+            assert vars(detector).keys() == state.keys()
+            assert all(vars(detector)[name] is state[name] for name in state), options
+            with pytest.raises(ValueError, match="NaN"):
+                detector.predict(np.where(np.arange(X.shape[1]) == 2, np.nan, X))
 
     def test_round_trips_score_the_same(self, plane):
         for options in self.variants:
-            detector = self.make(**options).fit(plane)
+            detector = self.fitted(plane, **options)
             expected = detector.decision_function(plane)
             buffer = io.BytesIO()
             joblib.dump(detector, buffer)
@@ -94,13 +122,13 @@ class DetectorContract:
                 assert np.array_equal(other.predict(plane), detector.labels_)
 
     def test_a_pickle_is_as_small_as_its_weights(self, plane):
-        detector = self.make().fit(plane)
+        detector = self.fitted(plane)
         weights = sum(p.numel() * 4 for p in detector.network_.parameters())
         assert len(pickle.dumps(detector)) < 2 * weights + 8 * len(plane) * 4 + 20_000
 
     def test_feature_names(self, plane):
         names = [f"f{j}" for j in range(plane.shape[1])]
-        expected = self.make().fit(plane).decision_scores_
+        expected = self.fitted(plane).decision_scores_
         for frame in (pd.DataFrame(plane, columns=names), pl.DataFrame(plane, schema=names)):
             detector = self.make().fit(frame)
             assert detector.feature_names_in_.tolist() == names
@@ -109,7 +137,7 @@ class DetectorContract:
         with pytest.raises(ValueError, match="feature names"):
             detector.predict(pd.DataFrame(plane, columns=names[::-1]))
         with pytest.raises(ValueError, match="8 features"):
-            self.make().fit(plane).predict(plane[:, :5])
+            self.fitted(plane).predict(plane[:, :5])
 
     def test_grid_search_in_a_pipeline(self, cancer):
         X, y = cancer
@@ -144,7 +172,7 @@ class DetectorContract:
         X, _ = cancer
         order = np.random.default_rng(0).permutation(len(X))
         for options in self.variants:
-            detector = self.make(**options).fit(X)
+            detector = self.fitted(X, **options)
             scores = detector.decision_function(X)
             assert np.array_equal(detector.decision_scores_, scores)
             assert np.array_equal(detector.decision_function(X[order]), scores[order])
@@ -168,7 +196,7 @@ class DetectorContract:
     def test_a_random_state_object_draws_on(self, plane):
         state = np.random.RandomState(0)
         first = self.make(random_state=state).fit(plane).decision_scores_
-        assert np.array_equal(first, self.make(random_state=0).fit(plane).decision_scores_)
+        assert np.array_equal(first, self.fitted(plane).decision_scores_)
         assert not np.array_equal(first, self.make(random_state=state).fit(plane).decision_scores_)
 
     def test_finds_what_is_planted(self, plane, cancer):
@@ -177,7 +205,7 @@ class DetectorContract:
         assert detector.labels_[:6].sum() >= self.found
         assert detector.labels_.sum() == 6
         X, y = cancer
-        assert self.make().fit(X).score(X, y) > 0.85
+        assert self.fitted(X).score(X, y) > 0.85
 
     def test_a_failed_fit_draws_nothing(self, plane):
         state = np.random.RandomState(0)
@@ -201,7 +229,7 @@ class DetectorContract:
             assert np.array_equal(detector.explain(plane), expected[1]), then
 
     def test_torch_defaults_do_not_matter(self, plane):
-        plain = self.make().fit(plane)
+        plain = self.fitted(plane)
         expected = plain.decision_scores_
         torch.set_default_dtype(torch.float64)
         torch.set_default_device("meta")
@@ -214,7 +242,7 @@ class DetectorContract:
 
     def test_threads_score_the_same(self, cancer):
         X, _ = cancer
-        detector = self.make().fit(X)
+        detector = self.fitted(X)
         with ThreadPoolExecutor(4) as pool:
             found = list(pool.map(lambda _: detector.decision_function(X), range(8)))
         assert all(np.array_equal(scores, detector.decision_scores_) for scores in found)
@@ -227,7 +255,7 @@ class DetectorContract:
             detector = self.make(contamination=share).fit(X)
             assert detector.labels_.sum() == pytest.approx(share * len(X), abs=1)
             assert np.array_equal(detector.labels_, detector.decision_scores_ > detector.threshold_)
-            assert np.array_equal(detector.labels_, detector.fit_predict(X))
+        assert np.array_equal(detector.labels_, detector.fit_predict(X))
 
     def test_a_pythresh_object_is_copied(self, cancer):
         IQR = pytest.importorskip("pythresh.thresholds.iqr").IQR
@@ -254,7 +282,7 @@ class DetectorContract:
 
     def test_probabilities_and_confidence_are_pyods(self, cancer):
         X, _ = cancer
-        detector = self.make().fit(X)
+        detector = self.fitted(X)
         reference = _AsPyOD(detector)
         for method in ("linear", "unify"):
             np.testing.assert_allclose(
@@ -281,7 +309,7 @@ class DetectorContract:
     def test_shares_add_up_to_the_score(self, cancer):
         X, _ = cancer
         for options in self.variants:
-            detector = self.make(**options).fit(X)
+            detector = self.fitted(X, **options)
             shares = detector.explain(X).reshape(len(X), -1)  # some give steps and channels
             assert shares.shape == X.shape
             assert (shares >= 0).all()
@@ -299,7 +327,7 @@ class DetectorContract:
         X, y = cancer
         detector = self.make().fit(X, y)
         assert detector.score(X, y) == roc_auc_score(y, detector.decision_scores_)
-        assert np.array_equal(detector.decision_scores_, self.make().fit(X).decision_scores_)
+        assert np.array_equal(detector.decision_scores_, self.fitted(X).decision_scores_)
         assert detector.score(X, y.astype(bool)) == detector.score(X, y.tolist())
         with pytest.warns(UndefinedMetricWarning):
             assert np.isnan(detector.score(X, np.zeros(len(X))))
@@ -373,6 +401,9 @@ class DetectorContract:
             "denormal": normal * 1e-310,
             "one wild cell": one_wild,
             "wide": rng.normal(size=(20, 500)),
+        }
+        # These become the same numbers whatever the parameters.
+        types = {
             "float16": normal.astype(np.float16),
             "float32": normal.astype(np.float32),
             "int": (normal * 10).astype(int),
@@ -382,8 +413,8 @@ class DetectorContract:
             "Fortran order": np.asfortranarray(normal),
             "list": normal.tolist(),
         }
-        for options in self.variants:
-            for name, X in cases.items():
+        for number, options in enumerate(self.variants):
+            for name, X in (cases if number else cases | types).items():
                 if len(X) < self.fewest_rows:
                     continue
                 given = np.array(X, copy=True)
@@ -400,7 +431,7 @@ class DetectorContract:
         assert wild.decision_scores_.argmax() == 7
 
     def test_a_far_new_row_scores_highest(self, plane):
-        detector = self.make().fit(plane)
+        detector = self.fitted(plane)
         far = np.zeros((4, plane.shape[1]))
         far[np.arange(4), np.arange(4)] = [self.far, 1e5, 1e8, 1e30]
         scores = detector.decision_function(far)
@@ -410,7 +441,7 @@ class DetectorContract:
 
     def test_rows_far_outside_have_finite_scores_and_are_flagged(self, plane):
         signs = np.sign(np.random.default_rng(0).normal(size=(10, plane.shape[1])))
-        detector = self.make().fit(plane)
+        detector = self.fitted(plane)
         for size in (1e4, 1e10, 1e30, 1e200, 1e300):
             scores = detector.decision_function(signs * size)
             assert np.isfinite(scores).all()

@@ -1,11 +1,10 @@
-import ast
-import subprocess
-import sys
 import threading
 
+import joblib
 import numpy as np
 import pytest
 import torch
+from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skrdae import RobustDeepAutoencoder, VAEDetector
@@ -117,27 +116,21 @@ def test_a_fit_does_not_depend_on_the_number_of_threads(name, two_threads):
     assert np.array_equal(detector.decision_function(X), on_two)
 
 
-FITS_IN_WORKERS = """
-import sys, threading, joblib, numpy as np, torch
-from skrdae import RobustDeepAutoencoder
-
-def fit(seed):
-    X = np.random.default_rng(seed).normal(size=(500, 5))
-    RobustDeepAutoencoder(random_state=seed).fit(X)
-    own = sum(thread.name.startswith("skrdae") for thread in threading.enumerate())
-    return torch.get_num_threads(), own
-
-with joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=int(sys.argv[1])):
-    print(joblib.Parallel()(joblib.delayed(fit)(seed) for seed in range(2)))
-"""
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("n_threads", [1, 2])
-def test_a_worker_takes_no_more_threads_than_it_is_given(n_threads):
-    # In a new process: other tests leave workers behind, started with another number of threads.
-    command = [sys.executable, "-c", FITS_IN_WORKERS, str(n_threads)]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    # With one thread the worker's own does everything; two wait for what two others do.
-    assert ast.literal_eval(run.stdout) == [(n_threads, 0 if n_threads == 1 else n_threads)] * 2
+def test_a_worker_takes_no_more_threads_than_it_is_given():
+    def fit(seed):  # inside, so that it is pickled whole: workers know no tests
+        X = np.random.default_rng(seed).normal(size=(500, 5))
+        RobustDeepAutoencoder(random_state=seed).fit(X)
+        own = sum(thread.name.startswith("skrdae") for thread in threading.enumerate())
+        return torch.get_num_threads(), own
+
+    try:
+        # With one thread the worker's own does everything; two wait for what two others do.
+        for n_threads, n_own in ((1, 0), (2, 2)):
+            # Workers that are there already were started with another number of threads.
+            get_reusable_executor().shutdown(wait=True, kill_workers=True)
+            with joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=n_threads):
+                found = joblib.Parallel()(joblib.delayed(fit)(seed) for seed in range(2))
+            assert found == [(n_threads, n_own)] * 2
+    finally:
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)
