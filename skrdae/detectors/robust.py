@@ -92,19 +92,20 @@ class BaseRobustAutoencoder(BaseDecomposition):
 
     def _new_module(self, n_features: int) -> torch.nn.Module:
         """Return one member, not trained."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has to define _new_module(n_features).")
 
     def _code_size(self, n_features: int) -> int:
         """Return the units of a member's code."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has to define _code_size(n_features).")
 
     def _new_network(
         self, n_features: int, generators: Sequence[torch.Generator], device: torch.device
     ) -> MemberModule:
         """Return a network with a member for each generator, not trained."""
-        return StackedModule(
-            lambda: self._new_module(n_features), self._code_size(n_features), generators, device
-        )
+        code_size = self._code_size(n_features)
+        network = StackedModule(lambda: self._new_module(n_features), code_size, generators, device)
+        network.check_shapes(n_features)
+        return network
 
     # ------------------------------------------------------------------------------ training
 

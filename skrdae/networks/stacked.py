@@ -116,6 +116,8 @@ class StackedModule(MemberModule):
         self.code_size = code_size
         modules = [new_template(make, generator) for generator in generators]
         names = [name for name, _ in modules[0].named_parameters()]
+        if not names:
+            raise ValueError(f"{modules[0]} has no parameters to train.")
         for name in names:
             stacked = torch.stack([m.get_parameter(name).detach().cpu() for m in modules])
             self.add(name.replace(".", "/"), stacked.to(device))  # nn.Module wants no dots
@@ -128,6 +130,23 @@ class StackedModule(MemberModule):
         base._apply(fn, recurse)
         self.template = [_like(copy.deepcopy(self.template[0]), next(self.parameters()))]
         return self
+
+    @torch.no_grad()
+    def check_shapes(self, n_features: int) -> None:
+        """Raise a ValueError if the module's methods give other shapes than they should."""
+        name = type(self.template[0]).__name__
+        rows = torch.zeros(self.n_members, 2, n_features, dtype=torch.float32, device=self.device)
+        codes = self.encode(rows)
+        for method, found, wanted in (
+            ("encode", codes, self.code_size),
+            ("decode", self.decode(codes), n_features),
+        ):
+            if found.shape != (self.n_members, 2, wanted):
+                raise ValueError(
+                    f"{name}.{method} gives an array of shape {tuple(found.shape[1:])} for 2 rows of "
+                    f"{n_features} features; it should be (2, {wanted}). The units of a code are "
+                    "what _code_size returns."
+                )
 
     def members(self, *, keeps: bool = False) -> list[nn.Module]:
         """Return each member as a module of its own, with copies of its weights.

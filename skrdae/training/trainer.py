@@ -202,7 +202,8 @@ class AutogradStep:
                 members, network, objective = self._groups[group]
                 part = objective.trained(network)[name]
                 with torch.enable_grad(), optimiser.gradients(part, members):
-                    loss, measures = objective.loss(name, network, x[members], noise[members])
+                    found = objective.loss(name, network, x[members], noise[members])
+                    loss, measures = _checked(found, network.n_members, objective)
                     torch.autograd.backward(loss.sum())
                 return measures
 
@@ -212,6 +213,19 @@ class AutogradStep:
             optimiser.step()
             trainer.objective.after_step(name, optimiser.n_steps)
         return torch.cat(measured)
+
+
+def _checked(found: Any, n_members: int, objective: Objective) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what a loss returned, if it has the right shapes."""
+    pair = found if isinstance(found, tuple) and len(found) == 2 else (None, None)
+    shapes = [tuple(getattr(tensor, "shape", ())) for tensor in pair]
+    if shapes[0] != (n_members,) or len(shapes[1]) != 2 or shapes[1][1] != n_members:
+        raise TypeError(
+            f"{type(objective).__name__}.loss must return a loss for each member, of shape "
+            f"({n_members},), and measures for the history, of shape (n_measures, {n_members}); it "
+            f"returned {'shapes ' + str(shapes) if pair[0] is not None else type(found).__name__}."
+        )
+    return pair  # type: ignore[return-value]  # tensors, as they have shapes
 
 
 class Epochs(Training):

@@ -213,3 +213,11 @@ def test_modules_of_members_are_copies_named_like_the_module():
 def test_rows_on_another_device_than_the_weights_are_an_error():
     with pytest.raises(ValueError, match="rows are on meta, the weights of the network on cpu"):
         _stack(Module)(torch.empty(3, 4, 5, device="meta"))
+
+
+def test_wrong_shapes_and_modules_without_weights_are_told():
+    stack = StackedModule(Module, 3, member_generators([0]), CPU)
+    with pytest.raises(ValueError, match=r"Module.encode gives an array of shape \(2, 2\)"):
+        stack.check_shapes(stack.members()[0].decode(torch.zeros(1, 2)).shape[1])
+    with pytest.raises(ValueError, match="no parameters"):
+        StackedModule(nn.Identity, 3, member_generators([0]), CPU)

@@ -5,11 +5,13 @@ from scipy.sparse import csr_array
 from trainings import CPU, KINDS, assert_member, member_rows, rows_for, trainer_of
 
 from skrdae._random import member_generators
+from skrdae.networks.mlp import MemberAutoencoder
+from skrdae.objectives.reconstruction import Reconstruction
 from skrdae.preprocessing import ColumnScaler
-from skrdae.rows import LazyRows
+from skrdae.rows import HeldMemberRows, LazyRows
 from skrdae.training import trainer as module
 from skrdae.training.rounds import Session, run
-from skrdae.training.trainer import Epochs
+from skrdae.training.trainer import Epochs, Trainer
 
 SEEDS = [5, 6, 7]
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -147,3 +149,24 @@ def test_only_what_is_trained_changes():
     encoder = set(map(id, trainer.network.encoder.parameters()))
     for old, new in zip(before, trainer.network.parameters(), strict=True):
         assert torch.equal(old, new) == (id(new) not in encoder)
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        lambda error: error,
+        lambda error: (error.sum(), error[None]),
+        lambda error: (error, error),
+        lambda error: (error, error[None], error),
+    ],
+)
+def test_a_loss_of_the_wrong_shape_is_told(returned):
+    class Wrong(Reconstruction):
+        def loss(self, part, network, x, noise):
+            return returned((network(x) - x).square().sum(dim=(1, 2)))
+
+    generators = member_generators([0, 1])
+    network = MemberAutoencoder(5, (2,), "tanh", "identity", generators, CPU)
+    trainer = Trainer(network, Wrong(3.0), lr=1e-3, batch_size=8, generators=generators)
+    with pytest.raises(TypeError, match="Wrong.loss must return a loss for each member"):
+        trainer.train(HeldMemberRows(torch.randn(2, 20, 5)))
