@@ -36,9 +36,11 @@ autodoc_default_options = {
     "members": True,
     # What comes from PyOD, scikit-learn and PyTorch is documented there.
     "inherited-members": "BaseDetector, TransformerMixin, Module, dict",
-    "exclude-members": "get_metadata_routing, get_params, score_function, "
-    "set_decision_function_request, set_fit_request, set_output, set_params, "
-    "set_predict_proba_request, set_predict_request, set_score_request",
+    # Attributes are listed in the docstrings of the detectors.
+    "exclude-members": "device_, get_metadata_routing, get_params, network_, output_activation, "
+    "scaler_, score_function, set_decision_function_request, set_fit_request, set_output, "
+    "set_params, set_predict_proba_request, set_predict_request, set_score_request, "
+    "warns_of_constants",
 }
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # docstrings say it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, dataclass_transform
 
@@ -30,7 +31,13 @@ def parameters(cls: _Class) -> _Class:
         The same class, with an ``__init__``.
     """
     make: Any = dataclass(kw_only=True, eq=False, repr=False, match_args=False)
-    return make(cls)
+    made = make(cls)
+    # A signature begins with the class's own parameters; that of a dataclass with inherited ones.
+    init, own = made.__init__, cls.__annotations__
+    found = list(inspect.signature(init).parameters.values())
+    found.sort(key=lambda p: (p.kind is p.KEYWORD_ONLY) * (1 + (p.name not in own)))
+    init.__signature__ = inspect.signature(init).replace(parameters=found)
+    return made
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(field,))

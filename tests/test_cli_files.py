@@ -544,7 +544,7 @@ def test_a_model_that_loads_but_cannot_score_is_a_line(tmp_path, capsys, monkeyp
     (tmp_path / "model").touch()
     table = pd.DataFrame({"a": A, "b": B})
     for break_it, expected in (
-        (lambda d: vars(d).pop("network_", None) or vars(d).pop("scaler_"), 2),
+        (lambda d: vars(d).pop("model_"), 2),
         (lambda d: setattr(d, "threshold_", "high"), 2),
         (lambda d: setattr(d, "feature_names_in_", np.array(["a", "c"], dtype=object)), 1),
     ):

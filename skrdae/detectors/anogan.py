@@ -130,6 +130,8 @@ class AnoGANDetector(GenerativeDetector):
     encoder_history_ : list of dict
         Errors of the encoder, one dict for each epoch; see
         :class:`~skrdae.history.EncoderRecord`. Empty with ``inference="search"``.
+    model_ : FittedModel
+        All that scoring needs, see :class:`~skrdae.model.FittedModel`; the next three are its parts.
     network_ : MemberGAN
         The trained networks; their weights have the member axis first.
     scaler_ : ColumnScaler

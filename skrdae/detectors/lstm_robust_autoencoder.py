@@ -117,6 +117,8 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         Number of outer iterations made.
     history_ : list of dict
         One dict for each outer iteration; see :class:`~skrdae.history.IterationRecord`.
+    model_ : FittedModel
+        All that scoring needs, see :class:`~skrdae.model.FittedModel`; the next three are its parts.
     network_ : MemberRecurrentAutoencoder
         The trained networks; their weights have the member axis first.
     scaler_ : ColumnScaler

@@ -139,6 +139,8 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         Number of outer iterations made.
     history_ : list of dict
         One dict for each outer iteration; see :class:`~skrdae.history.IterationRecord`.
+    model_ : FittedModel
+        All that scoring needs, see :class:`~skrdae.model.FittedModel`; the next three are its parts.
     network_ : MemberAutoencoder
         The trained networks; their weights have the member axis first.
     scaler_ : ColumnScaler

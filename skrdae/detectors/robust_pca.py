@@ -85,6 +85,8 @@ class RobustPCA(BaseDecomposition):
     history_ : list of dict
         A row an iteration: ``objective``, ``rank``, ``sparse_share`` (of the entries),
         ``constraint``, ``change``.
+    model_ : FittedModel
+        All that scoring needs, see :class:`~skrdae.model.FittedModel`; the next three are its parts.
     network_ : MemberAutoencoder
         The directions of L as a linear autoencoder; one of zeros where the rank is 0.
     scaler_ : ColumnScaler

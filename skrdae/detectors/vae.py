@@ -123,6 +123,8 @@ class VAEDetector(GenerativeDetector):
         One dict for each epoch; see :class:`~skrdae.history.VariationalRecord`.
     noise_variance_ : ndarray of shape (n_estimators, n_features)
         Variance of p(x|z), in units of the scaled data. Only with a Gaussian likelihood.
+    model_ : FittedModel
+        All that scoring needs, see :class:`~skrdae.model.FittedModel`; the next three are its parts.
     network_ : MemberVAE
         The trained networks; their weights have the member axis first.
     scaler_ : ColumnScaler

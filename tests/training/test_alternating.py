@@ -141,7 +141,7 @@ def test_of_many_rows_the_change_is_that_of_some(data, monkeypatch):
     network, result = _fit(data, SEEDS[:3], **options)
     monkeypatch.setattr(split, "_WATCHED", 200 * data.shape[1])
     monkeypatch.setattr(split, "_LEAST_WATCHED", 1)
-    monkeypatch.setattr(split, "part_rows", lambda n_features: 64)  # some lie in each part
+    monkeypatch.setattr(split, "part_rows", lambda n_features, device: 64)  # some lie in each part
     states = []
     few, found = _fit(data, SEEDS[:3], keep=lambda of: states.append(of()), **options)
     for a, b in zip(few.parameters(), network.parameters(), strict=True):

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 
@@ -27,8 +26,7 @@ def test_an_epoch_deals_every_row_once_in_even_batches(n_rows):
     assert sum(sizes) == n_rows
     assert max(sizes) <= 32
     assert max(sizes) - min(sizes) <= 1
-    # As NumPy deals them out, of which compiled loops make use.
-    assert sizes == [len(part) for part in np.array_split(np.arange(n_rows), n_batches)]
+    assert sizes == [len(part) for part in torch.arange(n_rows).tensor_split(n_batches)]
 
 
 def test_members_have_orders_of_their_own_and_repeat_by_seed():
@@ -43,7 +41,7 @@ def test_an_epoch_at_once_draws_what_it_draws_batch_by_batch():
     together, by_turns = member_generators([3, 3])
     orders, noise = draw_epoch([together], 50, 4, 2)
     assert torch.equal(orders[0], draw_order(by_turns, 50))
-    for part in torch.split(noise[0], sizes_of(50, 4)):
+    for part in noise[0].split(sizes_of(50, 4)):
         assert torch.equal(part, torch.randn(part.shape, generator=by_turns))
     assert torch.equal(together.get_state(), by_turns.get_state())
 

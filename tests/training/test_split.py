@@ -135,7 +135,7 @@ def test_of_a_lazy_sparse_part_only_the_rows_that_are_not_zero_are_kept(network,
 
 
 def test_passes_over_the_rows_are_for_few_at_once():
-    assert [part_rows(d) for d in (1, 200, 10_000)] == [1024, 655, 256]
+    assert [part_rows(d, torch.device("cpu")) for d in (1, 200, 10_000)] == [1024, 655, 256]
 
 
 def test_of_many_rows_some_are_watched_always_the_same(monkeypatch):
