@@ -5,13 +5,14 @@
 The detector is fitted with its defaults to sets of ADBench, with the number of epochs it has by
 default and five times as many, with three ways of training generator and discriminator: the
 package's own (hinge loss, weights divided by their spectral norm), the same without the division,
-and the Wasserstein loss with a gradient penalty, for which a loop by way of autograd stands here,
-with a step of each network a batch and the learning rate of the others (its authors made five
-steps of the discriminator, and smaller ones).
+and the Wasserstein loss with a gradient penalty, which is an
+objective of its own here, with a step of each network a batch and the learning rate of the others
+(its authors made five steps of the discriminator, and smaller ones).
 "Spread" is the standard deviation of a set's ROC AUC over single members, averaged over the sets.
 """
 
 import argparse
+import math
 import time
 import warnings
 
@@ -20,19 +21,17 @@ import torch
 from datasets import add_data_argument, load_adbench
 from report import write_csv
 from sklearn.metrics import average_precision_score, roc_auc_score
-from skrdae.training.minibatch import gather, normal, shuffled_batches
 from tqdm import tqdm
 
 from skrdae import AnoGANDetector
 from skrdae.detectors import anogan
-from skrdae.networks.gan import SpectralBound
-from skrdae.training import adversarial
+from skrdae.networks.gan import MemberGAN, SpectralBound
+from skrdae.objectives.adversarial import HingeGAN
+from skrdae.training.kernels import adversarial, epochs_of
 
 PENALTY = 10.0  # weight of the gradient penalty, its authors'
 N_MEMBERS = 8
-
-
-NEVER = 10**9  # steps between two bounds
+NEVER = 2**31 - 1  # steps between two bounds
 
 
 class NoBound(SpectralBound):
@@ -42,68 +41,59 @@ class NoBound(SpectralBound):
         """Leave the weights as they are."""
 
 
-def _layers(x, network, parameters):
-    pairs = list(zip(parameters[::2], parameters[1::2], strict=True))
-    for number, (weight, bias) in enumerate(pairs):
-        x = torch.baddbmm(bias, x, weight)
-        x = torch.tanh(x) if number + 1 < len(pairs) else x
-    return x
+class UnboundedGAN(HingeGAN):
+    """The hinge loss alone."""
+
+    def __init__(self, network):
+        self.spectral = NoBound(network.discriminator)
+
+    def follows(self, part, n_steps):
+        """Return that nothing follows a step."""
+        return False
 
 
-@torch.enable_grad()
-def train_wgan_gp(network, rows, *, n_epochs, batch_size, lr, generators, **_):
-    """Train by the Wasserstein loss with a gradient penalty, one step of each network a batch.
+class WassersteinGAN(UnboundedGAN):
+    """The Wasserstein loss with a gradient penalty, one step of each network a batch.
 
     I. Gulrajani et al., Improved Training of Wasserstein GANs, 2017.
     """
-    maker = [p.detach().clone().requires_grad_() for p in network.generator.parameters()]
-    critic = [p.detach().clone().requires_grad_() for p in network.discriminator.parameters()]
-    optimisers = [torch.optim.Adam(p, lr=lr, betas=(0.5, 0.9)) for p in (maker, critic)]
-    for _ in range(n_epochs):
-        for batch in shuffled_batches(rows.shape[1], batch_size, generators, rows.device):
-            real = gather(rows, batch)
-            z = normal(generators, rows.new_empty(*batch.shape, network.latent_dim))
-            made = _layers(z, network, maker)
-            mix = torch.stack([torch.rand(batch.shape[1], 1, generator=g) for g in generators])
-            between = torch.lerp(real, made.detach(), mix).requires_grad_()
-            value = _layers(between, network, critic).sum()
-            (slope,) = torch.autograd.grad(value, between, create_graph=True)
+
+    def noise_size(self, network):
+        """Return the size of z, and one: the last number says how rows are mixed."""
+        return network.latent_dim + 1
+
+    def loss(self, part, network, x, noise):
+        """Return a part's loss, and the same added up over the rows."""
+        noise, last = noise[..., :-1], noise[..., -1:]
+        made, critic = network.generator(noise.contiguous()), network.discriminator
+        if part == "maker":
+            loss = -critic(made).mean(dim=(1, 2))
+        else:
+            made = made.detach()
+            mix = 0.5 * (1 + torch.erf(last / math.sqrt(2)))  # uniform, of what is normal
+            between = torch.lerp(x, made, mix).requires_grad_()
+            (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
             slope = (slope.square().sum(dim=-1) + 1e-12).sqrt()
-            loss = _layers(made.detach(), network, critic) - _layers(real, network, critic)
-            loss = loss.mean(dim=1).sum() + PENALTY * (slope - 1).square().mean(dim=1).sum()
-            optimisers[1].zero_grad()
-            loss.backward()
-            optimisers[1].step()
-            loss = -_layers(made, network, critic).mean(dim=1).sum()
-            optimisers[0].zero_grad()
-            loss.backward()
-            optimisers[0].step()
-    with torch.no_grad():
-        for mine, trained in zip(
-            [*network.generator.parameters(), *network.discriminator.parameters()],
-            [*maker, *critic],
-            strict=True,
-        ):
-            mine.copy_(trained)
-    return []
+            loss = (critic(made) - critic(x)).mean(dim=(1, 2))
+            loss = loss + PENALTY * (slope - 1).square().mean(dim=1)
+        return loss, loss.detach()[None] * x.shape[1]
 
 
 VARIANTS = {
-    "hinge, spectral normalisation": (
-        SpectralBound,
-        adversarial._SPECTRAL_EVERY,
-        adversarial.train_adversarial,
-    ),
-    "hinge, nothing": (NoBound, NEVER, adversarial.train_adversarial),
-    "Wasserstein, gradient penalty": (SpectralBound, NEVER, train_wgan_gp),
+    "hinge, spectral normalisation": (HingeGAN, adversarial.SPECTRAL_EVERY),
+    "hinge, nothing": (UnboundedGAN, NEVER),
+    "Wasserstein, gradient penalty": (WassersteinGAN, NEVER),
 }
+# The compiled epochs take the steps between two bounds from their module.
+epochs_of(MemberGAN, UnboundedGAN)(adversarial.train_by_loops)
 
 
 def run(X, y, n_epochs):
     start = time.perf_counter()
     detector = AnoGANDetector(n_estimators=N_MEMBERS, n_epochs=n_epochs, random_state=0).fit(X)
     seconds = time.perf_counter() - start
-    members = detector._map(detector._member_scores, X)
+    model = detector.model_
+    members = model.map(model.scorer.scores, model.rows(X))
     return {
         "roc_auc": float(roc_auc_score(y, detector.decision_scores_)),
         "average_precision": float(average_precision_score(y, detector.decision_scores_)),
@@ -122,9 +112,8 @@ def main():
     sets = list(load_adbench(arguments.data_dir, arguments.max_rows))
     rows = []
     for n_epochs in arguments.epochs:
-        for name, (bound, every, train) in VARIANTS.items():
-            adversarial.SpectralBound, adversarial._SPECTRAL_EVERY = bound, every
-            anogan.train_adversarial = train
+        for name, (objective, every) in VARIANTS.items():
+            anogan.HingeGAN, adversarial.SPECTRAL_EVERY = objective, every
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 found = [run(X, y, n_epochs) for _, X, y in tqdm(sets, desc=name)]

@@ -3,10 +3,12 @@
 import csv
 import platform
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+
+import skrdae
 
 RESULTS = Path(__file__).parent / "results"
 PICTURES = Path(__file__).parent.parent / "docs" / "images"
@@ -17,7 +19,7 @@ def write_csv(name, rows, folder=RESULTS):
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.csv"
     packages = ("skrdae", "torch", "scikit-learn", "numpy", "pyod")
-    versions = ", ".join(f"{p} {version(p)}" for p in packages)
+    versions = ", ".join(f"{p} {_version(p)}" for p in packages)
     arguments = sys.argv[1:]
     for folder in ("--data-dir", "--also"):  # where the data lie is nobody's business
         if folder in arguments:
@@ -45,6 +47,13 @@ def read_csv(name, folder=RESULTS):
     with path.open(newline="") as file:
         lines = [line for line in file if not line.startswith("#")]
     return [{k: _number(v) for k, v in row.items()} for row in csv.DictReader(lines)]
+
+
+def _version(package):
+    try:
+        return skrdae.__version__ if package == "skrdae" else version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _number(text):

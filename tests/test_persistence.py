@@ -454,7 +454,7 @@ def test_a_file_goes_back_to_its_device_or_to_the_cpu(fitted, tmp_path, monkeypa
     # Whatever else this machine has.
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     save(fitted["vae"], tmp_path / "file")
-    assert load(tmp_path / "file").device_ == torch.device("cpu")
+    assert load(tmp_path / "file").device_ == fitted["vae"].device_
 
     _rewrite(tmp_path / "file", change_header=lambda header: header.update(device="cuda:99"))
     assert load(tmp_path / "file").device_ == torch.device("cpu")

@@ -143,9 +143,9 @@ class StackedModule(MemberModule):
         ):
             if found.shape != (self.n_members, 2, wanted):
                 raise ValueError(
-                    f"{name}.{method} gives an array of shape {tuple(found.shape[1:])} for 2 rows of "
-                    f"{n_features} features; it should be (2, {wanted}). The units of a code are "
-                    "what _code_size returns."
+                    f"{name}.{method} gives an array of shape {tuple(found.shape[1:])} for 2 rows "
+                    f"of {n_features} features; it should be (2, {wanted}). The units of a code "
+                    "are what _code_size returns."
                 )
 
     def members(self, *, keeps: bool = False) -> list[nn.Module]:

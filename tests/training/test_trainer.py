@@ -168,5 +168,5 @@ def test_a_loss_of_the_wrong_shape_is_told(returned):
     generators = member_generators([0, 1])
     network = MemberAutoencoder(5, (2,), "tanh", "identity", generators, CPU)
     trainer = Trainer(network, Wrong(3.0), lr=1e-3, batch_size=8, generators=generators)
-    with pytest.raises(TypeError, match="Wrong.loss must return a loss for each member"):
+    with pytest.raises(TypeError, match=r"Wrong\.loss must return a loss for each member"):
         trainer.train(HeldMemberRows(torch.randn(2, 20, 5)))
