@@ -48,7 +48,12 @@ DETECTORS = [
 
 @pytest.mark.parametrize(
     "detector",
-    [RobustDeepAutoencoder(), VAEDetector(n_epochs=4), IForest(n_estimators=10), PCA()],
+    [
+        RobustDeepAutoencoder(n_estimators=1, max_iter=2),
+        VAEDetector(n_estimators=1, n_epochs=4),
+        IForest(n_estimators=10),
+        PCA(),
+    ],
     ids=lambda d: type(d).__name__,
 )
 def test_check_estimator_with_the_checks_of_outlier_detectors(detector):

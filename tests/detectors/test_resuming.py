@@ -40,8 +40,11 @@ CASES = {
     "gan": (AnoGANDetector(n_encoder_epochs=4, **RDA), "n_epochs"),
     "encoder": (AnoGANDetector(n_epochs=4, **RDA), "n_encoder_epochs"),
     "search": (AnoGANDetector(inference="search", n_search_iter=2, **RDA), "n_epochs"),
-    "lstm": (LSTMRobustAutoencoder(batch_size=128, **RDA), "max_iter"),
-    "gru": (LSTMRobustAutoencoder(cell="gru", batch_size=128, n_estimators=1), "max_iter"),
+    "lstm": (LSTMRobustAutoencoder(hidden_layer_sizes=(6,), batch_size=128, **RDA), "max_iter"),
+    "gru": (
+        LSTMRobustAutoencoder(hidden_layer_sizes=(6,), cell="gru", batch_size=128, n_estimators=1),
+        "max_iter",
+    ),
 }
 cases = pytest.mark.parametrize("name", CASES)
 pytestmark = [
