@@ -75,7 +75,7 @@ class _Bow(torch.nn.Module):
 
 
 @detector
-class BowDetector(BaseRobustAutoencoder):
+class FuzzedDetector(BaseRobustAutoencoder):
     """A detector of a user's own, of an ordinary module."""
 
     units: int = 2
@@ -89,7 +89,7 @@ class BowDetector(BaseRobustAutoencoder):
 
 
 DETECTORS = {
-    "own module": BowDetector(n_estimators=2, max_iter=2, random_state=0),
+    "own module": FuzzedDetector(n_estimators=2, max_iter=2, random_state=0),
     "robust": RobustDeepAutoencoder(**RDA),
     "robust, one member, infinite λ": RobustDeepAutoencoder(np.inf, **ONE),
     "robust, norms": RobustDeepAutoencoder(penalty=L21(), score_function="norm", **RDA),
@@ -159,7 +159,7 @@ WARM = {
     "warm, GAN, search": AnoGANDetector(
         warm_start=True, inference="search", n_search_iter=2, **GAN
     ),
-    "warm, own module": BowDetector(n_estimators=2, max_iter=2, random_state=0, warm_start=True),
+    "warm, own module": FuzzedDetector(n_estimators=2, max_iter=2, random_state=0, warm_start=True),
     "warm, LSTM": LSTMRobustAutoencoder(warm_start=True, **LSTM),
 }
 #: name → detector, and after how many rows of the history its training is cut short

@@ -62,10 +62,10 @@ def test_a_training_goes_on_in_the_version_that_began_it(name, tmp_path, monkeyp
     (tmp_path / "file").write_bytes(CONTENTS[f"{name}.safetensors"])
     detector = load(tmp_path / "file")
     longer = {"max_iter": 2} if name.startswith("robust") else {"n_epochs": 2}
-    monkeypatch.setattr("skrdae.detectors.resuming.version", lambda package: "99.0")
+    monkeypatch.setattr("skrdae.detectors.resuming.__version__", "99.0")
     with pytest.raises(ValueError, match=r"version=0\.1\.0\.dev0, and here it is 99\.0: set warm"):
         detector.set_params(**longer).fit(X)
-    monkeypatch.setattr("skrdae.detectors.resuming.version", lambda package: "0.1.0.dev0")
+    monkeypatch.setattr("skrdae.detectors.resuming.__version__", "0.1.0.dev0")
     detector.fit(X)
     same(detector.decision_function(X), EXPECTED[f"{name}, further"], rtol=1e-4)
 

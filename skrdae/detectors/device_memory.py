@@ -32,9 +32,9 @@ def scores_in_memory(method: _Method) -> _Method:
 
 def _telling(method: _Method, advice: Callable[[Any], str]) -> _Method:
     @functools.wraps(method)
-    def told(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def told(*args: Any, **kwargs: Any) -> Any:  # errors of a wrong call come from the method
         try:
-            return method(self, *args, **kwargs)
+            return method(*args, **kwargs)
         except RuntimeError as error:
             reason = _reason(error)
             if reason is None:
@@ -42,7 +42,7 @@ def _telling(method: _Method, advice: Callable[[Any], str]) -> _Method:
         # Not in the handler: the traceback of an error's context keeps all that its frames hold.
         gc.collect()  # a trainer and its steps know each other
         torch.cuda.empty_cache()  # for other processes; does nothing where CUDA is not in use
-        failure: Any = _OutOfMemory(f"{type(self).__name__} {advice(self)} ({reason}.)")
+        failure: Any = _OutOfMemory(f"{type(args[0]).__name__} {advice(args[0])} ({reason}.)")
         failure.reason = reason  # for the method that called this one
         raise failure
 
