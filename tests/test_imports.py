@@ -43,19 +43,25 @@ def test_the_command_loads_nothing_to_tell_of_itself(call):
     assert _loaded(code) == set()
 
 
-def test_the_first_detector_loads_large_libraries_and_everything_can_be_had():
-    # In one process: to load them takes seconds.
+def test_a_pickle_loads_what_it_needs_and_everything_can_be_had(tmp_path):
+    # In one process: to load the large libraries takes seconds.
+    path = str(tmp_path / "detector.pickle")
+    with open(path, "wb") as file:
+        pickle.dump(skrdae.RobustPCA(lam=2.0), file)
     names = ["metrics", "monitoring", "plotting", "tables", "demo", "onnx", "detectors"]
     code = f"""
+import pickle
+with open({path!r}, "rb") as file:
+    print(pickle.load(file))
 import sys, skrdae
-skrdae.RobustPCA
 print(*({LARGE!r} & sys.modules.keys()))
 print(*(getattr(skrdae, name).__name__ for name in {names}))
 before = set(dir())
 from skrdae import *
 print(*sorted(set(dir()) - before - {{"before"}}))
 """
-    loaded, modules, star = _python(code).splitlines()
+    read, loaded, modules, star = _python(code).splitlines()
+    assert read == "RobustPCA(lam=2.0)"
     assert {"torch", "pyod", "sklearn"} <= set(loaded.split())
     assert modules.split() == [f"skrdae.{name}" for name in names]
     assert star.split() == sorted(skrdae.__all__)
@@ -76,14 +82,6 @@ def test_all_names_are_there():
     assert {*skrdae.__all__, "metrics", "monitoring", "plotting"} <= {*dir(skrdae)}
     with pytest.raises(AttributeError, match="no attribute 'RobustDeepAutoencode'"):
         skrdae.RobustDeepAutoencode  # noqa: B018
-
-
-def test_a_pickle_is_read_where_nothing_is_imported(tmp_path):
-    path = str(tmp_path / "detector.pickle")
-    with open(path, "wb") as file:
-        pickle.dump(skrdae.RobustPCA(lam=2.0), file)
-    code = f"import pickle\nwith open({path!r}, 'rb') as file: print(pickle.load(file))"
-    assert _python(code) == "RobustPCA(lam=2.0)\n"
 
 
 def test_threads_that_import_at_once_get_the_same_classes():

@@ -1,10 +1,8 @@
 import threading
 
-import joblib
 import numpy as np
 import pytest
 import torch
-from joblib.externals.loky import get_reusable_executor
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skrdae import RobustDeepAutoencoder, VAEDetector
@@ -114,23 +112,3 @@ def test_a_fit_does_not_depend_on_the_number_of_threads(name, two_threads):
     torch.set_num_threads(1)
     assert np.array_equal(detector.fit(X).decision_scores_, on_two)
     assert np.array_equal(detector.decision_function(X), on_two)
-
-
-@pytest.mark.slow
-def test_a_worker_takes_no_more_threads_than_it_is_given():
-    def fit(seed):  # inside, so that it is pickled whole: workers know no tests
-        X = np.random.default_rng(seed).normal(size=(500, 5))
-        RobustDeepAutoencoder(random_state=seed).fit(X)
-        own = sum(thread.name.startswith("skrdae") for thread in threading.enumerate())
-        return torch.get_num_threads(), own
-
-    try:
-        # With one thread the worker's own does everything; two wait for what two others do.
-        for n_threads, n_own in ((1, 0), (2, 2)):
-            # Workers that are there already were started with another number of threads.
-            get_reusable_executor().shutdown(wait=True, kill_workers=True)
-            with joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=n_threads):
-                found = joblib.Parallel()(joblib.delayed(fit)(seed) for seed in range(2))
-            assert found == [(n_threads, n_own)] * 2
-    finally:
-        get_reusable_executor().shutdown(wait=True, kill_workers=True)

@@ -169,15 +169,33 @@ def test_a_search_in_threads_equals_the_serial_one(data, folds, serial, tmp_path
     assert len(threads) == 2
 
 
-def test_a_search_in_loky_processes_equals_the_serial_one(data, folds, serial, tmp_path):
+def _threads_of_a_fit(X):
+    """Make a function that tells PyTorch's threads after a fit, and how many are the package's."""
+
+    def threads(_):
+        _detector().fit(X)
+        own = sum(thread.name.startswith("skrdae") for thread in threading.enumerate())
+        return torch.get_num_threads(), own
+
+    return threads
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_search_in_loky_processes_equals_the_serial_one(n_threads, data, folds, serial, tmp_path):
+    # Workers that are there already were started with another number of threads.
+    get_reusable_executor().shutdown(wait=True, kill_workers=True)
     try:
-        with joblib.parallel_config("loky", n_jobs=2):
+        with joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=n_threads):
             search = _search(data, folds, folder=tmp_path)
+            threads = joblib.delayed(_threads_of_a_fit(np.resize(data[0], (500, 8))))
+            found = joblib.Parallel()(threads(k) for k in range(2))
     finally:
         get_reusable_executor().shutdown(wait=True, kill_workers=True)
     _assert_equal(search, serial, data[0])
     processes, _ = _places(tmp_path)
     assert len(processes - {os.getpid()}) == len(processes) == 2
+    # With one thread the worker's own does everything; two wait for what two others do.
+    assert found == [(n_threads, 0 if n_threads == 1 else n_threads)] * 2
 
 
 def test_a_search_in_a_cluster_equals_the_serial_one(client, data, folds, serial, tmp_path):
