@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.sparse import csr_array, csr_matrix, random_array
+from scipy.sparse import csr_array, csr_matrix
 from trainings import CPU
 
 from skrdae import rows as module
@@ -11,7 +11,8 @@ from skrdae.rows import SPARSE_PART, HeldRows, LazyRows, dense, training_rows
 
 @pytest.fixture(scope="module")
 def X():
-    return random_array((600, 6), density=0.3, format="csr", rng=np.random.default_rng(0))
+    random = np.random.default_rng(0)
+    return csr_array(np.where(random.random((600, 6)) < 0.3, random.random((600, 6)), 0.0))
 
 
 @pytest.fixture(scope="module")
