@@ -120,6 +120,7 @@ class GenerativeDetector(BaseTorchDetector):
 
     def _two_parts(self, X: MatrixLike) -> tuple[FloatArray, FloatArray]:
         self = snapshot(self)
+        X = self._validated(X)
         scorer: Any = self.model_.scorer
-        both = self._average(scorer.parts, self._validated(X))
+        both = self._average(scorer.parts, X)
         return both[:, 0], both[:, 1]

@@ -16,9 +16,10 @@ from skrdae.networks.workspace import Workspace
 
 # What draws random numbers when a module is made, all of which take a generator.
 _DRAWS = {
-    "bernoulli_", "exponential_", "kaiming_normal_", "kaiming_uniform_", "normal", "normal_",
-    "orthogonal_", "rand", "randint", "randn", "randperm", "sparse_", "trunc_normal_", "uniform_",
-    "xavier_normal_", "xavier_uniform_",
+    "bernoulli_", "cauchy_", "exponential_", "geometric_", "kaiming_normal_", "kaiming_uniform_",
+    "log_normal_", "multinomial", "normal", "normal_", "orthogonal_", "rand", "randint", "randn",
+    "random_", "randperm", "sparse_", "trunc_normal_", "uniform_", "xavier_normal_",
+    "xavier_uniform_",
 }  # fmt: skip
 
 # What makes tensors that are filled with them.
@@ -36,6 +37,11 @@ class _DrawFrom(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         options, name = dict(kwargs or {}), getattr(func, "__name__", "")
+        if name in ("rand_like", "randn_like"):  # which take none everywhere
+            like = args[0]
+            func, args, name = getattr(torch, name.removesuffix("_like")), (like.shape,), "rand"
+            options = {"dtype": like.dtype, "device": like.device} | options
+            options.pop("memory_format", None)
         if name in _DRAWS and options.get("generator") is None:
             options["generator"] = self._generator
         # Other precisions draw other numbers; torch's default is somebody else's to set.
@@ -118,6 +124,11 @@ class StackedModule(MemberModule):
         names = [name for name, _ in modules[0].named_parameters()]
         if not names:
             raise ValueError(f"{modules[0]} has no parameters to train.")
+        if len(names) < len(list(modules[0].named_parameters(remove_duplicate=False))):
+            raise ValueError(
+                f"{modules[0]} uses one parameter under two names. Keep it under one, and use it in "
+                "both places."
+            )
         for name in names:
             stacked = torch.stack([m.get_parameter(name).detach().cpu() for m in modules])
             self.add(name.replace(".", "/"), stacked.to(device))  # nn.Module wants no dots
@@ -143,8 +154,8 @@ class StackedModule(MemberModule):
         ):
             if found.shape != (self.n_members, 2, wanted):
                 raise ValueError(
-                    f"{name}.{method} gives an array of shape {tuple(found.shape[1:])} for 2 rows "
-                    f"of {n_features} features; it should be (2, {wanted}). The units of a code "
+                    f"{name}.{method} gives an array of shape {tuple(found.shape[1:])} for 2 "
+                    f"rows of {n_features} features; it should be (2, {wanted}). The units of a code "
                     "are what _code_size returns."
                 )
 

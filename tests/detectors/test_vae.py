@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from detector_contract import DetectorContract
+from sklearn.exceptions import NotFittedError
 
 from skrdae import VAEDetector, to_onnx
 
@@ -295,3 +296,8 @@ def test_scores_of_far_rows_are_finite(scaler, activation, beta, n_samples, plan
         graph_scores, graph_labels = session.run(None, {"X": far})
         np.testing.assert_allclose(graph_scores, scores, rtol=1e-3)
         assert np.array_equal(graph_labels, detector.predict(far))
+
+
+def test_score_parts_before_a_fit_says_so(plane):
+    with pytest.raises(NotFittedError):
+        VAEDetector().score_parts(plane)

@@ -221,3 +221,27 @@ def test_wrong_shapes_and_modules_without_weights_are_told():
         stack.check_shapes(stack.members()[0].decode(torch.zeros(1, 2)).shape[1])
     with pytest.raises(ValueError, match="no parameters"):
         StackedModule(nn.Identity, 3, member_generators([0]), CPU)
+
+
+def test_numbers_drawn_like_a_tensor_come_from_the_generator():
+    class Like(Module):
+        def __init__(self):
+            super().__init__()
+            self.free = nn.Parameter(torch.randn_like(self.decoder.weight))
+            self.other = nn.Parameter(torch.empty(3).log_normal_())
+
+    before, found = torch.get_rng_state(), _stack(Like)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(3)
+    for a, b in zip(found.parameters(), _stack(Like).parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_tied_weights_are_refused():
+    class Twice(Module):
+        def __init__(self):
+            super().__init__()
+            self.again = self.decoder
+
+    with pytest.raises(ValueError, match="one parameter under two names"):
+        _stack(Twice)
