@@ -126,8 +126,8 @@ class StackedModule(MemberModule):
             raise ValueError(f"{modules[0]} has no parameters to train.")
         if len(names) < len(list(modules[0].named_parameters(remove_duplicate=False))):
             raise ValueError(
-                f"{modules[0]} uses one parameter under two names. Keep it under one, and use it in "
-                "both places."
+                f"{modules[0]} uses one parameter under two names. Keep it under one, and use it "
+                "in both places."
             )
         for name in names:
             stacked = torch.stack([m.get_parameter(name).detach().cpu() for m in modules])
@@ -154,9 +154,9 @@ class StackedModule(MemberModule):
         ):
             if found.shape != (self.n_members, 2, wanted):
                 raise ValueError(
-                    f"{name}.{method} gives an array of shape {tuple(found.shape[1:])} for 2 "
-                    f"rows of {n_features} features; it should be (2, {wanted}). The units of a code "
-                    "are what _code_size returns."
+                    f"{name}.{method} gives an array of shape {tuple(found.shape[1:])} for "
+                    f"2 rows of {n_features} features; it should be (2, {wanted}). The units of "
+                    "a code are what _code_size returns."
                 )
 
     def members(self, *, keeps: bool = False) -> list[nn.Module]:
