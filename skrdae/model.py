@@ -38,7 +38,7 @@ class FittedModel:
     scorer : Scorer
         How rows are scored with the network.
     weights : ndarray of shape (K,)
-        The score of a row is the sum of the members' scores times these; see :func:`weights_of`.
+        A row scores the sum of the members' scores times these; see :func:`member_weights`.
     share : float
         The share of rows that is flagged, as a contamination.
     by_vote : bool
@@ -165,7 +165,8 @@ class FittedModel:
 
     def votes(self, rows: Rows) -> BoolArray:
         """Return which rows more than half of the members flag: booleans of shape (n,)."""
-        votes: Any = self.scorer.votes
+        scorer: Any = self.scorer  # one that has them
+        votes: Any = scorer.votes
         return self.map(votes, rows).mean(axis=0) > 0.5
 
     def decode(self, codes: NDArray[Any]) -> NDArray[np.float32]:
@@ -218,7 +219,7 @@ class FittedModel:
         vars(self).update(vars(self.to(device)))
 
 
-def weights_of(scores: FloatArray) -> FloatArray:
+def member_weights(scores: FloatArray) -> FloatArray:
     """Return the weights with which the members' scores add up to the score of a row.
 
     Each member's scores are divided by their median, which a far outlier does not move. The
@@ -236,9 +237,9 @@ def weights_of(scores: FloatArray) -> FloatArray:
     Examples
     --------
     >>> import numpy as np
-    >>> from skrdae.model import weights_of
+    >>> from skrdae.model import member_weights
     >>> scores = np.array([[1.0, 2.0, 9.0], [10.0, 20.0, 60.0]])
-    >>> weights = weights_of(scores)
+    >>> weights = member_weights(scores)
     >>> (weights @ scores).tolist()
     [5.5, 11.0, 41.25]
     """

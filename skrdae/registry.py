@@ -8,6 +8,7 @@ from typing import Any, TypeVar, dataclass_transform
 
 _Class = TypeVar("_Class", bound=type)
 
+_FIELDS = "__dataclass_fields__"
 #: The detectors of rows, by the names of their classes.
 DETECTORS: dict[str, type] = {}
 
@@ -33,7 +34,8 @@ def parameters(cls: _Class) -> _Class:
     make: Any = dataclass(kw_only=True, eq=False, repr=False, match_args=False)
     made = make(cls)
     # A signature begins with the class's own parameters; that of a dataclass with inherited ones.
-    init, own = made.__init__, cls.__annotations__
+    inherited = {name for base in cls.__mro__[1:] for name in getattr(base, _FIELDS, ())}
+    init, own = made.__init__, set(cls.__annotations__) - inherited
     found = list(inspect.signature(init).parameters.values())
     found.sort(key=lambda p: (p.kind is p.KEYWORD_ONLY) * (1 + (p.name not in own)))
     init.__signature__ = inspect.signature(init).replace(parameters=found)
@@ -78,7 +80,9 @@ def detector(cls: _Class) -> _Class:
     """
     cls = parameters(cls)
     known = DETECTORS.setdefault(cls.__name__, cls)
-    if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+    # A script that is imported, too, is two modules.
+    modules = {known.__module__, cls.__module__}
+    if known.__qualname__ != cls.__qualname__ or len(modules - {"__main__"}) > 1:
         raise ValueError(
             f"a detector is registered as {cls.__name__} already: {known.__module__}."
             f"{known.__qualname__}. Choose another name."

@@ -7,7 +7,7 @@ import torch
 from scipy.sparse import csr_array
 from trainings import CPU, rows_for, trainer_of
 
-from skrdae.model import FittedModel, weights_of
+from skrdae.model import FittedModel, member_weights
 from skrdae.penalties import L21
 from skrdae.preprocessing import ColumnScaler
 from skrdae.scorers.residual import ResidualScorer
@@ -56,7 +56,7 @@ def test_members_are_averaged_by_their_weights(model, X):
 
 def test_weights_bring_medians_to_one_value_and_keep_their_mean():
     scores = np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 90.0], [0.0, 0.0, 5.0]])
-    weights = weights_of(scores)
+    weights = member_weights(scores)
     weighted = weights[:2] * np.median(scores, axis=1)[:2]
     assert weighted[0] == pytest.approx(weighted[1])
     # The median of the third is zero, which nothing is divided by.

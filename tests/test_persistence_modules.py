@@ -141,9 +141,19 @@ print(type(load(sys.argv[1])).__name__)
 
 
 def test_a_name_that_is_taken(fitted, tmp_path, monkeypatch):
-    monkeypatch.setitem(DETECTORS, "FittedModel", type("FittedModel", (BowDetector,), {}))
-    with pytest.raises(ValueError, match="cannot be called FittedModel"):
-        save(fitted, tmp_path / "file")
+    taken = type("FittedModel", (BowDetector,), {})
+    monkeypatch.setitem(DETECTORS, "FittedModel", taken)
+    save(fitted, tmp_path / "file")  # others go on as before
+    assert type(load(tmp_path / "file")) is BowDetector
+    mine = taken(**SMALL).fit(np.random.default_rng(0).normal(size=(30, 6)))
+    with pytest.raises(ValueError, match="called FittedModel as another class"):
+        save(mine, tmp_path / "mine")
+
+
+def test_a_save_leaves_the_detector_alone(fitted, tmp_path):
+    before = fitted.network_.template[0]
+    save(fitted, tmp_path / "file")
+    assert fitted.network_.template[0] is before
 
 
 NETWORK = ("model_", "network")

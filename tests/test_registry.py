@@ -1,7 +1,7 @@
 import inspect
 
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
 import skrdae
 from skrdae import registry
@@ -78,3 +78,28 @@ def test_a_class_that_is_made_again_takes_its_own_place(detectors):
     first, second = make(), make()
     assert first is not second
     assert detectors["Own"] is second
+
+
+def test_a_signature_begins_with_what_is_new():
+    @parameters
+    class Base(BaseEstimator):
+        a: int = 1
+        b: int = 2
+
+    @parameters
+    class Child(Base):
+        a: int = 3  # another default
+        c: int = 4
+
+    assert list(inspect.signature(Child).parameters) == ["c", "a", "b"]
+    assert Child().get_params() == {"a": 3, "b": 2, "c": 4}
+
+
+def test_a_script_that_is_imported_too_may_register_twice(monkeypatch):
+    monkeypatch.setattr(registry, "DETECTORS", {})
+    first = registry.detector(type("Mine", (), {"__module__": "__main__", "__annotations__": {}}))
+    second = registry.detector(type("Mine", (), {"__module__": "mine", "__annotations__": {}}))
+    assert {"Mine": second} == registry.DETECTORS
+    assert first is not second
+    with pytest.raises(ValueError, match="registered"):
+        registry.detector(type("Mine", (), {"__module__": "other", "__annotations__": {}}))

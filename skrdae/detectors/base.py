@@ -52,7 +52,7 @@ from skrdae.detectors.labelling import judged, label
 from skrdae.detectors.progress import Progress, callbacks_of, watched
 from skrdae.detectors.resuming import Resumption
 from skrdae.detectors.scored import ScoredDetector
-from skrdae.model import FittedModel, weights_of
+from skrdae.model import FittedModel, member_weights
 from skrdae.networks.member import MemberModule
 from skrdae.preprocessing import SCALERS, ColumnScaler
 from skrdae.registry import parameters
@@ -267,6 +267,7 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
         X: FloatRowsOrSparse,
         seeds: IntArray | None,
         before: dict[str, Any],
+        name: str | None = None,
     ) -> None:
         """Train on checked rows, score them and set the threshold.
 
@@ -276,6 +277,8 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
             Drawn with `random_state` by default.
         before : dict
             What an earlier fit found.
+        name : str, optional
+            Of the detector that a user called, for messages.
         """
         scaler, device = self._learn_scale(X)
         resumption = Resumption(self, X, before)
@@ -290,12 +293,12 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
             shows=bool(self.verbose),
             n_rounds=n_rounds,
             n_done=resumption.n_done,
-            name=type(self).__name__,
+            name=name or type(self).__name__,
         ) as progress:
             session = Session(progress, resumption.keep, resumption.state)
             task = Task(rows, scaler, resumption.seeds, session, self._column_names())
             learnt = self._learn(task)
-        resumption.interrupted = self._warn_of_interrupt(progress, n_rounds)
+        resumption.interrupted = self._warn_of_interrupt(progress, n_rounds, name)
         model = FittedModel(scaler, learnt.network, learnt.scorer, np.ones(1))
         scores = self._map(model, model.scorer.scores, rows)
         del rows, task  # before the threshold, which may need as much memory
@@ -327,7 +330,7 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
                 f"finite. Lower lr (now {getattr(self, 'lr', None)!r}), or scale X (scaler is "
                 f"{self.scaler!r})."
             )
-        model = replace(model, weights=weights_of(scores))
+        model = replace(model, weights=member_weights(scores))
         if (np.ptp(scores, axis=1) == 0).all() and _n_different(model.rows(X)) > 2:
             warnings.warn(
                 f"{type(self).__name__} gives every training row the same score, so it tells "
@@ -345,12 +348,14 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
         vars(self).update(learnt.attributes | found)
         self.classes_ = np.array([0, 1])
 
-    def _warn_of_interrupt(self, progress: Progress, n_rounds: int) -> bool:
+    def _warn_of_interrupt(
+        self, progress: Progress, n_rounds: int, name: str | None = None
+    ) -> bool:
         """Warn if a training was interrupted, and return whether it was."""
         interrupted = progress.interrupted and progress.n_rows < n_rounds
         if interrupted:
             warnings.warn(
-                f"{type(self).__name__} was interrupted after {progress.n_rows} of at most "
+                f"{name or type(self).__name__} was interrupted after {progress.n_rows} of at most "
                 f"{n_rounds} iterations; it is fitted as far as it came.",
                 ConvergenceWarning,
                 stacklevel=outside(),

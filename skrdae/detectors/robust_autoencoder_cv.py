@@ -267,7 +267,7 @@ random_state, verbose, callbacks
         }
         inner = self._get_estimator(chosen)
         vars(inner).update(names)
-        inner._fit_checked(rows, seeds, {})
+        inner._fit_checked(rows, seeds, {}, type(self).__name__)
         vars(self).update({k: v for k, v in vars(inner).items() if k.endswith("_")})
         self.lam_ = chosen
 

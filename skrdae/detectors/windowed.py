@@ -171,8 +171,6 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
     #: Files of earlier versions do not hold it.
     _index_kind: str | None = None
 
-    # PyOD's base class overrides these with versions that fail scikit-learn's checks.
-
     def __init__(
         self,
         detector: BaseDetector,

@@ -338,19 +338,13 @@ def _kind(cls: Any) -> Kind:
 
 
 def learn_detectors() -> None:
-    """Make every detector that is registered known to files.
-
-    Raises
-    ------
-    ValueError
-        If one has the name of another class that files hold.
-    """
+    """Make every detector that is registered known to files."""
     for name, cls in DETECTORS.items():
         if cls in KINDS or not is_detector(cls):
             continue
-        if name in CLASSES and not issubclass(CLASSES[name], BaseTorchDetector):
-            raise ValueError(f"a detector cannot be called {name}, as a class of this package is")
-        KINDS[cls] = _kind(cls)
+        # One that has the name of another class is told of when it is saved itself.
+        if name not in CLASSES or issubclass(CLASSES[name], BaseTorchDetector):
+            KINDS[cls] = _kind(cls)
 
 
 learn_detectors()

@@ -52,7 +52,7 @@ def save(detector: BaseEstimator, path: str | PathLike[str]) -> None:
         end of a
         :class:`~sklearn.pipeline.Pipeline` after ``StandardScaler``, ``MinMaxScaler``,
         ``MaxAbsScaler``, ``RobustScaler``, ``TableEncoder`` or ``EvenSteps``. A detector inside a
-        ``WindowedDetector`` or an ``OutlierAdapter`` has to be one of this package, too.
+        ``WindowedDetector`` or an ``OutlierAdapter`` has to be one of these, too.
     path : str or path-like
         Of the file.
 

@@ -69,7 +69,8 @@ def settle(detector: Any, network: StackedModule, where: str) -> None:
             f"{where} is another network than the one that the parameters of the "
             f"{type(detector).__name__} stand for: set them back to those of the fit, or fit again"
         )
-    network.template = again.template
+    if "template" not in vars(network):  # as it comes from a file
+        network.template = again.template
 
 
 def _made_again(detector: Any, network: StackedModule) -> nn.Module:

@@ -11,6 +11,7 @@ from torch import nn
 
 from skrdae.model import FittedModel
 from skrdae.persistence.kinds import CLASSES, MOST_OBJECTS, SCORERS, attributes, check_known
+from skrdae.registry import DETECTORS
 
 # Functions that watched a training, and a place on somebody's disk.
 LEFT_OUT = {"callbacks", "checkpoint_path"}
@@ -75,6 +76,11 @@ class Writer:
             if value is scorer:
                 return {"is": "scorer", "name": name}
         if CLASSES.get(kind.__name__) is not kind:
+            if DETECTORS.get(kind.__name__) is kind:
+                raise ValueError(
+                    f"{where} is called {kind.__name__} as another class that files hold: give it "
+                    "another name."
+                )
             raise TypeError(
                 f"{where} is a {kind.__module__}.{kind.__qualname__}, which a file of skrdae.save "
                 "cannot hold. It holds numbers, names, detectors of this package or registered by "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 
@@ -34,10 +34,6 @@ class Scorer(ABC):
     """
 
     bound: float
-
-    #: For ``contamination="auto"``: a method that returns 1.0 for rows that a member flags and 0.0
-    #: for others, (n, d) → (K, n). None if the detector has no such flags.
-    votes: ClassVar[NetworkFunction | None] = None
 
     @abstractmethod
     def scores(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,9 +38,9 @@ class GenerativeScorer(Scorer):
     def code_size(self, network: Any) -> int:
         return network.latent_dim
 
+    @abstractmethod
     def parts(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         """Return the two parts of each score, which add up to it: (n, d) → (K, n, 2)."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,9 +83,7 @@ class ResidualScorer(Scorer):
             return self.penalty.row_shares(residual)
         return log_terms(residual, self.scale)
 
-    def votes(  # type: ignore[override]  # None elsewhere
-        self, network: Any, rows: torch.Tensor, workspace: Workspace
-    ) -> torch.Tensor:
+    def votes(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         """Return 1.0 where S of a row is not zero: (n, d) → (K, n)."""
         sparse = self._prox(self.residual(network, rows, workspace))
         return (sparse != 0).any(dim=-1).to(rows.dtype)

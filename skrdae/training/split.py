@@ -198,7 +198,7 @@ class HeldSplit(HeldMemberRows, Split):
             self.data[:1].expand(len(members), -1, -1) if shared else take_rows(self.data, members)
         )
         other.tensor = take_rows(self.tensor, members)
-        other.shape = tuple(other.tensor.shape)  # type: ignore[assignment]
+        other.shape = (len(members), *self.shape[1:])
         for name in ("norms", "rest", "error", "_total", "_total_watched"):
             value = getattr(self, name)
             setattr(other, name, None if value is None else value[members.to(value.device)])

@@ -181,7 +181,7 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def steps_of(trainer: Trainer, rows: MemberRows, make: Callable[[Trainer], Step]) -> EagerSteps:
+def steps_for(trainer: Trainer, rows: MemberRows, make: Callable[[Trainer], Step]) -> EagerSteps:
     """Return the steps of a trainer on some rows."""
     if rows.device.type == "cuda" and isinstance(rows, HeldMemberRows):
         return CapturedSteps(trainer, rows, make(trainer))

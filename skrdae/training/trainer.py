@@ -18,7 +18,7 @@ from skrdae.training.batches import draw_epoch, n_batches_of, sizes_of
 from skrdae.training.kernels import epoch_kernel, step_kernel
 from skrdae.training.rounds import Training
 from skrdae.training.state import copied, fill, generator_states, set_generators
-from skrdae.training.steps import EagerSteps, steps_of
+from skrdae.training.steps import EagerSteps, steps_for
 
 
 class Trainer:
@@ -101,7 +101,7 @@ class Trainer:
     def _train_by_batches(self, rows: MemberRows) -> torch.Tensor | None:
         if self._steps is None or self._steps.rows is not rows:
             make = step_kernel(self.network, self.objective) or AutogradStep
-            self._steps = steps_of(self, rows, make)
+            self._steps = steps_for(self, rows, make)
         n_rows, size = rows.shape[1], self.objective.noise_size(self.network)
         n_batches = n_batches_of(n_rows, self.batch_size)
         orders, noise = draw_epoch(self.generators, n_rows, n_batches, size)

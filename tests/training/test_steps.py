@@ -34,7 +34,7 @@ class Ways:
 
     def use(self, steps):
         make = lambda trainer, rows, kernel: steps(trainer, rows, kernel(trainer))  # noqa: E731
-        self._patch.setattr(module, "steps_of", make)
+        self._patch.setattr(module, "steps_for", make)
 
     def trained(self, steps, kind, n_members, n_epochs=3, **options):
         """Return a trainer of some steps after some epochs, and the measures of the last one."""
@@ -303,7 +303,7 @@ def test_detectors_are_the_same_and_go_on_in_the_middle(name, n_members, plane, 
     parts = cls(**options, **{length: 3}, warm_start=True).fit(plane)
     parts.set_params(**{length: 6}).fit(plane)
     make = lambda trainer, rows, kernel: EagerSteps(trainer, rows, kernel(trainer))  # noqa: E731
-    monkeypatch.setattr(module, "steps_of", make)
+    monkeypatch.setattr(module, "steps_for", make)
     eager = cls(**options, **{length: 6}).fit(plane)
     for found in (whole, parts):
         assert np.array_equal(found.decision_scores_, eager.decision_scores_)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skrdae._parallel import in_parallel, one_blas_thread
 from skrdae.networks.compiled import KINDS, Layers
 from skrdae.networks.gan import ROUNDS, MemberGAN
 from skrdae.networks.mlp import MemberMLP
@@ -19,12 +17,12 @@ from skrdae.objectives.adversarial import (
     GeneratorInversion,
     HingeGAN,
 )
-from skrdae.rows import MemberRows
-from skrdae.training.batches import draw_noise, draw_order, n_batches_of
+from skrdae.rows import MemberRows, Share
 from skrdae.training.kernels.adversarial_loops import (
     train_encoder_of_gan,
     train_generator_and_discriminator,
 )
+from skrdae.training.kernels.members import train_members
 from skrdae.training.kernels.registry import epochs_of
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @epochs_of(MemberGAN, HingeGAN)
-def train_by_loops(trainer: Trainer, rows: MemberRows, n_epochs: int) -> torch.Tensor:
+def train_gans(trainer: Trainer, rows: MemberRows, n_epochs: int) -> torch.Tensor:
     """Train generators and discriminators by compiled loops, a member a thread."""
     network: Any = trainer.network
     objective: Any = trainer.objective
@@ -40,7 +38,7 @@ def train_by_loops(trainer: Trainer, rows: MemberRows, n_epochs: int) -> torch.T
     makers = trainer.optimisers["maker"].compiled(network.generator)
     critics = trainer.optimisers["critic"].compiled(network.discriminator)
 
-    def learn(k: int, n_done: int, part: Any, noise: NDArray[np.float32]) -> tuple[float, float]:
+    def learn(k: int, n_done: int, part: Share, noise: NDArray[np.float32]) -> tuple[float, float]:
         (of_maker, maker), (of_critic, critic) = makers[k], critics[k]
         return train_generator_and_discriminator(
             of_maker._replace(n_done=of_maker.n_done + n_done),
@@ -56,11 +54,11 @@ def train_by_loops(trainer: Trainer, rows: MemberRows, n_epochs: int) -> torch.T
             ROUNDS,
         )
 
-    return _train(trainer, rows, n_epochs, learn)
+    return train_members(trainer, rows, n_epochs, 2, learn)
 
 
 @epochs_of(MemberGAN, GeneratorInversion)
-def train_encoders_by_loops(trainer: Trainer, rows: MemberRows, n_epochs: int) -> torch.Tensor:
+def train_encoders(trainer: Trainer, rows: MemberRows, n_epochs: int) -> torch.Tensor:
     """Train encoders by compiled loops, a member a thread."""
     network: Any = trainer.network
     encoders = trainer.adam.compiled(network.encoder)
@@ -70,43 +68,13 @@ def train_encoders_by_loops(trainer: Trainer, rows: MemberRows, n_epochs: int) -
         for k in range(n_members)
     ]
 
-    def learn(k: int, n_done: int, part: Any, noise: NDArray[np.float32]) -> tuple[float, float]:
+    def learn(k: int, n_done: int, part: Share, noise: NDArray[np.float32]) -> tuple[float, float]:
         adam, encoder = encoders[k]
         state = adam._replace(n_done=adam.n_done + n_done)
         sizes = part.n_batches, np.float32(KAPPA)
         return train_encoder_of_gan(state, encoder, *frozen[k], part.rows, part.order, *sizes)
 
-    return _train(trainer, rows, n_epochs, learn)
-
-
-def _train(
-    trainer: Trainer,
-    rows: MemberRows,
-    n_epochs: int,
-    learn: Callable[[int, int, Any, NDArray[np.float32]], tuple[float, float]],
-) -> torch.Tensor:
-    """Train members side by side; return what `learn` returned, added up, (2, K)."""
-    n_members, n_rows, _ = rows.shape
-    n_batches = n_batches_of(n_rows, trainer.batch_size)
-    noise_size = trainer.objective.noise_size(trainer.network)
-    losses = torch.zeros(2, n_members, dtype=torch.float64, device="cpu")
-
-    def train(k: int) -> None:
-        for epoch in range(n_epochs):
-            order = draw_order(trainer.generators[k], n_rows).numpy()
-            noise = draw_noise(trainer.generators[k], n_rows, n_batches, noise_size).numpy()
-            losses[:, k] = 0
-            for part in rows.shares(k, order, n_batches):
-                drawn = noise[part.first : part.first + len(part.order)]
-                first, second = learn(k, epoch * n_batches + part.n_done, part, drawn)
-                losses[0, k] += float(first)
-                losses[1, k] += float(second)
-
-    with one_blas_thread:
-        in_parallel(train, range(n_members))
-    for optimiser in trainer.optimisers.values():
-        optimiser.count(n_epochs * n_batches)
-    return losses
+    return train_members(trainer, rows, n_epochs, 2, learn)
 
 
 def _flat(

@@ -11,15 +11,16 @@ import torch
 from numpy.typing import NDArray
 
 from skrdae._compiled import compiled
-from skrdae._parallel import in_parallel, one_blas_thread
+from skrdae._parallel import in_parallel
 from skrdae._typing import IntArray
 from skrdae.networks.compiled import TWO, Layers, backward, block, forward, places_of, space_for
 from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.networks.recurrent import MemberRecurrentAutoencoder
 from skrdae.objectives.reconstruction import Reconstruction
-from skrdae.rows import MemberRows
-from skrdae.training.batches import draw_order, n_batches_of
+from skrdae.rows import MemberRows, Share
+from skrdae.training.batches import n_batches_of
 from skrdae.training.kernels.adam import Adam, adam_step, gather, most_rows, move, span
+from skrdae.training.kernels.members import train_members
 from skrdae.training.kernels.registry import epochs_of, steps_of
 
 if TYPE_CHECKING:
@@ -31,10 +32,11 @@ _LARGE, _PIECE_ROWS, _MOST_PIECES = 2**21, 128, 16
 
 
 @epochs_of(MemberAutoencoder, Reconstruction)
-def train_by_loops(trainer: Trainer, rows: MemberRows, n_epochs: int) -> None:
+def train_autoencoders(trainer: Trainer, rows: MemberRows, n_epochs: int) -> None:
     """Train by compiled loops, a member a thread."""
     network: Any = trainer.network
-    bound = np.float32(trainer.objective.bound)  # type: ignore[attr-defined]  # a Reconstruction
+    objective: Any = trainer.objective
+    bound = np.float32(objective.bound)
     n_rows = rows.shape[1]
     n_batches = n_batches_of(n_rows, trainer.batch_size)
     widest = max(weight[0].numel() for weight in network.weights)
@@ -42,31 +44,24 @@ def train_by_loops(trainer: Trainer, rows: MemberRows, n_epochs: int) -> None:
     members = trainer.adam.compiled(network, n_pieces)
     # With one member alone there is nothing else for other threads to do.
     alone = n_pieces > 1 and len(members) == 1
-    learn = learn_in_pieces if alone else train_autoencoder
+    loop = learn_in_pieces if alone else train_autoencoder
 
-    def train(k: int) -> None:
+    def learn(k: int, n_done: int, part: Share, noise: NDArray[np.float32]) -> tuple[()]:
         adam, layers = members[k]
-        for epoch in range(n_epochs):
-            order = draw_order(trainer.generators[k], n_rows).numpy()
-            for part in rows.shares(k, order, n_batches):
-                n_done = adam.n_done + epoch * n_batches + part.n_done
-                state = adam._replace(n_done=n_done)
-                learn(state, layers, part.rows, part.order, part.n_batches, bound)
+        state = adam._replace(n_done=adam.n_done + n_done)
+        loop(state, layers, part.rows, part.order, part.n_batches, bound)
+        return ()
 
-    with one_blas_thread:
-        if alone:
-            train(0)
-        else:
-            in_parallel(train, range(len(members)))
-    trainer.adam.count(n_epochs * n_batches)
+    train_members(trainer, rows, n_epochs, 0, learn, parallel=not alone)
 
 
 @steps_of(MemberAutoencoder, Reconstruction)
 @steps_of(MemberRecurrentAutoencoder, Reconstruction)
-def step_by_hand(trainer: Trainer) -> Callable[[torch.Tensor, torch.Tensor], None]:
+def reconstruction_step(trainer: Trainer) -> Callable[[torch.Tensor, torch.Tensor], None]:
     """Return a step with the gradient that the network itself writes."""
     network: Any = trainer.network
-    bound = trainer.objective.bound  # type: ignore[attr-defined]  # a Reconstruction
+    objective: Any = trainer.objective
+    bound = objective.bound
     grads = trainer.adam.grads_of(network)
 
     def step(x: torch.Tensor, noise: torch.Tensor) -> None:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from skrdae._compiled import compiled
-from skrdae._parallel import in_parallel, one_blas_thread
 from skrdae._typing import IntArray
 from skrdae.networks.compiled import (
     HALF,
@@ -34,9 +33,9 @@ from skrdae.objectives.elbo import (
     EvidenceLowerBound,
     noise_variance_of,
 )
-from skrdae.rows import MemberRows
-from skrdae.training.batches import draw_noise, draw_order, n_batches_of
+from skrdae.rows import MemberRows, Share
 from skrdae.training.kernels.adam import Adam, adam_step, gather, most_rows, span
+from skrdae.training.kernels.members import train_members
 from skrdae.training.kernels.registry import epochs_of, steps_of
 
 if TYPE_CHECKING:
@@ -46,48 +45,37 @@ _CONSTANTS = np.float32(FOLLOW), np.float32(VARIANCE_FLOOR)
 
 
 @epochs_of(MemberVAE, EvidenceLowerBound)
-def train_by_loops(trainer: Trainer, rows: MemberRows, n_epochs: int) -> torch.Tensor:
+def train_variational_autoencoders(
+    trainer: Trainer, rows: MemberRows, n_epochs: int
+) -> torch.Tensor:
     """Train by compiled loops, a member a thread."""
     network: Any = trainer.network
     objective: Any = trainer.objective
-    n_members, n_rows, _ = rows.shape
-    n_batches = n_batches_of(n_rows, trainer.batch_size)
     encoders = trainer.adam.compiled(network.encoder)
     decoders = trainer.adam.compiled(network.decoder)
-    losses = torch.zeros(2, n_members, dtype=torch.float64, device="cpu")
+    beta, variance = np.float32(objective.beta), objective.variance.numpy()
 
-    def train(k: int) -> None:
+    def learn(k: int, n_done: int, part: Share, noise: NDArray[np.float32]) -> tuple[float, float]:
         (adam, encoder), (_, decoder) = encoders[k], decoders[k]
-        variance = objective.variance[k, 0].numpy()
-        rest = np.float32(objective.beta), objective.gaussian, variance, *_CONSTANTS
-        for epoch in range(n_epochs):
-            generator = trainer.generators[k]
-            order = draw_order(generator, n_rows).numpy()
-            noise = draw_noise(generator, n_rows, n_batches, network.latent_dim).numpy()
-            losses[:, k] = 0
-            for part in rows.shares(k, order, n_batches):
-                n_done = adam.n_done + epoch * n_batches + part.n_done
-                found = train_variational_autoencoder(
-                    adam._replace(n_done=n_done),
-                    encoder,
-                    decoder,
-                    part.rows,
-                    part.order,
-                    noise[part.first : part.first + len(part.order)],
-                    part.n_batches,
-                    *rest,
-                )
-                losses[0, k] += float(found[0])
-                losses[1, k] += float(found[1])
+        return train_variational_autoencoder(
+            adam._replace(n_done=adam.n_done + n_done),
+            encoder,
+            decoder,
+            part.rows,
+            part.order,
+            noise,
+            part.n_batches,
+            beta,
+            objective.gaussian,
+            variance[k, 0],
+            *_CONSTANTS,
+        )
 
-    with one_blas_thread:
-        in_parallel(train, range(n_members))
-    trainer.adam.count(n_epochs * n_batches)
-    return losses
+    return train_members(trainer, rows, n_epochs, 2, learn)
 
 
 @steps_of(MemberVAE, EvidenceLowerBound)
-def step_by_hand(trainer: Trainer) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+def variational_step(trainer: Trainer) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """Return a step with gradients written out, for all members at once."""
     network: Any = trainer.network
     objective: Any = trainer.objective
