@@ -131,7 +131,7 @@ def _scores(model: FittedModel, where: str, sizes: Sizes) -> None:
         misfit(f"{where}.network", network, f"what a {type(scorer).__name__} scores with")
     if scorer.bound != model.scaler.bound_:
         misfit(f"{where}.scorer.bound", scorer.bound, f"{model.scaler.bound_:g}, the scaler's")
-    if model.by_vote and type(scorer).votes is None:
+    if model.by_vote and not hasattr(scorer, "votes"):
         raise ValueError(f"{where}.by_vote is set, and its members have no votes")
     if isinstance(network, MemberGAN) and network.encoder is None and not scorer.n_search_iter:
         raise ValueError(f"{where} has neither an encoder nor a search")
