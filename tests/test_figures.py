@@ -71,7 +71,6 @@ COSTS = {
         "detector": "LSTMRobustAutoencoder",
     },
 }
-MEASURED = {row["measured"]: {"measured": row["measured"]} for row in read("gpu")}
 #: a CSV and what others call a detector → what it is called there
 ALIASES = {
     ("costs", "PyOD IForest in WindowedDetector"): "PyOD IForest",
@@ -191,23 +190,6 @@ TABLES = [
             "times": Column("costs", "times_robust"),
             "scoring, s": Column("costs", "score_s"),
         },
-    ),
-    Traced(
-        SPEED,
-        "detector | rows × columns | on the GPU, s | times as fast as the CPU",
-        "detector, rows × columns",
-        MEASURED,
-        {
-            "on the GPU, s": Column("gpu", "seconds"),
-            "times as fast as the CPU": Column("gpu", "figure", {"unit": "times the CPU"}),
-        },
-    ),
-    Traced(
-        SPEED,
-        "measured on the GPU | figure | unit",
-        "measured on the GPU",
-        MEASURED,
-        {"figure": Column("gpu", "figure")},
     ),
 ]
 
