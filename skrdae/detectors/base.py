@@ -369,6 +369,10 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
         """Return X as rows of floats; see :func:`~skrdae._validation.check_data`."""
         return check_data(self, X, reset=reset, sparse=self._accepts_sparse)
 
+    def _as_given(self, rows: FloatArray, X: MatrixLike) -> FloatArray:
+        """Return rows in the shape that X came in."""
+        return rows
+
     # ------------------------------------------------------------------------------ scoring
 
     def _validated(self, X: MatrixLike) -> FloatRowsOrSparse:

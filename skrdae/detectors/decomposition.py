@@ -88,4 +88,4 @@ class BaseDecomposition(BaseTorchDetector):
             raise TypeError("decompose gives dense matrices: pass some rows, as X[:100].toarray().")
         scorer: Any = self.model_.scorer
         sparse = self.scaler_.unscale(self._members(scorer.sparse, rows).mean(axis=0), rows)
-        return rows - sparse, sparse
+        return self._as_given(rows - sparse, X), self._as_given(sparse, X)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Literal
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
-from skrdae._columns import numbers_only
-from skrdae._typing import FloatArray, FloatRows
-from skrdae._validation import check_data, check_layer_sizes, snapshot
+from skrdae._typing import FloatArray
+from skrdae._validation import check_layer_sizes
 from skrdae.detectors.robust import BaseRobustAutoencoder
+from skrdae.detectors.shaped import ChannelWindows
 from skrdae.networks.recurrent import CELLS, MemberRecurrentAutoencoder
 from skrdae.registry import detector
 
 
 @detector
-class LSTMRobustAutoencoder(BaseRobustAutoencoder):
+class LSTMRobustAutoencoder(ChannelWindows, BaseRobustAutoencoder):
     """Robust recurrent autoencoder for windows of time series: X = L + S.
 
     An encoder of LSTM or GRU layers reads a window step by step; its final state is the code. A
@@ -159,16 +157,15 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
     """
 
     cell: Literal["lstm", "gru"] = "lstm"
-    n_channels: int = 1
     hidden_layer_sizes: Sequence[int] = (32, 16)
     max_iter: int = 10
     lr: float = 3e-3
     n_estimators: int = 1
 
     _parameter_constraints = {
+        **ChannelWindows._parameter_constraints,
         **BaseRobustAutoencoder._parameter_constraints,
         "cell": [StrOptions(set(CELLS))],
-        "n_channels": [Interval(Integral, 1, None, closed="left")],
     }
 
     def _check_parameters(self) -> None:
@@ -182,23 +179,6 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         return MemberRecurrentAutoencoder(
             n_features, int(self.n_channels), sizes, self.cell, generators, device
         )
-
-    def _check_data(self, X: ArrayLike, *, reset: bool) -> FloatRows:
-        n_channels = int(self.n_channels) if reset else self.network_.n_channels
-        if _ndim(X) == 3:
-            X = np.asarray(numbers_only(X))
-            if X.shape[2] != n_channels:
-                raise ValueError(
-                    f"X has {X.shape[2]} channels, its last axis, but n_channels is {n_channels}."
-                )
-            X = X.reshape(len(X), -1)
-        X = check_data(self, X, reset=reset)
-        if X.shape[1] % n_channels:
-            raise ValueError(
-                f"X has {X.shape[1]} values a row, which n_channels={n_channels} does not divide. "
-                "A row holds all channels of a window, step by step."
-            )
-        return X
 
     def decompose(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Split windows into L, which the network can explain, and a sparse S: X = L + S.
@@ -217,38 +197,4 @@ class LSTMRobustAutoencoder(BaseRobustAutoencoder):
         sparse : ndarray of the shape of X
             S = X − L, exactly zero where S is zero in every member.
         """
-        self = snapshot(self)
-        low_rank, sparse = super().decompose(X)
-        if _ndim(X) == 3:
-            return self._by_step(low_rank), self._by_step(sparse)
-        return low_rank, sparse
-
-    def explain(self, X: ArrayLike) -> FloatArray:
-        """Return the contribution of each value to the score of each window.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_steps · n_channels)
-            Or (n_samples, n_steps, n_channels).
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_steps, n_channels), float64
-            Non-negative. The contributions to a window add up to its ``decision_function``, within
-            the rounding of single precision.
-        """
-        self = snapshot(self)
-        return self._by_step(super().explain(X))
-
-    def _by_step(self, rows: FloatArray) -> FloatArray:
-        return rows.reshape(len(rows), -1, self.network_.n_channels)
-
-
-def _ndim(X: object) -> int:
-    """Return how many axes X has, whether an array or nested lists."""
-    if hasattr(X, "ndim"):
-        return X.ndim
-    depth = 0
-    while isinstance(X, list | tuple) and len(X):
-        depth, X = depth + 1, X[0]
-    return depth + getattr(X, "ndim", 0)
+        return super().decompose(X)

@@ -87,6 +87,11 @@ class MemberRecurrentAutoencoder(MemberModule):
         return self.own_parameters()
 
     @property
+    def row_shape(self) -> tuple[int, int]:
+        """Steps and channels of a window."""
+        return self.n_steps, self.n_channels
+
+    @property
     def code_size(self) -> int:
         """Units of the code."""
         return self.shapes[self.n_encoder_layers - 1][1]

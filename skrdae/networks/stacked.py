@@ -142,6 +142,12 @@ class StackedModule(MemberModule):
         self.template = [_like(copy.deepcopy(self.template[0]), next(self.parameters()))]
         return self
 
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """The shape of a row, if the module has an attribute of that name."""
+        template: Any = self.template[0]
+        return tuple(template.row_shape)
+
     @torch.no_grad()
     def check_shapes(self, n_features: int) -> None:
         """Raise a ValueError if the module's methods give other shapes than they should."""
