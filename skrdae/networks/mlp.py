@@ -136,7 +136,7 @@ class MemberMLP(MemberModule):
                 x = torch.baddbmm(biases[layer], x, weights[layer])
                 values.append(x := _DIFFERENTIABLE[self.activations[layer]](x))
             return values
-        n_rows = x.shape[1]
+        n_rows, for_loops = x.shape[1], _is_for_loops(x)
         for layer in range(start, stop):
             weight, bias, kind = weights[layer], biases[layer], self.activations[layer]
             shape = (len(weight), n_rows, weight.shape[2])
@@ -144,7 +144,7 @@ class MemberMLP(MemberModule):
                 out = x.new_empty(shape)
             else:
                 out = workspace.take(("value", layer), *shape)
-            if _is_for_loops(x):
+            if for_loops:
                 one = x[:1] if x.stride(0) == 0 else x
                 shown = one.contiguous().numpy()
                 dense(shown, weight.numpy(), bias.numpy(), KINDS[kind], out.numpy())
