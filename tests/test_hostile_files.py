@@ -24,6 +24,7 @@ from skrdae import (
 )
 from skrdae.persistence.kinds import CLASSES, KINDS
 from skrdae.tables import TableEncoder
+from skrdae.thresholds import PeaksOverThreshold
 
 pd = Optional("pandas")
 
@@ -32,12 +33,15 @@ RDA = SMALL | {"max_iter": 2}
 VAE = SMALL | {"n_epochs": 2}
 GAN = VAE | {"n_encoder_epochs": 1, "discriminator_layer_sizes": (5, 4)}
 LSTM = SMALL | {"max_iter": 1}
+PEAKS = PeaksOverThreshold(0.05, level=0.7)
 DETECTORS = {
     "rda": RobustDeepAutoencoder(**RDA),
     "columns": RobustDeepAutoencoder(penalty="l21_features", store_decomposition=True, **RDA),
     "votes": RobustDeepAutoencoder(contamination="auto", **RDA),
     "cv": RobustDeepAutoencoderCV([2.0, 4.0], cv=ShuffleSplit(2), **RDA),
     "pca": RobustPCA(),
+    "peaks": RobustPCA(contamination=PEAKS),
+    "peaks of windows": WindowedDetector(RobustPCA(contamination=PEAKS), window_size=5),
     "vae": VAEDetector(n_samples=2, **VAE),
     "bernoulli": VAEDetector(likelihood="bernoulli", **VAE),
     "gan": AnoGANDetector(**GAN),
@@ -120,6 +124,8 @@ ARRAYS = [
     ("rda", "labels_", lambda a: a.astype(float)),
     ("rda", "classes_", lambda a: a[::-1].copy()),
     ("votes", "labels_", lambda a: 0 * a - 1),
+    ("peaks", "thresholder_ labels_", lambda a: a + 2),
+    ("peaks", "thresholder_ labels_", lambda a: a.astype(float)),
     ("columns", "model_ scorer norms", lambda a: a[..., :1]),
     ("columns", "low_rank_", lambda a: a[:, :3]),
     ("cv", "lams_", lambda a: a[:1]),
@@ -261,6 +267,18 @@ NUMBERS = [
     ("windows", "_aggregate", ["sum", None]),
     ("windows", "_spacing", [0, -1, NAN, "x"]),
     ("windows", "window_threshold_", [NAN, "x"]),
+    ("peaks", "contamination risk", [0, 0.3, 1, -1, NAN, INF, "x", None, [0.05], True]),
+    ("peaks", "contamination level", [0, 1, 0.96, NAN, None]),
+    ("peaks", "thresholder_ risk", [0.3, None]),
+    ("peaks", "thresholder_ thresh_", [NAN, INF, 1.0, -1e9, "x", None]),
+    ("peaks", "thresholder_ initial_threshold_", [NAN, 1e99, None]),
+    ("peaks", "thresholder_ shape_", [-1.1, NAN, INF, None]),
+    ("peaks", "thresholder_ scale_", [-1, NAN, None]),
+    ("peaks", "thresholder_", [None, 0.1, "x"]),
+    ("peaks", "threshold_", [1e9]),
+    ("peaks of windows", "window_threshold_", [1e9, None]),
+    ("peaks of windows", "thresholder_ thresh_", [1e9]),
+    ("peaks of windows", "detector_ thresholder_ thresh_", [1e9]),
     ("adapter", "n_features_in_", [3, 5]),
     ("adapter", "offset_", [NAN, None]),
     ("table", "steps 0 1 time_format_", ["x" * 300, "%Y %Y", 3]),
@@ -288,7 +306,7 @@ def test_a_number_that_cannot_be_isrefused(name, place, values, file_of):
 
 def test_no_attribute_is_missing_or_more_than_there_are(fitted, file_of):
     may_be_left_out = {"feature_names_in_", "_kept", "_index_kind"}
-    for name in ("rda", "columns", "vae", "gan", "windows", "adapter", "stream", "warm"):
+    for name in ("rda", "columns", "vae", "gan", "windows", "adapter", "stream", "warm", "peaks"):
         file = file_of(name)
         whole = copy.deepcopy(file.tree)
         later = KINDS[CLASSES[whole["class"]]].later  # which earlier versions did not write

@@ -58,6 +58,7 @@ from skrdae.preprocessing import SCALERS, ColumnScaler
 from skrdae.registry import parameters
 from skrdae.rows import Rows, training_rows
 from skrdae.scorers.base import NetworkFunction, Scorer
+from skrdae.thresholds import PeaksOverThreshold
 from skrdae.training.rounds import Session
 
 # Rows looked at to see whether they differ, and so many of a sparse matrix, which may be wide.
@@ -237,8 +238,8 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
         """Raise on a wrong parameter. A subclass adds what its table cannot say."""
         if isinstance(self.contamination, str) and not self._has_votes:
             raise ValueError(
-                f"contamination must be a share in (0, 0.5] or a pythresh object for "
-                f"{type(self).__name__}; got {self.contamination!r}. ('auto' is for "
+                "contamination must be a share in (0, 0.5], PeaksOverThreshold() or a pythresh "
+                f"object for {type(self).__name__}; got {self.contamination!r}. ('auto' is for "
                 "RobustDeepAutoencoder, whose λ it reads.)"
             )
         check_parameters(self)
@@ -248,6 +249,8 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
                 f"contamination must be an object, not the class {self.contamination.__name__}: "
                 f"write {self.contamination.__name__}()."
             )
+        if isinstance(self.contamination, PeaksOverThreshold):
+            self.contamination._check_parameters()
 
     def _fit(self, X: MatrixLike, y: ArrayLike | None) -> None:
         before = self._forget()

@@ -1,4 +1,4 @@
-"""From scores to labels: by a threshold, by a pythresh object, or by the members' votes."""
+"""From scores to labels: by a threshold, by an object that sets one, or by the members' votes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def judged(
     model : FittedModel
     scores : ndarray of shape (n,)
         Of the training rows.
-    contamination : float, "auto" or pythresh object
+    contamination : float, "auto", PeaksOverThreshold or pythresh object
     rows : Rows
         The training rows, for votes.
     vote_threshold : float, optional
@@ -38,7 +38,7 @@ def judged(
     -------
     dict
         The fitted attributes ``model_``, ``decision_scores_``, ``threshold_``, ``labels_`` and,
-        for a pythresh object, ``thresholder_``.
+        for an object, ``thresholder_``.
     """
     found: dict[str, Any] = {"decision_scores_": scores}
     if isinstance(contamination, str):

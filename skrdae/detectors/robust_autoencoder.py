@@ -96,13 +96,13 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         features have the same unit, as pixels do. ``"auto"`` is ``"norm"`` with ``scaler=None``,
         which implies a common unit, and with ``contamination="auto"``, which compares norms with λ;
         otherwise it is ``"log"``.
-    contamination : float, "auto" or pythresh object, default=0.1
+    contamination : float, "auto", PeaksOverThreshold or pythresh object, default=0.1
         How rows are flagged. A float is the share of the training rows to flag, in (0, 0.5].
-        ``"auto"`` flags a row if its S is not zero in more than half of the members. A pythresh
-        object sets the threshold; a copy of it is fitted. With ``lam="auto"``, a float also sets λ,
-        and anything else counts as 0.1 there. ``"auto"`` is meant for ``penalty="l21"``: with
-        ``"l1"`` one entry is enough to flag its row, and with ``"l21_features"`` one column is
-        enough to flag every row.
+        ``"auto"`` flags a row if its S is not zero in more than half of the members.
+        :class:`~skrdae.thresholds.PeaksOverThreshold` or a pythresh object sets the threshold; a
+        copy of it is fitted. With ``lam="auto"``, a float also sets λ, and anything else counts as
+        0.1 there. ``"auto"`` is meant for ``penalty="l21"``: with ``"l1"`` one entry is enough to
+        flag its row, and with ``"l21_features"`` one column is enough to flag every row.
     store_decomposition : bool, default=False
         Keep the decomposition of the training data in ``low_rank_`` and ``sparse_``.
     device : str or torch.device, default="auto"
@@ -147,7 +147,7 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
     scaler_ : ColumnScaler
     device_ : torch.device
     thresholder_ : object
-        The fitted copy of `contamination`. Only if that is a pythresh object.
+        The fitted copy of `contamination`. Only if that is an object.
     low_rank_, sparse_ : ndarray of shape (n_samples, n_features)
         The decomposition of the training data. Only with ``store_decomposition=True``.
     classes_ : ndarray of shape (2,)

@@ -53,9 +53,10 @@ class RobustPCA(BaseDecomposition):
         :class:`~skrdae.preprocessing.ColumnScaler`. ``None`` solves the problem for X as it is.
     score_function : {"auto", "log", "norm"}, default="auto"
         As in :class:`RobustDeepAutoencoder`; ``"norm"`` is the sum of absolute residuals.
-    contamination : float or pythresh object, default=0.1
-        How rows are flagged. A float is the share of the training rows to flag, in (0, 0.5]. A
-        pythresh object sets the threshold; a copy of it is fitted.
+    contamination : float, PeaksOverThreshold or pythresh object, default=0.1
+        How rows are flagged. A float is the share of the training rows to flag, in (0, 0.5].
+        :class:`~skrdae.thresholds.PeaksOverThreshold` or a pythresh object sets the threshold; a
+        copy of it is fitted.
     store_decomposition : bool, default=False
         Keep L and S of the training data in ``low_rank_`` and ``sparse_``.
     device : str or torch.device, default="auto"
@@ -92,7 +93,7 @@ class RobustPCA(BaseDecomposition):
     scaler_ : ColumnScaler
     device_ : torch.device
     thresholder_ : object
-        The fitted copy of `contamination`. Only if that is a pythresh object.
+        The fitted copy of `contamination`. Only if that is an object.
     classes_ : ndarray of shape (2,)
         The classes of the columns of ``predict_proba``: 0 (normal) and 1 (anomalous).
     n_features_in_ : int

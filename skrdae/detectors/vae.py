@@ -90,9 +90,10 @@ class VAEDetector(GenerativeDetector):
         Scaling of the columns inside the detector, see
         :class:`~skrdae.preprocessing.ColumnScaler`. ``"auto"`` is ``"robust"`` for a Gaussian
         likelihood and ``"minmax"`` for Bernoulli.
-    contamination : float or pythresh object, default=0.1
-        How rows are flagged. A float is the share of the training rows to flag, in (0, 0.5]. A
-        pythresh object sets the threshold; a copy of it is fitted.
+    contamination : float, PeaksOverThreshold or pythresh object, default=0.1
+        How rows are flagged. A float is the share of the training rows to flag, in (0, 0.5].
+        :class:`~skrdae.thresholds.PeaksOverThreshold` or a pythresh object sets the threshold; a
+        copy of it is fitted.
     device : str or torch.device, default="auto"
         ``"auto"`` takes the first that is available of CUDA, MPS and the CPU.
     random_state : int, RandomState instance or None, default=None
@@ -130,7 +131,7 @@ class VAEDetector(GenerativeDetector):
     scaler_ : ColumnScaler
     device_ : torch.device
     thresholder_ : object
-        The fitted copy of `contamination`. Only if that is a pythresh object.
+        The fitted copy of `contamination`. Only if that is an object.
     classes_ : ndarray of shape (2,)
         The classes of the columns of ``predict_proba``: 0 (normal) and 1 (anomalous).
     n_features_in_ : int

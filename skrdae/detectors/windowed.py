@@ -64,9 +64,10 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
         A detector of this package or of PyOD. It is cloned and fitted to rows of window_size ·
         n_channels values (all channels of the first step, then all of the second, and so on). Its
         `contamination` is the share of the windows to flag. If that would flag no step because the
-        anomalies fill too many windows, it is the share of the steps. In the clone,
-        ``score_function="auto"`` becomes ``"norm"``, because all steps of a window have the same
-        unit.
+        anomalies fill too many windows, it is the share of the steps. An object such as
+        :class:`~skrdae.thresholds.PeaksOverThreshold` is given the scores of the windows. In the
+        clone, ``score_function="auto"`` becomes ``"norm"``, because all steps of a window have the
+        same unit.
     window_size : int or "auto", default=144
         Number of steps in a window. ``"auto"`` is the dominant period of the series; if it has
         none, `fit` raises an error.
@@ -109,6 +110,9 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
         (``contamination="auto"``).
     threshold_ : float
         The threshold on ``decision_scores_`` that comes closest to the labels.
+    thresholder_ : object
+        The detector's `contamination`, a copy fitted to ``window_scores_``. Only if that is an
+        object.
     classes_ : ndarray of shape (2,)
         The classes of the columns of ``predict_proba``: 0 (normal) and 1 (anomalous).
     n_features_in_ : int

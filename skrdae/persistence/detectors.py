@@ -61,6 +61,7 @@ from skrdae.scorers.base import Scorer
 from skrdae.scorers.generative import ElboScorer
 from skrdae.scorers.mismatch import MismatchScorer
 from skrdae.scorers.residual import ResidualScorer
+from skrdae.thresholds import PeaksOverThreshold
 from skrdae.training.schemas import (
     adam,
     adversarial_state,
@@ -71,6 +72,7 @@ from skrdae.training.schemas import (
 )
 
 _INTEGERS = (np.int32, np.int64)
+_LARGEST = float(np.finfo(np.float64).max)
 NAMES = {"feature_names_in_": column_names("features")}
 
 
@@ -88,6 +90,34 @@ LABELLED: dict[str, Check] = {
     "labels_": array(_INTEGERS, "rows", low=0, high=1),
     "threshold_": number(high=math.inf),
 }
+
+
+def _peaks(rule: PeaksOverThreshold, where: str, sizes: Sizes) -> None:
+    if rule.thresh_ < rule.initial_threshold_:
+        misfit(f"{where}.thresh_", rule.thresh_, f"{rule.initial_threshold_} or more")
+
+
+KINDS[PeaksOverThreshold] = Kind(
+    parameters(PeaksOverThreshold),
+    {
+        "thresh_": number(high=_LARGEST),
+        "initial_threshold_": number(),
+        "shape_": number(-1.001),
+        "scale_": number(0),
+        "labels_": array(_INTEGERS, "scores", low=0, high=1),
+    },
+    whole=_peaks,
+    settings=lambda rule: rule._check_parameters(),
+)
+#: Of a detector with a rule of its own for the threshold.
+THRESHOLDER = {"thresholder_": instance(PeaksOverThreshold)}
+
+
+def check_thresholder(detector: Any, threshold: object, where: str) -> None:
+    """Raise unless the threshold of a detector is that of its rule, if it has one."""
+    rule = vars(detector).get("thresholder_")
+    if rule is not None and rule.thresh_ != threshold:
+        misfit(f"{where}.thresholder_.thresh_", rule.thresh_, f"{threshold}, which rows exceed")
 
 
 def _of(scorer: type[Scorer], network: type | None = None, more: Check = anything) -> Check:
@@ -110,6 +140,7 @@ def _judged(detector: Any, where: str, sizes: Sizes) -> None:
     by_vote = detector.model_.by_vote
     if math.isinf(detector.threshold_) and detector.labels_.any() and not by_vote:
         raise ValueError(f"{where}.threshold_ is infinite, and labels_ flags rows")
+    check_thresholder(detector, None if by_vote else detector.threshold_, where)
 
 
 def _settled(detector: Any, where: str) -> None:
@@ -271,7 +302,7 @@ _PARTS = {
             "model_": instance(FittedModel),
             "decision_scores_": array(np.float64, "rows"),
         },
-        extra={**NAMES, "history_": each(mapping(text, _MEASURE))},
+        extra={**NAMES, **THRESHOLDER, "history_": each(mapping(text, _MEASURE))},
         whole=_judged,
     ),
     BaseDecomposition: Kind(

@@ -31,6 +31,7 @@ from skrdae._schema import (
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.penalties import PENALTIES
 from skrdae.registry import DETECTORS
+from skrdae.thresholds import PeaksOverThreshold
 
 #: Making one takes longer than reading it. Ordinary files have some dozens.
 MOST_ARRAYS, MOST_OBJECTS = 50_000, 1000
@@ -219,6 +220,7 @@ PARAMETERS = {
     # A file holds None, whatever they were.
     "callbacks": anything,
     "checkpoint_path": anything,
+    "contamination": either(simple, instance(PeaksOverThreshold, fitted=False)),
     "device": either(of_type(torch.device), of_type(str)),
     "penalty": either(instance(*map(type, PENALTIES.values())), choice(*PENALTIES)),
     "random_state": either(of_type(np.random.RandomState), simple),

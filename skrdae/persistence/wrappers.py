@@ -27,7 +27,7 @@ from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.windowed import WindowedDetector
 from skrdae.persistence.columns import TRANSFORMERS, n_columns_out
-from skrdae.persistence.detectors import LABELLED, NAMES
+from skrdae.persistence.detectors import LABELLED, NAMES, THRESHOLDER, check_thresholder
 from skrdae.persistence.kinds import KINDS, Kind, instance, parameters
 from skrdae.thresholds import quantile_threshold
 
@@ -52,6 +52,7 @@ def _windowed(detector: Any, where: str, sizes: Sizes) -> None:
     covered = ~np.isnan(scores)
     if not covered.any() or labels[~covered].any():
         raise ValueError(f"{where}.labels_ flags steps without a score, or none has one")
+    check_thresholder(detector, detector.window_threshold_, where)
 
 
 def _index_kind(value: Any, where: str, sizes: Sizes) -> None:
@@ -86,7 +87,7 @@ KINDS[WindowedDetector] = Kind(
         "_end_threshold": number(),
         "_index_kind": _index_kind,
     },
-    NAMES,
+    {**NAMES, **THRESHOLDER},
     _windowed,
     check_parameters,
     {"_ordinary": _median, "_end_threshold": _high, "_index_kind": lambda found: None},

@@ -1,4 +1,4 @@
-"""Thresholds on scores. Rows with a score above the threshold are flagged."""
+"""Rules that set a threshold by scores."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from skrdae._typing import BoolArray, FloatArray, MatrixLike
 from skrdae._validation import check_labels
 from skrdae.metrics import anomaly_scores, deciding_step
+from skrdae.thresholds.peaks import PeaksOverThreshold
 
 _Detector = TypeVar("_Detector")
 _Thresholder = TypeVar("_Thresholder")
-#: A rule of :func:`tune_threshold` by its name, or a pythresh object.
+#: A rule of :func:`tune_threshold` by its name, or an object.
 RuleLike: TypeAlias = Literal["percentile", "mean_std", "max_f1", "max_fpr"] | Any
 _Rule: TypeAlias = tuple[
     Callable[[FloatArray, Any, Any], float],
@@ -230,14 +231,15 @@ def tune_threshold(
         too low.
     y_val : array-like of shape (n_samples,), optional
         1 for anomalies, 0 for normal rows. Only ``"max_f1"`` and ``"max_fpr"`` need it.
-    rule : str or pythresh object, default="max_f1"
+    rule : str, PeaksOverThreshold or pythresh object, default="max_f1"
         Where the threshold lies.
 
         - ``"percentile"``: at this percentile of the scores, `value` from 0 to 100 (90);
         - ``"mean_std"``: at mean + `value`·σ of the scores (3);
         - ``"max_f1"``: where F1 is largest;
         - ``"max_fpr"``: as low as it can be with a false-positive rate of at most `value` (0.01);
-        - an object of pythresh: the threshold of a copy that is fitted to the scores.
+        - a :class:`PeaksOverThreshold` or an object of pythresh: the threshold of a copy that is
+          fitted to the scores.
     value : float, optional
         The parameter of the rule; its default is in brackets above.
 
@@ -282,7 +284,8 @@ def tune_threshold(
     named = isinstance(rule, str)
     if (named and rule not in RULES) or not (named or hasattr(rule, "fit")):
         raise ValueError(
-            f"rule must be one of {', '.join(map(repr, RULES))} or a pythresh object; got {rule!r}."
+            f"rule must be one of {', '.join(map(repr, RULES))}, PeaksOverThreshold() or a "
+            f"pythresh object; got {rule!r}."
         )
     function, needs_labels, limits, default = RULES[rule] if named else _pythresh(rule)
     if limits is None and value is not None:
@@ -328,7 +331,7 @@ def _move_threshold(detector: Any, threshold: float) -> None:
 def thresholder_threshold(
     thresholder: _Thresholder, scores: FloatArray
 ) -> tuple[_Thresholder, float]:
-    """Fit a copy of a pythresh object and return its threshold.
+    """Fit a copy of a PeaksOverThreshold or a pythresh object and return its threshold.
 
     Parameters
     ----------
@@ -344,8 +347,10 @@ def thresholder_threshold(
         In the scores' own units; pythresh's ``thresh_`` is in units of scores scaled to [0, 1].
     """
     try:
-        fitted = clone(thresholder, safe=False)
+        fitted: Any = clone(thresholder, safe=False)
         fitted.fit(scores)
+        if isinstance(thresholder, PeaksOverThreshold):
+            return fitted, fitted.thresh_
         labels = np.asarray(fitted.labels_).ravel().astype(bool)
         if len(labels) != len(scores):
             raise ValueError(f"it gave {len(labels)} labels for {len(scores)} scores")
