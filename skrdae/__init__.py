@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
     from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
     from skrdae.detectors.robust_pca import RobustPCA
+    from skrdae.detectors.usad import USADDetector
     from skrdae.detectors.vae import VAEDetector
     from skrdae.detectors.windowed import WindowedDetector
     from skrdae.onnx import to_onnx
@@ -64,6 +65,7 @@ __all__ = [
     "RobustDeepAutoencoder",
     "RobustDeepAutoencoderCV",
     "RobustPCA",
+    "USADDetector",
     "VAEDetector",
     "WindowedDetector",
     "load",
@@ -80,6 +82,7 @@ _HOMES = {
     "RobustDeepAutoencoder": "detectors.robust_autoencoder",
     "RobustDeepAutoencoderCV": "detectors.robust_autoencoder_cv",
     "RobustPCA": "detectors.robust_pca",
+    "USADDetector": "detectors.usad",
     "VAEDetector": "detectors.vae",
     "WindowedDetector": "detectors.windowed",
     "load": "persistence",

@@ -91,3 +91,44 @@ class EncoderRecord(TypedDict):
     epoch: int
     error: float
     feature_error: float
+
+
+class TwoDecodersRecord(TypedDict):
+    """One epoch of :class:`~skrdae.USADDetector`, averaged over windows and members.
+
+    Errors are in units of the values that the networks see, which lie in [−1, 1].
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    first_error : float
+        ‖W − AE₁(W)‖².
+    second_error : float
+        ‖W − AE₂(W)‖².
+    both_error : float
+        ‖W − AE₂(AE₁(W))‖².
+    """
+
+    epoch: int
+    first_error: float
+    second_error: float
+    both_error: float
+
+
+class SequenceRecord(TypedDict):
+    """One epoch of a recurrent variational autoencoder, averaged over windows and members.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    nll : float
+        −log p(x|z), with z sampled, in nats.
+    divergence : float
+        log q(z|x) − log p(z), in nats. The two add up to the negative evidence lower bound.
+    """
+
+    epoch: int
+    nll: float
+    divergence: float

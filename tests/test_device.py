@@ -12,6 +12,7 @@ from skrdae import (
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
     RobustPCA,
+    USADDetector,
     VAEDetector,
 )
 from skrdae._device import resolve_device
@@ -52,6 +53,7 @@ DETECTORS = {
     ),
     "GAN": AnoGANDetector(n_estimators=2, n_epochs=2, n_encoder_epochs=2, random_state=0),
     "GAN, search": AnoGANDetector(inference="search", n_estimators=2, n_epochs=2, random_state=0),
+    "USAD": USADDetector(n_estimators=2, n_epochs=2, random_state=0),
     "PCA": RobustPCA(),
     "CV": RobustDeepAutoencoderCV(3, cv=2, n_estimators=2, random_state=0),
 }

@@ -17,6 +17,7 @@ from skrdae import (
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
     RobustPCA,
+    USADDetector,
     VAEDetector,
     WindowedDetector,
     load,
@@ -48,6 +49,7 @@ DETECTORS = {
     "search": AnoGANDetector(inference="search", n_search_iter=2, **GAN),
     "lstm": LSTMRobustAutoencoder(**LSTM),
     "gru": LSTMRobustAutoencoder(cell="gru", n_channels=2, **LSTM),
+    "usad": USADDetector(n_channels=2, **VAE),
     "windows": WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=5),
     "adapter": OutlierAdapter(RobustDeepAutoencoder(**RDA)),
     "scaled": make_pipeline(StandardScaler(), RobustScaler(), RobustPCA()),
@@ -55,6 +57,7 @@ DETECTORS = {
     "warm columns": RobustDeepAutoencoder(warm_start=True, penalty="l21_features", **RDA),
     "warm vae": VAEDetector(warm_start=True, **VAE),
     "warm gan": AnoGANDetector(warm_start=True, **GAN),
+    "warm usad": USADDetector(warm_start=True, **VAE),
 }
 STREAMS = {"stream": RobustDeepAutoencoder(**RDA), "vae stream": VAEDetector(**VAE)}
 
@@ -144,6 +147,12 @@ ARRAYS = [
     ("lstm", "model_ network layer_0", lambda a: a[:, :16]),
     ("lstm", "model_ network layer_1", lambda a: np.concatenate([a, a], 1)),
     ("gru", "model_ network readout_weight", lambda a: a[..., :1]),
+    ("usad", "model_ network first weight_1", lambda a: a[:, :2]),
+    ("usad", "model_ network encoder weight_0", lambda a: a[..., :3]),
+    ("usad", "errors_", lambda a: a[:1]),
+    ("usad", "errors_", lambda a: 2 * a),
+    ("usad", "errors_", lambda a: -a),
+    ("usad", "errors_", lambda a: a.astype(float)),
     ("windows", "decision_scores_", lambda a: a[1:]),
     ("windows", "window_scores_", lambda a: np.concatenate([a, a])),
     ("scaled", "steps 0 1 mean_", lambda a: a[:3]),

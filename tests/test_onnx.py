@@ -15,6 +15,7 @@ from skrdae import (
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
     RobustPCA,
+    USADDetector,
     VAEDetector,
     to_onnx,
 )
@@ -66,6 +67,8 @@ DETECTORS = {
     "vae, bernoulli": VAEDetector(likelihood="bernoulli", beta=0.5, **VAE),
     "vae, min-max": VAEDetector(scaler="minmax", **VAE),
     "gan": AnoGANDetector(**GAN),
+    "usad": USADDetector(**VAE),
+    "usad, channels": USADDetector(n_channels=3, alpha=0.2, activation="tanh", **VAE),
     "lstm": LSTMRobustAutoencoder(max_iter=2, n_estimators=2, random_state=0),
     "gru": LSTMRobustAutoencoder(
         cell="gru", n_channels=3, hidden_layer_sizes=(5,), max_iter=1, random_state=0

@@ -182,7 +182,7 @@ def _settings(detector: Any, X: FloatRows) -> dict[str, str]:
     digest = hashlib.sha256(f"{X.shape} {X.dtype}".encode())
     for start in range(0, len(X), _ROWS):  # which may lie in a file
         digest.update(np.ascontiguousarray(X[start : start + _ROWS]).data)
-    left_out = _NO_PART | {*detector._lengths}
+    left_out = _NO_PART | {*detector._lengths, *getattr(detector, "_no_part", ())}
     if not isinstance(getattr(detector, "lam", None), str):  # it sets the threshold only
         left_out = left_out | {"contamination"}
     return {

@@ -34,7 +34,86 @@ _ALIGNMENT = 16
 _TINY, _BLOCK, _FEW_ROWS = 400, 4, 12
 
 
-class MemberRecurrentAutoencoder(MemberModule):
+class MemberRecurrent(MemberModule):
+    """What recurrent networks have in common: layers whose parameters are one stretch of memory.
+
+    Attributes
+    ----------
+    cell : {"lstm", "gru"}
+    n_steps, n_channels : int
+        Of a window.
+    shapes : list of tuple
+        Inputs and units of each layer; the first parameters are those of the layers.
+    """
+
+    cell: Literal["lstm", "gru"]
+    n_steps: int
+    n_channels: int
+    shapes: list[tuple[int, int]]
+
+    @property
+    def row_shape(self) -> tuple[int, int]:
+        """Steps and channels of a window."""
+        return self.n_steps, self.n_channels
+
+    def _add_layers(self, generators: Sequence[torch.Generator], device: torch.device) -> None:
+        for layer, shape in enumerate(self.shapes):
+            self.add(f"layer_{layer}", _initial(*shape, self.cell, generators).to(device))
+
+    def _layer_weights(self, member: int) -> list[list[torch.Tensor]]:
+        """Return the weights of each layer of a member, views of its parameters."""
+        layers = [weight[member] for weight in self.own_parameters()[: len(self.shapes)]]
+        if self.device.type == "cuda":  # where cuDNN takes only what begins its memory as it is
+            layers = [layer.clone() for layer in layers]
+        return [
+            _parts(flat, *shape, self.cell) for flat, shape in zip(layers, self.shapes, strict=True)
+        ]
+
+    def _run(
+        self, sequence: torch.Tensor, weights: list[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run one layer: (T, n, in) → (T, n, units), and the last state, (n, units)."""
+        units = weights[1].shape[1]
+        start = sequence.new_zeros(1, sequence.shape[1], units)
+        options = True, 1, 0.0, torch.is_grad_enabled(), False, False
+        if self.cell == "lstm":
+            out, last, _ = torch.lstm(sequence, (start, start), weights, *options)
+        else:
+            out, last = torch.gru(sequence, start, weights, *options)
+        return out, last[0]
+
+    def _sequence(self, rows: torch.Tensor) -> torch.Tensor:
+        """Turn windows, (n, T·c), to a sequence, (T, n, c)."""
+        sequence = torch.unflatten(rows, 1, (self.n_steps, self.n_channels))
+        return sequence.transpose(0, 1).contiguous()
+
+    def _map(
+        self, function: Callable[[int, torch.Tensor], torch.Tensor], x: torch.Tensor
+    ) -> torch.Tensor:
+        """Apply a function of a member's place and rows: (K, n, …) → (K, n, …)."""
+        self.check_device(x)
+        made = self._in_pieces(function, x, -(-x.shape[1] // _SCORED_ROWS[self.cell]))
+        return torch.unflatten(torch.cat(made), 0, x.shape[:2])
+
+    def _in_pieces(
+        self, function: Callable[[int, torch.Tensor], _T], x: torch.Tensor, n_pieces: int
+    ) -> list[_T]:
+        """Apply a function of a member's place and rows to parts of the rows; return a list."""
+        if x.device.type != "cpu":
+            n_pieces = 1
+        pieces = [(k, part) for k, rows in enumerate(x) for part in rows.tensor_split(n_pieces)]
+        traced = torch.is_grad_enabled()  # which is a thread's own affair
+
+        def work(piece: tuple[int, torch.Tensor]) -> _T:
+            with torch.set_grad_enabled(traced):
+                return function(*piece)
+
+        # The products that a GRU's kernel calls have threads of their own.
+        apart = x.device.type == "cpu" and self.cell == "lstm"
+        return in_parallel(work, pieces) if apart else list(map(work, pieces))
+
+
+class MemberRecurrentAutoencoder(MemberRecurrent):
     """K recurrent encoder-decoders of the same shape side by side.
 
     The encoder reads a window step by step; the state its last layer ends in is the code. The
@@ -74,9 +153,8 @@ class MemberRecurrentAutoencoder(MemberModule):
         sizes = list(hidden_layer_sizes)
         self.n_encoder_layers = len(sizes)
         self.shapes = layer_shapes(n_channels, sizes)
-        for layer, shape in enumerate(self.shapes):
-            self.add(f"layer_{layer}", _initial(*shape, cell, generators).to(device))
-        readout = [_glorot(g, 1, sizes[0], n_channels) for g in generators]
+        self._add_layers(generators, device)
+        readout = [glorot(g, 1, sizes[0], n_channels) for g in generators]
         weight = torch.cat(readout).to(device)
         self.add("readout_weight", weight)
         self.add("readout_bias", weight.new_zeros(len(generators), 1, n_channels))
@@ -87,36 +165,9 @@ class MemberRecurrentAutoencoder(MemberModule):
         return self.own_parameters()
 
     @property
-    def row_shape(self) -> tuple[int, int]:
-        """Steps and channels of a window."""
-        return self.n_steps, self.n_channels
-
-    @property
     def code_size(self) -> int:
         """Units of the code."""
         return self.shapes[self.n_encoder_layers - 1][1]
-
-    def _layer_weights(self, member: int) -> list[list[torch.Tensor]]:
-        """Return the weights of each layer of a member, views of its parameters."""
-        layers = [weight[member] for weight in self.weights[: len(self.shapes)]]
-        if self.device.type == "cuda":  # where cuDNN takes only what begins its memory as it is
-            layers = [layer.clone() for layer in layers]
-        return [
-            _parts(flat, *shape, self.cell) for flat, shape in zip(layers, self.shapes, strict=True)
-        ]
-
-    def _run(
-        self, sequence: torch.Tensor, weights: list[torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run one layer: (T, n, in) → (T, n, units), and the last state, (n, units)."""
-        units = weights[1].shape[1]
-        start = sequence.new_zeros(1, sequence.shape[1], units)
-        options = True, 1, 0.0, torch.is_grad_enabled(), False, False
-        if self.cell == "lstm":
-            out, last, _ = torch.lstm(sequence, (start, start), weights, *options)
-        else:
-            out, last = torch.gru(sequence, start, weights, *options)
-        return out, last[0]
 
     def _encode(self, sequence: torch.Tensor, layers: list[list[torch.Tensor]]) -> torch.Tensor:
         for weights in layers[: self.n_encoder_layers]:
@@ -129,16 +180,11 @@ class MemberRecurrentAutoencoder(MemberModule):
             sequence, _ = self._run(sequence, weights)
         return sequence
 
-    def _sequence(self, rows: torch.Tensor) -> torch.Tensor:
-        """Turn windows, (n, T·c), to a sequence, (T, n, c)."""
-        sequence = torch.unflatten(rows, 1, (self.n_steps, self.n_channels))
-        return sequence.transpose(0, 1).contiguous()
-
     def _read_out(self, states: torch.Tensor, member: int) -> torch.Tensor:
         """Make values of the decoder's states: (T, n, units) → (T, n, c)."""
         weight, bias = self.readout_weight[member, None], self.readout_bias[member]
         flat = states.reshape(1, -1, states.shape[2])
-        return _product(flat, weight)[0].add_(bias).view(*states.shape[:2], -1)
+        return product(flat, weight)[0].add_(bias).view(*states.shape[:2], -1)
 
     def forward(self, x: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return what the members make of windows: (K, n, T·c) → (K, n, T·c)."""
@@ -158,31 +204,6 @@ class MemberRecurrentAutoencoder(MemberModule):
             return made.transpose(0, 1).flatten(1)
 
         return self._map(windows, code)
-
-    def _map(
-        self, function: Callable[[int, torch.Tensor], torch.Tensor], x: torch.Tensor
-    ) -> torch.Tensor:
-        """Apply a function of a member's place and rows: (K, n, …) → (K, n, …)."""
-        self.check_device(x)
-        made = self._in_pieces(function, x, -(-x.shape[1] // _SCORED_ROWS[self.cell]))
-        return torch.unflatten(torch.cat(made), 0, x.shape[:2])
-
-    def _in_pieces(
-        self, function: Callable[[int, torch.Tensor], _T], x: torch.Tensor, n_pieces: int
-    ) -> list[_T]:
-        """Apply a function of a member's place and rows to parts of the rows; return a list."""
-        if x.device.type != "cpu":
-            n_pieces = 1
-        pieces = [(k, part) for k, rows in enumerate(x) for part in rows.tensor_split(n_pieces)]
-        traced = torch.is_grad_enabled()  # which is a thread's own affair
-
-        def work(piece: tuple[int, torch.Tensor]) -> _T:
-            with torch.set_grad_enabled(traced):
-                return function(*piece)
-
-        # The products that a GRU's kernel calls have threads of their own.
-        apart = x.device.type == "cpu" and self.cell == "lstm"
-        return in_parallel(work, pieces) if apart else list(map(work, pieces))
 
     def error_gradient(
         self,
@@ -234,7 +255,7 @@ class MemberRecurrentAutoencoder(MemberModule):
         return found
 
 
-def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Return a @ b: (1, rows, units) @ (1, units, c) → (1, rows, c).
 
     On a CPU a row's result does not depend on its place: what a BLAS would treat by other kernels,
@@ -288,14 +309,14 @@ def _initial(
     flat = torch.zeros(len(generators), size, dtype=torch.float32, device="cpu")
     for row, generator in zip(flat, generators, strict=True):
         inputs, states, bias, _ = _parts(row, n_inputs, units, cell)
-        inputs.copy_(_glorot(generator, CELLS[cell], units, n_inputs).flatten(0, 1))
-        states.copy_(_glorot(generator, CELLS[cell], units, units).flatten(0, 1))
+        inputs.copy_(glorot(generator, CELLS[cell], units, n_inputs).flatten(0, 1))
+        states.copy_(glorot(generator, CELLS[cell], units, units).flatten(0, 1))
         if cell == "lstm":
             bias[units : 2 * units] = 1.0  # the second of the gates
     return flat
 
 
-def _glorot(generator: torch.Generator, n: int, a: int, b: int) -> torch.Tensor:
+def glorot(generator: torch.Generator, n: int, a: int, b: int) -> torch.Tensor:
     """Draw n matrices of shape (a, b)."""
     bound = math.sqrt(6 / (a + b))
     drawn = torch.rand(n, a, b, generator=generator, dtype=torch.float32, device="cpu")

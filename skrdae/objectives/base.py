@@ -61,7 +61,8 @@ class Objective(ABC):
         Returns
         -------
         dict of str to nn.Module
-            By default the whole network, under the name ``"adam"``. Parts share no parameter.
+            By default the whole network, under the name ``"adam"``. Parts may share parameters, for
+            which each optimiser has averages of its own.
         """
         return {"adam": network}
 
@@ -94,6 +95,13 @@ class Objective(ABC):
             One number for each member, averaged over the rows. Members do not interact.
         measures : Tensor of shape (n_measures, K)
             For the history: sums over the rows, detached.
+        """
+
+    def begin_epoch(self) -> None:  # noqa: B027 - most do nothing
+        """Do what comes before each pass over the rows; by default nothing.
+
+        What a loss reads of it has to be among :meth:`tensors`, and to be changed in place: a graph
+        reads it where it was when it was captured. Kernels of whole epochs do without it.
         """
 
     def after_step(self, part: str, n_steps: int) -> None:  # noqa: B027 - most do nothing

@@ -10,6 +10,7 @@ from skrdae.networks.member import MemberModule
 from skrdae.networks.mlp import MemberMLP
 from skrdae.networks.recurrent import MemberRecurrentAutoencoder
 from skrdae.networks.stacked import StackedModule
+from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MOST_LOG_VARIANCE, MemberVAE
 from skrdae.onnx.graph import Graph, as_array
 from skrdae.onnx.modules import member_nodes
@@ -21,6 +22,7 @@ from skrdae.scorers.generative import ElboScorer, GenerativeScorer
 from skrdae.scorers.mismatch import MismatchScorer
 from skrdae.scorers.residual import ResidualScorer
 from skrdae.scorers.residual_scale import FAR, LARGEST_RATIO
+from skrdae.scorers.two_decoders import TwoDecodersScorer
 
 
 def scores_and_labels(graph: Graph, model: FittedModel, threshold: float) -> tuple[str, str]:
@@ -52,11 +54,13 @@ def scores_and_labels(graph: Graph, model: FittedModel, threshold: float) -> tup
         members = _vae_scores(graph, scorer, network, rows)
     elif isinstance(scorer, MismatchScorer) and isinstance(network, MemberGAN):
         members = _gan_scores(graph, scorer, network, rows)
+    elif isinstance(scorer, TwoDecodersScorer) and isinstance(network, MemberTwoDecoders):
+        members = _two_decoders_scores(graph, scorer, network, rows)
     else:
         raise TypeError(
             f"There are no nodes for a {type(scorer).__name__} of a {type(network).__name__}: "
-            "to_onnx takes detectors that score by a ResidualScorer, or as VAEDetector or "
-            "AnoGANDetector."
+            "to_onnx takes detectors that score by a ResidualScorer, or as VAEDetector, "
+            "AnoGANDetector or USADDetector."
         )
     return _finish(graph, model, threshold, members, votes)
 
@@ -223,6 +227,25 @@ def _gan_scores(graph: Graph, scorer: MismatchScorer, network: MemberGAN, rows: 
     weighted = (residual, 1 - scorer.lam), (graph.op("Sub", real, fake), scorer.lam)
     for difference, weight in weighted:
         total = graph.sum(graph.op("Abs", difference), -1)
+        parts.append(graph.op("Mul", total, graph.constant(weight)))
+    return graph.op("Add", *parts)
+
+
+# ------------------------------------------------------------------------ two decoders
+
+
+def _two_decoders_scores(
+    graph: Graph, scorer: TwoDecodersScorer, network: MemberTwoDecoders, rows: str
+) -> str:
+    """Return each member's scores: (K, n)."""
+    level = graph.constant(scorer.level)
+    shown = graph.op("Div", graph.clip(rows, -scorer.bound, scorer.bound), level)
+    first = perceptron(graph, network.first, perceptron(graph, network.encoder, shown)[-1])[-1]
+    both = perceptron(graph, network.second, perceptron(graph, network.encoder, first)[-1])[-1]
+    parts = []
+    for made, weight in ((first, scorer.alpha), (both, 1 - scorer.alpha)):
+        residual = graph.op("Sub", rows, graph.op("Mul", made, level))
+        total = graph.sum(graph.op("Mul", residual, residual), -1)
         parts.append(graph.op("Mul", total, graph.constant(weight)))
     return graph.op("Add", *parts)
 

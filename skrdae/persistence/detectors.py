@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 
 from skrdae._schema import (
     Check,
@@ -27,6 +28,7 @@ from skrdae._schema import (
 from skrdae.detectors.anogan import AnoGANDetector
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.decomposition import BaseDecomposition
+from skrdae.detectors.epochs import EpochsDetector
 from skrdae.detectors.generative import GenerativeDetector
 from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
 from skrdae.detectors.resuming import KEPT
@@ -34,9 +36,17 @@ from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
 from skrdae.detectors.robust_pca import RobustPCA
+from skrdae.detectors.sequences import SequenceDetector
 from skrdae.detectors.streaming import _MEMORY, Stream
+from skrdae.detectors.usad import USADDetector
 from skrdae.detectors.vae import VAEDetector
-from skrdae.history import AdversarialRecord, EncoderRecord, IterationRecord, VariationalRecord
+from skrdae.history import (
+    AdversarialRecord,
+    EncoderRecord,
+    IterationRecord,
+    TwoDecodersRecord,
+    VariationalRecord,
+)
 from skrdae.model import FittedModel
 from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.networks.recurrent import MemberRecurrentAutoencoder
@@ -61,6 +71,7 @@ from skrdae.scorers.base import Scorer
 from skrdae.scorers.generative import ElboScorer
 from skrdae.scorers.mismatch import MismatchScorer
 from skrdae.scorers.residual import ResidualScorer
+from skrdae.scorers.two_decoders import TwoDecodersScorer
 from skrdae.thresholds import PeaksOverThreshold
 from skrdae.training.schemas import (
     adam,
@@ -252,6 +263,20 @@ def _adversarial(detector: Any, where: str, sizes: Sizes) -> None:
     _check_kept(detector, adversarial_state(detector.network_), where, sizes)
 
 
+# -------------------------------------------------------------------------- models of windows
+
+
+def _sequence(detector: Any, where: str, sizes: Sizes) -> None:
+    _check_kept(detector, detector._state_check(detector.network_), where, sizes)
+
+
+def _two_decoders(detector: Any, where: str, sizes: Sizes) -> None:
+    scores = detector.model_.scorer.combined(torch.from_numpy(detector.errors_))
+    found = detector.model_.weighted(scores.numpy().astype(np.float64))
+    if not np.allclose(found, detector.decision_scores_, rtol=1e-5, atol=0):
+        raise ValueError(f"{where}.errors_ are not those that decision_scores_ were made of")
+
+
 # ----------------------------------------------------------------------------------- streams
 
 KINDS[Stream] = Kind(
@@ -331,7 +356,8 @@ _PARTS = {
         fitted={"history_": history(_PURSUIT, "iterations"), "rank_": anything},
         whole=_of(ResidualScorer, MemberAutoencoder, _pca),
     ),
-    GenerativeDetector: Kind(extra=_KEPT, later=_ALL_ROWS),
+    EpochsDetector: Kind(extra=_KEPT),
+    GenerativeDetector: Kind(later=_ALL_ROWS),
     VAEDetector: Kind(
         fitted={"history_": history(VariationalRecord)},
         extra={"noise_variance_": array(np.float64, "members", "features", low=0), **_STREAM},
@@ -343,6 +369,14 @@ _PARTS = {
             "encoder_history_": history(EncoderRecord),
         },
         whole=_of(MismatchScorer, more=_adversarial),
+    ),
+    SequenceDetector: Kind(whole=_sequence),
+    USADDetector: Kind(
+        fitted={
+            "history_": history(TwoDecodersRecord),
+            "errors_": array(np.float32, "members", "rows", 2, low=0),
+        },
+        whole=_of(TwoDecodersScorer, more=_two_decoders),
     ),
 }
 

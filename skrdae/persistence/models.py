@@ -21,6 +21,7 @@ from skrdae._schema import (
 )
 from skrdae.model import FittedModel
 from skrdae.networks.gan import MemberGAN
+from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MemberVAE
 from skrdae.penalties import PENALTIES
 from skrdae.persistence.kinds import KINDS, Kind, instance, of_data
@@ -29,6 +30,7 @@ from skrdae.preprocessing import SCALERS, ColumnScaler
 from skrdae.scorers.generative import ElboScorer
 from skrdae.scorers.mismatch import MismatchScorer
 from skrdae.scorers.residual import ResidualScorer
+from skrdae.scorers.two_decoders import TwoDecodersScorer
 from skrdae.training.schemas import variance
 
 # Steps of a search, and draws of codes, for each row that is scored.
@@ -112,11 +114,13 @@ KINDS[MismatchScorer] = Kind(
         "n_search_iter": whole(0, _MOST_STEPS),
     }
 )
+KINDS[TwoDecodersScorer] = Kind({"bound": _BOUND, "level": _LEVEL, "alpha": number(0, 1)})
 #: scorer → the networks that it can score with
 _NETWORKS: dict[type, tuple[type, ...]] = {
     ResidualScorer: AUTOENCODERS,
     ElboScorer: (MemberVAE,),
     MismatchScorer: (MemberGAN,),
+    TwoDecodersScorer: (MemberTwoDecoders,),
 }
 
 
@@ -143,7 +147,7 @@ def _scores(model: FittedModel, where: str, sizes: Sizes) -> None:
 KINDS[FittedModel] = Kind(
     {
         "scaler": instance(ColumnScaler),
-        "network": instance(*AUTOENCODERS, MemberVAE, MemberGAN),
+        "network": instance(*{network for known in _NETWORKS.values() for network in known}),
         "scorer": instance(*_NETWORKS),
         "weights": array(np.float64, "members", low=math.ulp(0.0)),
         "share": number(0, 1),

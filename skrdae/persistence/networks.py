@@ -18,6 +18,7 @@ from skrdae.networks.recurrent import (
     layer_size,
 )
 from skrdae.networks.stacked import StackedModule
+from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MemberVAE
 from skrdae.persistence.kinds import KINDS, Kind, instance, of_type
 from skrdae.training.schemas import weights
@@ -137,11 +138,25 @@ def _gan(network: MemberGAN, where: str, sizes: Sizes) -> None:
         _check_layers(network.encoder, encoder, f"{where}.encoder", sizes)
 
 
-def _recurrent(network: MemberRecurrentAutoencoder, where: str, sizes: Sizes) -> None:
-    n_channels, shapes = network.n_channels, network.shapes
-    if network.n_steps * n_channels != sizes["features"]:
-        steps = f"{network.n_steps} steps of {n_channels} channels"
+def _two_decoders(network: MemberTwoDecoders, where: str, sizes: Sizes) -> None:
+    _check_steps(network, where, sizes)
+    _check_parts(network, ["encoder", "first", "second"], where)
+    encoder: list[int | str] = ["features", *_hidden(network.encoder), "latent"]
+    _check_layers(network.encoder, encoder, f"{where}.encoder", sizes, ACTIVATIONS)
+    for name, decoder in (("first", network.first), ("second", network.second)):
+        _check_layers(decoder, encoder[::-1], f"{where}.{name}", sizes, ("tanh",))
+
+
+def _check_steps(network: Any, where: str, sizes: Sizes) -> None:
+    """Raise unless steps and channels are as many as the features."""
+    if network.n_steps * network.n_channels != sizes["features"]:
+        steps = f"{network.n_steps} steps of {network.n_channels} channels"
         raise ValueError(f"{where} has {steps} for {sizes['features']} features")
+
+
+def _recurrent(network: MemberRecurrentAutoencoder, where: str, sizes: Sizes) -> None:
+    _check_steps(network, where, sizes)
+    n_channels, shapes = network.n_channels, network.shapes
     encoder = [units for _, units in shapes[: network.n_encoder_layers]]
     if not encoder or shapes != layer_shapes(n_channels, encoder):
         raise ValueError(f"{where}.shapes are not those of an encoder and the decoder it mirrors")
@@ -182,6 +197,10 @@ KINDS[MemberAutoencoder] = Kind(
 KINDS[MemberVAE] = Kind({"latent_dim": size("latent")}, whole=_vae)
 # Without an encoder it is None, and else a part.
 KINDS[MemberGAN] = Kind({"latent_dim": size("latent")}, extra={"encoder": nothing}, whole=_gan)
+KINDS[MemberTwoDecoders] = Kind(
+    {"latent_dim": size("latent"), "n_steps": whole(1), "n_channels": whole(1)},
+    whole=_two_decoders,
+)
 KINDS[MemberRecurrentAutoencoder] = Kind(
     {
         "cell": choice(*CELLS),

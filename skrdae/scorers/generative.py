@@ -16,8 +16,8 @@ from skrdae.scorers.base import Scorer
 
 
 @dataclass(frozen=True, eq=False)
-class GenerativeScorer(Scorer):
-    """What the scorers of variational autoencoders and GANs have in common.
+class UnitScorer(Scorer):
+    """Base class of scorers whose networks see rows in units of their own.
 
     Attributes
     ----------
@@ -34,6 +34,11 @@ class GenerativeScorer(Scorer):
     def shown(self, network: Any, rows: torch.Tensor) -> torch.Tensor:
         """Return what the K networks see of rows: (n, d) → (K, n, d)."""
         return self.in_units(self.clip(rows)).expand(network.n_members, *rows.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class GenerativeScorer(UnitScorer):
+    """What the scorers of variational autoencoders and GANs have in common."""
 
     def code_size(self, network: Any) -> int:
         return network.latent_dim

@@ -51,6 +51,9 @@ class MemberAdam:
         the usual 1e-8. With that, Adam steps as far along a gradient that only a handful of rows
         ever give as along one that all rows agree on, and so learns the anomalies first. It is for
         gradients of a row's squared error, averaged over the batch.
+    others : iterable of MemberAdam, default=()
+        Optimisers that may have parameters of this network, too. Those parameters stay in the
+        buffer that they are in, and each optimiser has averages of its own for them.
 
     References
     ----------
@@ -68,6 +71,7 @@ class MemberAdam:
         lr: float,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float | None = None,
+        others: Iterable[MemberAdam] = (),
     ) -> None:
         self.lr, self.betas = lr, betas
         self.eps = self._EPS if eps is None else eps
@@ -78,7 +82,16 @@ class MemberAdam:
         values, self._grads, self._mean, self._square = parameters[0].new_zeros(4, sum(self._sizes))
         self._values = values
         self._step = values.new_zeros(())
+        held = {key: stretch for other in others for key, stretch in other._stretches.items()}
+        # By parameter, where its values lie.
+        self._stretches: dict[int, torch.Tensor] = dict(
+            zip(map(id, parameters), torch.split(values, self._sizes), strict=True)
+        )
+        self._shared = not held.keys().isdisjoint(self._stretches)
         for parameter, view in zip(parameters, self._views(values), strict=True):
+            if id(parameter) in held:
+                self._stretches[id(parameter)] = held[id(parameter)]
+                continue
             view.copy_(parameter)
             parameter.data = view
         self.grads = dict(zip(map(id, parameters), self._views(self._grads), strict=True))
@@ -157,15 +170,20 @@ class MemberAdam:
         """Move the parameters by the gradients found in the buffers."""
         self.n_steps += 1
         self._step.add_(1)
+        flat = self._grads, self._mean, self._square
+        values, grads, mean, square = [self._values], *([each] for each in flat)
+        if self._shared:  # of what lies in several buffers, a parameter at a time
+            values = list(self._stretches.values())
+            grads, mean, square = (list(torch.split(each, self._sizes)) for each in flat)
         # What torch.optim's fused Adam comes down to. Its wrapper takes longer than a small
         # network's whole step.
         torch._fused_adam_(
-            [self._values],
-            [self._grads],
-            [self._mean],
-            [self._square],
+            values,
+            grads,
+            mean,
+            square,
             [],
-            [self._step],
+            [self._step] * len(values),
             lr=self.lr,
             beta1=self.betas[0],
             beta2=self.betas[1],

@@ -34,10 +34,15 @@ from skrdae.history import (
     AdversarialRecord,
     EncoderRecord,
     IterationRecord,
+    SequenceRecord,
+    TwoDecodersRecord,
     VariationalRecord,
 )
 from skrdae.networks.gan import MemberGAN
+from skrdae.networks.sequential import MemberSequenceVAE
+from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MemberVAE
+from skrdae.objectives.two_decoders import TwoDecodersLoss
 from skrdae.penalties.base import GroupPenalty
 from skrdae.training.adam import flat_size
 from skrdae.training.split import n_watched
@@ -176,7 +181,8 @@ def epochs_state(
         The name of the number of steps, which all optimisers share.
     """
     shapes = {name: shapes_of(part) for name, part in parts.items()}
-    own = [check for of_part in shapes.values() for check in _parameters(of_part)]
+    different = {id(p): tuple(p.shape) for part in parts.values() for p in part.parameters()}
+    own = _parameters(list(different.values()))
     return record(
         {
             "history": history(row),
@@ -203,3 +209,22 @@ def adversarial_state(network: MemberGAN) -> Check:
         return record({"gan": gan, "encoder": nothing})
     inversion = epochs_state({"adam": encoder}, EncoderRecord, steps="steps of the encoder")
     return record({"gan": gan, "encoder": optional(inversion)})
+
+
+def two_decoders_state(network: MemberTwoDecoders) -> Check:
+    """Return a check of the state of the training of an encoder with two decoders."""
+    epoch = tensor(torch.float32, "members", low=0)
+    parts = TwoDecodersLoss(torch.empty(0)).trained(network)
+    fields = epochs_state(parts, TwoDecodersRecord, epoch)
+
+    def check(value: Any, where: str, sizes: Sizes) -> None:
+        fields(value, where, sizes)
+        if (value["tensors"][-1] != len(value["history"])).any():
+            raise ValueError(f"{where}.tensors[-1] is not the number of epochs")
+
+    return check
+
+
+def sequence_state(network: MemberSequenceVAE) -> Check:
+    """Return a check of the state of the training of a recurrent variational autoencoder."""
+    return epochs_state({"adam": network}, SequenceRecord)

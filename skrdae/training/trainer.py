@@ -61,10 +61,10 @@ class Trainer:
     ) -> None:
         self.network, self.objective, self.batch_size = network, objective, batch_size
         self.generators, self.device = list(generators), network.device
-        self.optimisers = {
-            name: MemberAdam(part, lr, **objective.adam)
-            for name, part in objective.trained(network).items()
-        }
+        self.optimisers: dict[str, MemberAdam] = {}
+        for name, part in objective.trained(network).items():
+            others = self.optimisers.values()
+            self.optimisers[name] = MemberAdam(part, lr, others=others, **objective.adam)
         self.workspace = Workspace(self.device)
         self._steps: EagerSteps | None = None
 
@@ -99,6 +99,7 @@ class Trainer:
         return measures
 
     def _train_by_batches(self, rows: MemberRows) -> torch.Tensor | None:
+        self.objective.begin_epoch()
         if self._steps is None or self._steps.rows is not rows:
             make = step_kernel(self.network, self.objective) or AutogradStep
             self._steps = steps_for(self, rows, make)
@@ -149,7 +150,8 @@ class Trainer:
 
     def _tensors(self) -> list[torch.Tensor]:
         parts = self.objective.trained(self.network).values()
-        return [*(p for part in parts for p in part.parameters()), *self.objective.tensors()]
+        found = {id(p): p for part in parts for p in part.parameters()}  # once if they share it
+        return [*found.values(), *self.objective.tensors()]
 
     def release(self) -> None:
         """Give every parameter memory of its own, so that it can be stored alone."""

@@ -14,6 +14,7 @@ from skrdae import (
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
     RobustPCA,
+    USADDetector,
     VAEDetector,
 )
 
@@ -24,6 +25,7 @@ DETECTORS = {
     "pca": RobustPCA(tol=1e-12, max_iter=50),
     "vae": VAEDetector(n_estimators=2, n_epochs=6, random_state=0),
     "gan": AnoGANDetector(n_estimators=2, n_epochs=6, n_encoder_epochs=3, random_state=0),
+    "usad": USADDetector(n_estimators=2, n_epochs=6, random_state=0),
     "lstm": LSTMRobustAutoencoder(max_iter=6, random_state=0),
 }
 

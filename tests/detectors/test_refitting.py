@@ -15,6 +15,7 @@ from skrdae import (
     OutlierAdapter,
     RobustDeepAutoencoder,
     RobustPCA,
+    USADDetector,
     VAEDetector,
     WindowedDetector,
 )
@@ -43,6 +44,7 @@ DETECTORS = {
     "LSTMRobustAutoencoder": lambda: LSTMRobustAutoencoder(
         max_iter=1, hidden_layer_sizes=(2,), random_state=0
     ),
+    "USADDetector": lambda: USADDetector(n_epochs=1, random_state=0),
     "WindowedDetector": lambda: WindowedDetector(HBOS(), window_size=6),
     "OutlierAdapter": lambda: OutlierAdapter(RobustPCA()),
 }

@@ -19,6 +19,7 @@ from skrdae import (
     LSTMRobustAutoencoder,
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
+    USADDetector,
     VAEDetector,
     load,
     save,
@@ -40,6 +41,7 @@ CASES = {
     "gan": (AnoGANDetector(n_encoder_epochs=4, **RDA), "n_epochs"),
     "encoder": (AnoGANDetector(n_epochs=4, **RDA), "n_encoder_epochs"),
     "search": (AnoGANDetector(inference="search", n_search_iter=2, **RDA), "n_epochs"),
+    "usad": (USADDetector(**RDA), "n_epochs"),
     "lstm": (LSTMRobustAutoencoder(hidden_layer_sizes=(6,), batch_size=128, **RDA), "max_iter"),
     "gru": (
         LSTMRobustAutoencoder(hidden_layer_sizes=(6,), cell="gru", batch_size=128, n_estimators=1),
@@ -92,7 +94,7 @@ def test_five_and_five_are_ten(name, X):
     assert not np.array_equal(_make(name, 4).fit(X).decision_scores_, whole.decision_scores_)
 
 
-@pytest.mark.parametrize("name", ["rda", "vae", "gan", "lstm"])
+@pytest.mark.parametrize("name", ["rda", "vae", "gan", "usad", "lstm"])
 def test_a_pickle_and_a_file_go_on_as_well(name, X, tmp_path):
     parameter = CASES[name][1]
     whole = _make(name, 6).fit(X)

@@ -8,7 +8,13 @@ import torch
 from captures import FakeCUDA
 from trainings import CPU, KINDS, member_rows, rows_for, trainer_of
 
-from skrdae import AnoGANDetector, LSTMRobustAutoencoder, RobustDeepAutoencoder, VAEDetector
+from skrdae import (
+    AnoGANDetector,
+    LSTMRobustAutoencoder,
+    RobustDeepAutoencoder,
+    USADDetector,
+    VAEDetector,
+)
 from skrdae._random import member_generators
 from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.objectives.adversarial import SPECTRAL_EVERY
@@ -182,7 +188,8 @@ def test_there_is_a_graph_for_each_size_of_a_batch_and_variant_of_a_step(kind, n
         assert SPECTRAL_EVERY == 5
         variants = [(4, (False, False)), (4, (True, False)), (3, (False, False))]
     else:
-        variants = [(4, (False,)), (3, (False,))]
+        never = (False,) * len(trainer.optimisers)
+        variants = [(4, never), (3, never)]
     assert sorted(fake.captures) == sorted((*key, n_members) for key in variants)
     assert set(trainer._steps._graphs) == set(variants)
     assert fake.eager == _WARM_UP == 3
@@ -283,6 +290,7 @@ DETECTORS = {
     "VAE": (VAEDetector, "n_epochs", {}),
     "GAN": (AnoGANDetector, "n_epochs", {"n_encoder_epochs": 3}),
     "LSTM": (LSTMRobustAutoencoder, "max_iter", {}),
+    "USAD": (USADDetector, "n_epochs", {}),
 }
 
 

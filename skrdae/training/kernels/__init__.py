@@ -3,7 +3,7 @@
 Pairs without a kernel are trained by autograd, which tests compare every kernel with.
 """
 
-from skrdae.training.kernels import adversarial, autoencoder, variational
+from skrdae.training.kernels import adversarial, autoencoder, two_decoders, variational
 from skrdae.training.kernels.registry import epoch_kernel, epochs_of, step_kernel, steps_of
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "epochs_of",
     "step_kernel",
     "steps_of",
+    "two_decoders",
     "variational",
 ]

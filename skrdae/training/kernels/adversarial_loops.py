@@ -104,7 +104,7 @@ def train_generator_and_discriminator(
         for i in range(m):
             of_maker -= space[last + i]
             slopes[last + i] = -share
-        _back_to_input(critic_adam.values, critic, space, slopes, places, m)
+        back_to_input(critic_adam.values, critic, space, slopes, places, m)
         made_slopes[made_last : made_last + size] = slopes[:size]
         grads = maker_adam.grads[0]
         backward(maker_adam.values, grads, maker, made_space, made_slopes, made_places, m, False)
@@ -180,12 +180,12 @@ def train_encoder_of_gan(
             seen_slopes[i] = s * weight
             feature_error += s * s
         # The way back is for what is made alone, the first half.
-        _back_to_input(critic_values, features, seen_space, seen_slopes, seen_places, m)
+        back_to_input(critic_values, features, seen_space, seen_slopes, seen_places, m)
         for i in range(size):
             s = made_space[made_last + i] - space[i]
             made_slopes[made_last + i] = seen_slopes[i] + s * share
             error += s * s
-        _back_to_input(maker_values, maker, made_space, made_slopes, made_places, m)
+        back_to_input(maker_values, maker, made_space, made_slopes, made_places, m)
         slopes[last : last + code_size] = made_slopes[:code_size]
         backward(adam.values, adam.grads[0], encoder, space, slopes, places, m, False)
         adam_step(adam, encoder, adam.n_done + batch + 1)
@@ -206,7 +206,7 @@ def _bound_norms(
 
 
 @compiled
-def _back_to_input(
+def back_to_input(
     values: NDArray[np.float32],
     layers: Layers,
     space: NDArray[np.float32],

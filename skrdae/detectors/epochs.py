@@ -1,0 +1,70 @@
+"""What detectors have in common that are trained for a number of epochs."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Literal
+
+import torch
+from sklearn.utils._param_validation import Interval
+
+from skrdae._typing import RandomStateLike
+from skrdae.detectors.base import BaseTorchDetector, Task
+from skrdae.detectors.samples import MAX_SAMPLES, member_places, rows_a_member
+from skrdae.registry import parameters
+from skrdae.rows import MemberRows
+
+
+@parameters
+class EpochsDetector(BaseTorchDetector):
+    """Base class of ensembles whose members are trained on scaled rows, epoch by epoch."""
+
+    batch_size: int | Literal["auto"] = "auto"
+    lr: float = 1e-3
+    n_estimators: int = 8
+    max_samples: float | Literal["auto"] | None = None
+    random_state: RandomStateLike = None
+    warm_start: bool = False
+    checkpoint_path: str | os.PathLike[str] | None = None
+
+    _parameter_constraints = {
+        **BaseTorchDetector._parameter_constraints,
+        "n_epochs": [Interval(Integral, 1, None, closed="left")],
+        "max_samples": MAX_SAMPLES,
+        "warm_start": ["boolean"],
+        "checkpoint_path": [str, os.PathLike, None],
+    }
+
+    def _member_rows(
+        self,
+        task: Task,
+        generators: Sequence[torch.Generator],
+        *,
+        unit_scale: bool = False,
+        level: float | None = None,
+    ) -> tuple[MemberRows, float]:
+        """Return what each network is trained on, and the number that it is divided by.
+
+        With `unit_scale` the networks are trained on data of unit scale, which learning rates and
+        Adam's ε are made for: where the scaler did not see to it, the data are divided by one
+        number, the root mean variance of the columns. A `level` is that number from before.
+        """
+        n_samples = len(task.rows)
+        places = member_places(rows_a_member(self.max_samples, n_samples), n_samples, generators)
+        found, bound = 1.0 if level is None else level, task.scaler.bound_
+        measures = unit_scale and level is None and task.scaler.method not in ("robust", "standard")
+
+        def change(rows: torch.Tensor) -> torch.Tensor:
+            nonlocal found
+            rows = rows.clamp(-bound, bound)
+            if measures:
+                largest = rows.abs().amax()  # keeps the squares of tiny numbers from vanishing
+                spread = (rows / largest).var(dim=0, correction=0).mean().sqrt().mul(largest)
+                found = spread.item()
+                found = found if 0 < found < math.inf else 1.0
+            return rows if found == 1 else rows.div_(found)
+
+        return task.rows.of_members(places, len(generators), change), found

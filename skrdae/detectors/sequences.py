@@ -1,0 +1,111 @@
+"""What the detectors of windows have in common that are trained epoch by epoch."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, Literal
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skrdae._random import member_generators
+from skrdae._schema import Check
+from skrdae._typing import IntArray
+from skrdae._validation import check_layer_sizes
+from skrdae.detectors.base import Learnt, Task
+from skrdae.detectors.epochs import EpochsDetector
+from skrdae.detectors.samples import rows_a_batch, warn_of_too_few
+from skrdae.detectors.shaped import ChannelWindows
+from skrdae.networks.member import MemberModule
+from skrdae.objectives.base import Objective
+from skrdae.registry import parameters
+from skrdae.scorers.base import Scorer
+from skrdae.training.rounds import run
+from skrdae.training.trainer import Epochs, Trainer
+
+
+@parameters
+class SequenceDetector(ChannelWindows, EpochsDetector):
+    """Base class of models of windows: a network, an objective and a scorer each."""
+
+    latent_dim: int | Literal["auto"] = "auto"
+    hidden_layer_sizes: Sequence[int] = (64,)
+    n_epochs: int = 20
+
+    _parameter_constraints = {
+        **ChannelWindows._parameter_constraints,
+        **EpochsDetector._parameter_constraints,
+        "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "hidden_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
+    }
+    _lengths = ("n_epochs",)
+
+    # ---------------------------------------------------------------- what a subclass supplies
+
+    @abstractmethod
+    def _new_network(
+        self, n_features: int, generators: Sequence[torch.Generator], device: torch.device
+    ) -> MemberModule:
+        """Return a network with a member for each generator, not trained."""
+
+    @abstractmethod
+    def _new_objective(self, network: Any) -> Objective:
+        """Return what the training minimises."""
+
+    @abstractmethod
+    def _new_scorer(self, task: Task, level: float) -> Scorer:
+        """Return what scores; networks see rows divided by `level`."""
+
+    @abstractmethod
+    def _state_check(self, network: Any) -> Check:
+        """Return a check of the state of a training."""
+
+    def _level(self, task: Task) -> float | None:
+        """Return what rows are divided by for the network, or None for their scale."""
+        return None
+
+    # ------------------------------------------------------------------------------ training
+
+    @property
+    def _n_rounds(self) -> int:
+        return self.n_epochs
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_layer_sizes(self.hidden_layer_sizes)
+
+    def _latent_units(self, n_values: int) -> int:
+        if self.latent_dim == "auto":
+            return max(2, round(math.sqrt(n_values)))
+        return int(self.latent_dim)
+
+    def _learn(self, task: Task) -> Learnt:
+        warn_of_too_few(self.max_samples, len(task.rows))
+        generators = member_generators(task.seeds)
+        network = self._new_network(task.rows.shape[1], generators, task.rows.device)
+        given = self._level(task)
+        rows, level = self._member_rows(task, generators, unit_scale=True, level=given)
+        trainer = Trainer(
+            network,
+            self._new_objective(network),
+            lr=self.lr,
+            batch_size=rows_a_batch(self.batch_size, rows.shape[1]),
+            generators=generators,
+        )
+        training = Epochs(trainer, rows)
+        run(training, self.n_epochs, task.session)
+        trainer.release()
+        return Learnt(network, self._new_scorer(task, level), {"history_": training.history})
+
+    # ------------------------------------------------------------------------------ resuming
+
+    def _lengths_of(self, state: dict[str, Any]) -> dict[str, int]:
+        return {"n_epochs": len(state["history"])}
+
+    def _check_state(self, state: Any, shape: tuple[int, int], seeds: IntArray) -> None:
+        network = self._new_network(shape[1], member_generators(seeds), torch.device("cpu"))
+        sizes = {"members": self.n_estimators, "features": shape[1]}
+        self._state_check(network)(state, "state", sizes)
