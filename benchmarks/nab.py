@@ -29,7 +29,15 @@ from sklearn.preprocessing import RobustScaler
 from tqdm import tqdm
 from vus import vus_pr
 
-from skrdae import LSTMRobustAutoencoder, RobustDeepAutoencoder, WindowedDetector
+from skrdae import (
+    LSTMRobustAutoencoder,
+    LSTMVAEDetector,
+    OmniAnomalyDetector,
+    RobustDeepAutoencoder,
+    TransformerRobustAutoencoder,
+    USADDetector,
+    WindowedDetector,
+)
 from skrdae.preprocessing import Windows
 
 WINDOW = 144
@@ -63,6 +71,12 @@ DETECTORS = {
     "LSTMRobustAutoencoder, GRU": lambda s: windowed(
         LSTMRobustAutoencoder(cell="gru", random_state=s)
     ),
+    "TransformerRobustAutoencoder": lambda s: windowed(
+        TransformerRobustAutoencoder(random_state=s)
+    ),
+    "USADDetector": lambda s: windowed(USADDetector(random_state=s)),
+    "LSTMVAEDetector": lambda s: windowed(LSTMVAEDetector(random_state=s)),
+    "OmniAnomalyDetector": lambda s: windowed(OmniAnomalyDetector(random_state=s)),
     "PyOD IForest in WindowedDetector": lambda s: windowed(IForest(random_state=s)),
     "PyOD PCA in WindowedDetector": lambda s: windowed(PCA(random_state=s)),
     "PyOD IForest on all windows": lambda s: OnScaledWindows(IForest(random_state=s)),

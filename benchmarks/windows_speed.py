@@ -1,14 +1,18 @@
 """Time and memory of recurrent networks and of windows.
 
     python benchmarks/windows_speed.py lstm      # beside PyOD's LSTMAD
+    python benchmarks/windows_speed.py others    # USAD and so on, beside DeepOD's USAD and LSTMAD
     python benchmarks/windows_speed.py memory    # two million steps in windows of 144
 
 ``lstm``: a sine with noise, the same window, hidden size, epochs and batch size. PyOD's LSTMAD has
 two LSTM layers by default and predicts the next step; an autoencoder of one hidden layer is two
 LSTM layers, encoder and decoder. The fits of a case take turns, and a ratio is the median of those
 of the turns: of all windows, and of WindowedDetector as it comes, which trains twice on 512 of
-them. ``memory``: each fit in a process of its own; the peak is that of the whole process, libraries
-included.
+them. ``others``: one network each, trained on all windows, with the layers, batches and epochs of
+what it is compared with: a window's w values to w / 2, w / 4 and one unit a step for USAD, one
+layer of 64 units in encoder and decoder beside two of LSTMAD. DeepOD is compared if it is
+installed, or lies in the folder that ``--also`` names. ``memory``: each fit in a process of its
+own; the peak is that of the whole process, libraries included.
 """
 
 import argparse
@@ -24,7 +28,15 @@ from pyod.models.iforest import IForest
 from pyod.models.ts_lstm import LSTMAD
 from report import write_csv
 
-from skrdae import LSTMRobustAutoencoder, RobustDeepAutoencoder, WindowedDetector
+from skrdae import (
+    LSTMRobustAutoencoder,
+    LSTMVAEDetector,
+    OmniAnomalyDetector,
+    RobustDeepAutoencoder,
+    TransformerRobustAutoencoder,
+    USADDetector,
+    WindowedDetector,
+)
 
 N_STEPS, N_EPOCHS, N_TURNS = 5000, 3, 3
 #: window, hidden size, batch size, layers of LSTMAD
@@ -87,6 +99,48 @@ def lstm():
     write_csv("lstm_speed", rows)
 
 
+def others():
+    rows = []
+    for window, n_channels in ((50, 1), (50, 8), (144, 1)):
+        series = np.column_stack([sine(N_STEPS)] * n_channels)
+        windows = np.lib.stride_tricks.sliding_window_view(series, window, axis=0)
+        windows = windows.transpose(0, 2, 1).reshape(len(windows), -1)
+        common = {"n_channels": n_channels, "n_estimators": 1, "max_samples": 1.0}
+        common |= {"batch_size": 128, "random_state": 0}
+        epochs, hidden = {"n_epochs": N_EPOCHS}, {"hidden_layer_sizes": (64,)}
+        width = windows.shape[1]
+        layers = {"hidden_layer_sizes": (width // 2, width // 4), "latent_dim": window}
+        lstmad = LSTMAD(window_size=window, epochs=N_EPOCHS, batch_size=128)
+        cases = [
+            (lstmad, "PyOD LSTMAD", LSTMVAEDetector(**common, **epochs, **hidden)),
+            (lstmad, "PyOD LSTMAD", OmniAnomalyDetector(**common, **epochs, **hidden)),
+            (
+                lstmad,
+                "PyOD LSTMAD",
+                TransformerRobustAutoencoder(**common, max_iter=1, **epochs),
+            ),
+        ]
+        try:
+            from deepod.models.time_series import USAD
+        except ImportError:
+            print("DeepOD is not installed: USAD is left out.", file=sys.stderr)
+        else:
+            options = {"epochs": N_EPOCHS, "batch_size": 128, "device": "cpu", "verbose": 0}
+            theirs = USAD(seq_len=window, hidden_dims=1, train_val_pc=0, **options)
+            cases.insert(0, (theirs, "DeepOD USAD", USADDetector(**common, **epochs, **layers)))
+        for theirs, name, ours in cases:
+            fits = (lambda t=theirs, s=series: t.fit(s), lambda o=ours, w=windows: o.fit(w))
+            turns = [[_seconds(fit) for fit in fits] for _ in range(N_TURNS)]
+            row = {"detector": type(ours).__name__, "beside": name}
+            row |= {"window": window, "n_channels": n_channels}
+            row["seconds"] = statistics.median(turn[1] for turn in turns)
+            row["seconds_beside"] = statistics.median(turn[0] for turn in turns)
+            row["ratio"] = statistics.median(turn[0] / turn[1] for turn in turns)
+            rows.append(row)
+            print(row, flush=True)
+    write_csv("sequences_speed", rows)
+
+
 def _seconds(function):
     start = time.perf_counter()
     function()
@@ -117,14 +171,17 @@ def one(name):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=("lstm", "memory", "one"))
+    parser.add_argument("part", choices=("lstm", "others", "memory", "one"))
     parser.add_argument("--name")
+    parser.add_argument("--also", help="a folder with DeepOD")
     options = parser.parse_args()
     torch.set_num_threads(2)
+    if options.also:
+        sys.path.append(options.also)
     if options.part == "one":
         one(options.name)
     else:
-        {"lstm": lstm, "memory": memory}[options.part]()
+        {"lstm": lstm, "others": others, "memory": memory}[options.part]()
 
 
 if __name__ == "__main__":
