@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import field, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -57,12 +57,13 @@ class USADDetector(SequenceDetector):
         steps × channels.
     hidden_layer_sizes : sequence of int, default=(64,)
         Units of the encoder's hidden layers; the decoders mirror them.
-    activation : {"tanh", "relu", "sigmoid", "identity"}, default="relu"
+    activation : {"tanh", "relu", "sigmoid", "identity"}, default="tanh"
         Activation function of all layers but the decoders' last, which has tanh.
-    n_epochs : int, default=20
+    n_epochs : int, default=5
         Number of passes over the data. In epoch n, the weight of the reconstructions is 1/n and
-        that of the game 1 − 1/n.
-    batch_size : int or "auto", default="auto"
+        that of the game 1 − 1/n. In a long training the game is all there is, and AE₂
+        reconstructs nothing any more: look at ``history_``.
+    batch_size : int or "auto", default=16
         Largest number of windows in a gradient step; batches are of equal size within one window.
         ``"auto"`` is n / 24, but at least 32 and at most 128, where n is the number of windows a
         member is trained on.
@@ -102,7 +103,7 @@ class USADDetector(SequenceDetector):
     Attributes
     ----------
     decision_scores_ : ndarray of shape (n_samples,)
-        Scores of the training windows, in units of squares of the scaled data.
+        Scores of the training windows, in units of squares of what the networks see.
     threshold_ : float
         Windows with a higher score are flagged.
     labels_ : ndarray of shape (n_samples,)
@@ -160,7 +161,9 @@ class USADDetector(SequenceDetector):
         errors_: NDArray[np.float32] = field(init=False)
 
     alpha: float = 0.5
-    activation: Activation = "relu"
+    activation: Activation = "tanh"
+    n_epochs: int = 5
+    batch_size: int | Literal["auto"] = 16
     n_estimators: int = 4
 
     _parameter_constraints = {
@@ -187,7 +190,7 @@ class USADDetector(SequenceDetector):
         )
 
     def _new_objective(self, network: Any) -> TwoDecodersLoss:
-        return TwoDecodersLoss(torch.zeros(network.n_members, device=network.device))
+        return TwoDecodersLoss(next(network.parameters()).new_zeros(network.n_members))
 
     def _level(self, task: Task) -> float:
         if task.scaler.method in ("robust", "standard"):

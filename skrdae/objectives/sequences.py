@@ -63,10 +63,11 @@ class ProgressBound(SequenceBound):
     """
 
     def __init__(self, network: MemberSequenceVAE, progress: float) -> None:
-        self._prior = torch.zeros(network.n_steps, network.latent_dim, device=network.device)
+        like = next(network.parameters())
+        self._prior = like.new_zeros(network.n_steps, network.latent_dim)
         if network.n_steps > 1:
-            way = torch.linspace(-1, 1, network.n_steps, device=network.device)
-            self._prior[:, -1] = progress * way
+            way = np.linspace(-progress, progress, network.n_steps)
+            self._prior[:, -1] = like.new_tensor(way)
 
     def divergence(self, found: Inferred) -> torch.Tensor:
         mean, log_variance = found.posterior.chunk(2, dim=-1)

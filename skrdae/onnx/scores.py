@@ -18,7 +18,7 @@ from skrdae.onnx.perceptrons import perceptron
 from skrdae.onnx.recurrent import recurrent
 from skrdae.penalties import PENALTIES
 from skrdae.preprocessing import CHANGED, LARGEST, ColumnScaler
-from skrdae.scorers.generative import ElboScorer, GenerativeScorer
+from skrdae.scorers.generative import ElboScorer, UnitScorer
 from skrdae.scorers.mismatch import MismatchScorer
 from skrdae.scorers.residual import ResidualScorer
 from skrdae.scorers.residual_scale import FAR, LARGEST_RATIO
@@ -153,12 +153,12 @@ def _votes(graph: Graph, scorer: ResidualScorer, residual: str) -> str:
 # ----------------------------------------------------------------- codes with a prior
 
 
-def _in_units(graph: Graph, scorer: GenerativeScorer, rows: str) -> str:
+def _in_units(graph: Graph, scorer: UnitScorer, rows: str) -> str:
     scaled = graph.op("Div", rows, graph.constant(scorer.level))
     return graph.clip(scaled, -LARGEST, LARGEST)
 
 
-def _shown(graph: Graph, scorer: GenerativeScorer, rows: str) -> str:
+def _shown(graph: Graph, scorer: UnitScorer, rows: str) -> str:
     return _in_units(graph, scorer, graph.clip(rows, -scorer.bound, scorer.bound))
 
 
@@ -238,13 +238,12 @@ def _two_decoders_scores(
     graph: Graph, scorer: TwoDecodersScorer, network: MemberTwoDecoders, rows: str
 ) -> str:
     """Return each member's scores: (K, n)."""
-    level = graph.constant(scorer.level)
-    shown = graph.op("Div", graph.clip(rows, -scorer.bound, scorer.bound), level)
+    shown, whole = _shown(graph, scorer, rows), _in_units(graph, scorer, rows)
     first = perceptron(graph, network.first, perceptron(graph, network.encoder, shown)[-1])[-1]
     both = perceptron(graph, network.second, perceptron(graph, network.encoder, first)[-1])[-1]
     parts = []
     for made, weight in ((first, scorer.alpha), (both, 1 - scorer.alpha)):
-        residual = graph.op("Sub", rows, graph.op("Mul", made, level))
+        residual = graph.op("Sub", whole, made)
         total = graph.sum(graph.op("Mul", residual, residual), -1)
         parts.append(graph.op("Mul", total, graph.constant(weight)))
     return graph.op("Add", *parts)

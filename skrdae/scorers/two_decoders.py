@@ -13,7 +13,7 @@ from skrdae.scorers.generative import UnitScorer
 
 @dataclass(frozen=True, eq=False)
 class TwoDecodersScorer(UnitScorer):
-    """Scores windows by α‖W − AE₁‖² + (1 − α)‖W − AE₂(AE₁)‖².
+    """Scores windows by α‖W − AE₁‖² + (1 − α)‖W − AE₂(AE₁)‖², in units of what networks see.
 
     Attributes
     ----------
@@ -27,13 +27,12 @@ class TwoDecodersScorer(UnitScorer):
         self, network: Any, rows: torch.Tensor, workspace: Workspace
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (W − AE₁)² and (W − AE₂(AE₁))²: (n, d) → two of (K, n, d)."""
-        shown = self.shown(network, rows)
+        shown, whole = self.shown(network, rows), self.in_units(rows)
         encoder = workspace.part("encoder")
         first = network.first(network.encoder(shown, encoder), workspace.part("first"))
         both = network.second(network.encoder(first, encoder), workspace.part("second"))
-        # Of the rows as they are, not clipped.
-        found = (torch.sub(rows, made.mul_(self.level), out=made) for made in (first, both))
-        near, far = (residual.square_() for residual in found)
+        # Of rows that are not clipped.
+        near, far = (torch.sub(whole, made, out=made).square_() for made in (first, both))
         return near, far
 
     def errors(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
