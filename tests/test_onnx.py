@@ -66,6 +66,7 @@ DETECTORS = {
     "vae, bernoulli": VAEDetector(likelihood="bernoulli", beta=0.5, **VAE),
     "vae, min-max": VAEDetector(scaler="minmax", **VAE),
     "gan": AnoGANDetector(**GAN),
+    "gan of pairs": AnoGANDetector(inference="bidirectional", **GAN),
     "lstm": LSTMRobustAutoencoder(max_iter=2, n_estimators=2, random_state=0),
     "gru": LSTMRobustAutoencoder(
         cell="gru", n_channels=3, hidden_layer_sizes=(5,), max_iter=1, random_state=0
