@@ -65,9 +65,11 @@ class AdversarialRecord(TypedDict):
     epoch : int
         From 1.
     discriminator_loss : float
-        E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))); 2 if D distinguishes nothing.
+        E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))), of pairs with ``inference="bidirectional"``; 2
+        if D distinguishes nothing.
     generator_loss : float
-        −E D(G(z)).
+        −E D(G(z)); with ``inference="bidirectional"`` E D(x, E(x)) − E D(G(z), z), which generator
+        and encoder share.
     """
 
     epoch: int

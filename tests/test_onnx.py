@@ -69,6 +69,7 @@ DETECTORS = {
     "gan": AnoGANDetector(**GAN),
     "usad": USADDetector(**VAE),
     "usad, channels": USADDetector(n_channels=3, alpha=0.2, activation="tanh", **VAE),
+    "gan of pairs": AnoGANDetector(inference="bidirectional", **GAN),
     "lstm": LSTMRobustAutoencoder(max_iter=2, n_estimators=2, random_state=0),
     "gru": LSTMRobustAutoencoder(
         cell="gru", n_channels=3, hidden_layer_sizes=(5,), max_iter=1, random_state=0

@@ -58,6 +58,7 @@ DETECTORS = {
     "vae, draws": VAEDetector(n_samples=3, **VAE),
     "vae, bernoulli": VAEDetector(likelihood="bernoulli", **VAE),
     "gan": AnoGANDetector(**GAN),
+    "gan, pairs": AnoGANDetector(inference="bidirectional", **GAN),
     "gan, search": AnoGANDetector(inference="search", n_search_iter=3, **GAN),
     "lstm": LSTMRobustAutoencoder(max_iter=1, random_state=0),
     "gru": LSTMRobustAutoencoder(cell="gru", n_channels=2, max_iter=1, random_state=0),

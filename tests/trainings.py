@@ -10,7 +10,7 @@ from skrdae.networks.recurrent import MemberRecurrentAutoencoder
 from skrdae.networks.stacked import StackedModule
 from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MemberVAE
-from skrdae.objectives.adversarial import GeneratorInversion, HingeGAN
+from skrdae.objectives.adversarial import BidirectionalGAN, GeneratorInversion, HingeGAN
 from skrdae.objectives.elbo import EvidenceLowerBound
 from skrdae.objectives.reconstruction import Reconstruction
 from skrdae.objectives.two_decoders import TwoDecodersLoss
@@ -20,7 +20,7 @@ from skrdae.training.trainer import Trainer
 CPU = torch.device("cpu")
 KINDS = (
     *("autoencoder", "lstm", "gru", "module"),
-    *("gaussian", "bernoulli", "gan", "encoder", "two decoders"),
+    *("gaussian", "bernoulli", "gan", "pairs", "encoder", "two decoders"),
 )
 
 
@@ -48,7 +48,7 @@ def plane(n=50, d=5, size=1.0):
 
 def rows_for(kind, n=50, d=5):
     """Return rows that a kind of training is for."""
-    size = {"gan": 6.0, "encoder": 6.0}.get(kind, 2.0)
+    size = {"gan": 6.0, "pairs": 6.0, "encoder": 6.0}.get(kind, 2.0)
     rows = plane(n, d, size)
     return rows.sigmoid() if kind == "bernoulli" else rows
 
@@ -72,7 +72,9 @@ def trainer_of(
     generators = member_generators(seeds)
     settings = {"lr": 3e-3, "batch_size": 16}
     beta, bound = options.pop("beta", 0.7), options.pop("bound", 3.0)
-    latent_dim, critic = options.pop("latent_dim", 2), options.pop("critic", (6, 4))
+    # With 2, too, a gradient vanishes for pairs, of a unit that is on for all: see below.
+    latent_dim = options.pop("latent_dim", 3 if kind == "pairs" else 2)
+    critic = options.pop("critic", (6, 4))
     if kind == "autoencoder":
         sizes = (7, 3) if sizes is None else sizes
         network = MemberAutoencoder(d, sizes, activation, output, generators, device)
@@ -86,15 +88,16 @@ def trainer_of(
         network = MemberTwoDecoders(d, 1, sizes or (8,), latent_dim, activation, generators, device)
     else:
         sizes = (8,) if sizes is None else sizes
-        network = MemberGAN(
-            d, sizes, latent_dim, critic, activation, output, True, generators, device
-        )
-    if kind == "gan":
-        objective = HingeGAN(network)
+        joint = kind == "pairs"
+        shape = d, sizes, latent_dim, critic, activation, output, True
+        network = MemberGAN(*shape, generators, device, joint)
+    if kind in ("gan", "pairs"):
+        objective = (BidirectionalGAN if joint else HingeGAN)(network)
         # So that the data lie on both sides of the hinge: otherwise gradients of biases that should
         # vanish are rounding errors, along which Adam steps as far as along any other.
         data = rows_for(kind, 90, d).expand(len(seeds), -1, -1).to(device)
-        middle = network.discriminator(data).quantile(0.5, dim=1, keepdim=True)
+        seen = network.seen(data, network.encoder(data))
+        middle = network.discriminator(seen).quantile(0.5, dim=1, keepdim=True)
         network.discriminator.biases[-1].add_(1 - middle)
         settings["lr"] = 1e-3
     elif kind == "encoder":

@@ -24,7 +24,7 @@ from skrdae.detectors.samples import rows_a_batch, warn_of_reach, warn_of_too_fe
 from skrdae.model import FittedModel
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.mlp import ACTIVATIONS
-from skrdae.objectives.adversarial import GeneratorInversion, HingeGAN
+from skrdae.objectives.adversarial import BidirectionalGAN, GeneratorInversion, HingeGAN
 from skrdae.registry import detector
 from skrdae.rows import Rows
 from skrdae.scorers.base import NetworkFunction
@@ -60,10 +60,12 @@ class AnoGANDetector(GenerativeDetector):
         λ in [0, 1], the weight of the discrimination part; the residual has the weight 1 − λ.
     latent_dim : int or "auto", default="auto"
         Number of dimensions of z. ``"auto"`` is √n_features, rounded and at least 2.
-    inference : {"encoder", "search", "hybrid"}, default="encoder"
+    inference : {"encoder", "search", "hybrid", "bidirectional"}, default="encoder"
         How z is found. ``"encoder"`` (f-AnoGAN) trains an encoder after G and D, and scores with
         one forward pass. ``"search"`` (AnoGAN) minimises the expression above over z for each row,
         starting from z = 0. ``"hybrid"`` starts the search from the encoder's z.
+        ``"bidirectional"`` (EGBAD) trains the encoder E together with G: D tells pairs (x, E(x))
+        from (G(z), z), and the score compares f(x, E(x)) with f(G(E(x)), E(x)).
     n_search_iter : int, default=50
         Number of steps of the search. More steps never make the objective larger.
     hidden_layer_sizes : sequence of int, default=(64,)
@@ -78,7 +80,7 @@ class AnoGANDetector(GenerativeDetector):
         Number of passes over the data for G and D. With a few hundred rows, or with data in [0, 1],
         use more.
     n_encoder_epochs : int, default=20
-        Number of passes over the data for the encoder.
+        Number of passes over the data for the encoder, where it is trained after G and D.
     batch_size : int or "auto", default=256
         Largest number of rows in a gradient step; batches are of equal size within one row.
         ``"auto"`` is n / 24, but at least 32 and at most 128, where n is the number of rows a
@@ -130,7 +132,8 @@ class AnoGANDetector(GenerativeDetector):
         :class:`~skrdae.history.AdversarialRecord`.
     encoder_history_ : list of dict
         Errors of the encoder, one dict for each epoch; see
-        :class:`~skrdae.history.EncoderRecord`. Empty with ``inference="search"``.
+        :class:`~skrdae.history.EncoderRecord`. Empty with ``inference="search"`` or
+        ``"bidirectional"``.
     model_ : FittedModel
         What scoring needs, see :class:`~skrdae.model.FittedModel`; the next three are its parts.
     network_ : MemberGAN
@@ -157,8 +160,9 @@ class AnoGANDetector(GenerativeDetector):
     ----------
     Schlegl, T. et al., Unsupervised Anomaly Detection with Generative Adversarial Networks to
     Guide Marker Discovery, IPMI 2017. T. Schlegl et al., f-AnoGAN: Fast unsupervised anomaly
-    detection with generative adversarial networks, Medical Image Analysis 54, 2019. T. Miyato et
-    al., Spectral Normalization for Generative Adversarial Networks, ICLR 2018.
+    detection with generative adversarial networks, Medical Image Analysis 54, 2019. H. Zenati et
+    al., Efficient GAN-Based Anomaly Detection, 2018. T. Miyato et al., Spectral Normalization for
+    Generative Adversarial Networks, ICLR 2018.
 
     Examples
     --------
@@ -173,7 +177,7 @@ class AnoGANDetector(GenerativeDetector):
     """
 
     lam: float = field(default=0.1, kw_only=False)
-    inference: Literal["encoder", "search", "hybrid"] = "encoder"
+    inference: Literal["encoder", "search", "hybrid", "bidirectional"] = "encoder"
     n_search_iter: int = 50
     discriminator_layer_sizes: Sequence[int] = (64, 32)
     output_activation: Activation = "identity"
@@ -185,7 +189,7 @@ class AnoGANDetector(GenerativeDetector):
     _parameter_constraints = {
         **GenerativeDetector._parameter_constraints,
         "lam": [Interval(Real, 0, 1, closed="both")],
-        "inference": [StrOptions({"encoder", "search", "hybrid"})],
+        "inference": [StrOptions({"encoder", "search", "hybrid", "bidirectional"})],
         "n_search_iter": [Interval(Integral, 1, None, closed="left")],
         "discriminator_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
         "output_activation": [StrOptions(set(ACTIVATIONS))],
@@ -197,7 +201,12 @@ class AnoGANDetector(GenerativeDetector):
 
     @property
     def _n_rounds(self) -> int:
-        return self.n_epochs + (self.n_encoder_epochs if self.inference != "search" else 0)
+        return self.n_epochs + (self.n_encoder_epochs if self._inverts else 0)
+
+    @property
+    def _inverts(self) -> bool:
+        """Whether an encoder is trained for generator and discriminator as they are."""
+        return self.inference in ("encoder", "hybrid")
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -216,6 +225,7 @@ class AnoGANDetector(GenerativeDetector):
             self.inference != "search",
             generators,
             device,
+            joint=self.inference == "bidirectional",
         )
 
     def _learn(self, task: Task) -> Learnt:
@@ -244,19 +254,19 @@ class AnoGANDetector(GenerativeDetector):
         def keep_encoder(make: MakeState) -> None:
             keep(lambda: {"gan": of_gan, "encoder": make()})  # type: ignore[misc]
 
-        objective = HingeGAN(network)
+        objective = BidirectionalGAN(network) if network.joint else HingeGAN(network)
         gan = Epochs(Trainer(network, objective, **options), rows)
         run(gan, self.n_epochs, Session(tell, keep and keep_gan, of_gan))
         objective.spectral.finish()
         gan.trainer.release()
         self._warn_of_collapse(network, next(rows.parts(rows.shape[1]))[0], generators)
         encoder_history = []
-        if network.encoder is not None:
+        if self._inverts:
             training = Epochs(Trainer(network, GeneratorInversion(), **options), rows)
             run(training, self.n_encoder_epochs, Session(tell, keep and keep_encoder, of_encoder))
             training.trainer.release()
             encoder_history = training.history
-        n_steps = int(self.n_search_iter) if self.inference != "encoder" else 0
+        n_steps = int(self.n_search_iter) if self.inference in ("search", "hybrid") else 0
         scorer = MismatchScorer(task.scaler.bound_, level, float(self.lam), n_steps)
         found = {"history_": gan.history, "encoder_history_": encoder_history}
         return Learnt(network, scorer, found)
@@ -326,7 +336,7 @@ class AnoGANDetector(GenerativeDetector):
         residual : ndarray of shape (n_samples,)
             (1 − λ)‖x − G(z)‖₁.
         discrimination : ndarray of shape (n_samples,)
-            λ‖f(x) − f(G(z))‖₁. The two add up to ``decision_function``, within the rounding of
-            single precision.
+            λ‖f(x) − f(G(z))‖₁, of pairs with ``inference="bidirectional"``. The two add up to
+            ``decision_function``, within the rounding of single precision.
         """
         return self._two_parts(X)

@@ -37,6 +37,8 @@ class MemberGAN(MemberModule):
     generators : list of K torch.Generator
         Of random numbers.
     device : torch.device
+    joint : bool, default=False
+        Whether the discriminator sees pairs of a row and its code, and not rows alone.
     """
 
     rows_independent = True
@@ -54,6 +56,7 @@ class MemberGAN(MemberModule):
         encodes: bool,
         generators: Sequence[torch.Generator],
         device: torch.device,
+        joint: bool = False,
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
@@ -67,7 +70,7 @@ class MemberGAN(MemberModule):
         )
         layers = list(discriminator_layer_sizes)
         self.discriminator = MemberMLP(
-            [n_features, *layers, 1],
+            [n_features + latent_dim if joint else n_features, *layers, 1],
             [activation] * len(layers) + ["identity"],
             generators,
             device,
@@ -77,9 +80,20 @@ class MemberGAN(MemberModule):
             sizes = [n_features, *hidden, latent_dim]
             self.encoder = MemberMLP(sizes, [*inner, "identity"], generators, device)
 
-    def features(self, x: torch.Tensor, workspace: Workspace | None = None) -> list[torch.Tensor]:
+    @property
+    def joint(self) -> bool:
+        """Whether the discriminator sees pairs of a row and its code."""
+        return self.discriminator.weights[0].shape[1] != self.generator.weights[-1].shape[2]
+
+    def seen(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """Return what the discriminator sees of rows (K, n, d) with codes (K, n, latent_dim)."""
+        return torch.cat([x, z], dim=-1) if self.joint else x
+
+    def features(
+        self, shown: torch.Tensor, workspace: Workspace | None = None
+    ) -> list[torch.Tensor]:
         """Return the discriminator's values up to its last hidden layer, f, input first."""
-        return self.discriminator.values(x, workspace, len(self.discriminator.weights) - 1)
+        return self.discriminator.values(shown, workspace, len(self.discriminator.weights) - 1)
 
 
 class SpectralBound:

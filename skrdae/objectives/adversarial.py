@@ -74,6 +74,46 @@ class HingeGAN(Objective):
         return [self.spectral.flat]
 
 
+class BidirectionalGAN(HingeGAN):
+    """A discriminator that tells pairs (x, E(x)) from (G(z), z), against generator and encoder.
+
+    D minimises E max(0, 1 − D(x, E(x))) + E max(0, 1 + D(G(z), z)). G and E share an objective,
+    E D(x, E(x)) − E D(G(z), z), of which each has a part in one term. All three take a step a
+    batch.
+
+    Parameters
+    ----------
+    network : MemberGAN
+        With an encoder and a joint discriminator, which is bounded at once.
+
+    References
+    ----------
+    J. Donahue et al., Adversarial Feature Learning, ICLR 2017. V. Dumoulin et al., Adversarially
+    Learned Inference, ICLR 2017. H. Zenati et al., Efficient GAN-Based Anomaly Detection, 2018.
+    """
+
+    def trained(self, network: Any) -> dict[str, nn.Module]:
+        return {**super().trained(network), "coder": network.encoder}
+
+    def loss(
+        self, part: str, network: Any, x: torch.Tensor, noise: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        critic = network.discriminator
+        if part == "maker":
+            total = -critic(network.seen(network.generator(noise), noise)).sum(dim=(1, 2))
+        elif part == "coder":
+            total = critic(network.seen(x, network.encoder(x))).sum(dim=(1, 2))
+        else:
+            real = critic(network.seen(x, network.encoder(x).detach()))
+            fake = critic(network.seen(network.generator(noise).detach(), noise))
+            total = (torch.relu(1 - real) + torch.relu(1 + fake)).sum(dim=(1, 2))
+        return total / x.shape[1], total.detach()[None]
+
+    def record(self, epoch: int, means: Sequence[float]) -> Record:
+        critic, maker, coder = means
+        return super().record(epoch, [critic, maker + coder])
+
+
 class GeneratorInversion(Objective):
     """‖x − G(E(x))‖² + κ (d / n_f) ‖f(x) − f(G(E(x)))‖², minimised over the encoder E alone.
 

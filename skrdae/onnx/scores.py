@@ -215,13 +215,17 @@ def _gan_scores(graph: Graph, scorer: MismatchScorer, network: MemberGAN, rows: 
     if network.encoder is None or scorer.n_search_iter:
         raise ValueError(
             "The detector searches for a code for each row, which is no forward pass. Fit with "
-            "inference='encoder' to export it."
+            "inference='encoder' or 'bidirectional' to export it."
         )
     shown = _shown(graph, scorer, rows)
     z = perceptron(graph, network.encoder, shown)[-1]
     made = perceptron(graph, network.generator, z)[-1]
     inner = len(network.discriminator.weights) - 1
-    real, fake = (perceptron(graph, network.discriminator, x, inner)[-1] for x in (shown, made))
+    seen = [shown, made]
+    if network.joint:
+        apart = graph.op("Expand", shown, graph.op("Shape", made))  # rows are those of all members
+        seen = [graph.op("Concat", x, z, axis=-1) for x in (apart, made)]
+    real, fake = (perceptron(graph, network.discriminator, x, inner)[-1] for x in seen)
     residual = graph.op("Sub", _in_units(graph, scorer, rows), made)
     parts = []
     weighted = (residual, 1 - scorer.lam), (graph.op("Sub", real, fake), scorer.lam)

@@ -139,6 +139,10 @@ def _scores(model: FittedModel, where: str, sizes: Sizes) -> None:
         raise ValueError(f"{where}.by_vote is set, and its members have no votes")
     if isinstance(network, MemberGAN) and network.encoder is None and not scorer.n_search_iter:
         raise ValueError(f"{where} has neither an encoder nor a search")
+    if isinstance(network, MemberGAN) and network.joint and scorer.n_search_iter:
+        misfit(
+            f"{where}.scorer.n_search_iter", scorer.n_search_iter, "0 with a discriminator of pairs"
+        )
     total, wanted = float((1 / model.weights).sum()), sizes["members"] ** 2
     if not abs(total - wanted) <= 1e-6 * wanted:  # but for rounding
         misfit(f"the sum of 1 / {where}.weights", total, f"{wanted}, the members squared")

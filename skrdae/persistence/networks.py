@@ -131,8 +131,12 @@ def _gan(network: MemberGAN, where: str, sizes: Sizes) -> None:
     hidden = _hidden(network.generator)
     generator = ["latent", *hidden[::-1], "features"]
     _check_layers(network.generator, generator, f"{where}.generator", sizes, ACTIVATIONS)
-    critic: list[int | str] = ["features", *_hidden(network.discriminator, "critic's units"), 1]
-    _check_layers(network.discriminator, critic, f"{where}.discriminator", sizes)
+    critic = network.discriminator
+    _check_number(critic, 2 * len(critic.activations), f"{where}.discriminator")
+    joint = encodes and network.joint
+    seen = sizes["features"] + sizes["latent"] if joint else "features"
+    units: list[int | str] = [seen, *_hidden(critic, "critic's units"), 1]
+    _check_layers(critic, units, f"{where}.discriminator", sizes)
     if network.encoder is not None:
         encoder = ["features", *hidden, "latent"]
         _check_layers(network.encoder, encoder, f"{where}.encoder", sizes)

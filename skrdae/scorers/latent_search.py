@@ -25,6 +25,8 @@ class Mismatch:
     rows : Tensor of shape (n, d)
     shown : Tensor of shape (K, n, d)
         The rows as the networks see them.
+    z : Tensor of shape (K, n, latent_dim)
+        Their codes, which a joint discriminator sees with them.
     lam : float
     workspace : Workspace
     """
@@ -37,12 +39,14 @@ class Mismatch:
         network: MemberGAN,
         rows: torch.Tensor,
         shown: torch.Tensor,
+        z: torch.Tensor,
         lam: float,
         workspace: Workspace,
     ) -> None:
         self.network, self.rows, self.lam = network, rows, lam
         self._spaces = workspace.part("generator"), workspace.part("discriminator")
-        self._features = network.features(shown, self._spaces[1])[-1].clone()
+        pairs = network.seen(shown, z)
+        self._features = network.features(pairs, self._spaces[1])[-1].clone()
 
     def at(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Take the generator's rows for codes (K, n, latent_dim) as x̂.
@@ -55,7 +59,8 @@ class Mismatch:
             f(x̂) − f(x).
         """
         self._made = self.network.generator.values(z, self._spaces[0])
-        self._values = self.network.features(self._made[-1], self._spaces[1])
+        pairs = self.network.seen(self._made[-1], z)
+        self._values = self.network.features(pairs, self._spaces[1])
         return self._made[-1] - self.rows, self._values[-1] - self._features
 
     def objective(self, residual: torch.Tensor, by_feature: torch.Tensor) -> torch.Tensor:
@@ -64,7 +69,10 @@ class Mismatch:
         return total.add_(by_feature.abs().sum(dim=-1), alpha=self.lam)
 
     def gradient(self, residual: torch.Tensor, by_feature: torch.Tensor) -> torch.Tensor:
-        """Return the gradient with respect to the z of the last :meth:`at`; overwrites both."""
+        """Return the gradient with respect to the z of the last :meth:`at`; overwrites both.
+
+        The discriminator must not be a joint one.
+        """
         maker, critic = self.network.generator, self.network.discriminator
         of_maker, of_critic = self._transposed
         grad = critic.backward_from(

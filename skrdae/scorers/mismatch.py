@@ -16,7 +16,8 @@ from skrdae.scorers.latent_search import Mismatch, search
 class MismatchScorer(GenerativeScorer):
     """Scores rows by (1 − λ)‖x − G(z)‖₁ + λ‖f(x) − f(G(z))‖₁ at a code z.
 
-    f are the features of the discriminator's last hidden layer.
+    f are the features of the discriminator's last hidden layer. A joint discriminator sees both
+    rows with z, f(x, z) and f(G(z), z).
 
     Attributes
     ----------
@@ -24,7 +25,7 @@ class MismatchScorer(GenerativeScorer):
         λ in [0, 1].
     n_search_iter : int
         Steps of the search for z, which starts at the encoder's code, or at zero if there is no
-        encoder. With 0, z is the encoder's code.
+        encoder. With 0, z is the encoder's code, as it has to be with a joint discriminator.
     """
 
     lam: float
@@ -35,11 +36,11 @@ class MismatchScorer(GenerativeScorer):
     ) -> tuple[Mismatch, torch.Tensor]:
         """Find codes: the mismatch to rows (n, d), and z of shape (K, n, latent_dim)."""
         shown = self.shown(network, rows)
-        mismatch = Mismatch(network, self.in_units(rows), shown, self.lam, workspace)
         if network.encoder is None:
             z = rows.new_zeros(*shown.shape[:2], network.latent_dim)
         else:
             z = network.encoder(shown, workspace.part("encoder"))
+        mismatch = Mismatch(network, self.in_units(rows), shown, z, self.lam, workspace)
         return mismatch, search(mismatch, z, self.n_search_iter) if self.n_search_iter else z
 
     def scores(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:

@@ -199,13 +199,15 @@ def variational_state(network: MemberVAE) -> Check:
 
 
 def adversarial_state(network: MemberGAN) -> Check:
-    """Return a check of the states of the two trainings of a GAN."""
+    """Return a check of the states of the trainings of a GAN; see its detector."""
     critic, encoder = network.discriminator, network.encoder
     # What follows the spectral norms, for all weight matrices.
     vectors = weights("members", sum(weight.shape[2] for weight in critic.weights))
     parts = {"critic": critic, "maker": network.generator}
+    if encoder is not None and network.joint:
+        parts["coder"] = encoder
     gan = epochs_state(parts, AdversarialRecord, vectors)
-    if encoder is None:
+    if encoder is None or network.joint:
         return record({"gan": gan, "encoder": nothing})
     inversion = epochs_state({"adam": encoder}, EncoderRecord, steps="steps of the encoder")
     return record({"gan": gan, "encoder": optional(inversion)})

@@ -23,11 +23,13 @@ class TestContract(DetectorContract):
         {"inference": "search", "n_estimators": 2, "n_search_iter": 10},
         {"inference": "hybrid", "n_estimators": 1, "n_search_iter": 5, "lam": 0.5},
         {"activation": "relu", "hidden_layer_sizes": (16, 8), "n_estimators": 3, "lam": 1.0},
+        {"inference": "bidirectional", "n_estimators": 2},
     )
     after_fit = (
         ({}, {"lam": 0.9, "inference": "search", "latent_dim": 1}),
         ({"inference": "search", "n_search_iter": 5}, {"n_search_iter": 20, "lam": 1.0}),
         ({"inference": "hybrid", "n_search_iter": 5}, {"inference": "encoder"}),
+        ({"inference": "bidirectional"}, {"inference": "search", "lam": 0.9}),
     )
     wrong = (
         ({"lam": -0.1}, "lam"),
@@ -48,7 +50,7 @@ class TestContract(DetectorContract):
     )
 
 
-modes = pytest.mark.parametrize("inference", ["encoder", "search", "hybrid"])
+modes = pytest.mark.parametrize("inference", ["encoder", "search", "hybrid", "bidirectional"])
 
 
 def _single(X, **options):
@@ -74,7 +76,8 @@ def test_score_weighs_residual_and_discrimination(inference, lam, digits):
     unit = X / level
     assert unit.var(axis=0).mean() == pytest.approx(1, rel=1e-4)
     made = _forward(network.generator, z)
-    features = [_forward(network.discriminator, v, stop=-1) for v in (unit, made)]
+    seen = [np.hstack([v, z]) if inference == "bidirectional" else v for v in (unit, made)]
+    features = [_forward(network.discriminator, v, stop=-1) for v in seen]
     residual = np.abs(unit - made).sum(axis=1)
     discrimination = np.abs(features[0] - features[1]).sum(axis=1)
     expected = (1 - lam) * residual + lam * discrimination
@@ -83,10 +86,11 @@ def test_score_weighs_residual_and_discrimination(inference, lam, digits):
     np.testing.assert_allclose(parts[0], (1 - lam) * residual, rtol=1e-4)
     np.testing.assert_allclose(parts[1], lam * discrimination, rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(detector.inverse_transform(z), made * level, atol=1e-5)
-    if inference == "encoder":
+    if inference in ("encoder", "bidirectional"):
         np.testing.assert_allclose(z, _forward(network.encoder, unit), atol=1e-5)
     assert (network.encoder is None) == (inference == "search")
-    assert bool(detector.encoder_history_) == (inference != "search")
+    assert network.joint == (inference == "bidirectional")
+    assert bool(detector.encoder_history_) == (inference in ("encoder", "hybrid"))
 
 
 @modes

@@ -42,6 +42,7 @@ CASES = {
     "encoder": (AnoGANDetector(n_epochs=4, **RDA), "n_encoder_epochs"),
     "search": (AnoGANDetector(inference="search", n_search_iter=2, **RDA), "n_epochs"),
     "usad": (USADDetector(**RDA), "n_epochs"),
+    "pairs": (AnoGANDetector(inference="bidirectional", **RDA), "n_epochs"),
     "lstm": (LSTMRobustAutoencoder(hidden_layer_sizes=(6,), batch_size=128, **RDA), "max_iter"),
     "gru": (
         LSTMRobustAutoencoder(hidden_layer_sizes=(6,), cell="gru", batch_size=128, n_estimators=1),
@@ -298,6 +299,12 @@ WRONG = {
         ("state encoder", lambda s: {}),
     ],
     "search": [("state encoder", lambda s: {"history": []})],
+    "pairs": [
+        ("state encoder", lambda s: {"history": []}),
+        ("state gan coder n_steps", lambda n: n + 1),
+        ("state gan coder mean", lambda m: m[:1]),
+        ("state gan tensors", lambda t: t[:-1]),
+    ],
     "lstm": [("state weights 0", lambda w: w[:, :16])],
 }
 

@@ -4,7 +4,7 @@ from trainings import CPU, assert_member, member_rows, plane, rows_for, trainer_
 
 from skrdae._random import member_generators
 from skrdae.networks.gan import MemberGAN
-from skrdae.objectives.adversarial import GeneratorInversion, HingeGAN
+from skrdae.objectives.adversarial import BidirectionalGAN, GeneratorInversion, HingeGAN
 from skrdae.training import trainer as module
 from skrdae.training.rounds import Session, run
 from skrdae.training.trainer import Epochs, Trainer
@@ -12,8 +12,9 @@ from skrdae.training.trainer import Epochs, Trainer
 OPTIONS = {"batch_size": 32, "lr": 2e-3}
 
 
-def _network(d, generators, sizes=(8,), latent_dim=2, critic=(6, 4)):
-    return MemberGAN(d, sizes, latent_dim, critic, "tanh", "identity", True, generators, CPU)
+def _network(d, generators, sizes=(8,), latent_dim=2, critic=(6, 4), joint=False):
+    shape = d, sizes, latent_dim, critic, "tanh", "identity", True
+    return MemberGAN(*shape, generators, CPU, joint)
 
 
 def _train(data, seeds, n_epochs=4, n_encoder_epochs=3, **shape):
@@ -51,6 +52,95 @@ def test_the_discriminators_loss_leaves_the_generator_alone():
         loss.sum().backward()
     assert all(p.grad is None for p in network.generator.parameters())
     assert any(p.grad.any() for p in network.discriminator.parameters())
+
+
+def _pairs(network, x, z):
+    """What the discriminator says of (x, E(x)) and (G(z), z), written from the formulas."""
+
+    def through(layers, h):
+        pairs = list(zip(layers.weights, layers.biases, strict=True))
+        for number, (weight, bias) in enumerate(pairs):
+            h = torch.einsum("knd,kde->kne", h, weight) + bias
+            h = torch.tanh(h) if number + 1 < len(pairs) else h
+        return h
+
+    real = torch.cat([x, through(network.encoder, x)], dim=2)
+    fake = torch.cat([through(network.generator, z), z], dim=2)
+    return tuple(through(network.discriminator, pairs)[..., 0] for pairs in (real, fake))
+
+
+def test_pairs_are_told_apart_by_the_hinges():
+    trainer = trainer_of("pairs", [3, 4])
+    network, objective = trainer.network, trainer.objective
+    assert network.joint
+    x, noise = rows_for("pairs").expand(2, -1, -1), torch.randn(2, 50, 3)
+    real, fake = _pairs(network, x, noise)
+    assert 0 < (real < 1).double().mean() < 1  # some on either side of the hinge
+    expected = {
+        "critic": torch.relu(1 - real).mean(dim=1) + torch.relu(1 + fake).mean(dim=1),
+        "maker": -fake.mean(dim=1),
+        "coder": real.mean(dim=1),
+    }
+    assert list(objective.trained(network)) == list(expected)
+    for part, right in expected.items():
+        loss, measures = objective.loss(part, network, x, noise)
+        torch.testing.assert_close(loss, right)
+        torch.testing.assert_close(measures, 50 * right[None])
+    record = objective.record(3, [1.5, -0.25, 0.75])
+    assert record == {"epoch": 3, "discriminator_loss": 1.5, "generator_loss": 0.5}
+
+
+def test_an_untrained_discriminator_tells_pairs_apart_as_chance_does():
+    network = _network(5, member_generators(range(400)), latent_dim=2, joint=True)
+    objective = BidirectionalGAN(network)
+    x, noise = rows_for("pairs", 40).expand(400, -1, -1), torch.randn(400, 40, 2)
+    real, fake = _pairs(network, 0.3 * x, noise)
+    says_real = (real[:, :, None] > fake[:, None]).double().mean(dim=(1, 2))  # shape: (K,)
+    assert abs(says_real.mean() - 0.5) < 3 * says_real.std() / 20
+    loss, _ = objective.loss("critic", network, 0.3 * x, noise)
+    # What is lost by one that says 0 of all pairs; a hinge makes it a little more.
+    assert abs(loss.mean() - 2) < 3 * loss.std() / 20 + 0.05
+    shared = sum(objective.loss(part, network, 0.3 * x, noise)[0] for part in ("maker", "coder"))
+    assert abs(shared.mean()) < 3 * shared.std() / 20
+
+
+def test_each_part_of_a_bidirectional_gan_steps_along_its_own_half():
+    trainer = trainer_of("pairs", [3, 4])
+    network, objective = trainer.network, trainer.objective
+    x, noise = rows_for("pairs").expand(2, -1, -1), torch.randn(2, 50, 3)
+    network.requires_grad_()
+    with torch.enable_grad():
+        real, fake = _pairs(network, x, noise)
+        shared = (real - fake).mean(dim=1).sum()  # of which generator and encoder each have half
+        hinges = (torch.relu(1 - real) + torch.relu(1 + fake)).mean(dim=1).sum()
+        for part, module in objective.trained(network).items():
+            weights = list(module.parameters())
+            right = torch.autograd.grad(
+                hinges if part == "critic" else shared, weights, retain_graph=True
+            )
+            loss, _ = objective.loss(part, network, x, noise)
+            found = torch.autograd.grad(loss.sum(), weights)
+            for a, b in zip(found, right, strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+        # The discriminator's loss leaves both alone.
+        loss, _ = objective.loss("critic", network, x, noise)
+        others = [*network.generator.parameters(), *network.encoder.parameters()]
+        assert set(torch.autograd.grad(loss.sum(), others, allow_unused=True)) == {None}
+
+
+def test_the_bidirectional_gan_learns_to_invert():
+    # Rows in a plane: with their codes from the encoder, they are near what is made of these.
+    data, generators = plane(300), member_generators([0])
+    network = _network(5, generators, sizes=(32,), critic=(32, 16), joint=True)
+    error = []
+
+    def watch(_):
+        made = network.generator(network.encoder(data[None]))
+        error.append((made - data).square().sum(dim=-1).mean().item())
+
+    trainer = Trainer(network, BidirectionalGAN(network), generators=generators, **OPTIONS)
+    run(Epochs(trainer, member_rows(data, 1)), 200, Session(watch))
+    assert error[-1] < 0.5 * error[0]
 
 
 def test_the_encoders_loss_is_that_of_rows_and_of_features():

@@ -16,7 +16,8 @@ def _network():
 
 def _mismatch(network, rows, lam=0.3):
     shown = rows.expand(network.n_members, *rows.shape)
-    return Mismatch(network, rows, shown, lam, Workspace(CPU))
+    z = rows.new_zeros(*shown.shape[:2], network.latent_dim)
+    return Mismatch(network, rows, shown, z, lam, Workspace(CPU))
 
 
 def _objective(network, rows, z, lam):

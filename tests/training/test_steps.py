@@ -187,6 +187,9 @@ def test_there_is_a_graph_for_each_size_of_a_batch_and_variant_of_a_step(kind, n
     if kind == "gan":  # the discriminator's weights are bounded after every fifth step
         assert SPECTRAL_EVERY == 5
         variants = [(4, (False, False)), (4, (True, False)), (3, (False, False))]
+    elif kind == "pairs":
+        others = (False, False)
+        variants = [(4, (False, *others)), (4, (True, *others)), (3, (False, *others))]
     else:
         never = (False,) * len(trainer.optimisers)
         variants = [(4, never), (3, never)]

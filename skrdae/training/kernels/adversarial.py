@@ -14,6 +14,7 @@ from skrdae.networks.mlp import MemberMLP
 from skrdae.objectives.adversarial import (
     KAPPA,
     SPECTRAL_EVERY,
+    BidirectionalGAN,
     GeneratorInversion,
     HingeGAN,
 )
@@ -22,6 +23,7 @@ from skrdae.training.kernels.adversarial_loops import (
     train_encoder_of_gan,
     train_generator_and_discriminator,
 )
+from skrdae.training.kernels.bidirectional_loops import train_bidirectional
 from skrdae.training.kernels.members import train_members
 from skrdae.training.kernels.registry import epochs_of
 
@@ -55,6 +57,39 @@ def train_gans(trainer: Trainer, rows: MemberRows, n_epochs: int) -> torch.Tenso
         )
 
     return train_members(trainer, rows, n_epochs, 2, learn)
+
+
+@epochs_of(MemberGAN, BidirectionalGAN)
+def train_bidirectional_gans(trainer: Trainer, rows: MemberRows, n_epochs: int) -> torch.Tensor:
+    """Train generators, encoders and discriminators by compiled loops, a member a thread."""
+    network: Any = trainer.network
+    objective: Any = trainer.objective
+    vectors = objective.spectral.flat.numpy()
+    parts = [
+        trainer.optimisers[name].compiled(part) for name, part in objective.trained(network).items()
+    ]
+
+    def learn(
+        k: int, n_done: int, part: Share, noise: NDArray[np.float32]
+    ) -> tuple[float, float, float]:
+        (of_critic, critic), (of_maker, maker), (of_coder, coder) = (own[k] for own in parts)
+        return train_bidirectional(
+            of_critic._replace(n_done=of_critic.n_done + n_done),
+            critic,
+            of_maker._replace(n_done=of_maker.n_done + n_done),
+            maker,
+            of_coder._replace(n_done=of_coder.n_done + n_done),
+            coder,
+            vectors[k],
+            part.rows,
+            part.order,
+            noise,
+            part.n_batches,
+            SPECTRAL_EVERY,
+            ROUNDS,
+        )
+
+    return train_members(trainer, rows, n_epochs, 3, learn)
 
 
 @epochs_of(MemberGAN, GeneratorInversion)

@@ -23,8 +23,8 @@ from skrdae.networks.compiled_norms import bound_norm
 from skrdae.training.kernels.adam import Adam, adam_step, gather, most_rows, span
 
 _RELU, _TANH, _SIGMOID = KINDS["relu"], KINDS["tanh"], KINDS["sigmoid"]
-# Rows are taken as they are, not clipped.
-_NO_BOUND = np.float32(np.inf)
+#: Rows are taken as they are, not clipped.
+NO_BOUND = np.float32(np.inf)
 
 
 @compiled
@@ -83,7 +83,7 @@ def train_generator_and_discriminator(
         block(made_space, 0, m, latent_dim)[:] = noise[first:end]
         forward(maker_adam.values, maker, made_space, made_places, m)
         # The discriminator: high for data, low for what is made.
-        gather(data, order[first:end], _NO_BOUND, block(space, 0, m, n_features))
+        gather(data, order[first:end], NO_BOUND, block(space, 0, m, n_features))
         space[size : 2 * size] = made
         forward(critic_adam.values, critic, space, places, 2 * m)
         share = ONE / np.float32(m)
@@ -97,7 +97,7 @@ def train_generator_and_discriminator(
         step = critic_adam.n_done + batch + 1
         adam_step(critic_adam, critic, step)
         if step % bound_every == 0:
-            _bound_norms(critic_adam.values, critic, vectors, n_rounds)
+            bound_norms(critic_adam.values, critic, vectors, n_rounds)
         # The generator, from the same codes.
         space[:size] = made
         forward(critic_adam.values, critic, space, places, m)
@@ -165,7 +165,7 @@ def train_encoder_of_gan(
         first, end = span(n_rows, n_batches, batch)
         m = end - first
         size, code_size, seen_size = m * n_features, m * latent_dim, m * n_seen
-        gather(data, order[first:end], _NO_BOUND, block(space, 0, m, n_features))
+        gather(data, order[first:end], NO_BOUND, block(space, 0, m, n_features))
         forward(adam.values, encoder, space, places, m)
         made_space[:code_size] = space[last : last + code_size]
         forward(maker_values, maker, made_space, made_places, m)
@@ -193,7 +193,7 @@ def train_encoder_of_gan(
 
 
 @compiled
-def _bound_norms(
+def bound_norms(
     values: NDArray[np.float32], layers: Layers, vectors: NDArray[np.float32], n_rounds: int
 ) -> None:
     """Bound the spectral norm of every layer's weight."""
