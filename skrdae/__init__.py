@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     )
     from skrdae.detectors.anogan import AnoGANDetector
     from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
+    from skrdae.detectors.lstm_vae import LSTMVAEDetector
     from skrdae.detectors.outlier_adapter import OutlierAdapter
     from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
     from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AnoGANDetector",
     "LSTMRobustAutoencoder",
+    "LSTMVAEDetector",
     "OutlierAdapter",
     "RobustDeepAutoencoder",
     "RobustDeepAutoencoderCV",
@@ -78,6 +80,7 @@ __all__ = [
 _HOMES = {
     "AnoGANDetector": "detectors.anogan",
     "LSTMRobustAutoencoder": "detectors.lstm_robust_autoencoder",
+    "LSTMVAEDetector": "detectors.lstm_vae",
     "OutlierAdapter": "detectors.outlier_adapter",
     "RobustDeepAutoencoder": "detectors.robust_autoencoder",
     "RobustDeepAutoencoderCV": "detectors.robust_autoencoder_cv",

@@ -9,6 +9,7 @@ from sklearn.base import clone
 from skrdae import (
     AnoGANDetector,
     LSTMRobustAutoencoder,
+    LSTMVAEDetector,
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
     RobustPCA,
@@ -53,6 +54,7 @@ DETECTORS = {
     ),
     "GAN": AnoGANDetector(n_estimators=2, n_epochs=2, n_encoder_epochs=2, random_state=0),
     "GAN, search": AnoGANDetector(inference="search", n_estimators=2, n_epochs=2, random_state=0),
+    "LSTM-VAE": LSTMVAEDetector(n_epochs=2, random_state=0),
     "USAD": USADDetector(n_estimators=2, n_epochs=2, random_state=0),
     "PCA": RobustPCA(),
     "CV": RobustDeepAutoencoderCV(3, cv=2, n_estimators=2, random_state=0),

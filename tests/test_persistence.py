@@ -19,6 +19,7 @@ import skrdae
 from skrdae import (
     AnoGANDetector,
     LSTMRobustAutoencoder,
+    LSTMVAEDetector,
     OutlierAdapter,
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
@@ -62,6 +63,7 @@ DETECTORS = {
     "gan, search": AnoGANDetector(inference="search", n_search_iter=3, **GAN),
     "lstm": LSTMRobustAutoencoder(max_iter=1, random_state=0),
     "gru": LSTMRobustAutoencoder(cell="gru", n_channels=2, max_iter=1, random_state=0),
+    "lstm vae": LSTMVAEDetector(n_channels=2, hidden_layer_sizes=(5, 3), **VAE),
     "usad": USADDetector(**VAE),
     "usad, channels": USADDetector(n_channels=2, scaler=None, **VAE),
     "windows": WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=10),

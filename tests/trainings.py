@@ -7,12 +7,14 @@ from skrdae._random import member_generators
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.networks.recurrent import MemberRecurrentAutoencoder
+from skrdae.networks.sequential import MemberLSTMVAE
 from skrdae.networks.stacked import StackedModule
 from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MemberVAE
 from skrdae.objectives.adversarial import BidirectionalGAN, GeneratorInversion, HingeGAN
 from skrdae.objectives.elbo import EvidenceLowerBound
 from skrdae.objectives.reconstruction import Reconstruction
+from skrdae.objectives.sequences import ProgressBound
 from skrdae.objectives.two_decoders import TwoDecodersLoss
 from skrdae.rows import HeldMemberRows
 from skrdae.training.trainer import Trainer
@@ -20,7 +22,7 @@ from skrdae.training.trainer import Trainer
 CPU = torch.device("cpu")
 KINDS = (
     *("autoencoder", "lstm", "gru", "module"),
-    *("gaussian", "bernoulli", "gan", "pairs", "encoder", "two decoders"),
+    *("gaussian", "bernoulli", "gan", "pairs", "encoder", "two decoders", "lstm vae"),
 )
 
 
@@ -84,6 +86,8 @@ def trainer_of(
         network = StackedModule(lambda: Module(d), 2, generators, device)
     elif kind in ("gaussian", "bernoulli"):
         network = MemberVAE(d, sizes or (8, 4), latent_dim, activation, generators, device)
+    elif kind == "lstm vae":
+        network = MemberLSTMVAE(d, 1, sizes or (4,), latent_dim, generators, device)
     elif kind == "two decoders":
         network = MemberTwoDecoders(d, 1, sizes or (8,), latent_dim, activation, generators, device)
     else:
@@ -102,6 +106,8 @@ def trainer_of(
         settings["lr"] = 1e-3
     elif kind == "encoder":
         objective = GeneratorInversion()
+    elif kind == "lstm vae":
+        objective = ProgressBound(network, 1.0)
     elif kind == "two decoders":
         objective = TwoDecodersLoss(torch.zeros(len(seeds), device=device))
     elif kind in ("gaussian", "bernoulli"):

@@ -46,7 +46,7 @@ class LSTMVAEDetector(RecurrentVAEDetector):
         Number of dimensions of :math:`z_t`. ``"auto"`` is √n_channels, rounded and at least 2.
     hidden_layer_sizes : sequence of int, default=(32,)
         Units of the encoder's layers; the decoder mirrors them.
-    n_epochs : int, default=20
+    n_epochs : int, default=10
         Number of passes over the data. With too many the network learns the anomalies.
     batch_size : int or "auto", default="auto"
         Largest number of windows in a gradient step; batches are of equal size within one window.
@@ -54,9 +54,9 @@ class LSTMVAEDetector(RecurrentVAEDetector):
         member is trained on.
     lr : float, default=3e-3
         Learning rate of Adam.
-    n_estimators : int, default=2
+    n_estimators : int, default=1
         Number of members of the ensemble; they differ in seed and rows. Their scores are brought to
-        one scale and averaged.
+        one scale and averaged. The training time is proportional to it.
     max_samples : int, float, "auto" or None, default=None
         Windows each member is trained on, drawn without replacement: a number, a share,
         ``"auto"`` for min(256, n_samples), or ``None`` for all windows, but 10,000 at most.

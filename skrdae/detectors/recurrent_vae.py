@@ -18,8 +18,9 @@ class RecurrentVAEDetector(SequenceDetector):
     """Base class of models with a latent variable for each step, scored by their likelihood."""
 
     hidden_layer_sizes: Sequence[int] = (32,)
+    n_epochs: int = 10
     lr: float = 3e-3
-    n_estimators: int = 2
+    n_estimators: int = 1
 
     def _new_scorer(self, task: Task, level: float) -> LikelihoodScorer:
         return LikelihoodScorer(task.scaler.bound_, level)

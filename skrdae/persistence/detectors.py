@@ -31,6 +31,7 @@ from skrdae.detectors.decomposition import BaseDecomposition
 from skrdae.detectors.epochs import EpochsDetector
 from skrdae.detectors.generative import GenerativeDetector
 from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
+from skrdae.detectors.recurrent_vae import RecurrentVAEDetector
 from skrdae.detectors.resuming import KEPT
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
@@ -44,6 +45,7 @@ from skrdae.history import (
     AdversarialRecord,
     EncoderRecord,
     IterationRecord,
+    SequenceRecord,
     TwoDecodersRecord,
     VariationalRecord,
 )
@@ -69,6 +71,7 @@ from skrdae.persistence.templates import settle
 from skrdae.registry import DETECTORS
 from skrdae.scorers.base import Scorer
 from skrdae.scorers.generative import ElboScorer
+from skrdae.scorers.likelihood import LikelihoodScorer
 from skrdae.scorers.mismatch import MismatchScorer
 from skrdae.scorers.residual import ResidualScorer
 from skrdae.scorers.two_decoders import TwoDecodersScorer
@@ -371,6 +374,9 @@ _PARTS = {
         whole=_of(MismatchScorer, more=_adversarial),
     ),
     SequenceDetector: Kind(whole=_sequence),
+    RecurrentVAEDetector: Kind(
+        fitted={"history_": history(SequenceRecord)}, whole=_of(LikelihoodScorer)
+    ),
     USADDetector: Kind(
         fitted={
             "history_": history(TwoDecodersRecord),

@@ -21,6 +21,7 @@ from skrdae._schema import (
 )
 from skrdae.model import FittedModel
 from skrdae.networks.gan import MemberGAN
+from skrdae.networks.sequential import MemberLSTMVAE
 from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MemberVAE
 from skrdae.penalties import PENALTIES
@@ -28,6 +29,7 @@ from skrdae.persistence.kinds import KINDS, Kind, instance, of_data
 from skrdae.persistence.networks import AUTOENCODERS
 from skrdae.preprocessing import SCALERS, ColumnScaler
 from skrdae.scorers.generative import ElboScorer
+from skrdae.scorers.likelihood import LikelihoodScorer
 from skrdae.scorers.mismatch import MismatchScorer
 from skrdae.scorers.residual import ResidualScorer
 from skrdae.scorers.two_decoders import TwoDecodersScorer
@@ -114,12 +116,14 @@ KINDS[MismatchScorer] = Kind(
         "n_search_iter": whole(0, _MOST_STEPS),
     }
 )
+KINDS[LikelihoodScorer] = Kind({"bound": _BOUND, "level": _LEVEL})
 KINDS[TwoDecodersScorer] = Kind({"bound": _BOUND, "level": _LEVEL, "alpha": number(0, 1)})
 #: scorer → the networks that it can score with
 _NETWORKS: dict[type, tuple[type, ...]] = {
     ResidualScorer: AUTOENCODERS,
     ElboScorer: (MemberVAE,),
     MismatchScorer: (MemberGAN,),
+    LikelihoodScorer: (MemberLSTMVAE,),
     TwoDecodersScorer: (MemberTwoDecoders,),
 }
 

@@ -17,6 +17,7 @@ from skrdae.networks.recurrent import (
     layer_shapes,
     layer_size,
 )
+from skrdae.networks.sequential import MemberLSTMVAE, MemberSequenceVAE, sequence_shapes
 from skrdae.networks.stacked import StackedModule
 from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MemberVAE
@@ -174,6 +175,33 @@ def _recurrent(network: MemberRecurrentAutoencoder, where: str, sizes: Sizes) ->
     _check_parameters(network, checks, where, sizes)
 
 
+def _sequence(network: MemberSequenceVAE, where: str, sizes: Sizes) -> None:
+    _sequence_with(network, {}, where, sizes)
+
+
+def _sequence_with(
+    network: MemberSequenceVAE, more: dict[str, Check], where: str, sizes: Sizes
+) -> None:
+    """Check a network with a latent variable for each step, and weights of its own."""
+    _check_steps(network, where, sizes)
+    n_channels, latent_dim, shapes = network.n_channels, network.latent_dim, network.shapes
+    encoder = [units for _, units in shapes[: network.n_encoder_layers]]
+    if not encoder or shapes != sequence_shapes(n_channels, encoder, latent_dim):
+        raise ValueError(f"{where}.shapes are not those of an encoder and the decoder it mirrors")
+    _check_number(network, len(shapes) + 4 + len(more), where)
+    checks = {
+        f"layer_{layer}": weights("members", layer_size(*shape, network.cell))
+        for layer, shape in enumerate(shapes)
+    }
+    for name, n_inputs, units in (
+        ("code", encoder[-1], 2 * latent_dim),
+        ("value", encoder[0], 2 * n_channels),
+    ):
+        checks[f"{name}_weight"] = weights("members", n_inputs, units)
+        checks[f"{name}_bias"] = weights("members", 1, units)
+    _check_parameters(network, checks | more, where, sizes)
+
+
 def _two_sizes(value: Any, where: str, sizes: Sizes) -> None:
     of_type(tuple)(value, where, sizes)
     if len(value) != 2:
@@ -215,6 +243,15 @@ KINDS[MemberRecurrentAutoencoder] = Kind(
     },
     whole=_recurrent,
 )
+
+_SEQUENCE: dict[str, Check] = {
+    "n_channels": whole(1),
+    "n_steps": whole(1),
+    "n_encoder_layers": whole(1),
+    "latent_dim": whole(1),
+    "shapes": each(_two_sizes),
+}
+KINDS[MemberLSTMVAE] = Kind({"cell": choice("lstm"), **_SEQUENCE}, whole=_sequence)
 
 #: The networks that score rows by what they cannot reconstruct.
 AUTOENCODERS = (MemberAutoencoder, MemberRecurrentAutoencoder, StackedModule)

@@ -17,6 +17,7 @@ from sklearn.base import clone
 from skrdae import (
     AnoGANDetector,
     LSTMRobustAutoencoder,
+    LSTMVAEDetector,
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
     USADDetector,
@@ -43,6 +44,7 @@ CASES = {
     "search": (AnoGANDetector(inference="search", n_search_iter=2, **RDA), "n_epochs"),
     "usad": (USADDetector(**RDA), "n_epochs"),
     "pairs": (AnoGANDetector(inference="bidirectional", **RDA), "n_epochs"),
+    "lstm vae": (LSTMVAEDetector(hidden_layer_sizes=(6,), batch_size=128, **RDA), "n_epochs"),
     "lstm": (LSTMRobustAutoencoder(hidden_layer_sizes=(6,), batch_size=128, **RDA), "max_iter"),
     "gru": (
         LSTMRobustAutoencoder(hidden_layer_sizes=(6,), cell="gru", batch_size=128, n_estimators=1),

@@ -11,6 +11,7 @@ from trainings import CPU, KINDS, member_rows, rows_for, trainer_of
 from skrdae import (
     AnoGANDetector,
     LSTMRobustAutoencoder,
+    LSTMVAEDetector,
     RobustDeepAutoencoder,
     USADDetector,
     VAEDetector,
@@ -293,6 +294,7 @@ DETECTORS = {
     "VAE": (VAEDetector, "n_epochs", {}),
     "GAN": (AnoGANDetector, "n_epochs", {"n_encoder_epochs": 3}),
     "LSTM": (LSTMRobustAutoencoder, "max_iter", {}),
+    "LSTM-VAE": (LSTMVAEDetector, "n_epochs", {}),
     "USAD": (USADDetector, "n_epochs", {}),
 }
 

@@ -62,7 +62,8 @@ def test_the_error_falls(kind):
         pytest.skip("plays against itself")
     trainer = trainer_of(kind, SEEDS, lr=1e-2)
     rows = rows_for(kind).expand(3, -1, -1)
-    noise = torch.randn(3, 50, 2, generator=torch.Generator().manual_seed(0))
+    size = trainer.objective.noise_size(trainer.network)
+    noise = torch.randn(3, 50, size, generator=torch.Generator().manual_seed(0))
 
     def error():
         return trainer.objective.loss("adam", trainer.network, rows, noise)[1][0]
