@@ -29,7 +29,12 @@ from sklearn.preprocessing import RobustScaler
 from tqdm import tqdm
 from vus import vus_pr
 
-from skrdae import LSTMRobustAutoencoder, RobustDeepAutoencoder, WindowedDetector
+from skrdae import (
+    LSTMRobustAutoencoder,
+    RobustDeepAutoencoder,
+    TransformerRobustAutoencoder,
+    WindowedDetector,
+)
 from skrdae.preprocessing import Windows
 
 WINDOW = 144
@@ -62,6 +67,9 @@ DETECTORS = {
     "LSTMRobustAutoencoder": lambda s: windowed(LSTMRobustAutoencoder(random_state=s)),
     "LSTMRobustAutoencoder, GRU": lambda s: windowed(
         LSTMRobustAutoencoder(cell="gru", random_state=s)
+    ),
+    "TransformerRobustAutoencoder": lambda s: windowed(
+        TransformerRobustAutoencoder(random_state=s)
     ),
     "PyOD IForest in WindowedDetector": lambda s: windowed(IForest(random_state=s)),
     "PyOD PCA in WindowedDetector": lambda s: windowed(PCA(random_state=s)),

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
     from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
     from skrdae.detectors.robust_pca import RobustPCA
+    from skrdae.detectors.transformer_robust_autoencoder import TransformerRobustAutoencoder
     from skrdae.detectors.vae import VAEDetector
     from skrdae.detectors.windowed import WindowedDetector
     from skrdae.onnx import to_onnx
@@ -64,6 +65,7 @@ __all__ = [
     "RobustDeepAutoencoder",
     "RobustDeepAutoencoderCV",
     "RobustPCA",
+    "TransformerRobustAutoencoder",
     "VAEDetector",
     "WindowedDetector",
     "load",
@@ -80,6 +82,7 @@ _HOMES = {
     "RobustDeepAutoencoder": "detectors.robust_autoencoder",
     "RobustDeepAutoencoderCV": "detectors.robust_autoencoder_cv",
     "RobustPCA": "detectors.robust_pca",
+    "TransformerRobustAutoencoder": "detectors.transformer_robust_autoencoder",
     "VAEDetector": "detectors.vae",
     "WindowedDetector": "detectors.windowed",
     "load": "persistence",

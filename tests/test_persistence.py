@@ -23,6 +23,7 @@ from skrdae import (
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
     RobustPCA,
+    TransformerRobustAutoencoder,
     VAEDetector,
     WindowedDetector,
     load,
@@ -60,6 +61,9 @@ DETECTORS = {
     "gan, search": AnoGANDetector(inference="search", n_search_iter=3, **GAN),
     "lstm": LSTMRobustAutoencoder(max_iter=1, random_state=0),
     "gru": LSTMRobustAutoencoder(cell="gru", n_channels=2, max_iter=1, random_state=0),
+    "transformer": TransformerRobustAutoencoder(
+        width=8, n_heads=2, patch_size=2, n_channels=2, n_estimators=2, max_iter=1, random_state=0
+    ),
     "windows": WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=10),
     "adapter": OutlierAdapter(RobustDeepAutoencoder(**RDA)),
     "pipeline": make_pipeline(StandardScaler(), MinMaxScaler(), VAEDetector(**VAE)),
