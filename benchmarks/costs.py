@@ -29,6 +29,7 @@ from skrdae import (
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
     RobustPCA,
+    TransformerRobustAutoencoder,
     VAEDetector,
     WindowedDetector,
 )
@@ -47,6 +48,7 @@ SERIES = {
     "RobustDeepAutoencoder": lambda: RobustDeepAutoencoder(random_state=0),
     "LSTMRobustAutoencoder": lambda: LSTMRobustAutoencoder(random_state=0),
     "LSTMRobustAutoencoder, GRU": lambda: LSTMRobustAutoencoder(cell="gru", random_state=0),
+    "TransformerRobustAutoencoder": lambda: TransformerRobustAutoencoder(random_state=0),
     "PyOD IForest": lambda: IForest(random_state=0),
 }
 PIXELS = {"scaler": None, "random_state": 0}

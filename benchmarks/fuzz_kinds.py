@@ -22,6 +22,7 @@ from skrdae import (
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
     RobustPCA,
+    TransformerRobustAutoencoder,
     VAEDetector,
     WindowedDetector,
     save,
@@ -119,6 +120,9 @@ DETECTORS = {
     "GAN, hybrid": AnoGANDetector(inference="hybrid", n_search_iter=2, **GAN),
     "LSTM": LSTMRobustAutoencoder(**LSTM | {"n_estimators": 1}),
     "GRU": LSTMRobustAutoencoder(cell="gru", n_channels=2, **LSTM),
+    "Transformer": TransformerRobustAutoencoder(
+        width=8, n_heads=2, patch_size=2, max_iter=1, random_state=0
+    ),
     "windows": WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=6, stride=2),
     "windows, votes": WindowedDetector(
         RobustDeepAutoencoder(contamination="auto", **RDA), window_size=6, aggregate="median"

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
     from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
     from skrdae.detectors.robust_pca import RobustPCA
+    from skrdae.detectors.transformer_robust_autoencoder import TransformerRobustAutoencoder
     from skrdae.detectors.usad import USADDetector
     from skrdae.detectors.vae import VAEDetector
     from skrdae.detectors.windowed import WindowedDetector
@@ -67,6 +68,7 @@ __all__ = [
     "RobustDeepAutoencoder",
     "RobustDeepAutoencoderCV",
     "RobustPCA",
+    "TransformerRobustAutoencoder",
     "USADDetector",
     "VAEDetector",
     "WindowedDetector",
@@ -86,6 +88,7 @@ _HOMES = {
     "RobustDeepAutoencoderCV": "detectors.robust_autoencoder_cv",
     "RobustPCA": "detectors.robust_pca",
     "USADDetector": "detectors.usad",
+    "TransformerRobustAutoencoder": "detectors.transformer_robust_autoencoder",
     "VAEDetector": "detectors.vae",
     "WindowedDetector": "detectors.windowed",
     "load": "persistence",

@@ -50,6 +50,9 @@ SERIES = {
     'WindowedDetector(LSTMRobustAutoencoder(cell="gru"))': {
         "detector": "LSTMRobustAutoencoder, GRU"
     },
+    "WindowedDetector(TransformerRobustAutoencoder())": {
+        "detector": "TransformerRobustAutoencoder"
+    },
     "WindowedDetector(IForest()) of PyOD": {"detector": "PyOD IForest in WindowedDetector"},
 }
 COSTS = {

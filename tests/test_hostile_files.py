@@ -18,6 +18,7 @@ from skrdae import (
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
     RobustPCA,
+    TransformerRobustAutoencoder,
     USADDetector,
     VAEDetector,
     WindowedDetector,
@@ -54,6 +55,15 @@ DETECTORS = {
     "lstm vae": LSTMVAEDetector(n_channels=2, **VAE),
     "warm lstm vae": LSTMVAEDetector(warm_start=True, **VAE),
     "usad": USADDetector(n_channels=2, **VAE),
+    "transformer": TransformerRobustAutoencoder(
+        n_estimators=2,
+        width=8,
+        n_heads=2,
+        code_size=2,
+        patch_size=3,
+        max_iter=1,
+        random_state=0,
+    ),
     "windows": WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=5),
     "adapter": OutlierAdapter(RobustDeepAutoencoder(**RDA)),
     "scaled": make_pipeline(StandardScaler(), RobustScaler(), RobustPCA()),
@@ -166,6 +176,9 @@ ARRAYS = [
     ("usad", "errors_", lambda a: 2 * a),
     ("usad", "errors_", lambda a: -a),
     ("usad", "errors_", lambda a: a.astype(float)),
+    ("transformer", "model_ network position", lambda a: a[:, :1]),
+    ("transformer", "model_ network encoder/0/to_heads/weight", lambda a: a[..., :4]),
+    ("transformer", "model_ network read_out/bias", lambda a: a + np.float32(1e30)),
     ("windows", "decision_scores_", lambda a: a[1:]),
     ("windows", "window_scores_", lambda a: np.concatenate([a, a])),
     ("scaled", "steps 0 1 mean_", lambda a: a[:3]),
@@ -297,6 +310,13 @@ NUMBERS = [
     ("usad", "model_ network latent_dim", [0, 1, 10**12]),
     ("usad", "model_ network n_channels", [0, 4, 10**12]),
     ("usad", "alpha", [-0.1, 2, "x"]),
+    ("transformer", "n_channels", [0, 2, 3, 4, 10**12]),
+    ("transformer", "patch_size", [0, 1, 5, 10**12, "auto", None]),
+    ("transformer", "n_heads", [0, 3, 4, 10**12]),
+    ("transformer", "n_layers", [0, 2, 10**12]),
+    ("transformer", "width", [0, 12, 16, 10**12]),
+    ("transformer", "code_size", [0, 3, 10**12]),
+    ("transformer", "model_ network code_size", [0, 3, 10**12]),
     ("windows", "window_size_", [0, 4, 10**12, 5.0]),
     ("windows", "_stride", [0, -1, 10**12, 2**70]),
     ("windows", "_aggregate", ["sum", None]),
@@ -410,6 +430,21 @@ def test_only_what_belongs_in_a_place_is_taken_there(file_of):
         file.tree = {**whole, "class": cls}
         file.write()
         refused(file)
+
+
+@pytest.mark.parametrize("name", ["lstm", "transformer"])
+def test_a_network_of_another_kind_is_refused(name, file_of):
+    other = file_of("rda")
+    file = file_of(name)
+    for node in file.at("model_", "network")["state"]["parameters"].values():
+        del file.arrays[node["key"]]
+    network = other.at("model_", "network")
+    for node in network["state"]["parameters"].values():
+        file.arrays[f"other {node['key']}"] = other.arrays[node["key"]]
+        node["key"] = f"other {node['key']}"
+    file.put(network, "model_", "network")
+    file.write()
+    refused(file, r"model_\.network")
 
 
 def test_weights_come_in_their_order(file_of):

@@ -15,6 +15,7 @@ from skrdae import (
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
     RobustPCA,
+    TransformerRobustAutoencoder,
     USADDetector,
     VAEDetector,
     to_onnx,
@@ -73,6 +74,9 @@ DETECTORS = {
     "lstm": LSTMRobustAutoencoder(max_iter=2, n_estimators=2, random_state=0),
     "gru": LSTMRobustAutoencoder(
         cell="gru", n_channels=3, hidden_layer_sizes=(5,), max_iter=1, random_state=0
+    ),
+    "transformer": TransformerRobustAutoencoder(
+        width=8, n_heads=2, patch_size=5, n_estimators=2, max_iter=1, random_state=0
     ),
     "lstm, votes": LSTMRobustAutoencoder(contamination="auto", max_iter=2, random_state=0),
 }

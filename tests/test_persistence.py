@@ -24,6 +24,7 @@ from skrdae import (
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
     RobustPCA,
+    TransformerRobustAutoencoder,
     USADDetector,
     VAEDetector,
     WindowedDetector,
@@ -66,6 +67,9 @@ DETECTORS = {
     "lstm vae": LSTMVAEDetector(n_channels=2, hidden_layer_sizes=(5, 3), **VAE),
     "usad": USADDetector(**VAE),
     "usad, channels": USADDetector(n_channels=2, scaler=None, **VAE),
+    "transformer": TransformerRobustAutoencoder(
+        width=8, n_heads=2, patch_size=2, n_channels=2, n_estimators=2, max_iter=1, random_state=0
+    ),
     "windows": WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=10),
     "adapter": OutlierAdapter(RobustDeepAutoencoder(**RDA)),
     "pipeline": make_pipeline(StandardScaler(), MinMaxScaler(), VAEDetector(**VAE)),

@@ -181,7 +181,8 @@ class StackedModule(MemberModule):
         """Return each member as a module that reconstructs rows: (n, d) → (n, d)."""
         return [_Reconstruction(member) for member in self.members(keeps=True)]
 
-    def _map(self, method: str, x: torch.Tensor) -> torch.Tensor:
+    def map(self, method: str, x: torch.Tensor) -> torch.Tensor:
+        """Call a method of each member's module with its rows: (K, n, …) → (K, n, …)."""
         self.check_device(x)
         # Member by member: a batched product may round differently from a single one.
         grad, members = torch.is_grad_enabled(), self.members()
@@ -196,11 +197,11 @@ class StackedModule(MemberModule):
 
     def encode(self, x: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return the codes: (K, n, d) → (K, n, units)."""
-        return self._map("encode", x)
+        return self.map("encode", x)
 
     def decode(self, code: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return the data that codes stand for: (K, n, units) → (K, n, d)."""
-        return self._map("decode", code)
+        return self.map("decode", code)
 
     def forward(self, x: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return what the members make of rows: (K, n, d) → (K, n, d)."""

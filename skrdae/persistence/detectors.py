@@ -39,6 +39,7 @@ from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
 from skrdae.detectors.robust_pca import RobustPCA
 from skrdae.detectors.sequences import SequenceDetector
 from skrdae.detectors.streaming import _MEMORY, Stream
+from skrdae.detectors.transformer_robust_autoencoder import TransformerRobustAutoencoder
 from skrdae.detectors.usad import USADDetector
 from skrdae.detectors.vae import VAEDetector
 from skrdae.history import (
@@ -347,6 +348,7 @@ _PARTS = {
         extra=_STREAM, whole=_of(ResidualScorer, MemberAutoencoder, _robust_stream)
     ),
     LSTMRobustAutoencoder: Kind(whole=_of(ResidualScorer, MemberRecurrentAutoencoder)),
+    TransformerRobustAutoencoder: Kind(whole=_of(ResidualScorer, StackedModule)),
     RobustDeepAutoencoderCV: Kind(
         fitted={
             "lams_": array(np.float64, "λ", low=0, high=math.inf),
