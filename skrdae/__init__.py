@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         training as training,
     )
     from skrdae.detectors.anogan import AnoGANDetector
+    from skrdae.detectors.conv_robust_autoencoder import ConvRobustAutoencoder
     from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
     from skrdae.detectors.outlier_adapter import OutlierAdapter
     from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnoGANDetector",
+    "ConvRobustAutoencoder",
     "LSTMRobustAutoencoder",
     "OutlierAdapter",
     "RobustDeepAutoencoder",
@@ -75,6 +77,7 @@ __all__ = [
 # could neither answer nor be interrupted.
 _HOMES = {
     "AnoGANDetector": "detectors.anogan",
+    "ConvRobustAutoencoder": "detectors.conv_robust_autoencoder",
     "LSTMRobustAutoencoder": "detectors.lstm_robust_autoencoder",
     "OutlierAdapter": "detectors.outlier_adapter",
     "RobustDeepAutoencoder": "detectors.robust_autoencoder",

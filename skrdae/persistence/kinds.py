@@ -29,7 +29,7 @@ from skrdae._schema import (
     record,
 )
 from skrdae.detectors.base import BaseTorchDetector
-from skrdae.penalties import PENALTIES
+from skrdae.penalties import KNOWN_PENALTIES
 from skrdae.registry import DETECTORS
 
 #: Making one takes longer than reading it. Ordinary files have some dozens.
@@ -220,7 +220,7 @@ PARAMETERS = {
     "callbacks": anything,
     "checkpoint_path": anything,
     "device": either(of_type(torch.device), of_type(str)),
-    "penalty": either(instance(*map(type, PENALTIES.values())), choice(*PENALTIES)),
+    "penalty": either(instance(*map(type, KNOWN_PENALTIES.values())), choice(*KNOWN_PENALTIES)),
     "random_state": either(of_type(np.random.RandomState), simple),
     "scoring": either(_scorer, simple),
 }

@@ -14,6 +14,7 @@ from skrdae._schema import (
     boolean,
     choice,
     misfit,
+    nothing,
     number,
     optional,
     tensor,
@@ -21,14 +22,16 @@ from skrdae._schema import (
 )
 from skrdae.model import FittedModel
 from skrdae.networks.gan import MemberGAN
+from skrdae.networks.stacked import StackedModule
 from skrdae.networks.variational import MemberVAE
-from skrdae.penalties import PENALTIES
+from skrdae.penalties import KNOWN_PENALTIES
 from skrdae.persistence.kinds import KINDS, Kind, instance, of_data
 from skrdae.persistence.networks import AUTOENCODERS
 from skrdae.preprocessing import SCALERS, ColumnScaler
 from skrdae.scorers.generative import ElboScorer
 from skrdae.scorers.mismatch import MismatchScorer
 from skrdae.scorers.residual import ResidualScorer
+from skrdae.scorers.smoothed import SmoothedScorer
 from skrdae.training.schemas import variance
 
 # Steps of a search, and draws of codes, for each row that is scored.
@@ -39,7 +42,7 @@ _DRAWN: dict[str, float] = {"low": -100.0, "high": 100.0}
 _LEAST_LEVEL, _LARGEST_LEVEL, _LARGEST_BETA = 1e-44, 1e37, 1e9
 _BOUND = number(1e-6, 1e15)
 
-_PENALTIES = tuple(map(type, PENALTIES.values()))
+_PENALTIES = tuple(map(type, KNOWN_PENALTIES.values()))
 for _class in _PENALTIES:
     KINDS[_class] = Kind({})
 
@@ -69,6 +72,16 @@ KINDS[ColumnScaler] = Kind(
 
 # -------------------------------------------------------------------------------------- scorers
 
+
+def image_shape(value: Any, where: str, sizes: Sizes) -> None:
+    """Check that a value is the shape of images of so many features."""
+    if type(value) is not tuple or len(value) not in (2, 3):
+        misfit(where, value, "height, width and maybe channels")
+    for n in value:
+        whole(1)(n, where, sizes)
+    if math.prod(value) != sizes["features"]:
+        misfit(where, value, f"a shape of {sizes['features']} values")
+
 #: λ of each member.
 LAM = tensor(torch.float32, "members", low=0, high=math.inf)
 _LEVEL = number(_LEAST_LEVEL, _LARGEST_LEVEL)
@@ -90,6 +103,15 @@ KINDS[ResidualScorer] = Kind(
         "lam": LAM,
         "norms": optional(tensor(torch.float32, "members", 1, "features", low=0)),
         "scale": optional(tensor(torch.float32, "members", 1, "features", low=1e-13, high=1e20)),
+    },
+    whole=_residual,
+)
+KINDS[SmoothedScorer] = Kind(
+    {
+        **KINDS[ResidualScorer].fields,
+        "scale": nothing,
+        "image_shape": image_shape,
+        "level": number(1e-30, 1e30),
     },
     whole=_residual,
 )
@@ -115,6 +137,7 @@ KINDS[MismatchScorer] = Kind(
 #: scorer → the networks that it can score with
 _NETWORKS: dict[type, tuple[type, ...]] = {
     ResidualScorer: AUTOENCODERS,
+    SmoothedScorer: (StackedModule,),
     ElboScorer: (MemberVAE,),
     MismatchScorer: (MemberGAN,),
 }
