@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         training as training,
     )
     from skrdae.detectors.anogan import AnoGANDetector
+    from skrdae.detectors.conv_robust_autoencoder import ConvRobustAutoencoder
     from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
     from skrdae.detectors.lstm_vae import LSTMVAEDetector
     from skrdae.detectors.outlier_adapter import OutlierAdapter
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnoGANDetector",
+    "ConvRobustAutoencoder",
     "LSTMRobustAutoencoder",
     "LSTMVAEDetector",
     "OutlierAdapter",
@@ -81,6 +83,7 @@ __all__ = [
 # could neither answer nor be interrupted.
 _HOMES = {
     "AnoGANDetector": "detectors.anogan",
+    "ConvRobustAutoencoder": "detectors.conv_robust_autoencoder",
     "LSTMRobustAutoencoder": "detectors.lstm_robust_autoencoder",
     "LSTMVAEDetector": "detectors.lstm_vae",
     "OutlierAdapter": "detectors.outlier_adapter",

@@ -124,9 +124,9 @@ def _check_axes(X: Any, taker: str) -> None:
         raise ValueError(
             f"X has {X.ndim} axes, its shape is {tuple(X.shape)}, but {taker} takes rows: an array "
             "of shape (n_samples, n_features). Make one row of each sample: "
-            "X.reshape(len(X), -1). (Windows of time series, of shape (n_samples, n_steps, "
-            "n_channels), can go to LSTMRobustAutoencoder as they are; whole series go to "
-            "WindowedDetector.)"
+            "X.reshape(len(X), -1). (Images, of shape (n_samples, height, width), can go to "
+            "ConvRobustAutoencoder as they are, windows of time series, of shape (n_samples, "
+            "n_steps, n_channels), to LSTMRobustAutoencoder; whole series go to WindowedDetector.)"
         )
 
 

@@ -33,6 +33,7 @@ from skrdae.networks.stacked import StackedModule
 from skrdae.penalties import L21, PENALTIES, GroupPenalty, PenaltyLike, penalty_of
 from skrdae.registry import parameters
 from skrdae.rows import MemberRows, Rows
+from skrdae.scorers.residual import ResidualScorer
 from skrdae.scorers.residual_scale import rows_to_measure
 from skrdae.training.alternating import Schedule, alternate
 from skrdae.training.schemas import alternating_state
@@ -196,6 +197,7 @@ class BaseRobustAutoencoder(BaseDecomposition):
         # One member's ℓ2,1 prox compares the norm, where that is the score, with λ.
         scorer: Any = model.scorer
         one_norm = type(scorer.penalty) is L21 and scorer.scale is None
+        one_norm = one_norm and type(scorer) is ResidualScorer
         return learnt.attributes["lam_"] if one_norm and self.n_estimators == 1 else None
 
     # ------------------------------------------------------------------------------ resuming

@@ -303,7 +303,8 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         scorer: Any = ResidualScorer(task.scaler.bound_, penalty, torch.zeros(0))
 
         def norms(chunk: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-            return penalty.norms(scorer.residual(network, chunk, workspace))
+            residual = scorer.residual(network, chunk, workspace)
+            return penalty.measures(residual, chunk[None])
 
         remembered = torch.from_numpy(task.scaler.transform(rows)).to(task.rows.device)
         found = map_chunks(norms, remembered, rows_independent=network.rows_independent)

@@ -1,4 +1,4 @@
-"""Rows that have a shape of their own, such as windows of several channels."""
+"""Rows that have a shape of their own: images, and windows of several channels."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ShapedRows(BaseTorchDetector):
         return rows
 
     def _as_given(self, rows: FloatArray, X: ArrayLike) -> FloatArray:
-        return rows if _n_axes(X) < 3 else rows.reshape(len(rows), *self.network_.row_shape)
+        return rows if _n_axes(X) < 3 else rows.reshape(np.shape(X))
 
     def explain(self, X: ArrayLike) -> FloatArray:
         """Return the contribution of each value to the score of each row.

@@ -16,12 +16,14 @@ from skrdae.onnx.graph import Graph, as_array
 from skrdae.onnx.modules import member_nodes
 from skrdae.onnx.perceptrons import perceptron
 from skrdae.onnx.recurrent import recurrent
-from skrdae.penalties import PENALTIES
+from skrdae.penalties import KNOWN_PENALTIES
+from skrdae.penalties.l20 import LEAST_SIZE
 from skrdae.preprocessing import CHANGED, LARGEST, ColumnScaler
 from skrdae.scorers.generative import ElboScorer, UnitScorer
 from skrdae.scorers.mismatch import MismatchScorer
 from skrdae.scorers.residual import ResidualScorer
 from skrdae.scorers.residual_scale import FAR, LARGEST_RATIO
+from skrdae.scorers.smoothed import LEAST, POWER, SmoothedScorer, blur_matrices
 from skrdae.scorers.two_decoders import TwoDecodersScorer
 
 
@@ -48,8 +50,11 @@ def scores_and_labels(graph: Graph, model: FittedModel, threshold: float) -> tup
     votes = None
     if isinstance(scorer, ResidualScorer):
         residual = _residual(graph, scorer, network, rows, len(model.scaler.center_))
-        members = _residual_scores(graph, scorer, residual, len(model.scaler.center_))
-        votes = _votes(graph, scorer, residual) if model.by_vote else None
+        if isinstance(scorer, SmoothedScorer):
+            members = _smoothed_scores(graph, scorer, residual, rows)
+        else:
+            members = _residual_scores(graph, scorer, residual, len(model.scaler.center_))
+        votes = _votes(graph, scorer, residual, rows) if model.by_vote else None
     elif isinstance(scorer, ElboScorer) and isinstance(network, MemberVAE):
         members = _vae_scores(graph, scorer, network, rows)
     elif isinstance(scorer, MismatchScorer) and isinstance(network, MemberGAN):
@@ -106,7 +111,7 @@ def _residual(
 def _residual_scores(graph: Graph, scorer: ResidualScorer, residual: str, n_features: int) -> str:
     """Return each member's scores: (K, n)."""
     if scorer.scale is None:
-        if _penalty_name(scorer) == "l21":
+        if _penalty_name(scorer) in ("l21", "l20"):
             return graph.op("ReduceL2", residual, axes=[-1], keepdims=0)
         return graph.sum(graph.op("Abs", residual), -1)
     # In double precision, because ONNX has no logarithm of 1 + a.
@@ -119,26 +124,48 @@ def _residual_scores(graph: Graph, scorer: ResidualScorer, residual: str, n_feat
     return graph.sum(graph.op("Add", logarithm, graph.op("Mul", ratio, far)), -1)
 
 
+def _smoothed_scores(graph: Graph, scorer: SmoothedScorer, residual: str, rows: str) -> str:
+    """Return each member's scores: (K, n)."""
+
+    def size(value: str) -> str:
+        """Return norms of blurred images: (m, n, d) → (m, n)."""
+        shape = graph.op("Shape", value)
+        lines = graph.constant([-1, len(down), len(across)], np.int64)
+        value = graph.op(
+            "MatMul", graph.constant(as_array(down)), graph.op("Reshape", value, lines)
+        )
+        value = graph.op("MatMul", value, graph.constant(as_array(across)))
+        return graph.op("ReduceL2", graph.op("Reshape", value, shape), axes=[-1], keepdims=0)
+
+    down, across = blur_matrices(scorer.image_shape)
+    shares = graph.op("Div", size(rows), graph.constant(scorer.level))
+    shares = graph.op("Max", shares, graph.constant(LEAST))
+    return graph.op("Mul", size(residual), graph.op("Pow", shares, graph.constant(-POWER)))
+
+
 def _penalty_name(scorer: ResidualScorer) -> str:
     """Return the name of the penalty that a model was fitted with."""
     fitted = type(scorer.penalty)
-    for name, penalty in PENALTIES.items():
+    for name, penalty in KNOWN_PENALTIES.items():
         if fitted is type(penalty):
             return name
     raise TypeError(
-        f"A graph knows the penalties {', '.join(PENALTIES)}; {fitted.__name__} "
+        f"A graph knows the penalties {', '.join(KNOWN_PENALTIES)}; {fitted.__name__} "
         "is one of your own. Scores by logarithms (score_function='log', contamination a share) "
         "do without it."
     )
 
 
-def _votes(graph: Graph, scorer: ResidualScorer, residual: str) -> str:
+def _votes(graph: Graph, scorer: ResidualScorer, residual: str, rows: str) -> str:
     """Return which rows each member's prox leaves a part of S: (K, n), bool."""
     lam = as_array(scorer.lam).reshape(-1, 1)
     size = graph.op("Abs", residual)
     penalty = _penalty_name(scorer)
-    if penalty == "l21":
+    if penalty in ("l21", "l20"):
         norms = graph.op("ReduceL2", residual, axes=[-1], keepdims=0)
+        if penalty == "l20":
+            of_rows = graph.op("ReduceL2", rows, axes=[-1], keepdims=0)
+            norms = graph.op("Div", norms, graph.op("Max", of_rows, graph.constant(LEAST_SIZE)))
         return graph.op("Greater", norms, graph.constant(lam))
     if penalty == "l1":
         largest = graph.op("ReduceMax", size, axes=[-1], keepdims=0)

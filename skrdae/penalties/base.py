@@ -45,6 +45,22 @@ class GroupPenalty(ABC):
             With one row if groups reach over rows.
         """
 
+    def measures(self, residual: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Return what :meth:`prox` compares with λ: by default the norms.
+
+        Parameters
+        ----------
+        residual : Tensor of shape (n_members, n_samples, n_features)
+        rows : Tensor of shape (n_members or 1, n_samples, n_features)
+            What it was left of.
+
+        Returns
+        -------
+        Tensor
+            Of the shape of :meth:`norms`.
+        """
+        return self.norms(residual)
+
     def spread(self, values: torch.Tensor) -> torch.Tensor:
         """Hand what was found for each group to the group's entries.
 

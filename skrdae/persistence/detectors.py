@@ -27,6 +27,7 @@ from skrdae._schema import (
 )
 from skrdae.detectors.anogan import AnoGANDetector
 from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.conv_robust_autoencoder import ConvRobustAutoencoder
 from skrdae.detectors.decomposition import BaseDecomposition
 from skrdae.detectors.epochs import EpochsDetector
 from skrdae.detectors.generative import GenerativeDetector
@@ -66,7 +67,7 @@ from skrdae.persistence.kinds import (
     parameters,
     simple,
 )
-from skrdae.persistence.models import LAM
+from skrdae.persistence.models import LAM, image_shape
 from skrdae.persistence.splitters import SPLITTERS
 from skrdae.persistence.templates import settle
 from skrdae.registry import DETECTORS
@@ -75,6 +76,7 @@ from skrdae.scorers.generative import ElboScorer
 from skrdae.scorers.likelihood import LikelihoodScorer
 from skrdae.scorers.mismatch import MismatchScorer
 from skrdae.scorers.residual import ResidualScorer
+from skrdae.scorers.smoothed import SmoothedScorer
 from skrdae.scorers.two_decoders import TwoDecodersScorer
 from skrdae.thresholds import PeaksOverThreshold
 from skrdae.training.schemas import (
@@ -135,6 +137,10 @@ def check_thresholder(detector: Any, threshold: object, where: str) -> None:
         misfit(f"{where}.thresholder_.thresh_", rule.thresh_, f"{threshold}, which rows exceed")
 
 
+#: Scorers that only one detector has, beside that of its base class.
+_OWN_SCORERS: dict[type, tuple[type[Scorer], ...]] = {ConvRobustAutoencoder: (SmoothedScorer,)}
+
+
 def _of(scorer: type[Scorer], network: type | None = None, more: Check = anything) -> Check:
     """Return a check of a detector's scorer and network, and another one after it."""
 
@@ -144,7 +150,11 @@ def _of(scorer: type[Scorer], network: type | None = None, more: Check = anythin
             ("scorer", model.scorer, scorer),
             ("network", model.network, network),
         ):
-            if cls is not None and type(found) is not cls:
+            # The subclass of a scorer is one detector's own, and checked there.
+            fits = cls is None or type(found) is cls
+            if not fits and not (
+                name == "scorer" and type(found) in _OWN_SCORERS.get(type(detector), ())
+            ):
                 misfit(f"{where}.model_.{name}", found, f"a {cls.__name__}")
         more(detector, where, sizes)
 
@@ -195,6 +205,12 @@ def _robust(detector: Any, where: str, sizes: Sizes) -> None:
         raise ValueError(f"{where}.lam_ is not the λ that rows are scored with")
     state = alternating_state(network, sizes["features"], scorer.penalty)
     _check_kept(detector, state, where, sizes)
+
+
+def _images(detector: Any, where: str, sizes: Sizes) -> None:
+    scorer = detector.model_.scorer
+    if isinstance(scorer, SmoothedScorer) and scorer.image_shape != detector.image_shape_:
+        misfit(f"{where}.model_.scorer.image_shape", scorer.image_shape, "that of the detector")
 
 
 def _robust_stream(detector: Any, where: str, sizes: Sizes) -> None:
@@ -346,6 +362,10 @@ _PARTS = {
     BaseRobustAutoencoder: Kind(extra=_KEPT, whole=_robust),
     RobustDeepAutoencoder: Kind(
         extra=_STREAM, whole=_of(ResidualScorer, MemberAutoencoder, _robust_stream)
+    ),
+    ConvRobustAutoencoder: Kind(
+        fitted={"image_shape_": image_shape},
+        whole=_of(ResidualScorer, StackedModule, _images),
     ),
     LSTMRobustAutoencoder: Kind(whole=_of(ResidualScorer, MemberRecurrentAutoencoder)),
     TransformerRobustAutoencoder: Kind(whole=_of(ResidualScorer, StackedModule)),

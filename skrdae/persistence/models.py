@@ -14,6 +14,7 @@ from skrdae._schema import (
     boolean,
     choice,
     misfit,
+    nothing,
     number,
     optional,
     tensor,
@@ -22,9 +23,10 @@ from skrdae._schema import (
 from skrdae.model import FittedModel
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.sequential import MemberLSTMVAE
+from skrdae.networks.stacked import StackedModule
 from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MemberVAE
-from skrdae.penalties import PENALTIES
+from skrdae.penalties import KNOWN_PENALTIES
 from skrdae.persistence.kinds import KINDS, Kind, instance, of_data
 from skrdae.persistence.networks import AUTOENCODERS
 from skrdae.preprocessing import SCALERS, ColumnScaler
@@ -32,6 +34,7 @@ from skrdae.scorers.generative import ElboScorer
 from skrdae.scorers.likelihood import LikelihoodScorer
 from skrdae.scorers.mismatch import MismatchScorer
 from skrdae.scorers.residual import ResidualScorer
+from skrdae.scorers.smoothed import SmoothedScorer
 from skrdae.scorers.two_decoders import TwoDecodersScorer
 from skrdae.training.schemas import variance
 
@@ -43,7 +46,7 @@ _DRAWN: dict[str, float] = {"low": -100.0, "high": 100.0}
 _LEAST_LEVEL, _LARGEST_LEVEL, _LARGEST_BETA = 1e-44, 1e37, 1e9
 _BOUND = number(1e-6, 1e15)
 
-_PENALTIES = tuple(map(type, PENALTIES.values()))
+_PENALTIES = tuple(map(type, KNOWN_PENALTIES.values()))
 for _class in _PENALTIES:
     KINDS[_class] = Kind({})
 
@@ -73,6 +76,17 @@ KINDS[ColumnScaler] = Kind(
 
 # -------------------------------------------------------------------------------------- scorers
 
+
+def image_shape(value: Any, where: str, sizes: Sizes) -> None:
+    """Check that a value is the shape of images of so many features."""
+    if type(value) is not tuple or len(value) not in (2, 3):
+        misfit(where, value, "height, width and maybe channels")
+    for n in value:
+        whole(1)(n, where, sizes)
+    if math.prod(value) != sizes["features"]:
+        misfit(where, value, f"a shape of {sizes['features']} values")
+
+
 #: λ of each member.
 LAM = tensor(torch.float32, "members", low=0, high=math.inf)
 _LEVEL = number(_LEAST_LEVEL, _LARGEST_LEVEL)
@@ -94,6 +108,15 @@ KINDS[ResidualScorer] = Kind(
         "lam": LAM,
         "norms": optional(tensor(torch.float32, "members", 1, "features", low=0)),
         "scale": optional(tensor(torch.float32, "members", 1, "features", low=1e-13, high=1e20)),
+    },
+    whole=_residual,
+)
+KINDS[SmoothedScorer] = Kind(
+    {
+        **KINDS[ResidualScorer].fields,
+        "scale": nothing,
+        "image_shape": image_shape,
+        "level": number(1e-30, 1e30),
     },
     whole=_residual,
 )
@@ -121,6 +144,7 @@ KINDS[TwoDecodersScorer] = Kind({"bound": _BOUND, "level": _LEVEL, "alpha": numb
 #: scorer → the networks that it can score with
 _NETWORKS: dict[type, tuple[type, ...]] = {
     ResidualScorer: AUTOENCODERS,
+    SmoothedScorer: (StackedModule,),
     ElboScorer: (MemberVAE,),
     MismatchScorer: (MemberGAN,),
     LikelihoodScorer: (MemberLSTMVAE,),

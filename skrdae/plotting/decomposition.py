@@ -27,8 +27,10 @@ class DecompositionDisplay:
     Parameters
     ----------
     X, low_rank, sparse : ndarray of shape (n_samples, n_features)
-    image_shape : tuple of two ints or None
-        Height and width, if rows are images.
+    image_shape : tuple of int or None
+        Height and width, if rows are images, and channels, the last axis, if there are several.
+        Three channels are drawn as red, green and blue, other numbers as their mean, and so are
+        those of S.
     names : sequence of str or None
         Names of the columns of a table.
     scaled : bool, default=False
@@ -60,7 +62,7 @@ class DecompositionDisplay:
         X: FloatArray,
         low_rank: FloatArray,
         sparse: FloatArray,
-        image_shape: tuple[int, int] | None = None,
+        image_shape: tuple[int, ...] | None = None,
         *,
         names: Sequence[str] | None = None,
         scaled: bool = False,
@@ -75,7 +77,7 @@ class DecompositionDisplay:
         estimator: Any,
         X: ArrayLike,
         *,
-        image_shape: tuple[int, int] | None = None,
+        image_shape: tuple[int, ...] | None = None,
         ax: ManyAxes | None = None,
         **options: Any,
     ) -> Self:
@@ -90,9 +92,11 @@ class DecompositionDisplay:
         ----------
         estimator : detector with ``decompose``
         X : array-like of shape (n_samples, n_features)
-            The rows to draw; some dozens.
-        image_shape : tuple of two ints, optional
-            Height and width, if rows are images.
+            The rows to draw; some dozens. Or images, as the detector takes them.
+        image_shape : tuple of int, optional
+            Height and width, and channels if there are several, if rows are images. By default
+            ``image_shape_`` of a detector of images, such as
+            :class:`~skrdae.ConvRobustAutoencoder`.
         ax : sequence of three matplotlib Axes, optional
         **options
             Of :meth:`plot`.
@@ -102,9 +106,12 @@ class DecompositionDisplay:
         DecompositionDisplay
         """
         decompose = check_fitted(estimator, "decompose", "it takes no sparse part out of rows.")
-        if np.ndim(X) > 2:  # windows of several channels
-            windows = np.asarray(X, float)
-            X = windows.reshape(len(windows), -1)
+        if np.ndim(X) > 2:  # windows of several channels, or images
+            shaped = np.asarray(X, float)
+            X = shaped.reshape(len(shaped), -1)
+        known = getattr(estimator, "image_shape_", (1,))
+        if image_shape is None and known[0] > 1:  # a line of pixels is drawn as a row
+            image_shape = known
         low_rank, sparse = decompose(X)
         names = getattr(X, "columns", getattr(estimator, "feature_names_in_", None))
         names = None if names is None else [str(name) for name in names]
@@ -133,7 +140,7 @@ class DecompositionDisplay:
         low_rank: ArrayLike,
         sparse: ArrayLike,
         *,
-        image_shape: tuple[int, int] | None = None,
+        image_shape: tuple[int, ...] | None = None,
         names: Sequence[str] | None = None,
         scaled: bool = False,
         ax: ManyAxes | None = None,
@@ -179,6 +186,10 @@ class DecompositionDisplay:
         images = self.image_shape is not None
         self.figure_, self.ax_ = axes(ax, 3, figsize=(9, 3.2 if images else 4))
         pictures = [self._picture(part, n_columns) for part in (self.X, self.low_rank, self.sparse)]
+        if pictures[0].ndim > 2:
+            pictures[2] = pictures[2].mean(axis=-1)
+            if pictures[0].shape[-1] != 3:
+                pictures[:2] = [picture.mean(axis=-1) for picture in pictures[:2]]
         shown = np.concatenate([picture.ravel() for picture in pictures[:2]])
         low, high = np.nanmin(shown), np.nanmax(shown)
         reach = np.nanmax(np.abs(pictures[2])) or 1.0
@@ -189,6 +200,9 @@ class DecompositionDisplay:
             limits = {"vmin": low, "vmax": high, "cmap": "gray" if images else "viridis"}
             if title == "S" or self.scaled:  # white where it is zero
                 limits = {"vmin": -reach, "vmax": reach, "cmap": "RdBu_r"}
+            if picture.ndim > 2:  # red, green and blue from 0 to 1, white between the images
+                span = (high - low) or 1.0
+                picture = np.nan_to_num((picture - low) / span, nan=1.0)
             drawn = ax.imshow(
                 picture, aspect="equal" if images else "auto", interpolation="none", **limits
             )
@@ -226,12 +240,13 @@ class DecompositionDisplay:
     def _picture(self, part: FloatArray, n_columns: int | None) -> FloatArray:
         if self.image_shape is None:
             return part
-        height, width = self.image_shape
+        height, width, *channels = self.image_shape
         n = len(part)
         n_columns = n_columns or int(np.ceil(np.sqrt(n)))
         n_rows = -(-n // n_columns)
-        grid = np.full((n_rows * (height + 1) - 1, n_columns * (width + 1) - 1), np.nan)
+        size = n_rows * (height + 1) - 1, n_columns * (width + 1) - 1
+        grid = np.full((*size, *channels), np.nan)
         for i, row in enumerate(part):
             top, left = i // n_columns * (height + 1), i % n_columns * (width + 1)
-            grid[top : top + height, left : left + width] = row.reshape(height, width)
+            grid[top : top + height, left : left + width] = row.reshape(self.image_shape)
         return grid

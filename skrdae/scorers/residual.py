@@ -85,17 +85,18 @@ class ResidualScorer(Scorer):
 
     def votes(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         """Return 1.0 where S of a row is not zero: (n, d) → (K, n)."""
-        sparse = self._prox(self.residual(network, rows, workspace))
+        sparse = self._prox(self.residual(network, rows, workspace), rows)
         return (sparse != 0).any(dim=-1).to(rows.dtype)
 
-    def _prox(self, residual: torch.Tensor) -> torch.Tensor:
-        return self.penalty.prox(residual, self.lam, self.norms)
+    def _prox(self, residual: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        norms = self.penalty.measures(residual, rows[None]) if self.norms is None else self.norms
+        return self.penalty.prox(residual, self.lam, norms)
 
     def sparse(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         """Return S of every member with the network as it is: (n, d) → (K, n, d)."""
-        sparse = self._prox(self.residual(network, rows, workspace))
+        sparse = self._prox(self.residual(network, rows, workspace), rows)
         for _ in range(_SPLIT_ITER - 1):
-            again = self._prox(self.residual(network, rows, workspace, rows - sparse))
+            again = self._prox(self.residual(network, rows, workspace, rows - sparse), rows)
             # A row whose cleaned version the network explains within λ would go back to S = 0
             # and from there to where it was, for ever: it keeps the S it has.
             vanished = (again == 0).all(dim=-1, keepdim=True)

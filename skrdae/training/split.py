@@ -148,10 +148,11 @@ class HeldSplit(HeldMemberRows, Split):
 
         self.error = self._over_parts(find, (self.shape[0],), network.rows_independent)
         if penalty.across_rows:
-            self.norms = penalty.norms(self.tensor)
+            self.norms = penalty.measures(self.tensor, self.data)
         else:
-            parts = torch.split(self.tensor, part_rows(self.shape[2], self.device), dim=1)
-            self.norms = torch.cat([penalty.norms(part) for part in parts], dim=1)
+            size = part_rows(self.shape[2], self.device)
+            parts = zip(self.tensor.split(size, dim=1), self.data.split(size, dim=1), strict=True)
+            self.norms = torch.cat([penalty.measures(*part) for part in parts], dim=1)
 
     def shrink(self, penalty: GroupPenalty, lam: torch.Tensor) -> torch.Tensor:
         first = self.rest is None

@@ -1,0 +1,54 @@
+"""ℓ2,0: rows are counted, and one that is anomalous goes to S as a whole."""
+
+from __future__ import annotations
+
+import torch
+
+from skrdae.penalties.l21 import L21
+
+#: Of a row, so that one of zeros can be divided by it.
+LEAST_SIZE = 1e-12
+
+
+class L20(L21):
+    r"""ℓ2,0 by sample, :math:`\Omega(S) = \#\{i: S_{i\cdot} \ne 0\}`: the number of anomalous rows.
+
+    λ is a share of a row: one of whose norm the network leaves more than λ goes to S as a whole,
+    and has no part in the training any more. The others stay as they are. (ℓ2,1 takes λ off every
+    row, so that an anomalous one still pulls at the network as much as any other.) It is the
+    minimiser of ½‖S − R‖² if each row that is not zero costs ½ λ² ‖x‖².
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skrdae.penalties import L20
+    >>> rows = torch.tensor([[[6.0, 8.0], [0.6, 0.8]]])
+    >>> residual = 0.3 * rows
+    >>> residual[0, 1] = 0.6 * rows[0, 1]
+    >>> norms = L20().measures(residual, rows)
+    >>> S = L20().prox(residual, torch.tensor([0.5]), norms)
+    >>> (S != 0).any(dim=-1).tolist()
+    [[False, True]]
+    """
+
+    def measures(self, residual: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        return self.norms(residual) / self.norms(rows).clamp(min=LEAST_SIZE)
+
+    def prox(
+        self,
+        residual: torch.Tensor,
+        lam: torch.Tensor,
+        norms: torch.Tensor | None = None,
+        out: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return the residual's rows whose norm is above λ, and zeros in the place of the others.
+
+        As in :meth:`GroupPenalty.prox`; `norms` are those of :meth:`measures`.
+        """
+        if norms is None:
+            norms = self.norms(residual)
+        return torch.mul(residual, (norms > lam.view(-1, 1, 1)).to(residual.dtype), out=out)
+
+    def value_after_prox(self, norms: torch.Tensor, lam: torch.Tensor) -> torch.Tensor:
+        dtype = torch.float32 if norms.device.type == "mps" else torch.float64
+        return (norms > lam.view(-1, 1, 1)).sum(dim=(1, 2)).to(dtype)
