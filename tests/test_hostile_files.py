@@ -157,7 +157,7 @@ ARRAYS = [
     ("vae", "model_ scorer draws", lambda a: np.zeros((2, 20_000, 2), np.float32)),
     ("gan", "model_ network discriminator weight_1", lambda a: a[:, :, :2]),
     ("gan", "model_ network generator weight_0", lambda a: a[:, :1]),
-    ("gan", "model_ network discriminator weight_0", lambda a: np.concatenate([a, a[:, :2]], 1)),
+    ("gan", "model_ network discriminator weight_0", lambda a: np.concatenate([a, a[:, :1]], 1)),
     ("pairs", "model_ network discriminator weight_0", lambda a: a[:, :4]),
     ("pairs", "model_ network discriminator weight_0", lambda a: a[:, :5]),
     ("pairs", "_kept state gan coder mean", lambda a: a[:-1]),

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import field
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from numpy.typing import ArrayLike
@@ -33,6 +33,9 @@ from skrdae.training.batches import normal
 from skrdae.training.rounds import MakeState, Session, run
 from skrdae.training.schemas import adversarial_state
 from skrdae.training.trainer import Epochs, Trainer
+
+#: How the code of a row is found.
+Inference: TypeAlias = Literal["encoder", "search", "hybrid", "bidirectional"]
 
 # A generator whose rows spread by less than this share of the data's has collapsed, and one whose
 # rows spread by more than this multiple has diverged.
@@ -177,7 +180,7 @@ class AnoGANDetector(GenerativeDetector):
     """
 
     lam: float = field(default=0.1, kw_only=False)
-    inference: Literal["encoder", "search", "hybrid", "bidirectional"] = "encoder"
+    inference: Inference = "encoder"
     n_search_iter: int = 50
     discriminator_layer_sizes: Sequence[int] = (64, 32)
     output_activation: Activation = "identity"
@@ -189,7 +192,7 @@ class AnoGANDetector(GenerativeDetector):
     _parameter_constraints = {
         **GenerativeDetector._parameter_constraints,
         "lam": [Interval(Real, 0, 1, closed="both")],
-        "inference": [StrOptions({"encoder", "search", "hybrid", "bidirectional"})],
+        "inference": [StrOptions(set(get_args(Inference)))],
         "n_search_iter": [Interval(Integral, 1, None, closed="left")],
         "discriminator_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
         "output_activation": [StrOptions(set(ACTIVATIONS))],

@@ -85,19 +85,11 @@ def train_generator_and_discriminator(
         # The discriminator: high for data, low for what is made.
         gather(data, order[first:end], NO_BOUND, block(space, 0, m, n_features))
         space[size : 2 * size] = made
-        forward(critic_adam.values, critic, space, places, 2 * m)
-        share = ONE / np.float32(m)
-        for i in range(2 * m):
-            sign = -ONE if i < m else ONE
-            loss = ONE + sign * space[last + i]
-            slopes[last + i] = sign * share if loss > ZERO else ZERO
-            of_critic += max(loss, ZERO)
-        grads = critic_adam.grads[0]
-        backward(critic_adam.values, grads, critic, space, slopes, places, 2 * m, False)
         step = critic_adam.n_done + batch + 1
-        adam_step(critic_adam, critic, step)
+        of_critic = tell_apart(critic_adam, critic, space, slopes, places, m, step, of_critic)
         if step % bound_every == 0:
             bound_norms(critic_adam.values, critic, vectors, n_rounds)
+        share = ONE / np.float32(m)
         # The generator, from the same codes.
         space[:size] = made
         forward(critic_adam.values, critic, space, places, m)
@@ -190,6 +182,36 @@ def train_encoder_of_gan(
         backward(adam.values, adam.grads[0], encoder, space, slopes, places, m, False)
         adam_step(adam, encoder, adam.n_done + batch + 1)
     return error, feature_error
+
+
+@compiled
+def tell_apart(
+    adam: Adam,
+    critic: Layers,
+    space: NDArray[np.float32],
+    slopes: NDArray[np.float32],
+    places: IntArray,
+    m: int,
+    step: int,
+    total: float,
+) -> float:
+    """Make the discriminator's `step`: high for the first m rows in its space, low for m others.
+
+    Returns
+    -------
+    float
+        `total` and the hinges, added up over the rows.
+    """
+    forward(adam.values, critic, space, places, 2 * m)
+    last, share = places[len(critic.kinds)], ONE / np.float32(m)
+    for i in range(2 * m):
+        sign = -ONE if i < m else ONE
+        loss = ONE + sign * space[last + i]
+        slopes[last + i] = sign * share if loss > ZERO else ZERO
+        total += max(loss, ZERO)
+    backward(adam.values, adam.grads[0], critic, space, slopes, places, 2 * m, False)
+    adam_step(adam, critic, step)
+    return total
 
 
 @compiled

@@ -9,7 +9,6 @@ from skrdae._compiled import compiled
 from skrdae._typing import IntArray
 from skrdae.networks.compiled import (
     ONE,
-    ZERO,
     Layers,
     backward,
     block,
@@ -18,7 +17,12 @@ from skrdae.networks.compiled import (
     space_for,
 )
 from skrdae.training.kernels.adam import Adam, adam_step, gather, most_rows, span
-from skrdae.training.kernels.adversarial_loops import NO_BOUND, back_to_input, bound_norms
+from skrdae.training.kernels.adversarial_loops import (
+    NO_BOUND,
+    back_to_input,
+    bound_norms,
+    tell_apart,
+)
 
 
 @compiled
@@ -88,19 +92,11 @@ def train_bidirectional(
         pairs[:m, n_features:] = block(code_space, code_last, m, latent_dim)
         pairs[m:, :n_features] = block(made_space, made_last, m, n_features)
         pairs[m:, n_features:] = noise[first:end]
-        forward(critic_adam.values, critic, space, places, 2 * m)
-        share = ONE / np.float32(m)
-        for i in range(2 * m):
-            sign = -ONE if i < m else ONE
-            loss = ONE + sign * space[last + i]
-            slopes[last + i] = sign * share if loss > ZERO else ZERO
-            of_critic += max(loss, ZERO)
-        grads = critic_adam.grads[0]
-        backward(critic_adam.values, grads, critic, space, slopes, places, 2 * m, False)
         step = critic_adam.n_done + batch + 1
-        adam_step(critic_adam, critic, step)
+        of_critic = tell_apart(critic_adam, critic, space, slopes, places, m, step, of_critic)
         if step % bound_every == 0:
             bound_norms(critic_adam.values, critic, vectors, n_rounds)
+        share = ONE / np.float32(m)
         # Generator and encoder, from the same pairs: each has a part in half of them.
         forward(critic_adam.values, critic, space, places, 2 * m)
         for i in range(m):
