@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from skrdae.detectors.anogan import AnoGANDetector
     from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
     from skrdae.detectors.lstm_vae import LSTMVAEDetector
+    from skrdae.detectors.omni_anomaly import OmniAnomalyDetector
     from skrdae.detectors.outlier_adapter import OutlierAdapter
     from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
     from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
@@ -63,6 +64,7 @@ __all__ = [
     "AnoGANDetector",
     "LSTMRobustAutoencoder",
     "LSTMVAEDetector",
+    "OmniAnomalyDetector",
     "OutlierAdapter",
     "RobustDeepAutoencoder",
     "RobustDeepAutoencoderCV",
@@ -81,6 +83,7 @@ _HOMES = {
     "AnoGANDetector": "detectors.anogan",
     "LSTMRobustAutoencoder": "detectors.lstm_robust_autoencoder",
     "LSTMVAEDetector": "detectors.lstm_vae",
+    "OmniAnomalyDetector": "detectors.omni_anomaly",
     "OutlierAdapter": "detectors.outlier_adapter",
     "RobustDeepAutoencoder": "detectors.robust_autoencoder",
     "RobustDeepAutoencoderCV": "detectors.robust_autoencoder_cv",

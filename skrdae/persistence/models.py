@@ -21,7 +21,7 @@ from skrdae._schema import (
 )
 from skrdae.model import FittedModel
 from skrdae.networks.gan import MemberGAN
-from skrdae.networks.sequential import MemberLSTMVAE
+from skrdae.networks.sequential import MemberLSTMVAE, MemberOmniAnomaly
 from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MemberVAE
 from skrdae.penalties import PENALTIES
@@ -123,7 +123,7 @@ _NETWORKS: dict[type, tuple[type, ...]] = {
     ResidualScorer: AUTOENCODERS,
     ElboScorer: (MemberVAE,),
     MismatchScorer: (MemberGAN,),
-    LikelihoodScorer: (MemberLSTMVAE,),
+    LikelihoodScorer: (MemberLSTMVAE, MemberOmniAnomaly),
     TwoDecodersScorer: (MemberTwoDecoders,),
 }
 
