@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from skrdae.detectors.conv_robust_autoencoder import ConvRobustAutoencoder
     from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
     from skrdae.detectors.lstm_vae import LSTMVAEDetector
+    from skrdae.detectors.omni_anomaly import OmniAnomalyDetector
     from skrdae.detectors.outlier_adapter import OutlierAdapter
     from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
     from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
@@ -66,6 +67,7 @@ __all__ = [
     "ConvRobustAutoencoder",
     "LSTMRobustAutoencoder",
     "LSTMVAEDetector",
+    "OmniAnomalyDetector",
     "OutlierAdapter",
     "RobustDeepAutoencoder",
     "RobustDeepAutoencoderCV",
@@ -86,6 +88,7 @@ _HOMES = {
     "ConvRobustAutoencoder": "detectors.conv_robust_autoencoder",
     "LSTMRobustAutoencoder": "detectors.lstm_robust_autoencoder",
     "LSTMVAEDetector": "detectors.lstm_vae",
+    "OmniAnomalyDetector": "detectors.omni_anomaly",
     "OutlierAdapter": "detectors.outlier_adapter",
     "RobustDeepAutoencoder": "detectors.robust_autoencoder",
     "RobustDeepAutoencoderCV": "detectors.robust_autoencoder_cv",

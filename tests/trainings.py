@@ -7,14 +7,14 @@ from skrdae._random import member_generators
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.networks.recurrent import MemberRecurrentAutoencoder
-from skrdae.networks.sequential import MemberLSTMVAE
+from skrdae.networks.sequential import MemberLSTMVAE, MemberOmniAnomaly
 from skrdae.networks.stacked import StackedModule
 from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MemberVAE
 from skrdae.objectives.adversarial import BidirectionalGAN, GeneratorInversion, HingeGAN
 from skrdae.objectives.elbo import EvidenceLowerBound
 from skrdae.objectives.reconstruction import Reconstruction
-from skrdae.objectives.sequences import ProgressBound
+from skrdae.objectives.sequences import ProgressBound, StateSpaceBound
 from skrdae.objectives.two_decoders import TwoDecodersLoss
 from skrdae.rows import HeldMemberRows
 from skrdae.training.trainer import Trainer
@@ -22,7 +22,8 @@ from skrdae.training.trainer import Trainer
 CPU = torch.device("cpu")
 KINDS = (
     *("autoencoder", "lstm", "gru", "module"),
-    *("gaussian", "bernoulli", "gan", "pairs", "encoder", "two decoders", "lstm vae"),
+    *("gaussian", "bernoulli", "gan", "pairs", "encoder", "two decoders"),
+    *("lstm vae", "omni anomaly"),
 )
 
 
@@ -88,6 +89,8 @@ def trainer_of(
         network = MemberVAE(d, sizes or (8, 4), latent_dim, activation, generators, device)
     elif kind == "lstm vae":
         network = MemberLSTMVAE(d, 1, sizes or (4,), latent_dim, generators, device)
+    elif kind == "omni anomaly":
+        network = MemberOmniAnomaly(d, 1, sizes or (4,), latent_dim, 2, generators, device)
     elif kind == "two decoders":
         network = MemberTwoDecoders(d, 1, sizes or (8,), latent_dim, activation, generators, device)
     else:
@@ -108,6 +111,8 @@ def trainer_of(
         objective = GeneratorInversion()
     elif kind == "lstm vae":
         objective = ProgressBound(network, 1.0)
+    elif kind == "omni anomaly":
+        objective = StateSpaceBound(network)
     elif kind == "two decoders":
         objective = TwoDecodersLoss(torch.zeros(len(seeds), device=device))
     elif kind in ("gaussian", "bernoulli"):

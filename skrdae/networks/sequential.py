@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
+from skrdae.networks.compiled_recurrence import chain, gru
 from skrdae.networks.recurrent import MemberRecurrent, glorot, product
 from skrdae.networks.workspace import Workspace
 
@@ -252,6 +253,8 @@ class MemberOmniAnomaly(MemberSequenceVAE):
         self.n_flows = n_flows
         before = [glorot(g, 1, latent_dim, 2 * latent_dim) for g in generators]
         self.add("before_weight", torch.cat(before).to(device))
+        if not n_flows:
+            return
         for name in ("flow_weight", "flow_scale"):
             drawn = [glorot(g, n_flows, latent_dim, 1)[..., 0] for g in generators]
             self.add(name, torch.stack(drawn).to(device))
@@ -260,23 +263,28 @@ class MemberOmniAnomaly(MemberSequenceVAE):
     def _latent(
         self, member: int, states: torch.Tensor, noise: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        now, before = self._linear("code", member, states), self.before_weight[member, None]
-        z, drawn, deviations = now.new_zeros(now.shape[1], self.latent_dim), [], []
-        for step in range(self.n_steps):
-            both = product(z[None], before)[0] + now[step]
-            z, spread = both.chunk(2, dim=-1)
-            if noise is not None:
-                deviation = softplus(spread) + _LEAST_DEVIATION
-                z = z + deviation * noise[step]
-                deviations.append(deviation)
-            drawn.append(z)
-        z = torch.stack(drawn)
+        inputs, before = self._linear("code", member, states), self.before_weight[member]
         if noise is None:
-            return self._flow(member, z)[0], z.new_zeros(*z.shape[:2], 1)
-        log_q = -0.5 * noise.square() - torch.log(torch.stack(deviations))
+            noise = inputs.new_zeros(*inputs.shape[:2], self.latent_dim)
+        noise = noise.contiguous()
+        make = chain if inputs.device.type == "cpu" else _chain_by_steps
+        z, deviation = make(inputs, before, noise, _LEAST_DEVIATION)
+        log_q = -0.5 * noise.square() - torch.log(deviation)
         log_q = log_q.sum(dim=-1, keepdim=True) - 0.5 * self.latent_dim * math.log(2 * math.pi)
         z, log_det = self._flow(member, z)
         return z, log_q - log_det
+
+    def _run(
+        self, sequence: torch.Tensor, weights: list[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if sequence.device.type != "cpu":
+            return super()._run(sequence, weights)
+        # torch's GRU is a loop of small calls there.
+        of_inputs, of_states, bias, other = weights
+        flat = sequence.reshape(1, -1, sequence.shape[2])
+        gates = product(flat, of_inputs.t()[None])[0] + bias
+        out = gru(gates.view(*sequence.shape[:2], -1), of_states, other)
+        return out, out[-1]
 
     def _flow(self, member: int, z: torch.Tensor) -> tuple[torch.Tensor, Any]:
         """Return z after all flows, and the logarithm of their determinant: (T, n, 1)."""
@@ -286,6 +294,20 @@ class MemberOmniAnomaly(MemberSequenceVAE):
             z, log_det = planar_flow(z, weight, bias, self.flow_scale[member, flow])
             total = total + log_det
         return z, total
+
+
+def _chain_by_steps(
+    inputs: torch.Tensor, weight: torch.Tensor, noise: torch.Tensor, least: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Do what :func:`~skrdae.networks.compiled_recurrence.chain` does, on any device."""
+    z, drawn, deviations = noise.new_zeros(noise.shape[1:]), [], []
+    for now, drawn_now in zip(inputs, noise, strict=True):
+        mean, spread = torch.addmm(now, z, weight).chunk(2, dim=-1)
+        deviation = softplus(spread) + least
+        z = mean + deviation * drawn_now
+        drawn.append(z)
+        deviations.append(deviation)
+    return torch.stack(drawn), torch.stack(deviations)
 
 
 def planar_flow(

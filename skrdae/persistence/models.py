@@ -22,7 +22,7 @@ from skrdae._schema import (
 )
 from skrdae.model import FittedModel
 from skrdae.networks.gan import MemberGAN
-from skrdae.networks.sequential import MemberLSTMVAE
+from skrdae.networks.sequential import MemberLSTMVAE, MemberOmniAnomaly
 from skrdae.networks.stacked import StackedModule
 from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MemberVAE
@@ -147,7 +147,7 @@ _NETWORKS: dict[type, tuple[type, ...]] = {
     SmoothedScorer: (StackedModule,),
     ElboScorer: (MemberVAE,),
     MismatchScorer: (MemberGAN,),
-    LikelihoodScorer: (MemberLSTMVAE,),
+    LikelihoodScorer: (MemberLSTMVAE, MemberOmniAnomaly),
     TwoDecodersScorer: (MemberTwoDecoders,),
 }
 

@@ -17,7 +17,12 @@ from skrdae.networks.recurrent import (
     layer_shapes,
     layer_size,
 )
-from skrdae.networks.sequential import MemberLSTMVAE, MemberSequenceVAE, sequence_shapes
+from skrdae.networks.sequential import (
+    MemberLSTMVAE,
+    MemberOmniAnomaly,
+    MemberSequenceVAE,
+    sequence_shapes,
+)
 from skrdae.networks.stacked import StackedModule
 from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MemberVAE
@@ -202,6 +207,18 @@ def _sequence_with(
     _check_parameters(network, checks | more, where, sizes)
 
 
+def _omni_anomaly(network: MemberOmniAnomaly, where: str, sizes: Sizes) -> None:
+    n_flows, units = network.n_flows, network.latent_dim
+    more = {"before_weight": weights("members", units, 2 * units)}
+    if n_flows:
+        more |= {
+            "flow_weight": weights("members", n_flows, units),
+            "flow_scale": weights("members", n_flows, units),
+            "flow_bias": weights("members", n_flows, 1),
+        }
+    _sequence_with(network, more, where, sizes)
+
+
 def _two_sizes(value: Any, where: str, sizes: Sizes) -> None:
     of_type(tuple)(value, where, sizes)
     if len(value) != 2:
@@ -252,6 +269,9 @@ _SEQUENCE: dict[str, Check] = {
     "shapes": each(_two_sizes),
 }
 KINDS[MemberLSTMVAE] = Kind({"cell": choice("lstm"), **_SEQUENCE}, whole=_sequence)
+KINDS[MemberOmniAnomaly] = Kind(
+    {"cell": choice("gru"), **_SEQUENCE, "n_flows": whole()}, whole=_omni_anomaly
+)
 
 #: The networks that score rows by what they cannot reconstruct.
 AUTOENCODERS = (MemberAutoencoder, MemberRecurrentAutoencoder, StackedModule)

@@ -1,12 +1,17 @@
 import numpy as np
 import pytest
 import torch
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 from trainings import CPU, assert_member, member_rows, rows_for, trainer_of
 
 from skrdae._random import member_generators
-from skrdae.networks.sequential import LEAST_VARIANCE, MOST_VARIANCE, MemberLSTMVAE
-from skrdae.objectives.sequences import ProgressBound
+from skrdae.networks.sequential import (
+    LEAST_VARIANCE,
+    MOST_VARIANCE,
+    MemberLSTMVAE,
+    MemberOmniAnomaly,
+)
+from skrdae.objectives.sequences import ProgressBound, StateSpaceBound
 
 
 def _drawn(*shape, seed=0):
@@ -58,6 +63,78 @@ def test_the_loss_of_an_lstm_vae_is_that_of_the_paper(progress):
         )
 
 
+def _gru(weights, sequence):
+    """Run a GRU as its equations say, the gates in torch's order: (n, T, in) → (n, T, units)."""
+    w, u, b, c = weights
+    h, out = sequence.new_zeros(len(sequence), u.shape[1]), []
+    for x in sequence.unbind(1):
+        (r, z, n), (of_r, of_z, of_n) = (x @ w.T + b).chunk(3, -1), (h @ u.T + c).chunk(3, -1)
+        r, z = torch.sigmoid(r + of_r), torch.sigmoid(z + of_z)
+        h = (1 - z) * torch.tanh(n + r * of_n) + z * h
+        out.append(h)
+    return torch.stack(out, dim=1)
+
+
+def _kalman(z):
+    """Return log p(z) of random walks with noise, by a Kalman filter: (n, T, d) → (n,)."""
+    mean, variance, total = torch.zeros_like(z[:, 0]), torch.ones(()), 0.0
+    for seen in z.unbind(1):
+        spread = variance + 1
+        total = total + Normal(mean, spread.sqrt()).log_prob(seen).sum(dim=-1)
+        gain = variance / spread
+        mean, variance = mean + gain * (seen - mean), variance * (1 - gain) + 1
+    return total
+
+
+@pytest.mark.parametrize("n_flows", [0, 3])
+def test_the_loss_of_omni_anomaly_is_that_of_the_paper(n_flows):
+    network = MemberOmniAnomaly(10, 2, (4,), 3, n_flows, member_generators([3, 4]), CPU)
+    x, noise = _drawn(2, 7, 10), _drawn(2, 7, 15, seed=1)
+    loss, measures = StateSpaceBound(network).loss("adam", network, x, noise)
+    for k in range(2):
+        encoder, decoder = network._layer_weights(k)
+        windows, drawn = x[k].reshape(7, 5, 2), noise[k].reshape(7, 5, 3)
+        states = _gru(encoder, windows)
+        z, log_q, chain = torch.zeros(7, 3), 0.0, []
+        # One linear map of both the state and the z before.
+        weight = torch.cat([network.before_weight[k], network.code_weight[k]])
+        for t in range(5):
+            mean, raw = (torch.cat([z, states[:, t]], 1) @ weight + network.code_bias[k]).chunk(
+                2, 1
+            )
+            q = Normal(mean, torch.nn.functional.softplus(raw) + 1e-4)
+            z = q.mean + q.stddev * drawn[:, t]
+            log_q = log_q + q.log_prob(z).sum(dim=1)
+            chain.append(z)
+        z = torch.stack(chain, dim=1)
+        for w, u, b in (
+            zip(
+                *(getattr(network, f"flow_{name}")[k] for name in ("weight", "scale", "bias")),
+                strict=True,
+            )
+            if n_flows
+            else ()
+        ):
+            u = u + (torch.log1p(torch.exp(w @ u)) - 1 - w @ u) * w / (w @ w)
+            bend = torch.tanh(z @ w + b)
+            psi = (1 - bend**2)[..., None] * w
+            log_q = log_q - torch.log(torch.abs(1 + psi @ u)).sum(dim=1)
+            z = z + bend[..., None] * u
+        divergence = log_q - _kalman(z)
+        log_p = _likelihood(network, k, _gru(decoder, z), windows)
+        torch.testing.assert_close(loss[k], (divergence - log_p).mean(), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            measures[:, k], torch.stack([-log_p.sum(), divergence.sum()]), rtol=1e-4, atol=1e-3
+        )
+
+
+def test_the_prior_is_that_of_the_state_space():
+    z, steps = _drawn(6, 5, 1), torch.arange(1.0, 6.0)
+    covariance = torch.minimum(steps[:, None], steps) + torch.eye(5)
+    expected = MultivariateNormal(torch.zeros(5), covariance).log_prob(z[..., 0])
+    torch.testing.assert_close(_kalman(z), expected)
+
+
 def test_a_window_of_one_step_has_a_standard_prior():
     network = MemberLSTMVAE(2, 2, (4,), 2, member_generators([3]), CPU)
     x, noise = _drawn(1, 7, 2), _drawn(1, 7, 2)
@@ -65,7 +142,7 @@ def test_a_window_of_one_step_has_a_standard_prior():
     assert torch.equal(*losses)
 
 
-@pytest.mark.parametrize("kind", ["lstm vae"])
+@pytest.mark.parametrize("kind", ["lstm vae", "omni anomaly"])
 def test_a_member_is_the_same_trained_alone(kind):
     stacked = trainer_of(kind, [5, 6, 7])
     stacked.train(member_rows(rows_for(kind), 3), 2)

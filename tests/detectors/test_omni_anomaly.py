@@ -1,0 +1,138 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from detector_contract import DetectorContract
+
+from skrdae import OmniAnomalyDetector, WindowedDetector, load, save, to_onnx
+
+
+class TestContract(DetectorContract):
+    detector = OmniAnomalyDetector
+    brief = {"n_epochs": 2, "hidden_layer_sizes": (6,), "lr": 2e-2}
+    variants = (
+        {},
+        {"n_estimators": 2, "hidden_layer_sizes": (5, 3), "n_flows": 0, "latent_dim": 1},
+    )
+    wrong = (
+        ({"n_flows": -1}, "n_flows"),
+        ({"n_channels": 0}, "n_channels"),
+        ({"n_channels": 3}, "n_channels=3 does not divide"),
+        ({"latent_dim": 0}, "latent_dim"),
+        ({"hidden_layer_sizes": ()}, "hidden_layer_sizes"),
+        ({"n_epochs": 0}, "n_epochs"),
+        ({"max_samples": 0}, "max_samples"),
+    )
+    after_fit = (({}, {"n_channels": 3, "n_flows": 2}),)
+
+
+def _waves(n=200, n_steps=12, n_channels=2, seed=0):
+    """Windows of sines of any phase, (n, T, c), and five of them out of order."""
+    rng = np.random.default_rng(seed)
+    phase = rng.uniform(0, 2 * np.pi, size=(n, 1, 1)) + 0.5 * np.arange(n_channels)
+    X = np.sin(phase + np.arange(n_steps)[:, None] / 2)
+    X += 0.05 * rng.normal(size=X.shape)
+    for row in range(0, 5):
+        X[row] = X[row, rng.permutation(n_steps)]
+    return X
+
+
+def _fit(X, **options):
+    return OmniAnomalyDetector(**({"random_state": 0, "n_channels": 2} | options)).fit(X)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return _fit(_waves())
+
+
+def test_windows_out_of_order_are_found():
+    detector = _fit(_waves(400), contamination=5 / 400)
+    assert set(np.flatnonzero(detector.labels_)) == set(range(5))
+
+
+def test_the_score_is_the_likelihood_but_for_a_constant(fitted):
+    X = _waves()
+    rows = fitted.model_.rows(X.reshape(200, 24)).take(slice(None))[None]
+    found = fitted.network_.infer(rows.clamp(-10, 10))
+    p = torch.distributions.Normal(found.mean, torch.exp(0.5 * found.log_variance))
+    exact = torch.distributions.Normal(0.0, 0.1).log_prob(torch.zeros(()))  # the least variance
+    nll = (exact - p.log_prob(rows.view(1, 200, 12, 2))).sum(dim=(2, 3))[0]
+    np.testing.assert_allclose(fitted.decision_scores_, nll, rtol=1e-4)
+
+
+def test_rows_and_arrays_are_the_same_windows(fitted):
+    X = _waves()
+    rows = X.reshape(200, 24)
+    assert np.array_equal(_fit(rows).decision_scores_, fitted.decision_scores_)
+    assert np.array_equal(fitted.decision_function(rows), fitted.decision_function(X.tolist()))
+    codes = fitted.transform(X)
+    assert codes.shape == (200, 12 * 2)
+    back = fitted.inverse_transform(codes)
+    assert np.square(back - rows).mean() < 0.5 * rows.var()
+
+
+def test_shares_are_told_by_step_and_channel(fitted):
+    X = _waves()
+    X[50, 7, 1] += 6
+    shares = fitted.explain(X)
+    assert shares.shape == X.shape
+    assert np.unravel_index(shares[50].argmax(), (12, 2)) == (7, 1)
+    np.testing.assert_allclose(shares.sum(axis=(1, 2)), fitted.decision_function(X), rtol=1e-5)
+
+
+def test_the_first_member_of_an_ensemble_is_the_single_fit():
+    X = _waves()
+    # To the last bit on a CPU.
+    options = {"max_samples": 100, "n_epochs": 2, "device": "cpu"}
+    many, one = _fit(X, n_estimators=3, **options), _fit(X, **options)
+    for a, b in zip(many.network_.parameters(), one.network_.parameters(), strict=True):
+        assert torch.equal(a[:1], b)
+
+
+def test_data_in_any_unit_train_alike():
+    X = _waves()
+    scores = [
+        _fit(size * X, scaler=None, n_epochs=2).decision_scores_ for size in (2.0**-60, 1.0, 2.0**9)
+    ]
+    for found in scores[1:]:
+        np.testing.assert_allclose(found, scores[0], rtol=1e-3)
+
+
+def test_saved_pickled_and_gone_on_with(tmp_path):
+    X = _waves()
+    whole, first = _fit(X, n_epochs=4), _fit(X, n_epochs=2, warm_start=True)
+    save(first, tmp_path / "file")
+    for found in (load(tmp_path / "file"), pickle.loads(pickle.dumps(first))):
+        assert np.array_equal(found.decision_function(X), first.decision_scores_)
+        found.set_params(n_epochs=4).fit(X)
+        assert np.array_equal(found.decision_scores_, whole.decision_scores_)
+        assert found.history_ == whole.history_
+
+
+def test_a_graph_is_refused_with_a_reason(fitted, tmp_path):
+    with pytest.raises(TypeError, match="no nodes for a LikelihoodScorer of a MemberOmniAnomaly"):
+        to_onnx(fitted, tmp_path / "file.onnx")
+
+
+def test_windows_that_do_not_fit_the_channels(fitted):
+    X = _waves()
+    with pytest.raises(ValueError, match=r"23 values a row, which n_channels=2 does not divide"):
+        _fit(X.reshape(200, 24)[:, :23])
+    with pytest.raises(ValueError, match=r"X has 2 channels, its last axis, but n_channels is 3"):
+        _fit(X, n_channels=3)
+    with pytest.raises(ValueError, match="24 features"):
+        fitted.predict(X[:, :6])
+
+
+def test_steps_of_a_series_are_found():
+    rng = np.random.default_rng(0)
+    steps = np.arange(900)[:, None]
+    noise = 0.1 * rng.normal(size=(900, 2))
+    series = np.sin(2 * np.pi * steps / 24 + np.array([0.0, 1.0])) + noise
+    series[700:730, 1] += 2
+    detector = WindowedDetector(OmniAnomalyDetector(n_channels=2, random_state=0), window_size=24)
+    detector.fit(series)
+    assert 695 <= detector.decision_scores_.argmax() <= 735
+    assert detector.detector_.explain(series[None, 690:714]).shape == (1, 24, 2)
