@@ -82,6 +82,7 @@ def image_shape(value: Any, where: str, sizes: Sizes) -> None:
     if math.prod(value) != sizes["features"]:
         misfit(where, value, f"a shape of {sizes['features']} values")
 
+
 #: λ of each member.
 LAM = tensor(torch.float32, "members", low=0, high=math.inf)
 _LEVEL = number(_LEAST_LEVEL, _LARGEST_LEVEL)
