@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.detectors.shaped import ShapedRows
 from skrdae.networks.convolutional import ConvAutoencoder
 from skrdae.networks.member import MemberModule
-from skrdae.penalties import KNOWN_PENALTIES, GroupPenalty, PenaltyLike
+from skrdae.penalties import KNOWN_PENALTIES, L20, GroupPenalty, PenaltyLike, penalty_of
 from skrdae.registry import detector
 from skrdae.scorers.residual_scale import rows_to_measure
 from skrdae.scorers.smoothed import SmoothedScorer, sizes
@@ -48,7 +48,9 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
         λ ≥ 0, the threshold of the prox: a share of an image's norm for ``"l20"``, otherwise in the
         units of the scaled data. ``"auto"`` recomputes λ in each iteration so that a share
         `contamination` of the groups of `penalty` has a non-zero S; ``lam_`` holds the final value.
-        With several members, each has a share of its own, between half and twice `contamination`.
+        With ``"l20"`` and a float for `contamination` it is twice that share in all members.
+        Otherwise, with several members, each has a share of its own, between half and twice
+        `contamination`.
     image_shape : sequence of two or three ints or None, default=None
         Height and width of an image, or height, width and channels. ``None`` takes it from X.
         Rows that are flat are then square images of one channel if their length is a square number
@@ -66,10 +68,10 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
         :class:`~skrdae.penalties.GroupPenalty`.
     score_function : {"smooth", "norm"}, default="smooth"
         How an image's residual x − D(E(x)) becomes its score. ``"smooth"`` is the norm of the
-        residual, blurred by a Gaussian of 1 pixel, times (m / ‖G x‖)^¾, where ‖G x‖ is the norm of the
-        blurred image and m its median in training: an edge that is a little beside its place
+        residual, blurred by a Gaussian of 1 pixel, times (m / ‖G x‖)^¾, where ‖G x‖ is the norm of
+        the blurred image and m its median in training: an edge that is a little beside its place
         counts for little, and a bright or bold image leaves more than a faint one. ``"norm"`` is Ω
-        of the residual, and the norm of an image for ``"l20"``.
+        of the residual, and for ``"l20"`` its norm.
     max_iter : int, default=16
         Number of outer iterations; each is `n_epochs` of training followed by the prox.
     n_epochs : int, default=1
@@ -78,7 +80,7 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
         Largest number of images in a gradient step; batches are of equal size within one image.
         ``"auto"`` is n / 24, but at least 32 and at most 128, where n is the number of images a
         member is trained on.
-    lr : float, default=1e-3
+    lr : float, default=2e-3
         Learning rate of Adam.
     tol : float or None, default=None
         Training stops when ‖X − D(E(L)) − S‖_F or the change of D(E(L)) + S in an iteration is
@@ -178,6 +180,7 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
     penalty: PenaltyLike = "l20"
     score_function: Literal["smooth", "norm"] = "smooth"
     max_iter: int = 16
+    lr: float = 2e-3
     n_estimators: int = 3
     scaler: Scaling = None
 
@@ -222,6 +225,14 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
             )
         return learnt
 
+    def _thresholds(self) -> tuple[list[float] | None, list[float] | None]:
+        lam, quantile = super()._thresholds()
+        if isinstance(penalty_of(self.penalty), L20) and isinstance(self.contamination, Real):
+            # Images that are left out cost little, and those that are not, and should be, much.
+            share = min(2 * float(self.contamination), 0.5)
+            quantile = quantile and [1 - share] * self.n_estimators
+        return lam, quantile
+
     # ------------------------------------------------------------------------------ images
 
     def _given_shape(self) -> tuple[int, ...] | None:
@@ -257,9 +268,8 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
             what = "image_shape is" if fitted is None else "the detector is fitted to"
             raise ValueError(f"X has images of shape {shape}, but {what} {wanted}.{remedy}")
         if len(shape) == 1 and shape[0] != math.prod(wanted):
-            raise ValueError(
-                f"image_shape={wanted} has {math.prod(wanted)} values, but X has rows of {shape[0]}."
-            )
+            n = math.prod(wanted)
+            raise ValueError(f"image_shape={wanted} has {n} values, but X has rows of {shape[0]}.")
         if fitted is None and (len(shape) > 1 or self.image_shape is not None):
             self._check_size(wanted)
 
@@ -293,12 +303,12 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, height, width), (n_samples, height, width, channels) or \
-(n_samples, n_features)
+        X : array-like of shape (n_samples, height, width)
+            Or (n_samples, height, width, channels), or (n_samples, n_features).
 
         Returns
         -------
-        ndarray of shape (n_samples, \\*image_shape_), float64
+        ndarray of shape (n_samples, height, width) or with channels, float64
             Non-negative. The contributions to an image add up to its ``decision_function``, within
             the rounding of single precision.
         """
@@ -312,8 +322,8 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, height, width), (n_samples, height, width, channels) or \
-(n_samples, n_features)
+        X : array-like of shape (n_samples, height, width)
+            Or (n_samples, height, width, channels), or (n_samples, n_features).
 
         Returns
         -------

@@ -190,6 +190,9 @@ def _settings(detector: Any, X: FloatRows) -> dict[str, str]:
         "version": __version__,
         "X": digest.hexdigest(),
         **told_parameters(detector, left_out),
+        **(
+            {"image_shape": str(detector.image_shape_)} if hasattr(detector, "image_shape_") else {}
+        ),
     }
 
 

@@ -65,9 +65,9 @@ class ConvAutoencoder(nn.Module):
                 _KERNEL,
                 stride=2,
                 padding=_KERNEL // 2,
-                output_padding=tuple((n + 1) % 2 for n in size),
+                output_padding=((height + 1) % 2, (width + 1) % 2),
             )
-            for (a, b), size in zip(layers[::-1], sizes[-2::-1], strict=True)
+            for (a, b), (height, width) in zip(layers[::-1], sizes[-2::-1], strict=True)
         )
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:

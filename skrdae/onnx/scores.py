@@ -131,9 +131,8 @@ def _smoothed_scores(graph: Graph, scorer: SmoothedScorer, residual: str, rows: 
         """Return norms of blurred images: (m, n, d) → (m, n)."""
         shape = graph.op("Shape", value)
         lines = graph.constant([-1, len(down), len(across)], np.int64)
-        value = graph.op(
-            "MatMul", graph.constant(as_array(down)), graph.op("Reshape", value, lines)
-        )
+        value = graph.op("Reshape", value, lines)
+        value = graph.op("MatMul", graph.constant(as_array(down)), value)
         value = graph.op("MatMul", value, graph.constant(as_array(across)))
         return graph.op("ReduceL2", graph.op("Reshape", value, shape), axes=[-1], keepdims=0)
 

@@ -151,10 +151,8 @@ def _of(scorer: type[Scorer], network: type | None = None, more: Check = anythin
             ("network", model.network, network),
         ):
             # The subclass of a scorer is one detector's own, and checked there.
-            fits = cls is None or type(found) is cls
-            if not fits and not (
-                name == "scorer" and type(found) in _OWN_SCORERS.get(type(detector), ())
-            ):
+            own = _OWN_SCORERS.get(type(detector), ()) if name == "scorer" else ()
+            if cls is not None and type(found) not in (cls, *own):
                 misfit(f"{where}.model_.{name}", found, f"a {cls.__name__}")
         more(detector, where, sizes)
 

@@ -151,7 +151,9 @@ class HeldSplit(HeldMemberRows, Split):
             self.norms = penalty.measures(self.tensor, self.data)
         else:
             size = part_rows(self.shape[2], self.device)
-            parts = zip(self.tensor.split(size, dim=1), self.data.split(size, dim=1), strict=True)
+            parts = zip(
+                *(torch.split(x, size, dim=1) for x in (self.tensor, self.data)), strict=True
+            )
             self.norms = torch.cat([penalty.measures(*part) for part in parts], dim=1)
 
     def shrink(self, penalty: GroupPenalty, lam: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,231 @@
+import io
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from detector_contract import DetectorContract
+
+from skrdae import ConvRobustAutoencoder, load, save, to_onnx
+from skrdae.networks.convolutional import ConvAutoencoder
+from skrdae.plotting import DecompositionDisplay
+
+BRIEF = {"max_iter": 2, "n_estimators": 2, "channels": (3, 4), "code_size": 3, "random_state": 0}
+
+
+class TestContract(DetectorContract):
+    detector = ConvRobustAutoencoder
+    # Tables have columns of different units.
+    brief = {"max_iter": 2, "scaler": "robust", "n_estimators": 1, "channels": (4,)}
+    variants = (
+        {},
+        {"penalty": "l1", "score_function": "norm", "n_estimators": 2, "contamination": "auto"},
+    )
+    wrong = (
+        ({"image_shape": 8}, "image_shape"),
+        ({"image_shape": "auto"}, "image_shape"),
+        ({"image_shape": (8,)}, "image_shape must be"),
+        ({"image_shape": (2, 2, 2, 1)}, "image_shape must be"),
+        ({"image_shape": (2.0, 4)}, "image_shape"),
+        ({"image_shape": (0, 8)}, "image_shape"),
+        ({"image_shape": (3, 3)}, "image_shape=.* 9 values, but X has rows of 8"),
+        ({"image_shape": (2, 4), "channels": (4, 4)}, "too small"),
+        ({"channels": ()}, "channels"),
+        ({"channels": 8}, "channels"),
+        ({"code_size": 0}, "code_size"),
+        ({"score_function": "log"}, "score_function"),
+        ({"penalty": "l2"}, "penalty"),
+        ({"max_iter": 0}, "max_iter"),
+    )
+    after_fit = (({}, {"image_shape": (2, 4), "code_size": 3, "score_function": "norm"}),)
+
+
+@pytest.fixture(scope="module")
+def bars():
+    """Images of a bright bar from left to right, somewhere, and six of one from top to bottom."""
+    rng = np.random.default_rng(0)
+    places = rng.uniform(2, 6, size=(150, 1, 1))
+    lines = np.exp(-((np.arange(9)[:, None] - places) ** 2) / 2)
+    images = np.broadcast_to(lines, (150, 9, 12)).copy()
+    columns = np.exp(-((np.arange(12) - rng.uniform(3, 9, size=(6, 1, 1))) ** 2) / 2)
+    images[:6] = columns
+    return 0.9 * images + 0.05 * rng.random(images.shape)
+
+
+@pytest.fixture(scope="module")
+def fitted(bars):
+    return ConvRobustAutoencoder(**BRIEF).fit(bars)
+
+
+def test_images_of_another_kind_are_found(bars):
+    detector = ConvRobustAutoencoder(
+        contamination=6 / 150, n_estimators=1, max_iter=10, lr=1e-2, random_state=0
+    ).fit(bars)
+    assert set(np.flatnonzero(detector.labels_)) == set(range(6))
+
+
+def test_images_come_flat_or_in_shape(bars, fitted):
+    flat = bars.reshape(150, -1)
+    assert fitted.image_shape_ == (9, 12)
+    other = ConvRobustAutoencoder(image_shape=(9, 12), **BRIEF).fit(flat)
+    assert np.array_equal(other.decision_scores_, fitted.decision_scores_)
+    for X in (flat, bars, bars[..., None], bars.tolist()):
+        assert np.array_equal(fitted.decision_function(X), fitted.decision_scores_)
+        low_rank, sparse = fitted.decompose(X)
+        assert low_rank.shape == sparse.shape == np.shape(X)
+        np.testing.assert_allclose(low_rank + sparse, X, atol=1e-6)
+        assert fitted.explain(X).shape == (150, 9, 12)
+    colours = np.stack([bars, bars / 2, bars / 3], axis=-1)
+    detector = ConvRobustAutoencoder(**BRIEF).fit(colours)
+    assert detector.image_shape_ == (9, 12, 3)
+    assert detector.explain(colours).shape == detector.decompose(colours)[0].shape == colours.shape
+
+
+@pytest.mark.parametrize(("n_features", "shape"), [(64, (8, 8)), (9, (1, 9)), (65, (1, 65))])
+def test_the_shape_of_flat_rows(n_features, shape):
+    X = np.random.default_rng(0).random((40, n_features))
+    assert ConvRobustAutoencoder(**BRIEF).fit(X).image_shape_ == shape
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (5, 7, 2), (8, 9, 1), (13, 6, 3), (1, 10)])
+@pytest.mark.parametrize("channels", [(2,), (2, 3)])
+def test_every_size_comes_back(shape, channels):
+    network = ConvAutoencoder(shape, channels, 5)
+    rows = torch.rand(3, int(np.prod(shape)))
+    assert network.decode(network.encode(rows)).shape == rows.shape
+
+
+def test_rows_are_lines_of_pixels_of_channels():
+    images = torch.rand(2, 6, 8, 3)
+    network = ConvAutoencoder((6, 8, 3), (4,), 5)
+    first = torch.relu(network.down[0](images.permute(0, 3, 1, 2)))
+    code = network.to_code(first.flatten(1))
+    torch.testing.assert_close(network.encode(images.reshape(2, -1)), code)
+    made = network.up[0](network.from_code(code).reshape(2, 4, 3, 4)).permute(0, 2, 3, 1)
+    torch.testing.assert_close(network.decode(code), made.reshape(2, -1))
+
+
+def test_what_is_no_image_is_told(bars, fitted):
+    def refused(match, X, **options):
+        with pytest.raises(ValueError, match=match):
+            ConvRobustAutoencoder(**BRIEF | options).fit(X)
+
+    refused(
+        "image_shape=.* has 100 values, but X has rows of 108",
+        bars.reshape(150, -1)[:, :108],
+        image_shape=(10, 10),
+    )
+    refused("too small for 4 convolutions.*16 × 16", bars, channels=(2, 2, 2, 2))
+    refused(r"looks like channels first.*np\.moveaxis", np.zeros((9, 3, 12, 14)))
+    refused(
+        r"image_shape is \(9, 12, 3\).*channels first",
+        np.zeros((9, 3, 9, 12)),
+        image_shape=(9, 12, 3),
+    )
+    refused("X has 5 axes", bars[None, None])
+    refused(
+        r"X has images of shape \(9, 12\), but image_shape is \(12, 9\)", bars, image_shape=(12, 9)
+    )
+    with pytest.raises(ValueError, match=r"fitted to \(9, 12\)"):
+        fitted.predict(bars.transpose(0, 2, 1))
+    with pytest.raises(ValueError, match="108 features"):
+        fitted.predict(bars[:, :5].reshape(150, -1))
+    # What looks odd, but is said to be right.
+    odd = np.random.default_rng(0).random((20, 4, 8, 6))
+    assert ConvRobustAutoencoder(image_shape=(4, 8, 6), **BRIEF).fit(odd).image_shape_ == (4, 8, 6)
+
+
+def test_an_image_that_cannot_be_explained_leaves_the_training(bars):
+    options = BRIEF | {"n_estimators": 1, "contamination": 0.05, "max_iter": 10, "lr": 1e-2}
+    detector = ConvRobustAutoencoder(**options).fit(bars)
+    sparse = detector.decompose(bars)[1]
+    moved = sparse.reshape(150, -1).any(axis=1)
+    assert detector.history_[-1]["sparse_share"] > 0
+    assert moved[:6].all()
+    assert moved.mean() < 0.4
+    # All of what is left of it, and nothing of the others.
+    kept = ConvRobustAutoencoder(**options | {"penalty": "l21"}).fit(bars).decompose(bars)[1]
+    assert np.abs(sparse[:6]).sum() > np.abs(kept[:6]).sum()
+
+
+@pytest.mark.parametrize("penalty", ["l20", "l21", "l1", "l21_features"])
+def test_penalties_and_votes_are_saved_and_exported(bars, penalty, tmp_path):
+    detector = ConvRobustAutoencoder(
+        penalty=penalty, contamination="auto", score_function="smooth", **BRIEF
+    ).fit(bars)
+    save(detector, tmp_path / "file")
+    again = load(tmp_path / "file")
+    assert again.image_shape_ == (9, 12)
+    assert np.array_equal(again.decision_function(bars), detector.decision_scores_)
+    assert np.array_equal(again.decompose(bars)[1], detector.decompose(bars)[1])
+    to_onnx(detector, tmp_path / "file.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "file.onnx")
+    rows = bars.reshape(150, -1).astype(np.float32)
+    for n in (1, 150):
+        scores, labels = session.run(None, {"X": rows[:n]})
+        np.testing.assert_allclose(scores, detector.decision_function(rows[:n]), rtol=1e-5)
+        # The norm of one row of each member is its λ, and may come out a little above it.
+        assert (labels != detector.predict(rows[:n])).sum() <= 2
+
+
+def test_scores_of_colour_images_are_exported(bars, tmp_path):
+    colours = np.stack([bars, bars**2], axis=-1)
+    detector = ConvRobustAutoencoder(**BRIEF).fit(colours)
+    to_onnx(detector, tmp_path / "file.onnx")
+    rows = colours.reshape(150, -1).astype(np.float32)
+    session = onnxruntime.InferenceSession(tmp_path / "file.onnx")
+    scores, _ = session.run(None, {"X": rows})
+    np.testing.assert_allclose(scores, detector.decision_function(rows), rtol=1e-5)
+
+
+def test_a_member_is_the_same_fitted_alone(bars):
+    options = BRIEF | {"lam": 0.5, "device": "cpu"}
+    many = ConvRobustAutoencoder(**options | {"n_estimators": 3}).fit(bars)
+    one = ConvRobustAutoencoder(**options | {"n_estimators": 1}).fit(bars)
+    for mine, theirs in zip(many.network_.parameters(), one.network_.parameters(), strict=True):
+        assert torch.equal(mine[:1], theirs)
+
+
+def test_a_training_goes_on(bars, tmp_path):
+    whole = ConvRobustAutoencoder(**BRIEF | {"max_iter": 4}).fit(bars)
+    detector = ConvRobustAutoencoder(warm_start=True, **BRIEF).fit(bars)
+    save(detector, tmp_path / "file")
+    for begun in (detector, load(tmp_path / "file")):
+        begun.set_params(max_iter=4).fit(bars)
+        assert np.array_equal(begun.decision_scores_, whole.decision_scores_)
+    detector = ConvRobustAutoencoder(warm_start=True, **BRIEF).fit(bars)
+    with pytest.raises(ValueError, match="image_shape"):
+        detector.set_params(max_iter=4).fit(bars.reshape(150, 12, 9))
+
+
+@pytest.mark.parametrize("channels", [None, 2, 3])
+def test_images_are_drawn_without_being_told_their_shape(bars, channels):
+    images = bars if channels is None else np.stack([bars] * channels, axis=-1)
+    detector = ConvRobustAutoencoder(**BRIEF).fit(images)
+    for X in (images[:5], images[:5].reshape(5, -1)):
+        display = DecompositionDisplay.from_estimator(detector, X, n_columns=3)
+        drawn = [np.ma.filled(ax.images[0].get_array(), np.nan) for ax in display.ax_]
+        size = (2 * 10 - 1, 3 * 13 - 1)
+        assert drawn[0].shape == ((*size, 3) if channels == 3 else size)
+        assert drawn[2].shape == size
+        first = drawn[0][:9, :12]
+        low, high = images[:5].min(), images[:5].max()
+        if channels == 3:
+            assert ((first >= 0) & (first <= 1)).all()
+            assert np.corrcoef(first[..., 0].ravel(), images[0, ..., 0].ravel())[0, 1] > 0.999
+        else:
+            np.testing.assert_allclose(first, bars[0], atol=1e-6)
+            assert low <= np.nanmin(first)
+            assert np.nanmax(first) <= high
+
+
+def test_pixels_up_to_255_are_told(bars):
+    with pytest.warns(UserWarning, match="divide X by its largest value"):
+        ConvRobustAutoencoder(**BRIEF).fit(255 * bars)
+
+
+def test_a_pickle_holds_no_file(fitted, bars):
+    import pickle
+
+    again = pickle.load(io.BytesIO(pickle.dumps(fitted)))
+    assert np.array_equal(again.decision_function(bars), fitted.decision_scores_)
