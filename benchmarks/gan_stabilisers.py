@@ -85,7 +85,7 @@ VARIANTS = {
     "Wasserstein, gradient penalty": (WassersteinGAN, NEVER),
 }
 # The compiled epochs take the steps between two bounds from their module.
-epochs_of(MemberGAN, UnboundedGAN)(adversarial.train_by_loops)
+epochs_of(MemberGAN, UnboundedGAN)(adversarial.train_gans)
 
 
 def run(X, y, n_epochs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,63 +34,33 @@ if TYPE_CHECKING:
 
 @epochs_of(MemberGAN, HingeGAN)
 def train_gans(trainer: Trainer, rows: MemberRows, n_epochs: int) -> torch.Tensor:
-    """Train generators and discriminators by compiled loops, a member a thread."""
-    network: Any = trainer.network
-    objective: Any = trainer.objective
-    vectors = objective.spectral.flat.numpy()
-    makers = trainer.optimisers["maker"].compiled(network.generator)
-    critics = trainer.optimisers["critic"].compiled(network.discriminator)
-
-    def learn(k: int, n_done: int, part: Share, noise: NDArray[np.float32]) -> tuple[float, float]:
-        (of_maker, maker), (of_critic, critic) = makers[k], critics[k]
-        return train_generator_and_discriminator(
-            of_maker._replace(n_done=of_maker.n_done + n_done),
-            maker,
-            of_critic._replace(n_done=of_critic.n_done + n_done),
-            critic,
-            vectors[k],
-            part.rows,
-            part.order,
-            noise,
-            part.n_batches,
-            SPECTRAL_EVERY,
-            ROUNDS,
-        )
-
-    return train_members(trainer, rows, n_epochs, 2, learn)
+    """Train discriminators and generators by compiled loops, a member a thread."""
+    return _train_together(trainer, rows, n_epochs, train_generator_and_discriminator)
 
 
 @epochs_of(MemberGAN, BidirectionalGAN)
 def train_bidirectional_gans(trainer: Trainer, rows: MemberRows, n_epochs: int) -> torch.Tensor:
-    """Train generators, encoders and discriminators by compiled loops, a member a thread."""
-    network: Any = trainer.network
+    """Train discriminators, generators and encoders by compiled loops, a member a thread."""
+    return _train_together(trainer, rows, n_epochs, train_bidirectional)
+
+
+def _train_together(
+    trainer: Trainer, rows: MemberRows, n_epochs: int, loop: Callable[..., tuple[float, ...]]
+) -> torch.Tensor:
+    """Train all parts of an objective by a loop that takes them in their order."""
     objective: Any = trainer.objective
     vectors = objective.spectral.flat.numpy()
-    parts = [
-        trainer.optimisers[name].compiled(part) for name, part in objective.trained(network).items()
-    ]
+    trained = objective.trained(trainer.network)
+    parts = [optimiser.compiled(trained[name]) for name, optimiser in trainer.optimisers.items()]
 
-    def learn(
-        k: int, n_done: int, part: Share, noise: NDArray[np.float32]
-    ) -> tuple[float, float, float]:
-        (of_critic, critic), (of_maker, maker), (of_coder, coder) = (own[k] for own in parts)
-        return train_bidirectional(
-            of_critic._replace(n_done=of_critic.n_done + n_done),
-            critic,
-            of_maker._replace(n_done=of_maker.n_done + n_done),
-            maker,
-            of_coder._replace(n_done=of_coder.n_done + n_done),
-            coder,
-            vectors[k],
-            part.rows,
-            part.order,
-            noise,
-            part.n_batches,
-            SPECTRAL_EVERY,
-            ROUNDS,
-        )
+    def learn(k: int, n_done: int, part: Share, noise: NDArray[np.float32]) -> tuple[float, ...]:
+        states: list[Any] = []
+        for adam, layers in (own[k] for own in parts):
+            states += adam._replace(n_done=adam.n_done + n_done), layers
+        shown = vectors[k], part.rows, part.order, noise, part.n_batches
+        return loop(*states, *shown, SPECTRAL_EVERY, ROUNDS)
 
-    return train_members(trainer, rows, n_epochs, 3, learn)
+    return train_members(trainer, rows, n_epochs, len(parts), learn)
 
 
 @epochs_of(MemberGAN, GeneratorInversion)

@@ -29,10 +29,10 @@ NO_BOUND = np.float32(np.inf)
 
 @compiled
 def train_generator_and_discriminator(
-    maker_adam: Adam,
-    maker: Layers,
     critic_adam: Adam,
     critic: Layers,
+    maker_adam: Adam,
+    maker: Layers,
     vectors: NDArray[np.float32],
     data: NDArray[np.float32],
     order: IntArray,
@@ -45,9 +45,9 @@ def train_generator_and_discriminator(
 
     Parameters
     ----------
-    maker_adam, critic_adam : Adam
-        Of the generator and the discriminator, changed in place.
-    maker, critic : Layers
+    critic_adam, maker_adam : Adam
+        Of the discriminator and the generator, changed in place.
+    critic, maker : Layers
     vectors : ndarray, float32
         Those of the power iteration of the discriminator's layers, one after another; changed in
         place.
