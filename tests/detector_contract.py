@@ -34,6 +34,7 @@ class DetectorContract:
     wrong = ()  # (keyword arguments, words the message must hold)
     after_fit = ()  # pairs of keyword arguments: fitted with, then set
     fewest_rows = 1  # that can be fitted
+    for_tables = {}  # what is set to find rows in tables, if not the defaults
     found = 6  # of the six rows planted in `plane`, at least
     far = 1e3  # where one value alone puts a new row above all others
 
@@ -201,7 +202,8 @@ class DetectorContract:
         assert not np.array_equal(first, self.make(random_state=state).fit(plane).decision_scores_)
 
     def test_finds_what_is_planted(self, plane, cancer):
-        detector = self.detector(contamination=0.02, random_state=0).fit(plane)
+        options = {"contamination": 0.02, "random_state": 0} | self.for_tables
+        detector = self.detector(**options).fit(plane)
         assert detector.score(plane, np.arange(300) < 6) > 0.999
         assert detector.labels_[:6].sum() >= self.found
         assert detector.labels_.sum() == 6

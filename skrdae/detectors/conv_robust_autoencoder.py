@@ -16,7 +16,7 @@ from skrdae._typing import FloatArray, FloatRows, Scaling
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import Learnt, Task
 from skrdae.detectors.robust import BaseRobustAutoencoder
-from skrdae.detectors.shaped import ShapedRows
+from skrdae.detectors.shaped import ShapedRows, n_axes
 from skrdae.networks.convolutional import ConvAutoencoder
 from skrdae.networks.member import MemberModule
 from skrdae.penalties import KNOWN_PENALTIES, L20, GroupPenalty, PenaltyLike, penalty_of
@@ -72,21 +72,21 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
         the blurred image and m its median in training: an edge that is a little beside its place
         counts for little, and a bright or bold image leaves more than a faint one. ``"norm"`` is Ω
         of the residual, and for ``"l20"`` its norm.
-    max_iter : int, default=16
+    max_iter : int, default=10
         Number of outer iterations; each is `n_epochs` of training followed by the prox.
     n_epochs : int, default=1
         Number of passes over the data within an outer iteration.
-    batch_size : int or "auto", default="auto"
+    batch_size : int or "auto", default=64
         Largest number of images in a gradient step; batches are of equal size within one image.
         ``"auto"`` is n / 24, but at least 32 and at most 128, where n is the number of images a
         member is trained on.
-    lr : float, default=2e-3
+    lr : float, default=3e-3
         Learning rate of Adam.
     tol : float or None, default=None
         Training stops when ‖X − D(E(L)) − S‖_F or the change of D(E(L)) + S in an iteration is
         below `tol` · ‖X‖_F; if `max_iter` is reached first, a ``ConvergenceWarning`` is raised.
         ``None`` always makes `max_iter` iterations.
-    n_estimators : int, default=3
+    n_estimators : int, default=1
         Number of members of the ensemble; they differ in seed, rows and λ. Their scores are brought
         to one scale and averaged. The training time is proportional to it.
     max_samples : int, float, "auto" or None, default=None
@@ -179,9 +179,10 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
     code_size: int = 16
     penalty: PenaltyLike = "l20"
     score_function: Literal["smooth", "norm"] = "smooth"
-    max_iter: int = 16
-    lr: float = 2e-3
-    n_estimators: int = 3
+    max_iter: int = 10
+    batch_size: int | Literal["auto"] = 64
+    lr: float = 3e-3
+    n_estimators: int = 1
     scaler: Scaling = None
 
     _parameter_constraints = {
@@ -292,10 +293,12 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
             )
 
     def _check_data(self, X: ArrayLike, *, reset: bool) -> FloatRows:
+        if n_axes(X) > 2:
+            X = np.asarray(X)
         rows = super()._check_data(X, reset=reset)
         if reset:
-            found = np.shape(X)[1:]
-            self.image_shape_ = self._shape_of(found if len(found) > 1 else rows.shape[1:])
+            found = X.shape[1:] if isinstance(X, np.ndarray) and X.ndim > 2 else rows.shape[1:]
+            self.image_shape_ = self._shape_of(found)
         return rows
 
     def explain(self, X: ArrayLike) -> FloatArray:

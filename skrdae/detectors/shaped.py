@@ -39,7 +39,7 @@ class ShapedRows(BaseTorchDetector):
 
     def _check_data(self, X: ArrayLike, *, reset: bool) -> FloatRows:
         fitted = None if reset else self.network_.row_shape
-        if _n_axes(X) > 2:
+        if n_axes(X) > 2:
             X = np.asarray(numbers_only(X))
             self._check_shape(X.shape[1:], fitted)
             X = X.reshape(len(X), -1)
@@ -48,7 +48,7 @@ class ShapedRows(BaseTorchDetector):
         return rows
 
     def _as_given(self, rows: FloatArray, X: ArrayLike) -> FloatArray:
-        return rows if _n_axes(X) < 3 else rows.reshape(np.shape(X))
+        return rows if n_axes(X) < 3 else rows.reshape(np.shape(X))
 
     def explain(self, X: ArrayLike) -> FloatArray:
         """Return the contribution of each value to the score of each row.
@@ -114,7 +114,7 @@ class ChannelWindows(ShapedRows):
         return super().explain(X)
 
 
-def _n_axes(X: Any) -> int:
+def n_axes(X: Any) -> int:
     """Return how many axes X has, whether an array or nested lists."""
     if hasattr(X, "ndim"):
         return X.ndim

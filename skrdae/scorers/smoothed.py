@@ -30,7 +30,9 @@ def blur_matrix(n: int) -> torch.Tensor:
 def blur_matrices(image_shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return A and B with A X B blurred, for X of shape (height, width · channels)."""
     height, width, channels = (*image_shape, 1)[:3]
-    between = torch.kron(blur_matrix(width).T.contiguous(), torch.eye(channels, device="cpu"))
+    between = torch.kron(
+        blur_matrix(width).T.contiguous(), torch.eye(channels, dtype=torch.float32, device="cpu")
+    )
     return blur_matrix(height), between
 
 

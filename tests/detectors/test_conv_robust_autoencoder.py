@@ -16,10 +16,13 @@ BRIEF = {"max_iter": 2, "n_estimators": 2, "channels": (3, 4), "code_size": 3, "
 class TestContract(DetectorContract):
     detector = ConvRobustAutoencoder
     # Tables have columns of different units.
-    brief = {"max_iter": 2, "scaler": "robust", "n_estimators": 1, "channels": (4,)}
+    brief = {"max_iter": 2, "scaler": "robust", "score_function": "norm", "channels": (4,)}
+    for_tables = {"score_function": "norm"}  # columns beside each other are no neighbours
+    found = 5
     variants = (
         {},
-        {"penalty": "l1", "score_function": "norm", "n_estimators": 2, "contamination": "auto"},
+        {"score_function": "smooth"},
+        {"penalty": "l1", "n_estimators": 2, "contamination": "auto"},
     )
     wrong = (
         ({"image_shape": 8}, "image_shape"),
