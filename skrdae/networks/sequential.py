@@ -104,6 +104,10 @@ class MemberSequenceVAE(MemberRecurrent):
         self.add(f"{name}_bias", drawn.new_zeros(len(generators), 1, units))
 
     @property
+    def _fused(self) -> bool:
+        return True  # by compiled loops where torch has no such kernel
+
+    @property
     def code_size(self) -> int:
         """Latent variables of a window."""
         return self.n_steps * self.latent_dim

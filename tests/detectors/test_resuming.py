@@ -18,6 +18,7 @@ from skrdae import (
     AnoGANDetector,
     LSTMRobustAutoencoder,
     LSTMVAEDetector,
+    OmniAnomalyDetector,
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
     USADDetector,
@@ -44,6 +45,7 @@ CASES = {
     "search": (AnoGANDetector(inference="search", n_search_iter=2, **RDA), "n_epochs"),
     "usad": (USADDetector(**RDA), "n_epochs"),
     "lstm vae": (LSTMVAEDetector(hidden_layer_sizes=(6,), batch_size=128, **RDA), "n_epochs"),
+    "omni": (OmniAnomalyDetector(hidden_layer_sizes=(6,), batch_size=128, **RDA), "n_epochs"),
     "lstm": (LSTMRobustAutoencoder(hidden_layer_sizes=(6,), batch_size=128, **RDA), "max_iter"),
     "gru": (
         LSTMRobustAutoencoder(hidden_layer_sizes=(6,), cell="gru", batch_size=128, n_estimators=1),
