@@ -20,6 +20,7 @@ from skrdae import (
     AnoGANDetector,
     LSTMRobustAutoencoder,
     LSTMVAEDetector,
+    OmniAnomalyDetector,
     OutlierAdapter,
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
@@ -65,6 +66,7 @@ DETECTORS = {
     "lstm": LSTMRobustAutoencoder(max_iter=1, random_state=0),
     "gru": LSTMRobustAutoencoder(cell="gru", n_channels=2, max_iter=1, random_state=0),
     "lstm vae": LSTMVAEDetector(n_channels=2, hidden_layer_sizes=(5, 3), **VAE),
+    "omni anomaly": OmniAnomalyDetector(n_channels=2, hidden_layer_sizes=(5, 3), **VAE),
     "usad": USADDetector(**VAE),
     "usad, channels": USADDetector(n_channels=2, scaler=None, **VAE),
     "transformer": TransformerRobustAutoencoder(

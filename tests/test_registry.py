@@ -18,7 +18,13 @@ def detectors(monkeypatch):
 
 def test_the_package_registers_its_detectors_of_rows():
     names = {"AnoGANDetector", "LSTMRobustAutoencoder", "LSTMVAEDetector", "RobustDeepAutoencoder"}
-    names |= {"RobustDeepAutoencoderCV", "RobustPCA", "USADDetector", "VAEDetector"}
+    names |= {
+        "RobustDeepAutoencoderCV",
+        "OmniAnomalyDetector",
+        "RobustPCA",
+        "USADDetector",
+        "VAEDetector",
+    }
     made = {name: getattr(skrdae, name) for name in names}
     assert {name: DETECTORS[name] for name in names} == made
 

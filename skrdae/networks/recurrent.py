@@ -56,6 +56,11 @@ class MemberRecurrent(MemberModule):
         """Steps and channels of a window."""
         return self.n_steps, self.n_channels
 
+    @property
+    def _fused(self) -> bool:
+        """Whether all steps of a layer are one kernel, of one thread, on a CPU."""
+        return self.cell == "lstm"
+
     def _add_layers(self, generators: Sequence[torch.Generator], device: torch.device) -> None:
         for layer, shape in enumerate(self.shapes):
             self.add(f"layer_{layer}", _initial(*shape, self.cell, generators).to(device))
@@ -92,7 +97,8 @@ class MemberRecurrent(MemberModule):
     ) -> torch.Tensor:
         """Apply a function of a member's place and rows: (K, n, …) → (K, n, …)."""
         self.check_device(x)
-        made = self._in_pieces(function, x, -(-x.shape[1] // _SCORED_ROWS[self.cell]))
+        n_rows = _SCORED_ROWS["lstm" if self._fused else "gru"]
+        made = self._in_pieces(function, x, -(-x.shape[1] // n_rows))
         return torch.unflatten(torch.cat(made), 0, x.shape[:2])
 
     def _in_pieces(
@@ -108,8 +114,8 @@ class MemberRecurrent(MemberModule):
             with torch.set_grad_enabled(traced):
                 return function(*piece)
 
-        # The products that a GRU's kernel calls have threads of their own.
-        apart = x.device.type == "cpu" and self.cell == "lstm"
+        # The products that torch's GRU calls have threads of their own.
+        apart = x.device.type == "cpu" and self._fused
         return in_parallel(work, pieces) if apart else list(map(work, pieces))
 
 

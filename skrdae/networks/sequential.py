@@ -104,6 +104,10 @@ class MemberSequenceVAE(MemberRecurrent):
         self.add(f"{name}_bias", drawn.new_zeros(len(generators), 1, units))
 
     @property
+    def _fused(self) -> bool:
+        return True  # by compiled loops where torch has no such kernel
+
+    @property
     def code_size(self) -> int:
         """Latent variables of a window."""
         return self.n_steps * self.latent_dim
@@ -251,8 +255,10 @@ class MemberOmniAnomaly(MemberSequenceVAE):
     ) -> None:
         super().__init__(n_features, n_channels, hidden_layer_sizes, latent_dim, generators, device)
         self.n_flows = n_flows
-        before = [glorot(g, 1, latent_dim, 2 * latent_dim) for g in generators]
-        self.add("before_weight", torch.cat(before).to(device))
+        # Without memory at first: what a random linear map makes of z may grow without end over the
+        # steps of a long window.
+        shape = len(generators), latent_dim, 2 * latent_dim
+        self.add("before_weight", self.code_weight.new_zeros(shape))
         if not n_flows:
             return
         for name in ("flow_weight", "flow_scale"):

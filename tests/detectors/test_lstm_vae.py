@@ -10,7 +10,7 @@ from skrdae import LSTMVAEDetector, WindowedDetector, load, save, to_onnx
 
 class TestContract(DetectorContract):
     detector = LSTMVAEDetector
-    brief = {"n_epochs": 2, "hidden_layer_sizes": (6,), "lr": 2e-2}
+    brief = {"n_epochs": 1, "batch_size": 128, "hidden_layer_sizes": (4,), "lr": 2e-2}
     variants = (
         {},
         {"n_estimators": 2, "hidden_layer_sizes": (5, 3), "progress": 0, "latent_dim": 1},

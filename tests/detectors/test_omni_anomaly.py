@@ -10,7 +10,7 @@ from skrdae import OmniAnomalyDetector, WindowedDetector, load, save, to_onnx
 
 class TestContract(DetectorContract):
     detector = OmniAnomalyDetector
-    brief = {"n_epochs": 2, "hidden_layer_sizes": (6,), "lr": 2e-2}
+    brief = {"n_epochs": 1, "batch_size": 128, "hidden_layer_sizes": (4,), "lr": 2e-2}
     variants = (
         {},
         {"n_estimators": 2, "hidden_layer_sizes": (5, 3), "n_flows": 0, "latent_dim": 1},

@@ -18,6 +18,7 @@ from skrdae import (
     AnoGANDetector,
     LSTMRobustAutoencoder,
     LSTMVAEDetector,
+    OmniAnomalyDetector,
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
     USADDetector,
@@ -45,6 +46,7 @@ CASES = {
     "usad": (USADDetector(**RDA), "n_epochs"),
     "pairs": (AnoGANDetector(inference="bidirectional", **RDA), "n_epochs"),
     "lstm vae": (LSTMVAEDetector(hidden_layer_sizes=(6,), batch_size=128, **RDA), "n_epochs"),
+    "omni": (OmniAnomalyDetector(hidden_layer_sizes=(6,), batch_size=128, **RDA), "n_epochs"),
     "lstm": (LSTMRobustAutoencoder(hidden_layer_sizes=(6,), batch_size=128, **RDA), "max_iter"),
     "gru": (
         LSTMRobustAutoencoder(hidden_layer_sizes=(6,), cell="gru", batch_size=128, n_estimators=1),

@@ -89,6 +89,7 @@ def _kalman(z):
 @pytest.mark.parametrize("n_flows", [0, 3])
 def test_the_loss_of_omni_anomaly_is_that_of_the_paper(n_flows):
     network = MemberOmniAnomaly(10, 2, (4,), 3, n_flows, member_generators([3, 4]), CPU)
+    network.before_weight.copy_(0.4 * _drawn(2, 3, 6, seed=2))
     x, noise = _drawn(2, 7, 10), _drawn(2, 7, 15, seed=1)
     loss, measures = StateSpaceBound(network).loss("adam", network, x, noise)
     for k in range(2):

@@ -12,6 +12,7 @@ from skrdae import (
     AnoGANDetector,
     LSTMRobustAutoencoder,
     LSTMVAEDetector,
+    OmniAnomalyDetector,
     RobustDeepAutoencoder,
     USADDetector,
     VAEDetector,
@@ -295,6 +296,7 @@ DETECTORS = {
     "GAN": (AnoGANDetector, "n_epochs", {"n_encoder_epochs": 3}),
     "LSTM": (LSTMRobustAutoencoder, "max_iter", {}),
     "LSTM-VAE": (LSTMVAEDetector, "n_epochs", {}),
+    "OmniAnomaly": (OmniAnomalyDetector, "n_epochs", {}),
     "USAD": (USADDetector, "n_epochs", {}),
 }
 
