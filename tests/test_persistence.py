@@ -18,6 +18,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 import skrdae
 from skrdae import (
     AnoGANDetector,
+    ConvRobustAutoencoder,
     LSTMRobustAutoencoder,
     OutlierAdapter,
     RobustDeepAutoencoder,
@@ -58,6 +59,9 @@ DETECTORS = {
     "vae, bernoulli": VAEDetector(likelihood="bernoulli", **VAE),
     "gan": AnoGANDetector(**GAN),
     "gan, search": AnoGANDetector(inference="search", n_search_iter=3, **GAN),
+    "conv": ConvRobustAutoencoder(
+        max_iter=2, scaler="robust", channels=(3, 4), code_size=3, random_state=0
+    ),
     "lstm": LSTMRobustAutoencoder(max_iter=1, random_state=0),
     "gru": LSTMRobustAutoencoder(cell="gru", n_channels=2, max_iter=1, random_state=0),
     "windows": WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=10),

@@ -17,7 +17,12 @@ def detectors(monkeypatch):
 
 
 def test_the_package_registers_its_detectors_of_rows():
-    names = {"AnoGANDetector", "LSTMRobustAutoencoder", "RobustDeepAutoencoder"}
+    names = {
+        "AnoGANDetector",
+        "ConvRobustAutoencoder",
+        "LSTMRobustAutoencoder",
+        "RobustDeepAutoencoder",
+    }
     names |= {"RobustDeepAutoencoderCV", "RobustPCA", "VAEDetector"}
     made = {name: getattr(skrdae, name) for name in names}
     assert {name: DETECTORS[name] for name in names} == made

@@ -16,6 +16,7 @@ from sklearn.base import clone
 
 from skrdae import (
     AnoGANDetector,
+    ConvRobustAutoencoder,
     LSTMRobustAutoencoder,
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
@@ -40,6 +41,10 @@ CASES = {
     "gan": (AnoGANDetector(n_encoder_epochs=4, **RDA), "n_epochs"),
     "encoder": (AnoGANDetector(n_epochs=4, **RDA), "n_encoder_epochs"),
     "search": (AnoGANDetector(inference="search", n_search_iter=2, **RDA), "n_epochs"),
+    "conv": (
+        ConvRobustAutoencoder(channels=(3,), code_size=3, scaler="robust", n_estimators=2),
+        "max_iter",
+    ),
     "lstm": (LSTMRobustAutoencoder(hidden_layer_sizes=(6,), batch_size=128, **RDA), "max_iter"),
     "gru": (
         LSTMRobustAutoencoder(hidden_layer_sizes=(6,), cell="gru", batch_size=128, n_estimators=1),
