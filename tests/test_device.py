@@ -8,6 +8,7 @@ from sklearn.base import clone
 
 from skrdae import (
     AnoGANDetector,
+    ConvRobustAutoencoder,
     LSTMRobustAutoencoder,
     LSTMVAEDetector,
     OmniAnomalyDetector,
@@ -47,6 +48,9 @@ def test_what_is_not_there_is_an_error(device, error):
 
 DETECTORS = {
     "robust": RobustDeepAutoencoder(n_estimators=2, random_state=0),
+    "convolutions": ConvRobustAutoencoder(
+        max_iter=2, scaler="robust", channels=(3,), random_state=0
+    ),
     "LSTM": LSTMRobustAutoencoder(max_iter=2, random_state=0),
     "GRU": LSTMRobustAutoencoder(cell="gru", max_iter=2, random_state=0),
     "VAE": VAEDetector(n_estimators=2, n_epochs=2, random_state=0),

@@ -43,6 +43,7 @@ class Traced(NamedTuple):
 
 
 ADBENCH = "adbench_summary"
+CONV = {"share": "0.0500", "detector": "robust"}
 NAB = ("nab_scores_summary", {"series": "mean"})
 SERIES = {
     "WindowedDetector(RobustDeepAutoencoder())": {"detector": "RobustDeepAutoencoder"},
@@ -161,6 +162,18 @@ TABLES = [
     ),
     Traced(
         BENCHMARKS,
+        "digit, convolutional | draws | F1 | AP | ROC AUC | seconds a fit",
+        "digit, convolutional",
+        {name: {"digit": name} | CONV for name in [*map(str, range(10)), "mean"]},
+        {
+            "F1": Column("conv_mnist_summary", "f1"),
+            "AP": Column("conv_mnist_summary", "average_precision"),
+            "ROC AUC": Column("conv_mnist_summary", "roc_auc"),
+            "seconds a fit": Column("conv_mnist_summary", "seconds"),
+        },
+    ),
+    Traced(
+        BENCHMARKS,
         "pixels | scaler | ROC AUC | AP | ROC AUC, digit 4",
         "pixels, scaler",
         {
@@ -224,7 +237,7 @@ def find(table):
 
 def conditions(table, row):
     """Return what the row's key is in a CSV."""
-    keys = table.key.split(", ")
+    keys = [table.key] if table.key in row else table.key.split(", ")
     name = ", ".join(plain(row[key]) for key in keys)
     return table.names.get(name) or {key: plain(row[key]) for key in keys}
 

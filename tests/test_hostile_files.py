@@ -12,6 +12,7 @@ from sklearn.preprocessing import RobustScaler, StandardScaler
 
 from skrdae import (
     AnoGANDetector,
+    ConvRobustAutoencoder,
     LSTMRobustAutoencoder,
     LSTMVAEDetector,
     OmniAnomalyDetector,
@@ -36,6 +37,8 @@ SMALL = {"hidden_layer_sizes": (5, 3), "n_estimators": 2, "random_state": 0}
 RDA = SMALL | {"max_iter": 2}
 VAE = SMALL | {"n_epochs": 2}
 GAN = VAE | {"n_encoder_epochs": 1, "discriminator_layer_sizes": (5, 4)}
+CONV = {"image_shape": (2, 2), "channels": (3,), "code_size": 2, "scaler": "robust"}
+CONV |= {"n_estimators": 2, "max_iter": 1, "random_state": 0}
 LSTM = SMALL | {"max_iter": 1}
 PEAKS = PeaksOverThreshold(0.05, level=0.7)
 DETECTORS = {
@@ -51,6 +54,7 @@ DETECTORS = {
     "gan": AnoGANDetector(**GAN),
     "pairs": AnoGANDetector(inference="bidirectional", warm_start=True, **GAN),
     "search": AnoGANDetector(inference="search", n_search_iter=2, **GAN),
+    "conv": ConvRobustAutoencoder(**CONV),
     "lstm": LSTMRobustAutoencoder(**LSTM),
     "gru": LSTMRobustAutoencoder(cell="gru", n_channels=2, **LSTM),
     "lstm vae": LSTMVAEDetector(n_channels=2, **VAE),
@@ -164,6 +168,9 @@ ARRAYS = [
     ("pairs", "model_ network discriminator weight_0", lambda a: a[:, :5]),
     ("pairs", "_kept state gan coder mean", lambda a: a[:-1]),
     ("gan", "model_ network encoder weight_2", lambda a: a[..., :1]),
+    ("conv", "model_ network down/0/weight", lambda a: a[:, :2]),
+    ("conv", "model_ network to_code/bias", lambda a: a * N),
+    ("conv", "model_ scorer lam", lambda a: a[:1]),
     ("lstm", "model_ network layer_0", lambda a: a[:, :16]),
     ("lstm", "model_ network layer_1", lambda a: np.concatenate([a, a], 1)),
     ("gru", "model_ network readout_weight", lambda a: a[..., :1]),
@@ -300,6 +307,13 @@ NUMBERS = [
     ("gan", "model_ scorer lam", [-0.1, 1.1, NAN]),
     ("pairs", "model_ scorer n_search_iter", [1]),
     ("pairs", "model_ network encoder", [None]),
+    ("conv", "image_shape_", [[2, 2], None, "x", {"is": "tuple", "items": [4, 4]}]),
+    ("conv", "image_shape_", [{"is": "tuple", "items": [1, 4]}, {"is": "tuple", "items": [4]}]),
+    ("conv", "model_ scorer image_shape", [{"is": "tuple", "items": [1, 4]}, None, [2, 2]]),
+    ("conv", "model_ scorer level", [0, -1, NAN, INF, "x", None]),
+    ("conv", "model_ network code_size", [0, 3, 10**12, None]),
+    ("conv", "channels", [[], [4], [10**9], "x"]),
+    ("conv", "code_size", [0, 3, 10**9, None]),
     ("lstm", "model_ network n_channels", [0, 2, 4, -1]),
     ("lstm", "model_ network n_steps", [0, 5, 10**12]),
     ("lstm", "model_ network cell", ["gru", "x"]),

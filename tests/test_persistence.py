@@ -18,6 +18,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 import skrdae
 from skrdae import (
     AnoGANDetector,
+    ConvRobustAutoencoder,
     LSTMRobustAutoencoder,
     LSTMVAEDetector,
     OmniAnomalyDetector,
@@ -63,6 +64,9 @@ DETECTORS = {
     "gan": AnoGANDetector(**GAN),
     "gan, pairs": AnoGANDetector(inference="bidirectional", **GAN),
     "gan, search": AnoGANDetector(inference="search", n_search_iter=3, **GAN),
+    "conv": ConvRobustAutoencoder(
+        max_iter=2, scaler="robust", channels=(3, 4), code_size=3, random_state=0
+    ),
     "lstm": LSTMRobustAutoencoder(max_iter=1, random_state=0),
     "gru": LSTMRobustAutoencoder(cell="gru", n_channels=2, max_iter=1, random_state=0),
     "lstm vae": LSTMVAEDetector(n_channels=2, hidden_layer_sizes=(5, 3), **VAE),

@@ -17,11 +17,16 @@ def detectors(monkeypatch):
 
 
 def test_the_package_registers_its_detectors_of_rows():
-    names = {"AnoGANDetector", "LSTMRobustAutoencoder", "LSTMVAEDetector", "RobustDeepAutoencoder"}
-    names |= {
-        "RobustDeepAutoencoderCV",
+    names = {
+        "AnoGANDetector",
+        "ConvRobustAutoencoder",
+        "LSTMRobustAutoencoder",
+        "LSTMVAEDetector",
         "OmniAnomalyDetector",
+        "RobustDeepAutoencoder",
+        "RobustDeepAutoencoderCV",
         "RobustPCA",
+        "TransformerRobustAutoencoder",
         "USADDetector",
         "VAEDetector",
     }

@@ -68,9 +68,10 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
         :class:`~skrdae.penalties.GroupPenalty`.
     score_function : {"smooth", "norm"}, default="smooth"
         How an image's residual x − D(E(x)) becomes its score. ``"smooth"`` is the norm of the
-        residual, blurred by a Gaussian of 1 pixel, times (m / ‖G x‖)^¾, where ‖G x‖ is the norm of
-        the blurred image and m its median in training: an edge that is a little beside its place
-        counts for little, and a bright or bold image leaves more than a faint one. ``"norm"`` is Ω
+        residual, blurred by a Gaussian whose standard deviation is 1/28 of the longer side, times
+        (m / ‖G x‖)^¾, where ‖G x‖ is the norm of the blurred image and m its median in training: an
+        edge that is a little beside its place counts for little, and a bright or bold image leaves
+        more than a faint one. ``"norm"`` is Ω
         of the residual, and for ``"l20"`` its norm.
     max_iter : int, default=10
         Number of outer iterations; each is `n_epochs` of training followed by the prox.

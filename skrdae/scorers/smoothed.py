@@ -11,8 +11,8 @@ import torch
 from skrdae.networks.workspace import Workspace
 from skrdae.scorers.residual import ResidualScorer
 
-#: The standard deviation of the blur, in pixels.
-BLUR = 1.0
+#: The standard deviation of the blur, as a share of an image's longer side.
+BLUR = 1 / 28
 #: A residual counts less in an image that is larger by a power of its size, ...
 POWER = 0.75
 #: ... which is taken for this share of the usual one at least.
@@ -20,20 +20,20 @@ LEAST = 0.25
 
 
 @functools.lru_cache(maxsize=64)
-def blur_matrix(n: int) -> torch.Tensor:
+def blur_matrix(n: int, deviation: float) -> torch.Tensor:
     """Return the matrix that blurs a line of n pixels, whose rows have the sum 1."""
     places = torch.arange(n, dtype=torch.float64, device="cpu")
-    weights = torch.exp(-((places[:, None] - places) ** 2) / (2 * BLUR**2))
+    weights = torch.exp(-((places[:, None] - places) ** 2) / (2 * deviation**2))
     return (weights / weights.sum(dim=1, keepdim=True)).float()
 
 
 def blur_matrices(image_shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return A and B with A X B blurred, for X of shape (height, width · channels)."""
     height, width, channels = (*image_shape, 1)[:3]
-    between = torch.kron(
-        blur_matrix(width).T.contiguous(), torch.eye(channels, dtype=torch.float32, device="cpu")
-    )
-    return blur_matrix(height), between
+    deviation = BLUR * max(height, width)
+    of_channels = torch.eye(channels, dtype=torch.float32, device="cpu")
+    between = torch.kron(blur_matrix(width, deviation).T.contiguous(), of_channels)
+    return blur_matrix(height, deviation), between
 
 
 def smooth(rows: torch.Tensor, image_shape: tuple[int, ...]) -> torch.Tensor:

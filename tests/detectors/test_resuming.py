@@ -16,6 +16,7 @@ from sklearn.base import clone
 
 from skrdae import (
     AnoGANDetector,
+    ConvRobustAutoencoder,
     LSTMRobustAutoencoder,
     LSTMVAEDetector,
     OmniAnomalyDetector,
@@ -47,6 +48,10 @@ CASES = {
     "pairs": (AnoGANDetector(inference="bidirectional", **RDA), "n_epochs"),
     "lstm vae": (LSTMVAEDetector(hidden_layer_sizes=(6,), batch_size=128, **RDA), "n_epochs"),
     "omni": (OmniAnomalyDetector(hidden_layer_sizes=(6,), batch_size=128, **RDA), "n_epochs"),
+    "conv": (
+        ConvRobustAutoencoder(channels=(3,), code_size=3, scaler="robust", n_estimators=2),
+        "max_iter",
+    ),
     "lstm": (LSTMRobustAutoencoder(hidden_layer_sizes=(6,), batch_size=128, **RDA), "max_iter"),
     "gru": (
         LSTMRobustAutoencoder(hidden_layer_sizes=(6,), cell="gru", batch_size=128, n_estimators=1),
