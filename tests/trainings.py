@@ -11,13 +11,13 @@ from skrdae.networks.stacked import StackedModule
 from skrdae.networks.variational import MemberVAE
 from skrdae.objectives.adversarial import GeneratorInversion, HingeGAN
 from skrdae.objectives.elbo import EvidenceLowerBound
-from skrdae.objectives.reconstruction import Reconstruction
+from skrdae.objectives.reconstruction import Reconstruction, SparseReconstruction
 from skrdae.rows import HeldMemberRows
 from skrdae.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 KINDS = (
-    *("autoencoder", "lstm", "gru", "module"),
+    *("autoencoder", "sparse", "lstm", "gru", "module"),
     *("gaussian", "bernoulli", "gan", "encoder"),
 )
 
@@ -71,7 +71,7 @@ def trainer_of(
     settings = {"lr": 3e-3, "batch_size": 16}
     beta, bound = options.pop("beta", 0.7), options.pop("bound", 3.0)
     latent_dim, critic = options.pop("latent_dim", 2), options.pop("critic", (6, 4))
-    if kind == "autoencoder":
+    if kind in ("autoencoder", "sparse"):
         sizes = (7, 3) if sizes is None else sizes
         network = MemberAutoencoder(d, sizes, activation, output, generators, device)
     elif kind in ("lstm", "gru"):
@@ -97,6 +97,8 @@ def trainer_of(
         objective = GeneratorInversion()
     elif kind in ("gaussian", "bernoulli"):
         objective = EvidenceLowerBound(kind, beta, torch.ones(len(seeds), 1, d, device=device))
+    elif kind == "sparse":
+        objective = SparseReconstruction(bound, 0.5)
     else:
         objective = Reconstruction(bound)
     return Trainer(network, objective, generators=generators, **settings | options)
