@@ -14,6 +14,7 @@ class IterationRecord(TypedDict):
         From 1.
     objective : float
         ``‖L − D(E(L))‖²_F + λ·Ω(S)`` after the training of the network, at the S of that training.
+        The penalty of `sparsity` is not in it.
     sparse_share : float
         ``‖S‖_F / ‖X‖_F`` after the prox.
     constraint : float

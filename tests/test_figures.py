@@ -203,6 +203,18 @@ TABLES = [
     ),
     Traced(
         BENCHMARKS,
+        "code | sparsity | ROC AUC | AP | units near zero | seconds a fit",
+        "code, sparsity",
+        {},
+        {
+            "ROC AUC": Column("sparse_codes_summary", "roc_auc"),
+            "AP": Column("sparse_codes_summary", "average_precision"),
+            "units near zero": Column("sparse_codes_summary", "near_zero"),
+            "seconds a fit": Column("sparse_codes_summary", "seconds"),
+        },
+    ),
+    Traced(
+        BENCHMARKS,
         "detector | chosen | F1 | ROC AUC | AP",
         "detector",
         {},

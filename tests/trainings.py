@@ -13,7 +13,7 @@ from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MemberVAE
 from skrdae.objectives.adversarial import BidirectionalGAN, GeneratorInversion, HingeGAN
 from skrdae.objectives.elbo import EvidenceLowerBound
-from skrdae.objectives.reconstruction import Reconstruction
+from skrdae.objectives.reconstruction import Reconstruction, SparseReconstruction
 from skrdae.objectives.sequences import ProgressBound, StateSpaceBound
 from skrdae.objectives.two_decoders import TwoDecodersLoss
 from skrdae.rows import HeldMemberRows
@@ -21,7 +21,7 @@ from skrdae.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 KINDS = (
-    *("autoencoder", "lstm", "gru", "module"),
+    *("autoencoder", "sparse", "lstm", "gru", "module"),
     *("gaussian", "bernoulli", "gan", "pairs", "encoder", "two decoders"),
     *("lstm vae", "omni anomaly"),
 )
@@ -78,7 +78,7 @@ def trainer_of(
     # With 2, too, a gradient vanishes for pairs, of a unit that is on for all: see below.
     latent_dim = options.pop("latent_dim", 3 if kind == "pairs" else 2)
     critic = options.pop("critic", (6, 4))
-    if kind == "autoencoder":
+    if kind in ("autoencoder", "sparse"):
         sizes = (7, 3) if sizes is None else sizes
         network = MemberAutoencoder(d, sizes, activation, output, generators, device)
     elif kind in ("lstm", "gru"):
@@ -117,6 +117,8 @@ def trainer_of(
         objective = TwoDecodersLoss(torch.zeros(len(seeds), device=device))
     elif kind in ("gaussian", "bernoulli"):
         objective = EvidenceLowerBound(kind, beta, torch.ones(len(seeds), 1, d, device=device))
+    elif kind == "sparse":
+        objective = SparseReconstruction(bound, 0.5)
     else:
         objective = Reconstruction(bound)
     return Trainer(network, objective, generators=generators, **settings | options)

@@ -163,7 +163,7 @@ def _check_length(name: str, n_done: int, wanted: int) -> None:
 
 
 # Settings that earlier versions did not have, and what they were.
-_EARLIER = {"max_samples": "1.0"}
+_EARLIER = {"max_samples": "1.0", "sparsity": "0"}
 #: What is kept of a training. The rest is checked once it is known to be of the same one.
 KEPT = {"settings": mapping(text, text), "seeds": anything, "state": anything}
 

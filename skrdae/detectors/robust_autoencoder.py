@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae._typing import Activation, Record
 from skrdae._validation import check_layer_sizes
@@ -18,11 +19,12 @@ from skrdae.detectors.samples import rows_a_batch, rows_a_member
 from skrdae.detectors.streaming import Stream, partial_fit
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
 from skrdae.networks.workspace import Workspace
+from skrdae.objectives.reconstruction import SparseReconstruction
 from skrdae.penalties import L21, PENALTIES, penalty_of
 from skrdae.registry import detector
 from skrdae.rows import Rows
 from skrdae.scorers.residual import ResidualScorer
-from skrdae.training.alternating import alternate
+from skrdae.training.alternating import Schedule, alternate
 
 
 @detector
@@ -88,6 +90,10 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
     scaler : {"robust", "standard", "minmax"} or None, default="robust"
         Scaling of the columns inside the detector, see
         :class:`~skrdae.preprocessing.ColumnScaler`.
+    sparsity : float, default=0.0
+        Weight β ≥ 0 of a penalty β ‖E(L)‖₁ for each row, in units of the squared error, which makes
+        most units of a code rest near zero. It lets the code be wide: each row uses a few of its
+        units. 0 is the usual autoencoder.
     score_function : {"auto", "log", "norm"}, default="auto"
         How a row's residual x − D(E(x)) becomes its score. ``"log"`` sums log(1 + a²) + a
         √n_features / 100 over the features, where a is the absolute residual divided by the usual
@@ -195,12 +201,14 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
     hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto"
     activation: Activation = "tanh"
     output_activation: Activation = "identity"
+    sparsity: float = 0.0
     score_function: Literal["auto", "log", "norm"] = "auto"
 
     _parameter_constraints = {
         **BaseRobustAutoencoder._parameter_constraints,
         "activation": [StrOptions(set(ACTIVATIONS))],
         "output_activation": [StrOptions(set(ACTIVATIONS))],
+        "sparsity": [Interval(Real, 0, None, closed="left")],
         "score_function": [StrOptions({"log", "norm", "auto"})],
     }
     _bound = 3.0
@@ -216,6 +224,13 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         super()._check_parameters()
         if not self._automatic_sizes():
             check_layer_sizes(self.hidden_layer_sizes)
+
+    def _schedule(self, task: Task, n_rows: int) -> Schedule:
+        schedule = super()._schedule(task, n_rows)
+        if not self.sparsity:
+            return schedule
+        objective = SparseReconstruction(schedule.bound, float(self.sparsity))
+        return replace(schedule, objective=objective)
 
     def _automatic_sizes(self) -> bool:
         return isinstance(self.hidden_layer_sizes, str) and self.hidden_layer_sizes == "auto"

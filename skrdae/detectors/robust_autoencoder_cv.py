@@ -79,8 +79,8 @@ class RobustDeepAutoencoderCV(BaseDecomposition):
         the score is how well the ranking of the rows left out agrees with the average ranking over
         all λ, see :func:`~skrdae.metrics.agreement`; use at least three λ then.
     penalty, hidden_layer_sizes, activation, output_activation, max_iter, n_epochs, batch_size, \
-lr, tol, n_estimators, max_samples, scaler, contamination, store_decomposition, device, \
-random_state, verbose, callbacks
+lr, tol, n_estimators, max_samples, sparsity, scaler, contamination, store_decomposition, \
+device, random_state, verbose, callbacks
         As in :class:`RobustDeepAutoencoder`. All fits use the same seeds; `callbacks` are called in
         the last fit only.
 
@@ -145,6 +145,7 @@ random_state, verbose, callbacks
     tol: float | None = None
     n_estimators: int = 8
     max_samples: float | Literal["auto"] | None = None
+    sparsity: float = 0.0
     score_function: Literal["auto", "log", "norm"] = "auto"
     random_state: RandomStateLike = None
 

@@ -136,8 +136,9 @@ class MemberRecurrentAutoencoder(MemberRecurrent):
         mirrors them.
     cell : {"lstm", "gru"}
     generators : list of K torch.Generator
-        One a member; the initial weights are drawn from them (Glorot uniform; the forget gates of
-        an LSTM start open, with a bias of 1).
+        One a member; the initial weights are drawn from them (Glorot uniform; the gates that keep
+        the state, the LSTM's forget gates and the GRU's update gates, start with a bias of 1, so
+        that a state outlasts a window's steps).
     device : torch.device
     """
 
@@ -317,8 +318,7 @@ def _initial(
         inputs, states, bias, _ = _parts(row, n_inputs, units, cell)
         inputs.copy_(glorot(generator, CELLS[cell], units, n_inputs).flatten(0, 1))
         states.copy_(glorot(generator, CELLS[cell], units, units).flatten(0, 1))
-        if cell == "lstm":
-            bias[units : 2 * units] = 1.0  # the second of the gates
+        bias[units : 2 * units] = 1.0  # the second of the gates, which keeps the state
     return flat
 
 

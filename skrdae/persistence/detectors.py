@@ -337,6 +337,8 @@ def _check_stream(detector: Any, check: Check, where: str, sizes: Sizes) -> None
 # ------------------------------------------------------------------------------------- kinds
 
 _KEPT = {"_kept": anything}
+# Once codes were never sparse.
+_NOT_SPARSE = {"sparsity": lambda found: 0.0}
 #: class → what it adds to the kind of every class that derives from it
 _PARTS = {
     BaseTorchDetector: Kind(
@@ -359,7 +361,9 @@ _PARTS = {
     ),
     BaseRobustAutoencoder: Kind(extra=_KEPT, whole=_robust),
     RobustDeepAutoencoder: Kind(
-        extra=_STREAM, whole=_of(ResidualScorer, MemberAutoencoder, _robust_stream)
+        extra=_STREAM,
+        whole=_of(ResidualScorer, MemberAutoencoder, _robust_stream),
+        later=_NOT_SPARSE,
     ),
     ConvRobustAutoencoder: Kind(
         fitted={"image_shape_": image_shape},
@@ -374,6 +378,7 @@ _PARTS = {
         },
         extra={"lam_max_": number(0, math.inf)},
         whole=_of(ResidualScorer, MemberAutoencoder, _cross_validated),
+        later=_NOT_SPARSE,
     ),
     RobustPCA: Kind(
         fitted={"history_": history(_PURSUIT, "iterations"), "rank_": anything},

@@ -13,6 +13,7 @@ import torch
 from skrdae._typing import Record
 from skrdae.history import IterationRecord
 from skrdae.networks.member import MemberModule
+from skrdae.objectives.base import Objective
 from skrdae.objectives.reconstruction import Reconstruction
 from skrdae.penalties.base import GroupPenalty
 from skrdae.rows import HeldMemberRows, LazyMemberRows, MemberRows
@@ -42,6 +43,9 @@ class Schedule:
     tol : float or None
         A member stops when its constraint or its change (see
         :class:`~skrdae.history.IterationRecord`) is below `tol`.
+    objective : Objective, optional
+        What the network is trained on L with; by default the squared error,
+        :class:`~skrdae.objectives.reconstruction.Reconstruction`.
     """
 
     bound: float
@@ -50,6 +54,7 @@ class Schedule:
     batch_size: int
     lr: float
     tol: float | None = None
+    objective: Objective | None = None
 
 
 @dataclass
@@ -121,7 +126,7 @@ class Alternation(Training):
         self.members = torch.arange(len(generators), device=rows.device)
         self.trainer = Trainer(
             network.select(self.members),
-            Reconstruction(schedule.bound),
+            schedule.objective or Reconstruction(schedule.bound),
             lr=schedule.lr,
             batch_size=schedule.batch_size,
             generators=generators,

@@ -120,12 +120,27 @@ def test_the_weights_of_a_layer_lie_as_cudnn_wants_them():
         assert [w.dim() for w in weights] == [2, 2, 1, 1]
 
 
-def test_forget_gates_start_open_and_the_rest_is_drawn():
-    for weights, (_, units) in zip(_network()._layer_weights(0), _network().shapes, strict=True):
-        bias = weights[2].view(4, units)
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_gates_that_keep_the_state_start_open_and_the_rest_is_drawn(cell):
+    network = _network(cell=cell)
+    for weights, (_, units) in zip(network._layer_weights(0), network.shapes, strict=True):
+        bias = weights[2].view(-1, units)
         assert (bias[1] == 1).all()
-        assert not bias[[0, 2, 3]].any()
+        assert not bias[[0, *range(2, len(bias))]].any()
+        assert not weights[3].any()
         assert np.unique(weights[1]).size == weights[1].numel()
+
+
+def test_the_state_of_a_gru_outlasts_some_steps():
+    # Its second gate is the share that is kept: with inputs of zero, σ(1) a step or more.
+    network = _network(cell="gru")
+    weights = [w.detach() for w in network._layer_weights(0)[0]]
+    weights[1] = torch.zeros_like(weights[1])
+    units = weights[1].shape[1]
+    steps = torch.zeros(5, 1, weights[0].shape[1])
+    out, _ = torch.gru(steps, torch.ones(1, 1, units), weights, True, 1, 0.0, False, False, False)
+    kept = torch.sigmoid(torch.tensor(1.0)) ** torch.arange(1, 6)
+    torch.testing.assert_close(out[:, 0, 0], kept)
 
 
 def test_select_and_assign_move_members():

@@ -1,7 +1,7 @@
 import torch
 from trainings import rows_for, trainer_of
 
-from skrdae.objectives.reconstruction import Reconstruction
+from skrdae.objectives.reconstruction import Reconstruction, SparseReconstruction
 
 
 def test_the_loss_is_the_mean_squared_error_of_a_row():
@@ -37,3 +37,15 @@ def test_it_needs_no_noise_and_trains_the_whole_network():
     assert objective.noise_size(network) == 0
     assert objective.trained(network) == {"adam": network}
     assert objective.tensors() == []
+
+
+def test_the_penalty_is_the_norm_of_the_code():
+    network = trainer_of("module", [0, 1]).network
+    x = rows_for("module", 20).expand(2, -1, -1)
+    plain, error = Reconstruction(1.5).loss("adam", network, x, torch.empty(2, 20, 0))
+    loss, measures = SparseReconstruction(1.5, 0.7).loss("adam", network, x, torch.empty(2, 20, 0))
+    for k in range(2):
+        codes = network.encode(x.clamp(-1.5, 1.5))[k]
+        norms = sum(abs(unit) for code in codes.tolist() for unit in code)
+        assert abs(loss[k] - plain[k] - 0.7 * norms / 20) < 1e-4
+    assert torch.equal(measures, error)  # the history tells of the error alone

@@ -10,7 +10,8 @@ from skrdae.training import trainer as module
 from skrdae.training.kernels import epoch_kernel, registry, step_kernel
 
 # The kinds whose networks have activations of one's choice.
-_CHOICE = ("autoencoder", "gaussian", "bernoulli", "gan", "pairs", "encoder", "two decoders")
+_CHOICE = ("autoencoder", "sparse", "gaussian", "bernoulli", "gan", "pairs", "encoder")
+_CHOICE += ("two decoders",)
 CASES = [(kind, activation) for kind in _CHOICE for activation in ACTIVATIONS]
 CASES += [("lstm", "tanh"), ("gru", "tanh")]
 KERNELS = ["epochs", "steps"]

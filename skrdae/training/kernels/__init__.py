@@ -3,7 +3,7 @@
 Pairs without a kernel are trained by autograd, which tests compare every kernel with.
 """
 
-from skrdae.training.kernels import adversarial, autoencoder, two_decoders, variational
+from skrdae.training.kernels import adversarial, autoencoder, sparse, two_decoders, variational
 from skrdae.training.kernels.registry import epoch_kernel, epochs_of, step_kernel, steps_of
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "autoencoder",
     "epoch_kernel",
     "epochs_of",
+    "sparse",
     "step_kernel",
     "steps_of",
     "two_decoders",
