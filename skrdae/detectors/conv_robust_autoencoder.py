@@ -96,10 +96,11 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
     scaler : {"robust", "standard", "minmax"} or None, default=None
         Scaling of the columns inside the detector, see
         :class:`~skrdae.preprocessing.ColumnScaler`. Pixels have one unit and need none.
-    contamination : float, "auto" or pythresh object, default=0.1
+    contamination : float, "auto", PeaksOverThreshold or pythresh object, default=0.1
         How images are flagged, as in :class:`RobustDeepAutoencoder`. A float is the share of the
         training images to flag, in (0, 0.5]. ``"auto"`` flags an image if its S is not zero in more
-        than half of the members. A pythresh object sets the threshold; a copy of it is fitted.
+        than half of the members. :class:`~skrdae.thresholds.PeaksOverThreshold` or a pythresh
+        object sets the threshold; a copy of it is fitted.
     store_decomposition : bool, default=False
         Keep the decomposition of the training data in ``low_rank_`` and ``sparse_``, as rows.
     device : str or torch.device, default="auto"
@@ -145,7 +146,7 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
     scaler_ : ColumnScaler
     device_ : torch.device
     thresholder_ : object
-        The fitted copy of `contamination`. Only if that is a pythresh object.
+        The fitted copy of `contamination`. Only if that is an object.
     low_rank_, sparse_ : ndarray of shape (n_samples, n_features)
         The decomposition of the training data. Only with ``store_decomposition=True``.
     classes_ : ndarray of shape (2,)

@@ -78,9 +78,10 @@ class USADDetector(SequenceDetector):
     scaler : {"robust", "standard", "minmax"} or None, default="robust"
         Scaling of the columns inside the detector, see
         :class:`~skrdae.preprocessing.ColumnScaler`.
-    contamination : float or pythresh object, default=0.1
+    contamination : float, PeaksOverThreshold or pythresh object, default=0.1
         How windows are flagged. A float is the share of the training windows to flag, in (0, 0.5].
-        A pythresh object sets the threshold; a copy of it is fitted.
+        :class:`~skrdae.thresholds.PeaksOverThreshold` or a pythresh object sets the threshold; a
+        copy of it is fitted.
     device : str or torch.device, default="auto"
         ``"auto"`` takes the first that is available of CUDA, MPS and the CPU.
     random_state : int, RandomState instance or None, default=None
@@ -119,7 +120,7 @@ class USADDetector(SequenceDetector):
     scaler_ : ColumnScaler
     device_ : torch.device
     thresholder_ : object
-        The fitted copy of `contamination`. Only if that is a pythresh object.
+        The fitted copy of `contamination`. Only if that is an object.
     classes_ : ndarray of shape (2,)
         The classes of the columns of ``predict_proba``: 0 (normal) and 1 (anomalous).
     n_features_in_ : int

@@ -78,7 +78,6 @@ from skrdae.scorers.mismatch import MismatchScorer
 from skrdae.scorers.residual import ResidualScorer
 from skrdae.scorers.smoothed import SmoothedScorer
 from skrdae.scorers.two_decoders import TwoDecodersScorer
-from skrdae.thresholds import PeaksOverThreshold
 from skrdae.training.schemas import (
     adam,
     adversarial_state,
@@ -88,53 +87,7 @@ from skrdae.training.schemas import (
     variational_state,
 )
 
-_INTEGERS = (np.int32, np.int64)
-_LARGEST = float(np.finfo(np.float64).max)
 NAMES = {"feature_names_in_": column_names("features")}
-
-
-def _classes(value: Any, where: str, sizes: Sizes) -> None:
-    """Check that a value is the array of 0 and 1."""
-    array(_INTEGERS, 2)(value, where, sizes)
-    if value.tolist() != [0, 1]:
-        raise ValueError(f"{where} holds {value.tolist()}, not 0 and 1")
-
-
-#: Of every detector, with labels of what it was fitted to.
-LABELLED: dict[str, Check] = {
-    "n_features_in_": size("features"),
-    "classes_": _classes,
-    "labels_": array(_INTEGERS, "rows", low=0, high=1),
-    "threshold_": number(high=math.inf),
-}
-
-
-def _peaks(rule: PeaksOverThreshold, where: str, sizes: Sizes) -> None:
-    if rule.thresh_ < rule.initial_threshold_:
-        misfit(f"{where}.thresh_", rule.thresh_, f"{rule.initial_threshold_} or more")
-
-
-KINDS[PeaksOverThreshold] = Kind(
-    parameters(PeaksOverThreshold),
-    {
-        "thresh_": number(high=_LARGEST),
-        "initial_threshold_": number(),
-        "shape_": number(-1.001),
-        "scale_": number(0),
-        "labels_": array(_INTEGERS, "scores", low=0, high=1),
-    },
-    whole=_peaks,
-    settings=lambda rule: rule._check_parameters(),
-)
-#: Of a detector with a rule of its own for the threshold.
-THRESHOLDER = {"thresholder_": instance(PeaksOverThreshold)}
-
-
-def check_thresholder(detector: Any, threshold: object, where: str) -> None:
-    """Raise unless the threshold of a detector is that of its rule, if it has one."""
-    rule = vars(detector).get("thresholder_")
-    if rule is not None and rule.thresh_ != threshold:
-        misfit(f"{where}.thresholder_.thresh_", rule.thresh_, f"{threshold}, which rows exceed")
 
 
 #: Scorers that only one detector has, beside that of its base class.

@@ -27,8 +27,9 @@ from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.windowed import WindowedDetector
 from skrdae.persistence.columns import TRANSFORMERS, n_columns_out
-from skrdae.persistence.detectors import LABELLED, NAMES, THRESHOLDER, check_thresholder
+from skrdae.persistence.detectors import NAMES
 from skrdae.persistence.kinds import KINDS, Kind, instance, parameters
+from skrdae.persistence.labels import LABELLED, THRESHOLDER, check_thresholder
 from skrdae.thresholds import quantile_threshold
 
 #: What may be saved, and be a step of a pipeline.
