@@ -67,6 +67,7 @@ from skrdae.persistence.kinds import (
     parameters,
     simple,
 )
+from skrdae.persistence.labels import LABELLED, THRESHOLDER, check_thresholder
 from skrdae.persistence.models import LAM, image_shape
 from skrdae.persistence.splitters import SPLITTERS
 from skrdae.persistence.templates import settle
