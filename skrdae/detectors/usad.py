@@ -39,8 +39,9 @@ class USADDetector(SequenceDetector):
 
     .. math:: \alpha\,\|W - AE_1(W)\|^2 + (1 - \alpha)\,\|W - AE_2(AE_1(W))\|^2.
 
-    The second term amplifies small deviations. So a smaller α is more sensitive: it finds more, and
-    raises more false alarms. :meth:`set_alpha` changes it without another training.
+    The second term amplifies small deviations: in the paper, which leaves the threshold as it is, a
+    smaller α finds more and raises more false alarms. :meth:`set_alpha` changes it without another
+    training, and sets the threshold anew, by `contamination`.
 
     Each row of X is a window. To score the time steps of a series, put the detector into a
     :class:`WindowedDetector`.
