@@ -288,6 +288,11 @@ def test_it_is_a_rule_for_validation_data(cancer):
         assert np.array_equal(tuned.predict(X[1::2]), scores > tuned.threshold_)
     with pytest.raises(ValueError, match="PeaksOverThreshold"):
         tune_threshold(detector, X[1::2], rule="peaks")
+    with pytest.raises(ValueError, match="rule must be"):
+        tune_threshold(detector, X[1::2], rule=PeaksOverThreshold)
+    with pytest.raises(ValueError, match=r"^.*risk") as error:
+        tune_threshold(detector, X[1::2], rule=PeaksOverThreshold(risk=0.5, level=0.98))
+    assert "pythresh" not in str(error.value)
 
 
 def test_a_search_finds_the_risk(cancer):

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skrdae._columns import numbers_only
 from skrdae._typing import FloatArray, FloatRows, Scaling
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import Learnt, Task
@@ -71,8 +72,8 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
         residual, blurred by a Gaussian whose standard deviation is 1/28 of the longer side, times
         (m / ‖G x‖)^¾, where ‖G x‖ is the norm of the blurred image and m its median in training: an
         edge that is a little beside its place counts for little, and a bright or bold image leaves
-        more than a faint one. ``"norm"`` is Ω
-        of the residual, and for ``"l20"`` its norm.
+        more than a faint one. ``"norm"`` is Ω of the residual, and for ``"l20"``, which counts, the
+        norm of the residual. It is taken for images of a single line in any case.
     max_iter : int, default=10
         Number of outer iterations; each is `n_epochs` of training followed by the prox.
     n_epochs : int, default=1
@@ -220,7 +221,8 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
         history: list[dict[str, Any]],
     ) -> Learnt:
         learnt = super()._scored(task, network, lam, norms, history)
-        if self.score_function == "smooth":
+        # Along a single line, which may be long, nothing is a little beside its place.
+        if self.score_function == "smooth" and self.image_shape_[0] > 1:
             rows = task.rows.take(rows_to_measure(*task.rows.shape)).cpu()
             level = sizes(rows, self.image_shape_).median().item()
             learnt.scorer = SmoothedScorer(
@@ -265,15 +267,17 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
                 "four, (n_samples, height, width, channels)."
             )
         wanted = fitted or self._shape_of(shape)
-        first = len(shape) == 3 and shape == (*wanted[2:], *wanted[:2])
-        if len(shape) > 1 and (*shape, 1)[:3] != (*wanted, 1)[:3]:
+        height, width, n_channels = (*wanted, 1)[:3]
+        first = shape == (n_channels, height, width)
+        if len(shape) > 1 and (*shape, 1)[:3] != (height, width, n_channels):
             remedy = " X has its channels first: pass np.moveaxis(X, 1, -1)." if first else ""
             what = "image_shape is" if fitted is None else "the detector is fitted to"
             raise ValueError(f"X has images of shape {shape}, but {what} {wanted}.{remedy}")
         if len(shape) == 1 and shape[0] != math.prod(wanted):
             n = math.prod(wanted)
             raise ValueError(f"image_shape={wanted} has {n} values, but X has rows of {shape[0]}.")
-        if fitted is None and (len(shape) > 1 or self.image_shape is not None):
+        a_line = len(shape) == 1 and self.image_shape is None and height == 1
+        if fitted is None and not a_line:
             self._check_size(wanted)
 
     def _check_size(self, shape: tuple[int, ...]) -> None:
@@ -296,7 +300,7 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
 
     def _check_data(self, X: ArrayLike, *, reset: bool) -> FloatRows:
         if n_axes(X) > 2:
-            X = np.asarray(X)
+            X = np.asarray(numbers_only(X))
         rows = super()._check_data(X, reset=reset)
         if reset:
             found = X.shape[1:] if isinstance(X, np.ndarray) and X.ndim > 2 else rows.shape[1:]

@@ -66,7 +66,8 @@ class ShapedRows(BaseTorchDetector):
         """
         self = snapshot(self)
         explained = super().explain(X)
-        return explained.reshape(len(explained), *self.network_.row_shape)
+        shape = np.shape(X)[1:] if n_axes(X) > 2 else self.network_.row_shape
+        return explained.reshape(len(explained), *shape)
 
 
 @parameters

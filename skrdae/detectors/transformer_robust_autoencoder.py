@@ -208,8 +208,10 @@ class TransformerRobustAutoencoder(ChannelWindows, BaseRobustAutoencoder):
 
     def _check_shape(self, shape: tuple[int, ...], fitted: tuple[int, ...] | None) -> None:
         super()._check_shape(shape, fitted)
+        if fitted is not None or self.patch_size == "auto":
+            return
         n_steps = shape[0] if len(shape) == 2 else shape[0] // int(self.n_channels)
-        if fitted is None and self.patch_size != "auto" and n_steps < self.patch_size:
+        if n_steps < self.patch_size:
             raise ValueError(
                 f"X has windows of {n_steps} steps, shorter than a patch: patch_size is "
                 f"{self.patch_size}. Set it to {n_steps} at most, or cut longer windows."

@@ -216,7 +216,9 @@ class USADDetector(SequenceDetector):
 
         ``decision_scores_``, ``threshold_`` and ``labels_`` become those that `fit` would have
         found with this α; the same share of the training windows is flagged. The parameter `alpha`
-        is set, too. (``set_params`` sets the parameter only, which the next `fit` uses.)
+        is set, too. (``set_params`` sets the parameter only, which the next `fit` uses.) A
+        :class:`WindowedDetector` around the detector keeps the thresholds of the old α: fit it
+        again.
 
         Parameters
         ----------

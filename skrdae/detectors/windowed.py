@@ -288,7 +288,7 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
                 UserWarning,
                 stacklevel=outside(),
             )
-        if not self.labels_.any():
+        if not self.labels_.any() and not hasattr(self, "thresholder_"):
             warnings.warn(
                 "No step of X is flagged: none has all of its windows above the threshold. If "
                 "there are anomalies in X, look at the highest decision_scores_, or raise the "
@@ -382,6 +382,9 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
             self.thresholder_, self.window_threshold_ = thresholder_threshold(contamination, scores)
         flagged = self._flagged_windows(windows)
         self._end_threshold = end_threshold(windows, scores, contamination)
+        if "thresholder_" in vars(self) and self.window_threshold_ is not None:
+            # It may be for rarer alarms than that.
+            self._end_threshold = max(self._end_threshold, self.window_threshold_)
         self.labels_ = self._flag(windows, flagged)
         covered = ~np.isnan(self.decision_scores_)
         found = self.decision_scores_[covered]

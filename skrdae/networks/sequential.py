@@ -351,7 +351,7 @@ def planar_flow(
     (0.0, -0.367)
     """
     along = (weight * scale).sum()
-    wanted = softplus(along) - 1
+    wanted = (softplus(along) - 1).clamp(min=-1 + 1e-6)  # at −1 the flow has no inverse
     moved_scale = scale + (wanted - along) * weight / weight.square().sum().clamp(min=1e-12)
     inner = product(z.reshape(1, -1, z.shape[2]), weight[None, :, None])[0] + bias
     bend = torch.tanh(inner).view(*z.shape[:2], 1)

@@ -17,7 +17,6 @@ from skrdae.onnx.modules import member_nodes
 from skrdae.onnx.perceptrons import perceptron
 from skrdae.onnx.recurrent import recurrent
 from skrdae.penalties import KNOWN_PENALTIES
-from skrdae.penalties.l20 import LEAST_SIZE
 from skrdae.preprocessing import CHANGED, LARGEST, ColumnScaler
 from skrdae.scorers.generative import ElboScorer, UnitScorer
 from skrdae.scorers.mismatch import MismatchScorer
@@ -164,7 +163,9 @@ def _votes(graph: Graph, scorer: ResidualScorer, residual: str, rows: str) -> st
         norms = graph.op("ReduceL2", residual, axes=[-1], keepdims=0)
         if penalty == "l20":
             of_rows = graph.op("ReduceL2", rows, axes=[-1], keepdims=0)
-            norms = graph.op("Div", norms, graph.op("Max", of_rows, graph.constant(LEAST_SIZE)))
+            zero = graph.op("Equal", of_rows, graph.constant(0.0))
+            of_rows = graph.op("Where", zero, graph.constant(np.inf), of_rows)
+            norms = graph.op("Div", norms, of_rows)
         return graph.op("Greater", norms, graph.constant(lam))
     if penalty == "l1":
         largest = graph.op("ReduceMax", size, axes=[-1], keepdims=0)

@@ -6,9 +6,6 @@ import torch
 
 from skrdae.penalties.l21 import L21
 
-#: Of a row, so that one of zeros can be divided by it.
-LEAST_SIZE = 1e-12
-
 
 class L20(L21):
     r"""ℓ2,0 by sample, :math:`\Omega(S) = \#\{i: S_{i\cdot} \ne 0\}`: the number of anomalous rows.
@@ -16,7 +13,8 @@ class L20(L21):
     λ is a share of a row: one of whose norm the network leaves more than λ goes to S as a whole,
     and has no part in the training any more. The others stay as they are. (ℓ2,1 takes λ off every
     row, so that an anomalous one still pulls at the network as much as any other.) It is the
-    minimiser of ½‖S − R‖² if each row that is not zero costs ½ λ² ‖x‖².
+    minimiser of ½‖S − R‖² if each row that is not zero costs ½ λ² ‖x‖². A row of zeros has no
+    share, and never goes to S. (The ``objective`` of a history charges λ for each row.)
 
     Examples
     --------
@@ -32,7 +30,8 @@ class L20(L21):
     """
 
     def measures(self, residual: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        return self.norms(residual) / self.norms(rows).clamp(min=LEAST_SIZE)
+        sizes = self.norms(rows)
+        return self.norms(residual) / sizes.masked_fill(sizes == 0, torch.inf)
 
     def prox(
         self,

@@ -19,7 +19,6 @@ POWER = 0.75
 LEAST = 0.25
 
 
-@functools.lru_cache(maxsize=64)
 def blur_matrix(n: int, deviation: float) -> torch.Tensor:
     """Return the matrix that blurs a line of n pixels, whose rows have the sum 1."""
     places = torch.arange(n, dtype=torch.float64, device="cpu")
@@ -27,6 +26,7 @@ def blur_matrix(n: int, deviation: float) -> torch.Tensor:
     return (weights / weights.sum(dim=1, keepdim=True)).float()
 
 
+@functools.lru_cache(maxsize=8)
 def blur_matrices(image_shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return A and B with A X B blurred, for X of shape (height, width · channels)."""
     height, width, channels = (*image_shape, 1)[:3]

@@ -282,7 +282,9 @@ def tune_threshold(
         )
     check_is_fitted(last, "decision_scores_")
     named = isinstance(rule, str)
-    if (named and rule not in RULES) or not (named or hasattr(rule, "fit")):
+    if (named and rule not in RULES) or not (
+        named or (hasattr(rule, "fit") and not isinstance(rule, type))
+    ):
         raise ValueError(
             f"rule must be one of {', '.join(map(repr, RULES))}, PeaksOverThreshold() or a "
             f"pythresh object; got {rule!r}."
@@ -346,6 +348,8 @@ def thresholder_threshold(
     threshold : float
         In the scores' own units; pythresh's ``thresh_`` is in units of scores scaled to [0, 1].
     """
+    if isinstance(thresholder, PeaksOverThreshold):
+        thresholder._check_parameters()
     try:
         fitted: Any = clone(thresholder, safe=False)
         fitted.fit(scores)

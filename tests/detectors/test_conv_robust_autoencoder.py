@@ -9,6 +9,7 @@ from detector_contract import DetectorContract
 from skrdae import ConvRobustAutoencoder, load, save, to_onnx
 from skrdae.networks.convolutional import ConvAutoencoder
 from skrdae.plotting import DecompositionDisplay
+from skrdae.scorers.residual import ResidualScorer
 
 BRIEF = {"max_iter": 2, "n_estimators": 2, "channels": (3, 4), "code_size": 3, "random_state": 0}
 
@@ -125,6 +126,10 @@ def test_what_is_no_image_is_told(bars, fitted):
         np.zeros((9, 3, 9, 12)),
         image_shape=(9, 12, 3),
     )
+    refused(
+        r"image_shape is \(9, 12\).*channels first", np.zeros((9, 1, 9, 12)), image_shape=(9, 12)
+    )
+    refused("too small", np.random.default_rng(0).random((9, 16)), channels=(2, 2, 2))
     refused("X has 5 axes", bars[None, None])
     refused(
         r"X has images of shape \(9, 12\), but image_shape is \(12, 9\)", bars, image_shape=(12, 9)
@@ -136,6 +141,42 @@ def test_what_is_no_image_is_told(bars, fitted):
     # What looks odd, but is said to be right.
     odd = np.random.default_rng(0).random((20, 4, 8, 6))
     assert ConvRobustAutoencoder(image_shape=(4, 8, 6), **BRIEF).fit(odd).image_shape_ == (4, 8, 6)
+
+
+def test_masked_images_are_refused(bars):
+    masked = np.ma.masked_array(bars, mask=bars > 0.8)
+    with pytest.raises(ValueError, match="masked"):
+        ConvRobustAutoencoder(**BRIEF).fit(masked)
+
+
+def test_empty_images_do_not_decide_what_is_anomalous(bars):
+    """An image of zeros has no share that could not be explained."""
+    images = np.concatenate([bars, np.zeros((50, 9, 12))])
+    detector = ConvRobustAutoencoder(**BRIEF | {"n_estimators": 1}).fit(images)
+    assert 0 < detector.lam_ < 10
+    S = detector.decompose(images)[1]
+    moved = (S != 0).any(axis=(1, 2))
+    assert moved[:150].any()
+    assert not moved[150:].any()
+
+
+def test_explain_gives_the_shape_that_came(bars, fitted):
+    assert fitted.explain(bars[..., None]).shape == (150, 9, 12, 1)
+    assert fitted.explain(bars.reshape(150, -1)).shape == (150, 9, 12)
+
+
+def test_blurred_scores_do_not_depend_on_the_company(bars, fitted):
+    expected = fitted.decision_scores_
+    assert np.array_equal(fitted.decision_function(bars[::-1]), expected[::-1])
+    for i in (0, 7, 149):
+        assert fitted.decision_function(bars[i : i + 1]) == expected[i]
+
+
+def test_a_long_line_is_scored_without_blurring(bars):
+    rows = np.concatenate([bars.reshape(150, -1)] * 3, axis=1)[:, :323]
+    detector = ConvRobustAutoencoder(**BRIEF).fit(rows)
+    assert detector.image_shape_ == (1, 323)
+    assert type(detector.model_.scorer) is ResidualScorer
 
 
 def test_an_image_that_cannot_be_explained_leaves_the_training(bars):

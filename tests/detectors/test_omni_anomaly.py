@@ -10,6 +10,7 @@ from skrdae import OmniAnomalyDetector, WindowedDetector, load, save, to_onnx
 
 class TestContract(DetectorContract):
     detector = OmniAnomalyDetector
+    found = 5
     brief = {"n_epochs": 1, "batch_size": 128, "hidden_layer_sizes": (4,), "lr": 2e-2}
     variants = (
         {},
