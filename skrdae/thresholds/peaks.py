@@ -35,7 +35,7 @@ class PeaksOverThreshold(BaseEstimator):
     of the scores. With its shape ξ and scale σ, fitted by maximum likelihood, the threshold that
     scores exceed with probability q is
 
-    .. math:: z_q = t + \frac{\sigma}{\xi} \left(\Big(\frac{q\,n}{N_t}\Big)^{-\xi} - 1\right),
+    .. math:: z_q = t + \frac{\sigma}{\xi} \left(\left(\frac{q\,n}{N_t}\right)^{-\xi} - 1\right),
 
     where N_t of the n scores exceed t. It can lie above all scores so far.
 
