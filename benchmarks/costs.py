@@ -26,10 +26,13 @@ from sklearn.datasets import load_digits
 from skrdae import (
     AnoGANDetector,
     LSTMRobustAutoencoder,
+    LSTMVAEDetector,
+    OmniAnomalyDetector,
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
     RobustPCA,
     TransformerRobustAutoencoder,
+    USADDetector,
     VAEDetector,
     WindowedDetector,
 )
@@ -49,6 +52,9 @@ SERIES = {
     "LSTMRobustAutoencoder": lambda: LSTMRobustAutoencoder(random_state=0),
     "LSTMRobustAutoencoder, GRU": lambda: LSTMRobustAutoencoder(cell="gru", random_state=0),
     "TransformerRobustAutoencoder": lambda: TransformerRobustAutoencoder(random_state=0),
+    "USADDetector": lambda: USADDetector(random_state=0),
+    "LSTMVAEDetector": lambda: LSTMVAEDetector(random_state=0),
+    "OmniAnomalyDetector": lambda: OmniAnomalyDetector(random_state=0),
     "PyOD IForest": lambda: IForest(random_state=0),
 }
 PIXELS = {"scaler": None, "random_state": 0}

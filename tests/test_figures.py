@@ -54,6 +54,10 @@ SERIES = {
     "WindowedDetector(TransformerRobustAutoencoder())": {
         "detector": "TransformerRobustAutoencoder"
     },
+    **{
+        f"WindowedDetector({name}())": {"detector": name}
+        for name in ("USADDetector", "LSTMVAEDetector", "OmniAnomalyDetector")
+    },
     "WindowedDetector(IForest()) of PyOD": {"detector": "PyOD IForest in WindowedDetector"},
 }
 COSTS = {

@@ -1,7 +1,9 @@
+import inspect
 import pickle
 
 import numpy as np
 import pytest
+from pyod.models.base import BaseDetector
 from pyod.models.ecod import ECOD
 from pyod.models.knn import KNN
 from scipy.stats import genpareto, norm
@@ -266,6 +268,10 @@ def test_it_is_a_contamination(detector, plane, tmp_path):
     assert np.array_equal(load(tmp_path / "file").fit(plane).labels_, detector.labels_)
 
 
+@pytest.mark.skipif(
+    "contamination.eval(" in inspect.getsource(BaseDetector),
+    reason="PyOD 3.0 calls a method that pythresh has no longer",
+)
 @pytest.mark.parametrize("detector", [ECOD(), KNN()], ids=["ECOD", "KNN"])
 def test_it_is_a_contamination_of_pyods_detectors(detector, cancer):
     X, _ = cancer

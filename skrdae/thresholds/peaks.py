@@ -200,7 +200,8 @@ def _fit_tail(excess: FloatArray) -> tuple[float, float]:
     for. In units of the largest excess θ is above −1; the search is for log(1 + θ).
     """
     largest = excess.max()
-    unit = excess / largest
+    exponent = np.frexp(largest)[1]  # without it, quotients of the smallest numbers may overflow
+    unit = np.ldexp(excess, -exponent) / np.ldexp(largest, -exponent)
     if len(excess) < _FEWEST:
         return 0.0, float(unit.mean() * largest)
 
