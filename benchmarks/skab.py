@@ -80,6 +80,18 @@ class Forecast:
         return scores, (scores > self.detector.threshold_).astype(int)
 
 
+class EveryStep:
+    """What flags every step, for comparison."""
+
+    def fit(self, X):
+        """Learn nothing."""
+        return self
+
+    def scores_and_labels(self, X):
+        """Flag all steps."""
+        return np.zeros(len(X)), np.ones(len(X), int)
+
+
 def windowed(name, **options):
     """Make what makes a detector of windows for a seed."""
     if name != "RobustDeepAutoencoder":
@@ -103,6 +115,7 @@ DETECTORS = {
     "OmniAnomalyDetector": windowed("OmniAnomalyDetector"),
     "PyOD LSTMAD": Forecast,
     "IsolationForest": Forest,
+    "every step flagged": lambda seed: EveryStep(),
 }
 
 

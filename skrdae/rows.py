@@ -333,7 +333,8 @@ class HeldMemberRows(MemberRows):
 
     def __init__(self, tensor: torch.Tensor) -> None:
         self.tensor = tensor
-        self.shape, self.device = tuple(tensor.shape), tensor.device  # type: ignore[assignment]
+        n_members, n_rows, n_features = tensor.shape
+        self.shape, self.device = (n_members, n_rows, n_features), tensor.device
 
     def shares(self, member: int, order: IntArray, n_batches: int) -> Iterator[Share]:
         yield Share(self.tensor[member].numpy(), order, n_batches, 0, 0)

@@ -6,7 +6,7 @@ import warnings
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -153,6 +153,8 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
     _bound = 10.0
     #: Whether X may be a sparse matrix.
     _accepts_sparse = False
+    #: Parameters that have no part in a training, and may differ when one goes on.
+    _set_later: ClassVar[tuple[str, ...]] = ()
     #: Whether two fits on a GPU are the same; others are made there on demand only.
     _repeatable_on_gpu = True
     #: Whether `fit` warns of constant columns; what wraps a detector and does so sets it to False.
@@ -183,6 +185,10 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
     def _fits_sparse(self) -> bool:
         """Whether X may be a sparse matrix in `fit`, with these parameters."""
         return self._accepts_sparse
+
+    def _beside_parameters(self) -> dict[str, str]:
+        """Return what a training depends on besides, as text, for another that goes on with it."""
+        return {}
 
     def _vote_threshold(self, model: FittedModel, learnt: Learnt) -> float | None:
         """Return the score from which on members vote, if there is one."""

@@ -238,6 +238,9 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
             quantile = quantile and [1 - share] * self.n_estimators
         return lam, quantile
 
+    def _beside_parameters(self) -> dict[str, str]:
+        return {"image_shape": str(self.image_shape_)}
+
     # ------------------------------------------------------------------------------ images
 
     def _given_shape(self) -> tuple[int, ...] | None:

@@ -6,12 +6,13 @@ import math
 import os
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
-from skrdae._typing import RandomStateLike
+from skrdae._typing import FloatArray, MatrixLike, RandomStateLike
+from skrdae._validation import check_layer_sizes, snapshot
 from skrdae.detectors.base import BaseTorchDetector, Task
 from skrdae.detectors.samples import MAX_SAMPLES, member_places, rows_a_member
 from skrdae.registry import parameters
@@ -20,8 +21,10 @@ from skrdae.rows import MemberRows
 
 @parameters
 class EpochsDetector(BaseTorchDetector):
-    """Base class of ensembles whose members are trained on scaled rows, epoch by epoch."""
+    """Base class of networks with a code of latent variables, trained epoch by epoch."""
 
+    latent_dim: int | Literal["auto"] = "auto"
+    hidden_layer_sizes: Sequence[int] = (64,)
     batch_size: int | Literal["auto"] = "auto"
     lr: float = 1e-3
     n_estimators: int = 8
@@ -32,11 +35,30 @@ class EpochsDetector(BaseTorchDetector):
 
     _parameter_constraints = {
         **BaseTorchDetector._parameter_constraints,
+        "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "hidden_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
         "n_epochs": [Interval(Integral, 1, None, closed="left")],
         "max_samples": MAX_SAMPLES,
         "warm_start": ["boolean"],
         "checkpoint_path": [str, os.PathLike, None],
     }
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_layer_sizes(self.hidden_layer_sizes)
+
+    def _latent_units(self, n_values: int) -> int:
+        if self.latent_dim == "auto":
+            return max(2, round(math.sqrt(n_values)))
+        return int(self.latent_dim)
+
+    def _two_parts(self, X: MatrixLike) -> tuple[FloatArray, FloatArray]:
+        """Return the two parts of each row's score, of scorers that have them."""
+        self = snapshot(self)
+        X = self._validated(X)
+        scorer: Any = self.model_.scorer
+        both = self._average(scorer.parts, X)
+        return both[:, 0], both[:, 1]
 
     def _member_rows(
         self,

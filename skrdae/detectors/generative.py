@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from numbers import Integral
-from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils import check_scalar
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skrdae._random import member_seeds
-from skrdae._typing import Activation, FloatArray, MatrixLike, RandomStateLike
-from skrdae._validation import check_layer_sizes, snapshot
+from skrdae._typing import Activation, FloatArray, RandomStateLike
+from skrdae._validation import snapshot
 from skrdae.detectors.device_memory import scores_in_memory
 from skrdae.detectors.epochs import EpochsDetector
 from skrdae.networks.mlp import ACTIVATIONS
@@ -25,25 +22,12 @@ from skrdae.registry import parameters
 class GenerativeDetector(EpochsDetector):
     """Base class of models whose codes have a prior; their scorer is a ``GenerativeScorer``."""
 
-    latent_dim: int | Literal["auto"] = "auto"
-    hidden_layer_sizes: Sequence[int] = (64,)
     activation: Activation = "tanh"
 
     _parameter_constraints = {
         **EpochsDetector._parameter_constraints,
-        "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "hidden_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
         "activation": [StrOptions(set(ACTIVATIONS))],
     }
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check_layer_sizes(self.hidden_layer_sizes)
-
-    def _latent_units(self, n_features: int) -> int:
-        if self.latent_dim == "auto":
-            return max(2, round(math.sqrt(n_features)))
-        return int(self.latent_dim)
 
     @scores_in_memory
     def sample(self, n_samples: int = 1, random_state: RandomStateLike = None) -> FloatArray:
@@ -71,10 +55,3 @@ class GenerativeDetector(EpochsDetector):
         z = random.standard_normal((n_samples, self.model_.code_size))
         decoded = self.model_.decode(np.broadcast_to(z, (n_members, *z.shape)))
         return self.scaler_.inverse_transform(decoded[member, np.arange(n_samples)])
-
-    def _two_parts(self, X: MatrixLike) -> tuple[FloatArray, FloatArray]:
-        self = snapshot(self)
-        X = self._validated(X)
-        scorer: Any = self.model_.scorer
-        both = self._average(scorer.parts, X)
-        return both[:, 0], both[:, 1]

@@ -182,7 +182,7 @@ def _settings(detector: Any, X: FloatRows) -> dict[str, str]:
     digest = hashlib.sha256(f"{X.shape} {X.dtype}".encode())
     for start in range(0, len(X), _ROWS):  # which may lie in a file
         digest.update(np.ascontiguousarray(X[start : start + _ROWS]).data)
-    left_out = _NO_PART | {*detector._lengths, *getattr(detector, "_no_part", ())}
+    left_out = _NO_PART | {*detector._lengths, *detector._set_later}
     if not isinstance(getattr(detector, "lam", None), str):  # it sets the threshold only
         left_out = left_out | {"contamination"}
     return {
@@ -190,9 +190,7 @@ def _settings(detector: Any, X: FloatRows) -> dict[str, str]:
         "version": __version__,
         "X": digest.hexdigest(),
         **told_parameters(detector, left_out),
-        **(
-            {"image_shape": str(detector.image_shape_)} if hasattr(detector, "image_shape_") else {}
-        ),
+        **detector._beside_parameters(),
     }
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from numbers import Integral
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae._random import member_generators
 from skrdae._schema import Check
 from skrdae._typing import IntArray
-from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import Learnt, Task
 from skrdae.detectors.epochs import EpochsDetector
 from skrdae.detectors.samples import rows_a_batch, warn_of_too_few
@@ -31,15 +27,11 @@ from skrdae.training.trainer import Epochs, Trainer
 class SequenceDetector(ChannelWindows, EpochsDetector):
     """Base class of models of windows: a network, an objective and a scorer each."""
 
-    latent_dim: int | Literal["auto"] = "auto"
-    hidden_layer_sizes: Sequence[int] = (64,)
     n_epochs: int = 20
 
     _parameter_constraints = {
         **ChannelWindows._parameter_constraints,
         **EpochsDetector._parameter_constraints,
-        "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "hidden_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
     }
     _lengths = ("n_epochs",)
 
@@ -72,15 +64,6 @@ class SequenceDetector(ChannelWindows, EpochsDetector):
     @property
     def _n_rounds(self) -> int:
         return self.n_epochs
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check_layer_sizes(self.hidden_layer_sizes)
-
-    def _latent_units(self, n_values: int) -> int:
-        if self.latent_dim == "auto":
-            return max(2, round(math.sqrt(n_values)))
-        return int(self.latent_dim)
 
     def _learn(self, task: Task) -> Learnt:
         warn_of_too_few(self.max_samples, len(task.rows))

@@ -174,7 +174,7 @@ class USADDetector(SequenceDetector):
         "activation": [StrOptions(set(ACTIVATIONS))],
     }
     _bound = 3.0
-    _no_part = ("alpha",)
+    _set_later = ("alpha",)
 
     # ------------------------------------------------------------------------------ training
 
@@ -258,8 +258,4 @@ class USADDetector(SequenceDetector):
             (1 − α)‖W − AE₂(AE₁(W))‖². The two add up to ``decision_function``, within the rounding
             of single precision.
         """
-        self = snapshot(self)
-        X = self._validated(X)
-        scorer: Any = self.model_.scorer
-        parts = self._average(scorer.parts, X)
-        return parts[:, 0], parts[:, 1]
+        return self._two_parts(X)

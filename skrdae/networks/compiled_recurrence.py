@@ -142,7 +142,7 @@ def gru(gates: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.
     bias : Tensor of shape (3u,)
         As of torch's GRU, which this agrees with.
     """
-    return _GRU.apply(gates, weight, bias)  # type: ignore[no-untyped-call]
+    return _GRU.apply(gates, weight, bias)  # type: ignore[no-untyped-call]  # torch's
 
 
 @compiled
@@ -254,4 +254,4 @@ def chain(
     -------
     z, deviation : Tensor of shape (T, n, d)
     """
-    return _Chain.apply(inputs, weight, noise, least)  # type: ignore[no-untyped-call]
+    return _Chain.apply(inputs, weight, noise, least)  # type: ignore[no-untyped-call]  # torch's

@@ -13,6 +13,7 @@ from torch.nn.functional import softplus
 
 from skrdae.networks.compiled_recurrence import chain, gru
 from skrdae.networks.recurrent import MemberRecurrent, glorot, product
+from skrdae.networks.variational import MOST_LOG_VARIANCE
 from skrdae.networks.workspace import Workspace
 
 #: Between these the noise variance of a value lies, in units of the data's scale. A step that is
@@ -214,8 +215,9 @@ class MemberLSTMVAE(MemberSequenceVAE):
     def _latent(
         self, member: int, states: torch.Tensor, noise: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        posterior = self._linear("code", member, states)
-        mean, log_variance = posterior.chunk(2, dim=-1)
+        mean, log_variance = self._linear("code", member, states).chunk(2, dim=-1)
+        log_variance = log_variance.clamp(max=MOST_LOG_VARIANCE)
+        posterior = torch.cat([mean, log_variance], dim=-1)
         if noise is None:
             return mean.contiguous(), posterior
         return mean + torch.exp(0.5 * log_variance) * noise, posterior

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from skrdae.model import FittedModel
@@ -171,7 +173,8 @@ def _votes(graph: Graph, scorer: ResidualScorer, residual: str, rows: str) -> st
         largest = graph.op("ReduceMax", size, axes=[-1], keepdims=0)
         return graph.op("Greater", largest, graph.constant(lam))
     # Only trainings with other penalties leave no norms.
-    moved = as_array(scorer.norms) > lam[:, :, None]  # type: ignore[arg-type]  # columns
+    of_columns: Any = scorer.norms
+    moved = as_array(of_columns) > lam[:, :, None]
     size = graph.op("Mul", size, graph.constant(moved))
     largest = graph.op("ReduceMax", size, axes=[-1], keepdims=0)
     return graph.op("Greater", largest, graph.constant(0.0))

@@ -14,7 +14,8 @@ class L20(L21):
     and has no part in the training any more. The others stay as they are. (ℓ2,1 takes λ off every
     row, so that an anomalous one still pulls at the network as much as any other.) It is the
     minimiser of ½‖S − R‖² if each row that is not zero costs ½ λ² ‖x‖². A row of zeros has no
-    share, and never goes to S. (The ``objective`` of a history charges λ for each row.)
+    share, and never goes to S; of one that is nearly zero the share may be far above one. (The
+    ``objective`` of a history charges λ for each row.)
 
     Examples
     --------

@@ -59,11 +59,11 @@ class Training(ABC):
 
     def state(self) -> dict[str, Any]:
         """Return what :meth:`restore` needs: tensors copied to the CPU, numbers, lists, dicts."""
-        raise NotImplementedError
+        raise NotImplementedError(f"A {type(self).__name__} cannot be gone on with.")
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from the :meth:`state` of another training with the same arguments."""
-        raise NotImplementedError
+        raise NotImplementedError(f"A {type(self).__name__} cannot go on with another.")
 
 
 def run(training: Training, n_rounds: int, session: Session) -> None:

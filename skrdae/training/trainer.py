@@ -219,7 +219,7 @@ class AutogradStep:
 
 def _checked(found: Any, n_members: int, objective: Objective) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what a loss returned, if it has the right shapes."""
-    pair = found if isinstance(found, tuple) and len(found) == 2 else (None, None)
+    pair: Any = found if isinstance(found, tuple) and len(found) == 2 else (None, None)
     shapes = [tuple(getattr(tensor, "shape", ())) for tensor in pair]
     if shapes[0] != (n_members,) or len(shapes[1]) != 2 or shapes[1][1] != n_members:
         raise TypeError(
@@ -227,7 +227,7 @@ def _checked(found: Any, n_members: int, objective: Objective) -> tuple[torch.Te
             f"({n_members},), and measures for the history, of shape (n_measures, {n_members}); it "
             f"returned {'shapes ' + str(shapes) if pair[0] is not None else type(found).__name__}."
         )
-    return pair  # type: ignore[return-value]  # tensors, as they have shapes
+    return pair
 
 
 class Epochs(Training):
