@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import torch
-from threadpoolctl import ThreadpoolController, threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 _Piece = TypeVar("_Piece")
 _Result = TypeVar("_Result")
@@ -47,13 +47,14 @@ def in_parallel(function: Callable[[_Piece], _Result], pieces: Sequence[_Piece])
 # For each process, because a fork leaves the threads behind.
 @functools.lru_cache(maxsize=1)
 def _pool(process: int, n_threads: int) -> ThreadPoolExecutor:
+    _controller("openmp")  # before there are threads that would look for the libraries at once
     return ThreadPoolExecutor(n_threads, "skrdae", initializer=_limit_to_one_thread)
 
 
 def _limit_to_one_thread() -> None:
     torch.get_num_threads()  # lets torch set the number first, as it does once in every thread
     # Of OpenMP this limits the calling thread alone, for as long as it lives.
-    threadpool_limits(1, user_api="openmp")
+    _controller("openmp").limit(limits=1)
 
 
 class _OneBlasThread:

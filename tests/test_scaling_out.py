@@ -151,6 +151,12 @@ def _within(seconds, function):
     return found["value"]
 
 
+def _kill_workers():
+    # The executor as it is: with other settings a new one would wait until the workers have ended.
+    executor = get_reusable_executor(reuse=True)
+    _within(SECONDS, lambda: executor.shutdown(wait=True, kill_workers=True))
+
+
 def _places(folder):
     """Return the processes and the threads that left their names."""
     names = [tuple(map(int, name.split("-"))) for name in os.listdir(folder)]
@@ -161,9 +167,11 @@ def _places(folder):
 
 
 def test_a_search_in_threads_equals_the_serial_one(data, folds, serial, tmp_path):
-    with joblib.parallel_config("threading", n_jobs=2):
-        search = _search(data, folds, folder=tmp_path)
-    _assert_equal(search, serial, data[0])
+    def run():
+        with joblib.parallel_config("threading", n_jobs=2):
+            return _search(data, folds, folder=tmp_path)
+
+    _assert_equal(_within(SECONDS, run), serial, data[0])
     processes, threads = _places(tmp_path)
     assert processes == {os.getpid()}
     assert len(threads) == 2
@@ -186,16 +194,20 @@ def test_a_search_in_loky_processes_equals_the_serial_one(
 ):
     # Or MKL allows one thread for two hyperthreads of a core.
     monkeypatch.setenv("MKL_DYNAMIC", "FALSE")
-    # Workers that are there already were started with another number of threads.
-    get_reusable_executor().shutdown(wait=True, kill_workers=True)
-    try:
+
+    def run():
         with joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=n_threads):
             allowed = joblib.Parallel()(joblib.delayed(torch.get_num_threads)() for _ in range(2))
             search = _search(data, folds, folder=tmp_path)
             threads = joblib.delayed(_threads_of_a_fit(np.resize(data[0], (500, 8))))
-            found = joblib.Parallel()(threads(k) for k in range(2))
+            return allowed, search, joblib.Parallel()(threads(k) for k in range(2))
+
+    # Workers that are there already were started with another number of threads.
+    _kill_workers()
+    try:
+        allowed, search, found = _within(SECONDS, run)
     finally:
-        get_reusable_executor().shutdown(wait=True, kill_workers=True)
+        _kill_workers()
     _assert_equal(search, serial, data[0])
     processes, _ = _places(tmp_path)
     assert len(processes - {os.getpid()}) == len(processes) == 2
