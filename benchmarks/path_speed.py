@@ -21,7 +21,7 @@ from report import write_csv
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
 from skrdae import RobustDeepAutoencoder, RobustDeepAutoencoderCV
-from skrdae.detectors import robust_autoencoder_cv
+from skrdae.detectors import path_fits
 from skrdae.metrics import roc_auc_scorer
 
 #: rows, columns, members
@@ -64,7 +64,7 @@ def grid_search(n, d, k):
 
 def path(n, d, k, stack_bytes=None):
     if stack_bytes is not None:
-        robust_autoencoder_cv._STACK_BYTES = stack_bytes
+        path_fits._STACK_BYTES = stack_bytes
     X, y, lams, folds = problem(n, d)
     detector = RobustDeepAutoencoderCV(
         lams, cv=folds, scoring=roc_auc_scorer, n_estimators=k, random_state=0

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import field
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_consistent_length
 from tqdm.auto import tqdm
 
-from skrdae._device import plain_torch
-from skrdae._random import member_generators, member_seeds
+from skrdae._random import member_seeds
 from skrdae._typing import (
     Activation,
     BoolArray,
@@ -31,25 +29,16 @@ from skrdae.detectors.base import Learnt, Task
 from skrdae.detectors.decomposition import BaseDecomposition
 from skrdae.detectors.device_memory import fits_in_memory
 from skrdae.detectors.folds import Folds, Splitter, check_classes, folds_of
+from skrdae.detectors.path_fits import Beginning, path_fits
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.metrics import SCORERS, agreement
-from skrdae.model import FittedModel
-from skrdae.networks.mlp import MemberAutoencoder
-from skrdae.penalties import PenaltyLike, penalty_of
+from skrdae.penalties import PenaltyLike
 from skrdae.registry import detector
-from skrdae.rows import MemberRows, training_rows
-from skrdae.scorers.residual_scale import rows_to_measure
-from skrdae.training.alternating import alternate_path, plain_norms
-from skrdae.training.rounds import Session
-from skrdae.training.split import part_rows
 
 #: What :class:`RobustDeepAutoencoderCV` takes as ``scoring``.
 Scoring: TypeAlias = (
     Literal["roc_auc", "average_precision", "f1", "precision_at_n"] | Callable[..., float] | None
 )
-# What the matrices of the members trained at once may take: enough to fill a GPU, and on a CPU a
-# bound on memory.
-_STACK_BYTES = 2**28
 
 
 @detector
@@ -106,7 +95,8 @@ device, random_state, verbose, callbacks
     all layers, output included, r the rows in work, at most 1024, on a GPU 4096, q the rows
     that residuals are measured on, at most ``max(2**17 / d, 1024)``. As many λ are trained at
     once as keep their members under 256 MiB, one λ at least. Beside them stand X, the rows of the
-    fold, and the `n_estimators` members of the first iteration.
+    fold, and the `n_estimators` members of the first iteration. On a GPU the bound is a quarter of
+    its free memory, and folds with as many rows are trained beside each other, too.
 
     References
     ----------
@@ -293,11 +283,8 @@ device, random_state, verbose, callbacks
 
     def _grid(self, X: FloatRows, seeds: IntArray) -> FloatArray:
         """Return λ from the one that keeps S empty down to the one that half the groups exceed."""
-        path = _Path(self, X, seeds)
-        schedule = replace(path.schedule, tol=None)  # made in full
-        largest, median = plain_norms(
-            path.network, path.member_rows, path.penalty, schedule, path.generators
-        )
+        stem = self._get_estimator(np.inf, tol=None, verbose=0, callbacks=None)  # made in full
+        largest, median = Beginning(stem, X, seeds).plain_norms()
         # A little more, because scoring rounds differently from training.
         self.lam_max_ = largest * (1 + 1e-6)
         # Where the network explains half of the groups, or all, to the last digit, any scale does.
@@ -318,97 +305,21 @@ device, random_state, verbose, callbacks
         scores = np.empty((len(self.lams_), len(folds)))
         shown = {"desc": f"{type(self).__name__}, λ path", "disable": not self.verbose}
         with tqdm(total=scores.size, unit="fit", **shown) as bar:
-            for fold, (train, test) in enumerate(folds):
-                rows, rankings = X[test], []
-                labels = () if y is None or scoring is None else (np.asarray(y)[test],)
-                for place, detector in enumerate(_plainly(_Path(self, X[train], seeds).fits())):
-                    if scoring is None:
-                        rankings.append(detector._score(rows))
-                    else:
-                        score = scoring(detector, rows, *labels)
-                        if not isinstance(score, Real):
-                            raise TypeError(f"scoring must return a number; it returned {score!r}.")
-                        scores[place, fold] = score
-                        bar.set_postfix(lam=f"{self.lams_[place]:.3g}", score=f"{score:.3g}")
-                    bar.update()
+            stem = self._get_estimator(np.inf, verbose=0, callbacks=None)
+            rankings: list[list[FloatArray]] = [[] for _ in folds]
+            training = (X[train] for train, _ in folds)
+            for fold, place, detector in path_fits(stem, training, seeds, self.lams_):
+                test = folds[fold][1]
                 if scoring is None:
-                    scores[:, fold] = agreement(rankings)
+                    rankings[fold].append(detector._score(X[test]))
+                else:
+                    labels = () if y is None else (np.asarray(y)[test],)
+                    score = scoring(detector, X[test], *labels)
+                    if not isinstance(score, Real):
+                        raise TypeError(f"scoring must return a number; it returned {score!r}.")
+                    scores[place, fold] = score
+                    bar.set_postfix(lam=f"{self.lams_[place]:.3g}", score=f"{score:.3g}")
+                bar.update()
+            if scoring is None:
+                scores[:] = np.transpose([agreement(found) for found in rankings])
         return scores
-
-
-class _Path:
-    """The fits of every λ to the same rows, from one beginning."""
-
-    def __init__(self, cv: RobustDeepAutoencoderCV, X: FloatRows, seeds: IntArray) -> None:
-        self._cv, self._X = cv, X
-        stem = self._estimator(np.inf)
-        # The fit to all rows tells of constants.
-        stem.warns_of_constants = False
-        self.scaler, device = stem._learn_scale(X)
-        rows: Any = training_rows(X, self.scaler, device)
-        self.task = Task(rows, self.scaler, seeds, Session(), np.arange(X.shape[1]))
-        self.generators = member_generators(seeds)
-        self.network = stem._new_network(X.shape[1], self.generators, device)
-        self.member_rows: Any = stem._member_rows(self.task, self.generators)
-        self.schedule = stem._schedule(self.task, self.member_rows.shape[1])
-        self.penalty = penalty_of(cv.penalty)
-        self._stem = stem
-
-    def _estimator(self, lam: float) -> RobustDeepAutoencoder:
-        estimator = self._cv._get_estimator(lam, verbose=0, callbacks=None)
-        estimator.n_features_in_ = self._X.shape[1]
-        return estimator
-
-    def fits(self) -> Iterator[RobustDeepAutoencoder]:
-        """Yield a fitted detector for each λ."""
-        n_members, lams_ = len(self.generators), self._cv.lams_
-        one = _member_bytes(self.network, self.member_rows, len(self._X)) * n_members
-        path = alternate_path(
-            self.network,
-            self.member_rows,
-            self.penalty,
-            self.schedule,
-            self.generators,
-            lams=lams_.tolist(),
-            n_at_once=max(1, _STACK_BYTES // one),
-        )
-        for places, networks, norms in path:
-            lams = torch.tensor(lams_[places], dtype=torch.float32, device="cpu")
-            lam = lams.repeat_interleave(n_members).to(networks.device)
-            learnt = self._stem._scored(self.task, networks, lam, norms, [])
-            stack = FittedModel(self.scaler, networks, learnt.scorer, np.ones(1))
-            scores = stack.map(learnt.scorer.scores, self.task.rows)
-            for i, value in enumerate(lams.tolist()):
-                mine = torch.arange(i * n_members, (i + 1) * n_members, device="cpu")
-                model = stack.select(mine)
-                found = mine.numpy()
-                estimator = self._estimator(value)
-                lam_ = value if n_members == 1 else lam[mine].cpu().numpy()
-                estimator._judge(
-                    model,
-                    Learnt(model.network, model.scorer, {"lam_": lam_}),
-                    scores[found],
-                    self._X,
-                )
-                yield estimator
-
-
-def _plainly(path: Iterator[RobustDeepAutoencoder]) -> Iterator[RobustDeepAutoencoder]:
-    """Yield the same, with torch in the caller's mode only where it is used."""
-    while True:
-        with plain_torch():
-            detector = next(path, None)
-        if detector is None:
-            return
-        yield detector
-
-
-def _member_bytes(network: MemberAutoencoder, rows: MemberRows, n_scored: int) -> int:
-    """Return how much memory one more member takes; the formula of the class's notes."""
-    n_rows, n_features = rows.shape[1:]
-    units = sum(bias.shape[2] for bias in network.biases)
-    n_weights = sum(p[0].numel() for p in network.parameters())
-    at_once = min(n_rows, part_rows(n_features, rows.device))
-    matrices, work = 2 * n_rows * n_features, 2 * at_once * (units + n_features)
-    n_measured = len(rows_to_measure(n_scored, n_features)) * n_features
-    return 4 * (matrices + work + 8 * n_weights + 4 * n_scored + 4 * n_measured)

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, StratifiedKFold
 
-import skrdae.detectors.robust_autoencoder_cv as module
+import skrdae.detectors.path_fits as module
 from skrdae import RobustDeepAutoencoder, RobustDeepAutoencoderCV
 from skrdae.metrics import (
     agreement,
@@ -134,6 +134,33 @@ def test_how_many_are_trained_at_once_changes_nothing(bytes_, cancer, monkeypatc
     monkeypatch.setattr(module, "_STACK_BYTES", bytes_)
     path = clone(expected).fit(X, y)
     assert np.array_equal(path.scores_path_, expected.scores_path_)
+
+
+@pytest.mark.parametrize("penalty", ["l21", "l1", "l21_features"])
+@pytest.mark.parametrize("scoring", ["roc_auc", None])
+def test_folds_that_are_trained_beside_each_other_give_the_same(
+    scoring, penalty, cancer, monkeypatch
+):
+    X, y = cancer
+    X, y = X[:182], y[:182]  # folds of 36 and 37 rows, so that not all are alike
+    options = {"n_estimators": 2, "max_samples": 0.5, "max_iter": 9, "tol": 0.3}
+    path = RobustDeepAutoencoderCV(
+        LAMS, cv=5, scoring=scoring, penalty=penalty, random_state=0, **options
+    )
+    expected = path.fit(X, y).scores_path_
+    calls, alternate_path = [], module.alternate_path
+
+    def counted(network, *args, **kwargs):
+        calls.append(network.n_members)
+        return alternate_path(network, *args, **kwargs)
+
+    monkeypatch.setattr(module, "alternate_path", counted)
+    # As on a GPU with room for three.
+    monkeypatch.setattr(module, "_room_for", lambda beginning, n_folds: n_folds <= 3)
+    found = clone(path).fit(X, y)
+    assert np.array_equal(found.scores_path_, expected)
+    assert found.lam_ == path.lam_
+    assert sorted(calls) == [4, 6]
 
 
 def test_names_and_callables_are_the_same(cancer):
@@ -336,7 +363,7 @@ from pathlib import Path
 import numpy as np, torch
 torch.set_num_threads(1)
 from skrdae import RobustDeepAutoencoderCV
-import skrdae.detectors.robust_autoencoder_cv as module
+import skrdae.detectors.path_fits as module
 
 def memory(key):
     line = next(x for x in Path("/proc/self/status").read_text().splitlines() if key in x)
