@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         training as training,
     )
     from skrdae.detectors.anogan import AnoGANDetector
+    from skrdae.detectors.calibrated import CalibratedDetector
     from skrdae.detectors.conv_robust_autoencoder import ConvRobustAutoencoder
     from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
     from skrdae.detectors.lstm_vae import LSTMVAEDetector
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnoGANDetector",
+    "CalibratedDetector",
     "ConvRobustAutoencoder",
     "LSTMRobustAutoencoder",
     "LSTMVAEDetector",
@@ -85,6 +87,7 @@ __all__ = [
 # could neither answer nor be interrupted.
 _HOMES = {
     "AnoGANDetector": "detectors.anogan",
+    "CalibratedDetector": "detectors.calibrated",
     "ConvRobustAutoencoder": "detectors.conv_robust_autoencoder",
     "LSTMRobustAutoencoder": "detectors.lstm_robust_autoencoder",
     "LSTMVAEDetector": "detectors.lstm_vae",

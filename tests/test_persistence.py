@@ -11,13 +11,14 @@ from optional import Optional
 from pyod.models.iforest import IForest
 from safetensors.numpy import load_file, save_file
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 import skrdae
 from skrdae import (
     AnoGANDetector,
+    CalibratedDetector,
     ConvRobustAutoencoder,
     LSTMRobustAutoencoder,
     LSTMVAEDetector,
@@ -78,6 +79,7 @@ DETECTORS = {
     ),
     "windows": WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=10),
     "adapter": OutlierAdapter(RobustDeepAutoencoder(**RDA)),
+    "calibrated": CalibratedDetector(RobustDeepAutoencoder(**RDA), cv=KFold(2)),
     "pipeline": make_pipeline(StandardScaler(), MinMaxScaler(), VAEDetector(**VAE)),
 }
 

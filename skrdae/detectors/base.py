@@ -13,14 +13,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import roc_auc_score
 from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import (
     check_array,
-    check_consistent_length,
     check_is_fitted,
-    column_or_1d,
 )
 
 from skrdae._bases import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -40,7 +37,6 @@ from skrdae._typing import (
 )
 from skrdae._validation import (
     check_data,
-    check_labels_given,
     check_parameters,
     outside,
     refitting,
@@ -433,37 +429,6 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
         """
         self = snapshot(self)
         return self._score(self._validated(X))
-
-    def score(self, X: MatrixLike, y: ArrayLike | None = None) -> float:
-        """Return the area under the ROC curve of the scores.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-            Labels, as numbers or booleans: 0 for normal rows, anything else for anomalies.
-
-        Returns
-        -------
-        float
-            NaN, with an ``UndefinedMetricWarning``, if y holds one class only.
-
-        Raises
-        ------
-        ValueError
-            If there is no y, as in a search that is fitted without labels and given no
-            ``scoring``.
-        """
-        y = check_labels_given(y, f"{type(self).__name__}.score")
-        scores = self.decision_function(X)
-        y = column_or_1d(check_array(y, ensure_2d=False, dtype="numeric", input_name="y"))
-        check_consistent_length(scores, y)
-        if set(np.unique(y)) == {-1, 1}:
-            raise ValueError(
-                "y holds -1 and 1; here 0 is normal and anything else an anomaly. Of "
-                "scikit-learn's outlier labels pass y == -1."
-            )
-        return float(roc_auc_score(y != 0, scores))
 
     def explain(self, X: MatrixLike) -> FloatArray:
         """Return the contribution of each feature to the score of each row.

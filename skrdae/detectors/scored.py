@@ -9,11 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import erf
 from scipy.stats import binom
-from sklearn.utils.validation import check_is_fitted
+from sklearn.metrics import roc_auc_score
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+)
 
 from skrdae._bases import BaseDetector, BaseEstimator
 from skrdae._typing import FloatArray, IntArray, MatrixLike
-from skrdae._validation import snapshot
+from skrdae._validation import check_labels_given, snapshot
 
 
 class ScoredDetector(BaseDetector):
@@ -69,6 +75,37 @@ class ScoredDetector(BaseDetector):
         X = self._validated(X)
         scores = self._score(X)
         return scores, self._labels_of(X, scores)
+
+    def score(self, X: MatrixLike, y: ArrayLike | None = None) -> float:
+        """Return the area under the ROC curve of the scores.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            Labels, as numbers or booleans: 0 for normal rows, anything else for anomalies.
+
+        Returns
+        -------
+        float
+            NaN, with an ``UndefinedMetricWarning``, if y holds one class only.
+
+        Raises
+        ------
+        ValueError
+            If there is no y, as in a search that is fitted without labels and given no
+            ``scoring``.
+        """
+        y = check_labels_given(y, f"{type(self).__name__}.score")
+        scores = self.decision_function(X)
+        y = column_or_1d(check_array(y, ensure_2d=False, dtype="numeric", input_name="y"))
+        check_consistent_length(scores, y)
+        if set(np.unique(y)) == {-1, 1}:
+            raise ValueError(
+                "y holds -1 and 1; here 0 is normal and anything else an anomaly. Of "
+                "scikit-learn's outlier labels pass y == -1."
+            )
+        return float(roc_auc_score(y != 0, scores))
 
     def predict(self, X: MatrixLike, return_confidence: bool = False) -> Any:
         """Return 1 for anomalies and 0 for normal rows.

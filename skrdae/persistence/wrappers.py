@@ -1,4 +1,4 @@
-"""What holds other estimators: WindowedDetector, OutlierAdapter, Pipeline; and what is saved."""
+"""What holds other estimators: WindowedDetector, CalibratedDetector and more; what is saved."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from skrdae._schema import (
     boolean,
     choice,
     each,
+    either,
     misfit,
     nothing,
     number,
@@ -24,16 +25,25 @@ from skrdae._schema import (
 )
 from skrdae._validation import check_parameters
 from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.calibrated import CalibratedDetector
 from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.windowed import WindowedDetector
 from skrdae.persistence.columns import TRANSFORMERS, n_columns_out
 from skrdae.persistence.detectors import NAMES
-from skrdae.persistence.kinds import KINDS, Kind, instance, parameters
+from skrdae.persistence.kinds import KINDS, Kind, instance, parameters, simple
 from skrdae.persistence.labels import LABELLED, THRESHOLDER, check_thresholder
+from skrdae.persistence.splitters import SPLITTERS
 from skrdae.thresholds import quantile_threshold
 
 #: What may be saved, and be a step of a pipeline.
-ESTIMATORS = (BaseTorchDetector, OutlierAdapter, WindowedDetector, *TRANSFORMERS, Pipeline)
+ESTIMATORS = (
+    BaseTorchDetector,
+    CalibratedDetector,
+    OutlierAdapter,
+    WindowedDetector,
+    *TRANSFORMERS,
+    Pipeline,
+)
 # An adapter does not hold another one.
 _HELD = instance(BaseTorchDetector, WindowedDetector)
 _TEMPLATE = instance(BaseTorchDetector, WindowedDetector, fitted=False)
@@ -106,6 +116,33 @@ KINDS[OutlierAdapter] = Kind(
     {"n_features_in_": size("features"), "detector_": _HELD, "offset_": number()},
     NAMES,
     _adapted,
+)
+
+
+def _calibrated(detector: Any, where: str, sizes: Sizes) -> None:
+    if not detector.detectors_:
+        misfit(f"{where}.detectors_", detector.detectors_, "a detector for each fold")
+    for place, held in enumerate(detector.detectors_):
+        if held.n_features_in_ != sizes["features"]:
+            name = f"{where}.detectors_[{place}].n_features_in_"
+            misfit(name, held.n_features_in_, str(sizes["features"]))
+
+
+KINDS[CalibratedDetector] = Kind(
+    parameters(
+        CalibratedDetector,
+        detector=instance(BaseTorchDetector, fitted=False),
+        cv=either(instance(*SPLITTERS), simple),
+    ),
+    {
+        **LABELLED,
+        "decision_scores_": array(np.float64, "rows"),
+        "detectors_": each(instance(BaseTorchDetector)),
+        "_share": number(0, 1),
+    },
+    NAMES,
+    _calibrated,
+    check_parameters,
 )
 
 

@@ -1,5 +1,6 @@
 """Thresholds on scores. Rows with a score above the threshold are flagged."""
 
+from skrdae.thresholds.fdr import fdr_labels
 from skrdae.thresholds.peaks import PeaksOverThreshold
 from skrdae.thresholds.rules import (
     RULES,
@@ -15,6 +16,7 @@ from skrdae.thresholds.rules import (
 __all__ = [
     "RULES",
     "PeaksOverThreshold",
+    "fdr_labels",
     "labels_threshold",
     "max_f1_threshold",
     "max_fpr_threshold",
