@@ -64,6 +64,39 @@ def step_scores(
     return combined
 
 
+def step_contributions(
+    windows: Windows, by_channel: FloatArray, scores: FloatArray, ordinary: FloatArray
+) -> FloatArray:
+    """Return what each channel adds to the scores of the steps.
+
+    A channel adds what it adds to an ordinary window, and √k times what its contribution to the
+    windows of the step exceeds that by, as in :func:`step_scores`.
+
+    Parameters
+    ----------
+    windows : Windows
+    by_channel : ndarray of shape (n_windows, n_channels)
+        What each channel adds to the score of a window.
+    scores : ndarray of shape (n_timesteps,)
+        Of the steps, from :func:`step_scores`.
+    ordinary : ndarray of shape (n_channels,)
+        What each channel adds to the score of an ordinary window.
+
+    Returns
+    -------
+    ndarray of shape (n_timesteps, n_channels)
+        A row adds up to the score of its step, and is NaN where there is none.
+    """
+    factor = np.sqrt(np.maximum(windows.n_positions(), 1))[:, None]
+    mean = np.column_stack([windows.combine(column, "mean") for column in by_channel.T])
+    # Of a maximum or a median over windows, each channel gets as large a part as of the mean.
+    combined = ordinary.sum() + (scores[:, None] - ordinary.sum()) / factor
+    total = mean.sum(axis=1, keepdims=True)
+    parts = np.where(total > 0, mean / np.where(total > 0, total, 1.0), 1 / len(ordinary))
+    found: FloatArray = ordinary + factor * (parts * combined - ordinary)
+    return found
+
+
 def window_threshold(windows: Windows, scores: FloatArray, contamination: float) -> float:
     """Return the score above which windows are flagged.
 

@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skrdae._bases import BaseDetector, MetaEstimatorMixin
@@ -31,12 +32,24 @@ from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.scored import ScoredDetector
 from skrdae.detectors.series import CheckedSeries, check_series, check_window_size
 from skrdae.detectors.series_error import SeriesError
-from skrdae.detectors.steps import end_threshold, flag_steps, step_scores, window_threshold
+from skrdae.detectors.steps import (
+    end_threshold,
+    flag_steps,
+    step_contributions,
+    step_scores,
+    window_threshold,
+)
 from skrdae.preprocessing import ColumnScaler, Windows, dominant_period, spread_places
 from skrdae.thresholds import labels_threshold, thresholder_threshold
 
 #: Fewer windows than this tell little of what is ordinary.
 FEW_WINDOWS = 50
+# So many windows tell what each channel adds to the score of an ordinary one.
+_EXPLAINED_WINDOWS = 400
+
+
+def _explains(windowed: Any) -> bool:
+    return hasattr(getattr(windowed, "detector_", windowed.detector), "explain")
 
 
 class _ScoredWindows(Windows):
@@ -264,6 +277,7 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
                 scores = self._fit_detector(windows, kept)
         self.window_scores_ = windows.scores = scores
         self._ordinary = float(np.median(scores))
+        self._ordinary_by_channel = self._find_ordinary(windows) if _explains(self) else None
         self.decision_scores_ = step_scores(windows, scores, self.aggregate, self._ordinary)
         self._set_threshold(windows)
         self._warn_of_labels(windows)
@@ -343,6 +357,19 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
         scores[chosen] = self._finite(self.detector_.decision_scores_)
         return scores
 
+    def _find_ordinary(self, windows: Windows) -> FloatArray:
+        """Return what each channel adds to the score of an ordinary window."""
+        some = spread_places(len(windows), _EXPLAINED_WINDOWS)
+        found: FloatArray = np.median(self._by_channel(windows.rows(some)), axis=0)
+        if found.sum() > 0:
+            return found * (self._ordinary / found.sum())
+        return np.full(len(found), self._ordinary / len(found))
+
+    def _by_channel(self, rows: FloatRows) -> FloatArray:
+        """Return what each channel adds to the scores of windows, (n, n_channels)."""
+        shares: FloatArray = self.detector_.explain(rows)
+        return shares.reshape(len(rows), self.window_size_, -1).sum(axis=1)
+
     @staticmethod
     def _scale_constants(detector: BaseTorchDetector, series: FloatRows) -> None:
         """Give steps that did not change in the windows fitted to the scale of their channel.
@@ -409,9 +436,11 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
         )
 
     def _score(self, windows: _ScoredWindows) -> FloatArray:
+        return windows.by_row(self._step_scores(windows))
+
+    def _step_scores(self, windows: _ScoredWindows) -> FloatArray:
         windows.scores = self._window_scores(windows)
-        steps = step_scores(windows, windows.scores, self._aggregate, self._ordinary)
-        return windows.by_row(steps)
+        return step_scores(windows, windows.scores, self._aggregate, self._ordinary)
 
     def _labels_of(self, windows: _ScoredWindows, scores: FloatArray) -> IntArray:
         if not self._by_windows:  # the threshold was set from outside
@@ -455,6 +484,35 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
         """
         self = snapshot(self)
         return self._score(self._validated(X))
+
+    @available_if(_explains)
+    def explain(self, X: SeriesLike) -> FloatArray:
+        """Return the contribution of each channel to the score of each step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
+            As in :meth:`decision_function`.
+
+        Returns
+        -------
+        ndarray of shape (n_timesteps, n_channels), float64
+            What a channel adds to the score of an ordinary window, and √k times what it adds to the
+            windows of the step beyond that, k as in `aggregate`. The contributions to a step add up
+            to its ``decision_function``, within the rounding of single precision; that of a channel
+            which is quieter than usual may be negative. NaN for steps that no window covers. Only
+            for detectors with an `explain`.
+        """
+        self = snapshot(self)
+        windows = self._validated(X)
+        scores = self._step_scores(windows)
+        by_channel = np.concatenate(
+            [self._by_channel(windows.rows(block)) for block in windows.blocks()]
+        )
+        ordinary = self._ordinary_by_channel
+        if ordinary is None:  # of a file of an earlier version
+            ordinary = np.full(self.n_features_in_, self._ordinary / self.n_features_in_)
+        return windows.by_row(step_contributions(windows, by_channel, scores, ordinary))
 
     def score_new(self, X: ArrayLike) -> float:
         """Return the score of the newest step alone.

@@ -76,6 +76,10 @@ def _median(found: dict[str, Any]) -> float:
     return float(np.median(found["window_scores_"]))
 
 
+def _unknown(found: dict[str, Any]) -> None:
+    """Stand for what earlier versions did not write."""
+
+
 def _high(found: dict[str, Any]) -> float:
     return quantile_threshold(found["window_scores_"], 0.1 / found["window_size_"])
 
@@ -95,13 +99,19 @@ KINDS[WindowedDetector] = Kind(
         "_on_gap": choice("raise", "split"),
         "_by_windows": boolean,
         "_ordinary": number(),
+        "_ordinary_by_channel": optional(array(np.float64, "features")),
         "_end_threshold": number(),
         "_index_kind": _index_kind,
     },
     {**NAMES, **THRESHOLDER},
     _windowed,
     check_parameters,
-    {"_ordinary": _median, "_end_threshold": _high, "_index_kind": lambda found: None},
+    {
+        "_ordinary": _median,
+        "_end_threshold": _high,
+        "_index_kind": _unknown,
+        "_ordinary_by_channel": _unknown,
+    },
 )
 
 
