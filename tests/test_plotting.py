@@ -17,6 +17,7 @@ from skrdae import (
 )
 from skrdae.plotting import (
     DecompositionDisplay,
+    ExplanationDisplay,
     HistoryDisplay,
     LamPathDisplay,
     LatentSpaceDisplay,
@@ -370,3 +371,56 @@ def test_names_are_no_formulas(tmp_path):
     assert (latent.ax_.get_xlabel(), latent.ax_.get_ylabel()) == names
     path = LamPathDisplay.from_predictions([1.0, 2.0], [[0.5, 0.6], [0.7, 0.8]])
     path.plot(score_name="gain in $ or $^").figure_.savefig(tmp_path / "p.png")
+
+
+# ------------------------------------------------------------------------------ explanations
+
+
+def test_the_bars_of_a_row_add_up_to_its_score(X, detector):
+    row = X[[0]]
+    display = ExplanationDisplay.from_estimator(detector, row, n_features=4)
+    names = [label.get_text() for label in display.ax_.get_yticklabels()][::-1]
+    widths = [patch.get_width() for patch in display.ax_.patches]
+    found = detector.explain(row)[0]
+    order = np.argsort(-found)
+    assert names == [*(f"feature {place}" for place in order[:4]), "2 others"]
+    np.testing.assert_allclose(widths[:4], found[order[:4]])
+    assert sum(widths) == pytest.approx(detector.decision_function(row)[0], rel=1e-5)
+
+
+def test_a_series_has_a_strip_for_each_channel():
+    rng = np.random.default_rng(0)
+    index = pd.date_range("2026-01-01", periods=300, freq="h")
+    series = pd.DataFrame(rng.normal(size=(300, 3)), index=index, columns=["a", "$b$", "c"])
+    series.iloc[200:204, 1] += 30
+    inner = RobustDeepAutoencoder(n_estimators=1, random_state=0)
+    windowed = WindowedDetector(inner, window_size=10).fit(series)
+    display = ExplanationDisplay.from_estimator(windowed, series)
+    assert display.ax_.get_yticklabels()[0].get_text() == "$b$"
+    drawn = display.ax_.collections[0].get_array()
+    assert np.allclose(drawn[0], windowed.explain(series)[:, 1])
+    display.figure_.canvas.draw()
+    # Steps without a score are left blank.
+    gaps = np.where(np.arange(300)[:, None] < 5, np.nan, windowed.explain(series))
+    blank = ExplanationDisplay.from_predictions(gaps, time=index)
+    assert blank.ax_.collections[0].get_array().mask[:, :5].all()
+
+
+@pytest.mark.parametrize(
+    ("contributions", "options", "words"),
+    [
+        (np.ones(3), {}, "shape"),
+        (np.ones((0, 3)), {}, "shape"),
+        (np.ones((2, 3)), {"names": ["a"]}, "1 names"),
+        (np.ones((2, 3)), {"time": [1]}, "time"),
+        (np.ones((2, 3)), {"n_features": 0}, "n_features"),
+    ],
+)
+def test_contributions_that_cannot_be_drawn_are_told(contributions, options, words):
+    with pytest.raises(ValueError, match=words):
+        ExplanationDisplay.from_predictions(contributions, **options)
+
+
+def test_what_does_not_explain_is_told(X):
+    with pytest.raises(TypeError, match="explain"):
+        ExplanationDisplay.from_estimator(IsolationForest().fit(X), X)

@@ -6,6 +6,7 @@ and keeps them as ``ax_`` and ``figure_``. They need matplotlib, which comes wit
 """
 
 from skrdae.plotting.decomposition import DecompositionDisplay
+from skrdae.plotting.explanation import ExplanationDisplay
 from skrdae.plotting.history import HistoryDisplay
 from skrdae.plotting.lam_path import LamPathDisplay
 from skrdae.plotting.latent import LatentSpaceDisplay
@@ -14,6 +15,7 @@ from skrdae.plotting.series import SeriesDisplay
 
 __all__ = [
     "DecompositionDisplay",
+    "ExplanationDisplay",
     "HistoryDisplay",
     "LamPathDisplay",
     "LatentSpaceDisplay",
