@@ -47,14 +47,16 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
     ----------
     lam : float or "auto", default="auto"
         λ ≥ 0, the threshold of the prox, in units of the scaled data. ``"auto"`` recomputes λ in
-        each iteration so that a share `contamination` of the groups (rows for ``"l21"``, entries
-        for ``"l1"``, columns for ``"l21_features"``) has a non-zero S; ``lam_`` holds the final
+        each iteration so that a share `contamination` of the groups (rows for ``"l21"`` and
+        ``"l20"``, entries for ``"l1"``, columns for ``"l21_features"``) has a non-zero S; ``lam_`` holds the final
         value. With several members, each has a share of its own: they are evenly spaced on a
         logarithmic scale from half to twice `contamination`, and none exceeds one half.
-    penalty : {"l21", "l1", "l21_features"} or GroupPenalty, default="l21"
+    penalty : {"l21", "l1", "l21_features", "l20"} or GroupPenalty, default="l21"
         The penalty Ω. ``"l21"`` sums the norms of rows (whole samples are anomalous), ``"l1"`` sums
         absolute values (single entries are anomalous), ``"l21_features"`` sums the norms of columns
-        (whole features are anomalous). Pass an instance of a
+        (whole features are anomalous). ``"l20"`` counts the rows of which the network leaves more
+        than a share λ, and leaves them out of the training; it is for rows far from zero, such as
+        images, because a share is measured against the norm of the scaled row. Pass an instance of a
         :class:`~skrdae.penalties.GroupPenalty` for a penalty of your own.
     hidden_layer_sizes : sequence of int or "auto", default="auto"
         Units of the encoder's layers, bottleneck last; the decoder mirrors them. ``"auto"`` is one
