@@ -79,7 +79,12 @@ DETECTORS = {
     "warm gan": AnoGANDetector(warm_start=True, **GAN),
     "warm usad": USADDetector(warm_start=True, **VAE),
 }
-STREAMS = {"stream": RobustDeepAutoencoder(**RDA), "vae stream": VAEDetector(**VAE)}
+STREAMS = {
+    "stream": RobustDeepAutoencoder(**RDA),
+    "window stream": LSTMRobustAutoencoder(n_channels=2, **LSTM),
+    "image stream": ConvRobustAutoencoder(**CONV),
+    "vae stream": VAEDetector(**VAE),
+}
 
 
 @pytest.fixture(scope="module")

@@ -47,9 +47,9 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
     Parameters
     ----------
     lam : float or "auto", default="auto"
-        λ ≥ 0, the threshold of the prox: a share of an image's norm for ``"l20"``, where the norm
-        counts as that of an image of 0.05 in all pixels at least; otherwise in the units of the
-        scaled data. ``"auto"`` recomputes λ in each iteration so that a share `contamination` of
+        λ ≥ 0, the threshold of the prox: a share of an image's norm for ``"l20"`` (a smaller one
+        for black images, see :class:`~skrdae.penalties.L20`), otherwise in the units of the scaled
+        data. ``"auto"`` recomputes λ in each iteration so that a share `contamination` of
         the groups of `penalty` has a non-zero S; ``lam_`` holds the final value.
         With ``"l20"`` and a float for `contamination` it is twice that share in all members.
         Otherwise, with several members, each has a share of its own, between half and twice

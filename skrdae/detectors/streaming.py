@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.utils.metaestimators import available_if
 
 from skrdae._bases import BaseEstimator
 from skrdae._device import plain_torch
 from skrdae._random import member_generators, member_seeds
 from skrdae._typing import FloatRows, IntArray, OnRecord, Record
-from skrdae._validation import check_data, outside, refitting
+from skrdae._validation import outside, refitting
 from skrdae.detectors.base import Task
 from skrdae.detectors.device_memory import fits_in_memory
 from skrdae.detectors.progress import watched
@@ -103,7 +104,7 @@ else:
     partial_fit = available_if(lambda self: self._can_stream())(_partial_fit)
 
 
-def _fit_chunk(detector: Any, X: ArrayLike) -> None:
+def _fit_chunk(detector: Any, X: Any) -> None:
     detector._check_parameters()
     for name, value in _NOT_IN_CHUNKS.items():
         if getattr(detector, name, value) != value:
@@ -120,7 +121,9 @@ def _fit_chunk(detector: Any, X: ArrayLike) -> None:
         )
     if stream is None:
         detector._forget()  # of a training that this one is not
-    X = check_data(detector, X, reset=stream is None)
+    if issparse(X):
+        raise TypeError("partial_fit takes no sparse X: pass X.toarray(), chunk by chunk.")
+    X = detector._check_data(X, reset=stream is None)
     if stream is None:
         scaler, device = detector._learn_scale(X)
         stream = Stream(member_seeds(detector.random_state, detector.n_estimators), settings)

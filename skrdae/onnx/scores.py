@@ -158,9 +158,7 @@ def _penalty_name(scorer: ResidualScorer) -> str:
     )
 
 
-def _votes(
-    graph: Graph, scorer: ResidualScorer, residual: str, rows: str, n_features: int
-) -> str:
+def _votes(graph: Graph, scorer: ResidualScorer, residual: str, rows: str, n_features: int) -> str:
     """Return which rows each member's prox leaves a part of S: (K, n), bool."""
     lam = as_array(scorer.lam).reshape(-1, 1)
     size = graph.op("Abs", residual)
@@ -170,7 +168,9 @@ def _votes(
         if penalty == "l20":
             of_rows = graph.op("ReduceL2", rows, axes=[-1], keepdims=0)
             least = least_size(n_features)
-            norms = graph.op("Div", norms, graph.op("Max", of_rows, graph.constant(least)))
+            small = graph.op("Less", of_rows, graph.constant(least))
+            inverse = graph.op("Div", graph.constant(least**2), of_rows)
+            norms = graph.op("Div", norms, graph.op("Where", small, inverse, of_rows))
         return graph.op("Greater", norms, graph.constant(lam))
     if penalty == "l1":
         largest = graph.op("ReduceMax", size, axes=[-1], keepdims=0)

@@ -158,20 +158,18 @@ def _robust(detector: Any, where: str, sizes: Sizes) -> None:
     state = alternating_state(network, sizes["features"], scorer.penalty)
     _check_kept(detector, state, where, sizes)
 
+    def check(stream: Stream, where: str, sizes: Sizes) -> None:
+        adam(shapes_of(network))(stream.adam, f"{where}.adam", sizes)
+        LAM(stream.extra, f"{where}.extra", sizes)
+        history(IterationRecord, "iterations")(stream.history, f"{where}.history", sizes)
+
+    _check_stream(detector, check, where, sizes)
+
 
 def _images(detector: Any, where: str, sizes: Sizes) -> None:
     scorer = detector.model_.scorer
     if isinstance(scorer, SmoothedScorer) and scorer.image_shape != detector.image_shape_:
         misfit(f"{where}.model_.scorer.image_shape", scorer.image_shape, "that of the detector")
-
-
-def _robust_stream(detector: Any, where: str, sizes: Sizes) -> None:
-    def check(stream: Stream, where: str, sizes: Sizes) -> None:
-        adam(shapes_of(detector.network_))(stream.adam, f"{where}.adam", sizes)
-        LAM(stream.extra, f"{where}.extra", sizes)
-        history(IterationRecord, "iterations")(stream.history, f"{where}.history", sizes)
-
-    _check_stream(detector, check, where, sizes)
 
 
 def _cross_validated(detector: Any, where: str, sizes: Sizes) -> None:
@@ -313,12 +311,8 @@ _PARTS = {
         extra={"low_rank_": _MATRIX, "sparse_": _MATRIX},
         whole=_of(ResidualScorer, more=_decomposed),
     ),
-    BaseRobustAutoencoder: Kind(extra=_KEPT, whole=_robust),
-    RobustDeepAutoencoder: Kind(
-        extra=_STREAM,
-        whole=_of(ResidualScorer, MemberAutoencoder, _robust_stream),
-        later=_NOT_SPARSE,
-    ),
+    BaseRobustAutoencoder: Kind(extra=_KEPT | _STREAM, whole=_robust),
+    RobustDeepAutoencoder: Kind(whole=_of(ResidualScorer, MemberAutoencoder), later=_NOT_SPARSE),
     ConvRobustAutoencoder: Kind(
         fitted={"image_shape_": image_shape},
         whole=_of(ResidualScorer, StackedModule, _images),

@@ -180,9 +180,7 @@ def _sequence_with(
     _check_recurrent(network, linear | more, where, sizes)
 
 
-def _encoder_units(
-    network: Any, decoder_inputs: int | None, where: str, sizes: Sizes
-) -> list[int]:
+def _encoder_units(network: Any, decoder_inputs: int | None, where: str, sizes: Sizes) -> list[int]:
     """Return the units of an encoder's layers, whose last the decoder reads if nothing else."""
     _check_steps(network, where, sizes)
     shapes = network.shapes

@@ -140,14 +140,15 @@ def test_new_rows_are_shrunk_by_known_column_norms():
 
 def _counted(S, R, rows, lam):
     """½‖S − R‖² and what each row of S that is not zero costs with ℓ2,0, (…,)."""
-    cost = 0.5 * lam**2 * (rows**2).sum(axis=-1).clip(min=0.05**2 * rows.shape[-1])
+    size, least = np.linalg.norm(rows, axis=-1), 0.05 * np.sqrt(rows.shape[-1])
+    cost = 0.5 * np.square(lam * np.where(size < least, least**2 / size, size))
     return (0.5 * ((S - R) ** 2).sum(axis=-1) + cost * (S != 0).any(axis=-1)).sum(axis=-1)
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.4, 1.0])
 def test_l20_keeps_the_rows_that_minimise_the_count(lam):
     rows, R = _residual(0, 1, 5, 4), 0.6 * _residual(1, 1, 5, 4)
-    rows[0, 4] = 0  # black
+    rows[0, 4] = 1e-3  # nearly black
     penalty = PENALTIES["l20"]
     measures = penalty.measures(R, rows)
     S = penalty.prox(R, torch.tensor([lam], dtype=R.dtype), measures)[0].numpy()
@@ -160,11 +161,10 @@ def test_l20_keeps_the_rows_that_minimise_the_count(lam):
 
 
 def test_l20_measures_what_is_left_of_rows():
-    penalty, rows = PENALTIES["l20"], torch.ones(1, 4, 9)
-    rows[0, 1:] *= torch.tensor([[1e-3], [1e-42], [0.0]])
+    penalty, rows = PENALTIES["l20"], torch.ones(1, 5, 9)
+    rows[0, 1:] *= torch.tensor([[0.05], [0.005], [1e-42], [0.0]])
     shares = penalty.measures(torch.full_like(rows, 0.01), rows)[0, :, 0]
-    # Of rows that are black, or nearly so, no more than of one that is just visible.
-    assert shares.tolist() == pytest.approx([0.01, 0.2, 0.2, 0.2])
+    assert shares.tolist() == pytest.approx([0.01, 0.2, 0.02, 0.0, 0.0])
     R = _residual(5, 1, 6, 4)
     values = PENALTIES["l21"].row_values(R)
     assert torch.equal(penalty.row_values(R), values)
