@@ -21,10 +21,12 @@ from skrdae.detectors.base import Task
 from skrdae.detectors.device_memory import fits_in_memory
 from skrdae.detectors.progress import watched
 from skrdae.detectors.resuming import told_parameters
+from skrdae.detectors.samples import rows_a_member
 from skrdae.model import FittedModel
 from skrdae.rows import HeldRows, LazyRows
-from skrdae.training.rounds import Session
+from skrdae.training.rounds import Session, run
 from skrdae.training.state import generator_states, set_generators
+from skrdae.training.trainer import Epochs
 
 _Detector = TypeVar("_Detector", bound=BaseEstimator)
 
@@ -72,7 +74,7 @@ def _partial_fit(self: _Detector, X: ArrayLike, y: ArrayLike | None = None) -> _
     X : array-like of shape (n_samples, n_features)
         A chunk of rows. Shuffle the rows before you split them into chunks, if you can. The
         first chunk sets the scaling of the columns, so it should have at least some hundred
-        rows that are like those to come.
+        rows that are like those to come. Windows and images may be in their shape, as in `fit`.
     y : Ignored
         Not used; present by scikit-learn's convention.
 
@@ -111,7 +113,8 @@ def _fit_chunk(detector: Any, X: Any) -> None:
             raise ValueError(
                 f"partial_fit goes with {name}={value!r} only; it is {getattr(detector, name)!r}."
             )
-    stream, settings = vars(detector).get("_stream"), told_parameters(detector, _MAY_CHANGE)
+    stream = vars(detector).get("_stream")
+    settings = told_parameters(detector, _MAY_CHANGE | set(detector._set_later))
     if stream is None and hasattr(detector, "model_"):
         warnings.warn(
             "partial_fit goes on with partial_fit, and begins anew after fit, which keeps no "
@@ -159,7 +162,48 @@ def _fit_chunk(detector: Any, X: Any) -> None:
     scores = detector._map(model, model.scorer.scores, remembered.rows)
     learnt.attributes |= {"history_": list(stream.history), "n_samples_seen_": stream.n_seen}
     detector._judge(model, learnt, scores, stream.rows)
+    detector._conclude(stream.rows, learnt)
     detector._stream = stream.closed()
+
+
+def train_epochs(
+    detector: Any, task: Task, stream: Stream, *, unit_scale: bool, level: float | None
+) -> list[Record]:
+    """Train the networks of a detector that is trained by epochs on the rows of a chunk.
+
+    Parameters
+    ----------
+    detector : EpochsDetector
+        With ``_new_network``, and ``_trainer(network, n_rows, generators)``.
+    task : Task
+    stream : Stream
+        Brought up to date.
+    unit_scale : bool
+        Whether rows are brought to unit scale for the networks.
+    level : float or None
+        What rows are divided by for them, if that is known.
+
+    Returns
+    -------
+    list of dict
+        Rows of the history.
+    """
+    if stream.network is None:
+        stream.network = detector._new_network(
+            task.rows.shape[1], stream.generators, task.rows.device
+        )
+    rows, stream.level = detector._member_rows(
+        task, stream.generators, unit_scale=unit_scale, level=level
+    )
+    n_so_far = rows_a_member(detector.max_samples, stream.n_seen + len(task.rows))
+    trainer = detector._trainer(stream.network, n_so_far, stream.generators)
+    training = Epochs(trainer, rows)
+    if stream.extra is not None:
+        training.restore(stream.extra | {"history": []})
+    run(training, detector.n_epochs, task.session)
+    trainer.release()
+    stream.extra = training.state() | {"history": []}  # the whole of it is the stream's
+    return training.history
 
 
 def _later(row: Record, counter: str, n_before: int) -> Record:

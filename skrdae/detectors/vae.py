@@ -18,11 +18,10 @@ from skrdae.detectors.base import Learnt, Task
 from skrdae.detectors.generative import GenerativeDetector
 from skrdae.detectors.samples import (
     rows_a_batch,
-    rows_a_member,
     rows_to_look_at,
     warn_of_too_few,
 )
-from skrdae.detectors.streaming import Stream, partial_fit
+from skrdae.detectors.streaming import Stream, partial_fit, train_epochs
 from skrdae.networks.variational import MemberVAE
 from skrdae.objectives.elbo import EvidenceLowerBound, noise_variance
 from skrdae.registry import detector
@@ -206,11 +205,8 @@ class VAEDetector(GenerativeDetector):
         sizes, units = check_layer_sizes(self.hidden_layer_sizes), self._latent_units(n_features)
         return MemberVAE(n_features, sizes, units, self.activation, generators, device)
 
-    def _trainer(
-        self, network: MemberVAE, n_features: int, n_rows: int, generators: Any
-    ) -> Trainer:
-        options: Any = {"dtype": torch.float32, "device": network.device}
-        ones = torch.ones(len(generators), 1, n_features, **options)
+    def _trainer(self, network: MemberVAE, n_rows: int, generators: Any) -> Trainer:
+        ones = torch.ones_like(network.decoder.biases[-1])  # shape: (K, 1, d)
         return Trainer(
             network,
             EvidenceLowerBound(self.likelihood, float(self.beta), ones),
@@ -231,7 +227,7 @@ class VAEDetector(GenerativeDetector):
         network = self._new_network(n_features, generators, device)
         rows, level = self._member_rows(task, generators, unit_scale=gaussian)
         n_rows = rows.shape[1]
-        trainer = self._trainer(network, n_features, n_rows, generators)
+        trainer = self._trainer(network, n_rows, generators)
         training = Epochs(trainer, rows)
         run(training, self.n_epochs, task.session)
         trainer.release()
@@ -309,23 +305,9 @@ class VAEDetector(GenerativeDetector):
                 # Beyond the range of the first chunk.
                 task = replace(task, rows=HeldRows(task.rows.take(slice(None)).clamp(0, 1)))
             self._check_unit_interval(task.rows)
-        n_features = task.rows.shape[1]
-        if stream.network is None:
-            stream.network = self._new_network(n_features, stream.generators, task.rows.device)
         before: Any = None if state is None else self.model_.scorer
         level = None if before is None else before.level
-        rows, stream.level = self._member_rows(
-            task, stream.generators, unit_scale=gaussian, level=level
-        )
-        n_so_far = rows_a_member(self.max_samples, stream.n_seen + len(task.rows))
-        trainer = self._trainer(stream.network, n_features, n_so_far, stream.generators)
-        training = Epochs(trainer, rows)
-        if state is not None:
-            training.restore(state | {"history": []})
-        run(training, self.n_epochs, task.session)
-        trainer.release()
-        stream.extra = training.state()
-        return training.history
+        return train_epochs(self, task, stream, unit_scale=gaussian, level=level)
 
     def _settled(self, task: Task, stream: Stream) -> Learnt:
         network = stream.network

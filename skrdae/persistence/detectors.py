@@ -237,7 +237,16 @@ def _adversarial(detector: Any, where: str, sizes: Sizes) -> None:
 
 
 def _sequence(detector: Any, where: str, sizes: Sizes) -> None:
-    _check_kept(detector, detector._state_check(detector.network_), where, sizes)
+    state = detector._state_check(detector.network_)
+    _check_kept(detector, state, where, sizes)
+
+    def check(stream: Stream, where: str, sizes: Sizes) -> None:
+        nothing(stream.adam, f"{where}.adam", sizes)
+        of_type(dict)(stream.extra, f"{where}.extra", sizes)
+        each(nothing)(stream.extra.get("history"), f"{where}.extra.history", sizes)
+        state(stream.extra | {"history": stream.history}, f"{where}.extra", sizes)
+
+    _check_stream(detector, check, where, sizes)
 
 
 def _two_decoders(detector: Any, where: str, sizes: Sizes) -> None:
@@ -346,7 +355,7 @@ _PARTS = {
         },
         whole=_of(MismatchScorer, more=_adversarial),
     ),
-    SequenceDetector: Kind(whole=_sequence),
+    SequenceDetector: Kind(extra=_STREAM, whole=_sequence),
     RecurrentVAEDetector: Kind(
         fitted={"history_": history(SequenceRecord)}, whole=_of(LikelihoodScorer)
     ),

@@ -10,9 +10,12 @@ from sklearn.metrics import roc_auc_score
 from skrdae import (
     ConvRobustAutoencoder,
     LSTMRobustAutoencoder,
+    LSTMVAEDetector,
+    OmniAnomalyDetector,
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
     TransformerRobustAutoencoder,
+    USADDetector,
     VAEDetector,
     load,
     save,
@@ -32,6 +35,10 @@ CASES = {
     "lstm": LSTMRobustAutoencoder(n_channels=2, **BRIEF),
     "transformer": TransformerRobustAutoencoder(n_channels=2, width=8, n_heads=2, **BRIEF),
     "conv": ConvRobustAutoencoder(image_shape=(2, 4), channels=(4,), **BRIEF),
+    "usad": USADDetector(n_channels=2, n_epochs=2, **RDA),
+    "usad, minmax": USADDetector(scaler="minmax", n_epochs=2, **RDA),
+    "lstm vae": LSTMVAEDetector(n_channels=2, n_epochs=2, **RDA),
+    "omni": OmniAnomalyDetector(n_channels=2, n_epochs=2, n_estimators=1, random_state=0),
     "vae": VAEDetector(**RDA),
     "vae, draws": VAEDetector(n_samples=3, **RDA),
     "vae, bernoulli": VAEDetector(likelihood="bernoulli", **RDA),
@@ -94,7 +101,7 @@ def test_chunks_go_on_from_pickles_and_files(name, plane, tmp_path):
         _same(found, whole, plane)
 
 
-@pytest.mark.parametrize("name", ["lstm", "transformer", "conv"])
+@pytest.mark.parametrize("name", ["lstm", "transformer", "conv", "usad", "omni"])
 def test_chunks_come_flat_or_in_shape(name, plane):
     shape = (2, 4) if name == "conv" else (4, 2)
     flat = _streamed(CASES[name], plane, 2)
