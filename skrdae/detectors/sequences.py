@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from skrdae._random import member_generators
-from skrdae._schema import Check
-from skrdae._typing import IntArray, Record
+from skrdae._typing import Record
 from skrdae.detectors.base import Learnt, Task
 from skrdae.detectors.epochs import EpochsDetector
 from skrdae.detectors.samples import rows_a_batch, warn_of_too_few
@@ -38,19 +37,12 @@ class SequenceDetector(ChannelWindows, EpochsDetector):
         **ChannelWindows._parameter_constraints,
         **EpochsDetector._parameter_constraints,
     }
-    _lengths = ("n_epochs",)
     #: What the rows of the history are numbered by.
     _history_counter = "epoch"
 
     partial_fit = partial_fit
 
     # ---------------------------------------------------------------- what a subclass supplies
-
-    @abstractmethod
-    def _new_network(
-        self, n_features: int, generators: Sequence[torch.Generator], device: torch.device
-    ) -> MemberModule:
-        """Return a network with a member for each generator, not trained."""
 
     @abstractmethod
     def _new_objective(self, network: Any) -> Objective:
@@ -60,19 +52,11 @@ class SequenceDetector(ChannelWindows, EpochsDetector):
     def _new_scorer(self, task: Task, level: float) -> Scorer:
         """Return what scores; networks see rows divided by `level`."""
 
-    @abstractmethod
-    def _state_check(self, network: Any) -> Check:
-        """Return a check of the state of a training."""
-
     def _level(self, task: Task) -> float | None:
         """Return what rows are divided by for the network, or None for their scale."""
         return None
 
     # ------------------------------------------------------------------------------ training
-
-    @property
-    def _n_rounds(self) -> int:
-        return self.n_epochs
 
     def _trainer(
         self, network: MemberModule, n_rows: int, generators: Sequence[torch.Generator]
@@ -96,16 +80,6 @@ class SequenceDetector(ChannelWindows, EpochsDetector):
         run(training, self.n_epochs, task.session)
         trainer.release()
         return Learnt(network, self._new_scorer(task, level), {"history_": training.history})
-
-    # ------------------------------------------------------------------------------ resuming
-
-    def _lengths_of(self, state: dict[str, Any]) -> dict[str, int]:
-        return {"n_epochs": len(state["history"])}
-
-    def _check_state(self, state: Any, shape: tuple[int, int], seeds: IntArray) -> None:
-        network = self._new_network(shape[1], member_generators(seeds), torch.device("cpu"))
-        sizes = {"members": self.n_estimators, "features": shape[1]}
-        self._state_check(network)(state, "state", sizes)
 
     # ------------------------------------------------------------------------------ streaming
 

@@ -12,7 +12,8 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae._random import member_generators
-from skrdae._typing import FloatArray, IntArray, MatrixLike, Record, Scaling
+from skrdae._schema import Check
+from skrdae._typing import FloatArray, MatrixLike, Record, Scaling
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import Learnt, Task
 from skrdae.detectors.generative import GenerativeDetector
@@ -180,7 +181,6 @@ class VAEDetector(GenerativeDetector):
         "n_samples": [Interval(Integral, 0, None, closed="left")],
         "scaler": [*GenerativeDetector._parameter_constraints["scaler"], StrOptions({"auto"})],
     }
-    _lengths = ("n_epochs",)
     _accepts_sparse = True
     #: What the rows of the history are numbered by.
     _history_counter = "epoch"
@@ -188,10 +188,6 @@ class VAEDetector(GenerativeDetector):
     partial_fit = partial_fit
 
     # ------------------------------------------------------------------------------ training
-
-    @property
-    def _n_rounds(self) -> int:
-        return self.n_epochs
 
     @property
     def _scaling(self) -> Scaling:
@@ -282,16 +278,8 @@ class VAEDetector(GenerativeDetector):
                 "likelihood='gaussian'."
             )
 
-    # ------------------------------------------------------------------------------ resuming
-
-    def _lengths_of(self, state: dict[str, Any]) -> dict[str, int]:
-        return {"n_epochs": len(state["history"])}
-
-    def _check_state(self, state: Any, shape: tuple[int, int], seeds: IntArray) -> None:
-        generators = member_generators(seeds)
-        network = self._new_network(shape[1], generators, torch.device("cpu"))
-        sizes = {"members": self.n_estimators, "features": shape[1]}
-        variational_state(network)(state, "state", sizes)
+    def _state_check(self, network: Any) -> Check:
+        return variational_state(network)
 
     # ------------------------------------------------------------------------------ streaming
 

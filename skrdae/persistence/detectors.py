@@ -81,11 +81,9 @@ from skrdae.scorers.smoothed import SmoothedScorer
 from skrdae.scorers.two_decoders import TwoDecodersScorer
 from skrdae.training.schemas import (
     adam,
-    adversarial_state,
     alternating_state,
     generators,
     shapes_of,
-    variational_state,
 )
 
 NAMES = {"feature_names_in_": column_names("features")}
@@ -203,6 +201,13 @@ _PURSUIT = {
 _MATRIX = of_data(np.float64, "rows", "features")
 
 
+# ---------------------------------------------------------------------- trained by epochs
+
+
+def _epochs(detector: Any, where: str, sizes: Sizes) -> None:
+    _check_kept(detector, detector._state_check(detector.network_), where, sizes)
+
+
 # ------------------------------------------------------------------------- generative models
 
 
@@ -218,33 +223,25 @@ def _variational(detector: Any, where: str, sizes: Sizes) -> None:
         found = scorer.variance[:, 0].cpu().numpy().astype(np.float64) * scorer.level**2
         if not np.allclose(noise, found, rtol=1e-5, atol=0):
             raise ValueError(f"{where}.noise_variance_ is not the one that rows are scored with")
-    state = variational_state(detector.network_)
-    _check_kept(detector, state, where, sizes)
 
     def check(stream: Stream, where: str, sizes: Sizes) -> None:
         nothing(stream.adam, f"{where}.adam", sizes)
-        state(stream.extra, f"{where}.extra", sizes)
+        detector._state_check(detector.network_)(stream.extra, f"{where}.extra", sizes)
         history(VariationalRecord)(stream.history, f"{where}.history", sizes)
 
     _check_stream(detector, check, where, sizes)
-
-
-def _adversarial(detector: Any, where: str, sizes: Sizes) -> None:
-    _check_kept(detector, adversarial_state(detector.network_), where, sizes)
 
 
 # -------------------------------------------------------------------------- models of windows
 
 
 def _sequence(detector: Any, where: str, sizes: Sizes) -> None:
-    state = detector._state_check(detector.network_)
-    _check_kept(detector, state, where, sizes)
-
     def check(stream: Stream, where: str, sizes: Sizes) -> None:
         nothing(stream.adam, f"{where}.adam", sizes)
         of_type(dict)(stream.extra, f"{where}.extra", sizes)
         each(nothing)(stream.extra.get("history"), f"{where}.extra.history", sizes)
-        state(stream.extra | {"history": stream.history}, f"{where}.extra", sizes)
+        state = stream.extra | {"history": stream.history}
+        detector._state_check(detector.network_)(state, f"{where}.extra", sizes)
 
     _check_stream(detector, check, where, sizes)
 
@@ -341,7 +338,7 @@ _PARTS = {
         fitted={"history_": history(_PURSUIT, "iterations"), "rank_": anything},
         whole=_of(ResidualScorer, MemberAutoencoder, _pca),
     ),
-    EpochsDetector: Kind(extra=_KEPT),
+    EpochsDetector: Kind(extra=_KEPT, whole=_epochs),
     GenerativeDetector: Kind(later=_ALL_ROWS),
     VAEDetector: Kind(
         fitted={"history_": history(VariationalRecord)},
@@ -353,7 +350,7 @@ _PARTS = {
             "history_": history(AdversarialRecord),
             "encoder_history_": history(EncoderRecord),
         },
-        whole=_of(MismatchScorer, more=_adversarial),
+        whole=_of(MismatchScorer),
     ),
     SequenceDetector: Kind(extra=_STREAM, whole=_sequence),
     RecurrentVAEDetector: Kind(
