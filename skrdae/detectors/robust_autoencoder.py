@@ -202,7 +202,7 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         **BaseRobustAutoencoder._parameter_constraints,
         "activation": [StrOptions(set(ACTIVATIONS))],
         "output_activation": [StrOptions(set(ACTIVATIONS))],
-        "sparsity": [Interval(Real, 0, None, closed="left")],
+        "sparsity": [Interval(Real, 0, 1e6, closed="both")],
         "score_function": [StrOptions({"log", "norm", "auto"})],
     }
     _bound = 3.0

@@ -26,7 +26,7 @@ class TestContractOfLSTMVAE(_Contract):
         {},
         {"n_estimators": 2, "hidden_layer_sizes": (5, 3), "progress": 0, "latent_dim": 1},
     )
-    wrong = (*_Contract.wrong, ({"progress": -1.0}, "progress"))
+    wrong = (*_Contract.wrong, ({"progress": -1.0}, "progress"), ({"progress": 1e300}, "progress"))
     after_fit = (({}, {"n_channels": 3, "progress": 0.0}),)
 
 
