@@ -28,6 +28,7 @@ _T = TypeVar("_T")
 _Estimator = TypeVar("_Estimator", bound=BaseEstimator)
 # Columns that a warning lists.
 _LISTED = 10
+_LARGEST_WHOLE = 2**63 - 1
 
 
 def check_parameters(estimator: Any) -> None:
@@ -47,6 +48,12 @@ def check_parameters(estimator: Any) -> None:
             raise InvalidParameterError(
                 f"The {key!r} parameter of {name} must not be a boolean. Got {value!r} instead."
             )
+        # A whole number may be one that no array can hold.
+        if isinstance(value, numbers.Integral) and abs(int(value)) > _LARGEST_WHOLE:
+            raise InvalidParameterError(
+                f"The {key!r} parameter of {name} must be at most {_LARGEST_WHOLE}, or a float "
+                f"where it may be one. Got a whole number of {len(str(value))} digits instead."
+            )
 
 
 def check_layer_sizes(sizes: Any, name: str = "hidden_layer_sizes") -> tuple[int, ...]:
@@ -64,7 +71,7 @@ def check_layer_sizes(sizes: Any, name: str = "hidden_layer_sizes") -> tuple[int
         entries = list(sizes)
     except TypeError:
         entries = None
-    if isinstance(sizes, str) or entries is None:
+    if isinstance(sizes, str | bytes) or entries is None:
         raise TypeError(f"{name} must be a sequence of layer sizes such as (64, 8); got {sizes!r}.")
     if not all(isinstance(s, numbers.Integral) and not isinstance(s, bool) for s in entries):
         raise TypeError(f"{name} must hold integers only; got {sizes!r}.")

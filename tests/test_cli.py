@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skrdae import OutlierAdapter, RobustDeepAutoencoder, RobustPCA, WindowedDetector, save
 from skrdae.cli import main
+from skrdae.commands.arguments import MODELS, WINDOW_MODELS
 from skrdae.demo import one_class_digits
 from skrdae.tables import TableEncoder, read_table
 
@@ -128,6 +129,29 @@ def test_a_series(model, folder, tmp_path, capsys):
     again = json.loads(out)
     assert again["anomalies"] == report["anomalies"]
     assert again["model"] == report["model"]
+
+
+@pytest.mark.parametrize("model", [m for m in WINDOW_MODELS if m != "lstm"])
+def test_models_of_windows_take_all_channels(model, tmp_path, capsys):
+    steps = np.arange(120)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"time": pd.date_range("2026-01-01", periods=120, freq="h")})
+    for name, pace in (("flow", 2), ("heat", 3)):
+        table[name] = np.sin(steps / pace) + 0.05 * rng.normal(size=120)
+    table.loc[80:83, ["flow", "heat"]] = 5
+    table.to_csv(tmp_path / "series.csv", index=False)
+    options = ["--time-column", "time", "--model", model, "--window-size", 8, "--json"]
+    options += ["--save", tmp_path / "model"]
+    status, out, err = _run(capsys, "detect", tmp_path / "series.csv", *options)
+    report = json.loads(out)
+    assert (status, err) == (0, "")
+    assert report["model"] == MODELS[model]
+    highest = report["anomalies"][0]
+    assert highest["first_row"] <= 83
+    assert highest["last_row"] >= 80
+    status, out, _ = _run(capsys, "score", tmp_path / "model", tmp_path / "series.csv", "--json")
+    assert status == 0
+    assert json.loads(out)["anomalies"] == report["anomalies"]
 
 
 def test_a_series_in_any_order(folder, tmp_path, capsys):
@@ -446,7 +470,8 @@ def test_errors_are_one_line_and_status_1(arguments, words, folder, monkeypatch,
         (["score", "m", "numbers.csv", "-o", "m"], "would be written over the model"),
         (["detect", "numbers.csv", "--sort"], "--sort is for series"),
         (["detect", "numbers.csv", "--window-size", "20"], "--window-size is for series"),
-        (["detect", "numbers.csv", "--model", "lstm"], "--time-column"),
+        (["detect", "numbers.csv", "--model", "lstm"], "--model lstm is for series.*--time-column"),
+        (["detect", "numbers.csv", "--model", "usad"], "--model usad is for series.*--time-column"),
         (["detect", "numbers.csv", "--model", "vae", "--contamination", "auto"], "contamination"),
         (["detect", "numbers.csv", "--time-column", "power", "--explain"], "--explain is for"),
         (["demo", "-o", "demo.docx"], "png"),

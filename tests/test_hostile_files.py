@@ -79,7 +79,14 @@ DETECTORS = {
     "warm gan": AnoGANDetector(warm_start=True, **GAN),
     "warm usad": USADDetector(warm_start=True, **VAE),
 }
-STREAMS = {"stream": RobustDeepAutoencoder(**RDA), "vae stream": VAEDetector(**VAE)}
+STREAMS = {
+    "stream": RobustDeepAutoencoder(**RDA),
+    "window stream": LSTMRobustAutoencoder(n_channels=2, **LSTM),
+    "image stream": ConvRobustAutoencoder(**CONV),
+    "vae stream": VAEDetector(**VAE),
+    "usad stream": USADDetector(n_channels=2, **VAE),
+    "omni stream": OmniAnomalyDetector(n_channels=2, **VAE),
+}
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +230,16 @@ ARRAYS = [
     ("stream", "_stream rows", lambda a: a[1:]),
     ("stream", "_stream rows", lambda a: a * np.nan),
     ("stream", "_stream generators 0", lambda a: a[:-1]),
+    ("image stream", "_stream network down/0/weight", lambda a: a[:, :2]),
+    ("image stream", "_stream network to_code/bias", lambda a: a * N),
+    ("image stream", "_stream adam mean", lambda a: a[..., :-1]),
+    ("window stream", "_stream network layer_0", lambda a: a[..., :-1]),
+    ("window stream", "_stream extra", lambda a: a[:1]),
+    ("usad stream", "_stream extra tensors 0", lambda a: a[..., :1]),
+    ("usad stream", "_stream extra tensors 18", lambda a: a + 1),
+    ("usad stream", "_stream extra first mean", lambda a: a[..., :-1]),
+    ("usad stream", "errors_", lambda a: a[1:]),
+    ("omni stream", "_stream extra tensors 0", lambda a: a * N),
     ("vae stream", "_stream extra adam mean", lambda a: a[:1]),
     ("vae stream", "_stream extra tensors 0", lambda a: a[..., :1]),
 ]
@@ -364,6 +381,10 @@ NUMBERS = [
     ("warm", "_kept state stack adam n_steps", [-1, 2**60, 0.5]),
     ("stream", "_stream n_seen", [0, 59, 10**12]),
     ("stream", "n_samples_seen_", [59]),
+    ("usad stream", "_stream extra history", [[{}], "x", None]),
+    ("usad stream", "_stream history", [[], [{}], None]),
+    ("usad stream", "_stream extra", [None, {}, []]),
+    ("omni stream", "_stream adam", [0, {}]),
 ]
 
 

@@ -18,7 +18,13 @@ MODELS = {
     "vae": "VAEDetector",
     "anogan": "AnoGANDetector",
     "lstm": "LSTMRobustAutoencoder",
+    "transformer": "TransformerRobustAutoencoder",
+    "usad": "USADDetector",
+    "lstm-vae": "LSTMVAEDetector",
+    "omni-anomaly": "OmniAnomalyDetector",
 }
+#: Those that look at windows, and so at nothing but series.
+WINDOW_MODELS = ("lstm", "transformer", "usad", "lstm-vae", "omni-anomaly")
 _EXIT_CODES = (
     "Exit status: 0 if all went well, 1 for an error, 2 for a wrong call or a file that is no "
     "model, 3 with --exit-code if a row is flagged, 130 if interrupted."
@@ -288,7 +294,7 @@ def _add_detect(found: argparse.ArgumentParser) -> None:
         "--model",
         choices=MODELS,
         default="robust-autoencoder",
-        help="the detector (default: %(default)s)",
+        help=f"the detector (default: %(default)s); {', '.join(WINDOW_MODELS)} only for series",
     )
     training.add_argument(
         "--contamination",

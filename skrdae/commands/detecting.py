@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
 from skrdae._typing import IntArray
-from skrdae.commands.arguments import MODELS
+from skrdae.commands.arguments import MODELS, WINDOW_MODELS
 from skrdae.commands.console import CommandError, Console
 from skrdae.commands.reading import (
     leave_out_row_numbers,
@@ -35,8 +35,12 @@ from skrdae.commands.series import (
 from skrdae.detectors.anogan import AnoGANDetector
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
+from skrdae.detectors.lstm_vae import LSTMVAEDetector
+from skrdae.detectors.omni_anomaly import OmniAnomalyDetector
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.detectors.robust_pca import RobustPCA
+from skrdae.detectors.transformer_robust_autoencoder import TransformerRobustAutoencoder
+from skrdae.detectors.usad import USADDetector
 from skrdae.detectors.vae import VAEDetector
 from skrdae.detectors.windowed import FEW_WINDOWS, WindowedDetector
 from skrdae.persistence import save
@@ -58,6 +62,10 @@ _DETECTORS: dict[str, type[BaseTorchDetector]] = {
         VAEDetector,
         AnoGANDetector,
         LSTMRobustAutoencoder,
+        TransformerRobustAutoencoder,
+        USADDetector,
+        LSTMVAEDetector,
+        OmniAnomalyDetector,
     )
 }
 _STEPS_TO_FILL = 5
@@ -166,7 +174,7 @@ def _check_options(options: Namespace) -> None:
             "--window-size": options.window_size,
             "--resample": options.resample,
             "--ignore-gaps": options.ignore_gaps,
-            "--model lstm": options.model == "lstm",
+            f"--model {options.model}": options.model in WINDOW_MODELS,
             "--sort": options.sort,
         }
         for name, given in needing.items():
@@ -312,7 +320,7 @@ def _detector(options: Namespace, n_columns: int) -> BaseTorchDetector | Windowe
     }
     if options.model == "robust-pca":  # which draws nothing
         del parameters["random_state"]
-    if options.model == "lstm":
+    if options.model in WINDOW_MODELS:
         parameters["n_channels"] = n_columns
     detector = _DETECTORS[MODELS[options.model]](**parameters)
     if not options.time_column:

@@ -16,7 +16,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm.auto import tqdm
 
 from skrdae._random import member_generators
-from skrdae._typing import Activation, FloatArray, FloatRowsOrSparse, IntArray
+from skrdae._schema import Check
+from skrdae._typing import Activation, FloatArray, FloatRowsOrSparse
 from skrdae._validation import check_layer_sizes, outside
 from skrdae.detectors.base import Learnt, Task
 from skrdae.detectors.generative import GenerativeDetector
@@ -301,11 +302,8 @@ class AnoGANDetector(GenerativeDetector):
         n_encoder_epochs = len(encoder["history"]) if begun else 0
         return {"n_epochs": n_epochs, "n_encoder_epochs": n_encoder_epochs}
 
-    def _check_state(self, state: Any, shape: tuple[int, int], seeds: IntArray) -> None:
-        generators = member_generators(seeds)
-        network = self._new_network(shape[1], generators, torch.device("cpu"))
-        sizes = {"members": self.n_estimators, "features": shape[1]}
-        adversarial_state(network)(state, "state", sizes)
+    def _state_check(self, network: Any) -> Check:
+        return adversarial_state(network)
 
     # ------------------------------------------------------------------------------- scoring
 

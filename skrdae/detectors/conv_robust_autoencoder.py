@@ -20,7 +20,8 @@ from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.detectors.shaped import ShapedRows, n_axes
 from skrdae.networks.convolutional import ConvAutoencoder
 from skrdae.networks.member import MemberModule
-from skrdae.penalties import KNOWN_PENALTIES, L20, GroupPenalty, PenaltyLike, penalty_of
+from skrdae.penalties import L20, PenaltyLike, penalty_of
+from skrdae.penalties.l20 import least_size
 from skrdae.registry import detector
 from skrdae.scorers.residual_scale import rows_to_measure
 from skrdae.scorers.smoothed import SmoothedScorer, sizes
@@ -46,16 +47,18 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
     Parameters
     ----------
     lam : float or "auto", default="auto"
-        λ ≥ 0, the threshold of the prox: a share of an image's norm for ``"l20"``, otherwise in the
-        units of the scaled data. ``"auto"`` recomputes λ in each iteration so that a share
-        `contamination` of the groups of `penalty` has a non-zero S; ``lam_`` holds the final value.
+        λ ≥ 0, the threshold of the prox: a share of an image's norm for ``"l20"`` (a smaller one
+        for black images, see :class:`~skrdae.penalties.L20`), otherwise in the units of the scaled
+        data. ``"auto"`` recomputes λ in each iteration so that a share `contamination` of
+        the groups of `penalty` has a non-zero S; ``lam_`` holds the final value.
         With ``"l20"`` and a float for `contamination` it is twice that share in all members.
         Otherwise, with several members, each has a share of its own, between half and twice
         `contamination`.
     image_shape : sequence of two or three ints or None, default=None
         Height and width of an image, or height, width and channels. ``None`` takes it from X.
         Rows that are flat are then square images of one channel if their length is a square number
-        of at least 16, and otherwise images of a single line.
+        of at least 16, and otherwise images of a single line. Within a :class:`WindowedDetector`
+        ``None`` makes a line of steps of each window, whatever its length.
     channels : sequence of int, default=(8, 16)
         Channels that the convolutions of the encoder make. Each of them halves height and width, so
         an image has to have 2 ** len(channels) lines and columns at least.
@@ -70,7 +73,8 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
     score_function : {"smooth", "norm"}, default="smooth"
         How an image's residual x − D(E(x)) becomes its score. ``"smooth"`` is the norm of the
         residual, blurred by a Gaussian whose standard deviation is 1/28 of the longer side, times
-        (m / ‖G x‖)^¾, where ‖G x‖ is the norm of the blurred image and m its median in training: an
+        (m / ‖G x‖)^¾, where ‖G x‖ is the norm of the blurred image, m/4 at least, and m its median
+        in training, at least that of an image whose pixels are all 0.05: an
         edge that is a little beside its place counts for little, and a bright or bold image leaves
         more than a faint one. ``"norm"`` is Ω of the residual, and for ``"l20"``, which counts, the
         norm of the residual. It is taken for images of a single line in any case.
@@ -193,7 +197,6 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
         "image_shape": "no_validation",  # by _given_shape, which says more
         "channels": "no_validation",  # by check_layer_sizes
         "code_size": [Interval(Integral, 1, None, closed="left")],
-        "penalty": [StrOptions(set(KNOWN_PENALTIES)), GroupPenalty],
         "score_function": [StrOptions({"smooth", "norm"})],
     }
     _scores_by_norm = True  # but for the blur
@@ -224,9 +227,10 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
         # Along a single line, which may be long, nothing is a little beside its place.
         if self.score_function == "smooth" and self.image_shape_[0] > 1:
             rows = task.rows.take(rows_to_measure(*task.rows.shape)).cpu()
-            level = sizes(rows, self.image_shape_).median().item()
+            # Where most images are black the usual size is none that others can be held against.
+            level = max(sizes(rows, self.image_shape_).median().item(), least_size(rows.shape[1]))
             learnt.scorer = SmoothedScorer(
-                **vars(learnt.scorer), image_shape=self.image_shape_, level=level or 1.0
+                **vars(learnt.scorer), image_shape=self.image_shape_, level=level
             )
         return learnt
 
@@ -247,13 +251,19 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
         """Return `image_shape`, if it is one."""
         if self.image_shape is None:
             return None
-        shape = check_layer_sizes(self.image_shape, "image_shape")
+        try:
+            shape = check_layer_sizes(self.image_shape, "image_shape")
+        except (TypeError, ValueError) as error:
+            raise type(error)(self._no_shape()) from None
         if len(shape) not in (2, 3):
-            raise ValueError(
-                "image_shape must be (height, width) or (height, width, channels); got "
-                f"{self.image_shape!r}."
-            )
+            raise ValueError(self._no_shape())
         return shape
+
+    def _no_shape(self) -> str:
+        return (
+            "image_shape must be None, (height, width) or (height, width, channels), in whole "
+            f"numbers of at least 1; got {self.image_shape!r}."
+        )
 
     def _shape_of(self, found: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the images that X has rows of this shape of."""
@@ -274,6 +284,8 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
         first = shape == (n_channels, height, width)
         if len(shape) > 1 and (*shape, 1)[:3] != (height, width, n_channels):
             remedy = " X has its channels first: pass np.moveaxis(X, 1, -1)." if first else ""
+            if fitted is None and (*wanted[1:], wanted[0]) == (*shape, 1)[:3]:
+                remedy = " image_shape has its channels last: (height, width, channels)."
             what = "image_shape is" if fitted is None else "the detector is fitted to"
             raise ValueError(f"X has images of shape {shape}, but {what} {wanted}.{remedy}")
         if len(shape) == 1 and shape[0] != math.prod(wanted):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import os
+from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import field
 from numbers import Integral
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skrdae._typing import FloatArray, MatrixLike, RandomStateLike
+from skrdae._random import member_generators
+from skrdae._schema import Check
+from skrdae._typing import FloatArray, IntArray, MatrixLike, RandomStateLike
 from skrdae._validation import check_layer_sizes, snapshot
 from skrdae.detectors.base import BaseTorchDetector, Task
 from skrdae.detectors.samples import MAX_SAMPLES, member_places, rows_a_member
@@ -22,6 +26,9 @@ from skrdae.rows import MemberRows
 @parameters
 class EpochsDetector(BaseTorchDetector):
     """Base class of networks with a code of latent variables, trained epoch by epoch."""
+
+    if TYPE_CHECKING:
+        n_epochs: int = field(init=False)
 
     latent_dim: int | Literal["auto"] = "auto"
     hidden_layer_sizes: Sequence[int] = (64,)
@@ -42,6 +49,26 @@ class EpochsDetector(BaseTorchDetector):
         "warm_start": ["boolean"],
         "checkpoint_path": [str, os.PathLike, None],
     }
+
+    _lengths: ClassVar[tuple[str, ...]] = ("n_epochs",)
+
+    # ---------------------------------------------------------------- what a subclass supplies
+
+    @abstractmethod
+    def _new_network(
+        self, n_features: int, generators: Sequence[torch.Generator], device: torch.device
+    ) -> Any:
+        """Return a network with a member for each generator, not trained."""
+
+    @abstractmethod
+    def _state_check(self, network: Any) -> Check:
+        """Return a check of the state of a training."""
+
+    # ------------------------------------------------------------------------------ training
+
+    @property
+    def _n_rounds(self) -> int:
+        return self.n_epochs
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -90,3 +117,14 @@ class EpochsDetector(BaseTorchDetector):
             return rows if found == 1 else rows.div_(found)
 
         return task.rows.of_members(places, len(generators), change), found
+
+    # ------------------------------------------------------------------------------ resuming
+
+    def _lengths_of(self, state: dict[str, Any]) -> dict[str, int]:
+        return {"n_epochs": len(state["history"])}
+
+    def _check_state(self, state: Any, shape: tuple[int, int], seeds: IntArray) -> None:
+        """Raise unless a state is one of a training on rows of a shape, whatever it came from."""
+        network = self._new_network(shape[1], member_generators(seeds), torch.device("cpu"))
+        sizes = {"members": self.n_estimators, "features": shape[1]}
+        self._state_check(network)(state, "state", sizes)

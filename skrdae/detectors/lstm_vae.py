@@ -15,6 +15,9 @@ from skrdae.networks.sequential import MemberLSTMVAE
 from skrdae.objectives.sequences import ProgressBound
 from skrdae.registry import detector
 
+# In units of the prior's standard deviation, so that squares are far from overflowing.
+_MOST_PROGRESS = 1e6
+
 
 @detector
 class LSTMVAEDetector(RecurrentVAEDetector):
@@ -145,7 +148,7 @@ class LSTMVAEDetector(RecurrentVAEDetector):
 
     _parameter_constraints = {
         **RecurrentVAEDetector._parameter_constraints,
-        "progress": [Interval(Real, 0, None, closed="left")],
+        "progress": [Interval(Real, 0, _MOST_PROGRESS, closed="both")],
     }
 
     def _new_network(

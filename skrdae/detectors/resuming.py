@@ -18,7 +18,7 @@ from skrdae._files import check_target, remove_unfinished
 from skrdae._schema import anything, array, mapping, one_line, record, shortened, text
 from skrdae._typing import FloatRows, FloatRowsOrSparse, IntArray
 from skrdae._version import __version__
-from skrdae.penalties import KNOWN_PENALTIES, GroupPenalty, penalty_of
+from skrdae.penalties import PENALTIES, GroupPenalty, penalty_of
 from skrdae.training.rounds import MakeState
 
 # Rows read at once for their digest.
@@ -199,7 +199,7 @@ def told_parameters(detector: Any, left_out: Collection[str]) -> dict[str, str]:
     parameters = detector.get_params(deep=False)
     told = {name: _told(value) for name, value in parameters.items() if name not in left_out}
     if "penalty" in told:
-        named = {_told(penalty): repr(name) for name, penalty in KNOWN_PENALTIES.items()}
+        named = {_told(penalty): repr(name) for name, penalty in PENALTIES.items()}
         penalty = _told(penalty_of(parameters["penalty"]))
         told["penalty"] = named.get(penalty, penalty)  # "l21" and L21() are one
     rows = parameters.get("max_samples")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae._random import member_generators
-from skrdae._typing import IntArray, RandomStateLike
+from skrdae._typing import IntArray, RandomStateLike, Record
 from skrdae._validation import listed, outside
+from skrdae.chunks import map_chunks
 from skrdae.detectors.base import BaseTorchDetector, Learnt, Task
 from skrdae.detectors.decomposition import BaseDecomposition
 from skrdae.detectors.samples import (
@@ -27,9 +28,11 @@ from skrdae.detectors.samples import (
     warn_of_reach,
     warn_of_too_few,
 )
+from skrdae.detectors.streaming import Stream, partial_fit
 from skrdae.model import FittedModel
 from skrdae.networks.member import MemberModule
 from skrdae.networks.stacked import StackedModule
+from skrdae.networks.workspace import Workspace
 from skrdae.penalties import L21, PENALTIES, GroupPenalty, PenaltyLike, penalty_of
 from skrdae.registry import parameters
 from skrdae.rows import MemberRows, Rows
@@ -52,6 +55,9 @@ class BaseRobustAutoencoder(BaseDecomposition):
     ``nn.Module`` with ``encode`` and ``decode``, and :meth:`_code_size` the units of its code; or
     :meth:`_new_network` returns a network that stacks its members itself.
     """
+
+    if TYPE_CHECKING:
+        n_samples_seen_: int = field(init=False)
 
     lam: float | Literal["auto"] = field(default="auto", kw_only=False)
     penalty: PenaltyLike = "l21"
@@ -84,10 +90,14 @@ class BaseRobustAutoencoder(BaseDecomposition):
         "checkpoint_path": [str, os.PathLike, None],
     }
     _has_votes = True
+    #: What the rows of the history are numbered by.
+    _history_counter = "iteration"
     # Parameters that may be larger when a training goes on.
     _lengths = ("max_iter",)
     #: Where a network's last layer cannot go everywhere, its activation.
     output_activation = "identity"
+
+    partial_fit = partial_fit
 
     # ------------------------------------------------------------------------------ the network
 
@@ -211,3 +221,61 @@ class BaseRobustAutoencoder(BaseDecomposition):
         n_rows = rows_a_member(self.max_samples, shape[0])
         sizes = {"members": self.n_estimators, "features": shape[1], "samples": n_rows}
         alternating_state(network, shape[1], penalty_of(self.penalty))(state, "state", sizes)
+
+    # ------------------------------------------------------------------------------ streaming
+
+    def _can_stream(self) -> bool:
+        # A wrong name is told of by the check of parameters.
+        if isinstance(self.penalty, str) and self.penalty not in PENALTIES:
+            return True
+        if penalty_of(self.penalty).across_rows:
+            raise AttributeError(
+                f"With penalty={self.penalty!r} there is no partial_fit: its groups reach over all "
+                "rows. Choose 'l21' or 'l1'."
+            )
+        return True
+
+    def _train_chunk(self, task: Task, stream: Stream) -> list[Record]:
+        if stream.network is None:
+            stream.network = self._new_network(
+                task.rows.shape[1], stream.generators, task.rows.device
+            )
+        lam, quantile = self._thresholds()
+        if quantile is not None and stream.rows is not None:
+            # That of the rows remembered, in which a chunk however small or odd has little say.
+            lam, quantile = self._lams_of(task, stream, quantile), None
+        rows = self._member_rows(task, stream.generators)
+        # As large as for all rows so far: many small steps would be a longer training.
+        n_so_far = rows_a_member(self.max_samples, stream.n_seen + len(task.rows))
+        batch_size = rows_a_batch(self.batch_size, n_so_far)
+        result = alternate(
+            stream.network,
+            rows,
+            penalty_of(self.penalty),
+            replace(self._schedule(task, n_so_far), batch_size=batch_size),
+            stream.generators,
+            task.session,
+            lam=lam,
+            quantile=quantile,
+            adam=stream.adam,
+        )
+        stream.adam = result.adam()  # type: ignore[misc]  # None comes of sparse trainings only
+        stream.extra = result.lam
+        return result.history
+
+    def _lams_of(self, task: Task, stream: Stream, quantile: list[float]) -> list[float]:
+        """Return each member's λ for the rows remembered."""
+        penalty, network = penalty_of(self.penalty), stream.network
+        rows: Any = stream.rows  # there are some
+        scorer: Any = ResidualScorer(task.scaler.bound_, penalty, torch.zeros(0))
+
+        def norms(chunk: torch.Tensor, workspace: Workspace) -> torch.Tensor:
+            residual = scorer.residual(network, chunk, workspace)
+            return penalty.measures(residual, chunk[None])
+
+        remembered = torch.from_numpy(task.scaler.transform(rows)).to(task.rows.device)
+        found = map_chunks(norms, remembered, rows_independent=network.rows_independent)
+        return penalty.lam_quantile(found, quantile).tolist()
+
+    def _settled(self, task: Task, stream: Stream) -> Learnt:
+        return self._scored(task, stream.network, stream.extra, None, stream.history)

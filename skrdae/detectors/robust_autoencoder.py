@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field, replace
+from dataclasses import replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skrdae._typing import Activation, Record
+from skrdae._typing import Activation
 from skrdae._validation import check_layer_sizes
-from skrdae.chunks import map_chunks
-from skrdae.detectors.base import Learnt, Task
+from skrdae.detectors.base import Task
 from skrdae.detectors.robust import BaseRobustAutoencoder
-from skrdae.detectors.samples import rows_a_batch, rows_a_member
-from skrdae.detectors.streaming import Stream, partial_fit
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder
-from skrdae.networks.workspace import Workspace
 from skrdae.objectives.reconstruction import SparseReconstruction
 from skrdae.penalties import L21, PENALTIES, penalty_of
 from skrdae.registry import detector
 from skrdae.rows import Rows
-from skrdae.scorers.residual import ResidualScorer
-from skrdae.training.alternating import Schedule, alternate
+from skrdae.training.alternating import Schedule
 
 
 @detector
@@ -47,15 +42,17 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
     ----------
     lam : float or "auto", default="auto"
         λ ≥ 0, the threshold of the prox, in units of the scaled data. ``"auto"`` recomputes λ in
-        each iteration so that a share `contamination` of the groups (rows for ``"l21"``, entries
-        for ``"l1"``, columns for ``"l21_features"``) has a non-zero S; ``lam_`` holds the final
-        value. With several members, each has a share of its own: they are evenly spaced on a
-        logarithmic scale from half to twice `contamination`, and none exceeds one half.
-    penalty : {"l21", "l1", "l21_features"} or GroupPenalty, default="l21"
+        each iteration so that a share `contamination` of the groups (rows for ``"l21"`` and
+        ``"l20"``, entries for ``"l1"``, columns for ``"l21_features"``) has a non-zero S; ``lam_``
+        holds the final value. With several members, each has a share of its own: they are evenly
+        spaced on a logarithmic scale from half to twice `contamination`, and none exceeds one half.
+    penalty : {"l21", "l1", "l21_features", "l20"} or GroupPenalty, default="l21"
         The penalty Ω. ``"l21"`` sums the norms of rows (whole samples are anomalous), ``"l1"`` sums
         absolute values (single entries are anomalous), ``"l21_features"`` sums the norms of columns
-        (whole features are anomalous). Pass an instance of a
-        :class:`~skrdae.penalties.GroupPenalty` for a penalty of your own.
+        (whole features are anomalous). ``"l20"`` counts rows: those of which the network leaves
+        more than a share λ of the norm are left out of the training. It is for rows far from zero,
+        such as images, and not for tables, whose ordinary rows are near zero once they are scaled.
+        Pass an instance of a :class:`~skrdae.penalties.GroupPenalty` for a penalty of your own.
     hidden_layer_sizes : sequence of int or "auto", default="auto"
         Units of the encoder's layers, bottleneck last; the decoder mirrors them. ``"auto"`` is one
         layer of 64 units and a bottleneck of n_features / 2 units, at most max(12, √n_features) and
@@ -195,9 +192,6 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
     [0, 1, 2, 3, 4]
     """
 
-    if TYPE_CHECKING:
-        n_samples_seen_: int = field(init=False)
-
     hidden_layer_sizes: Sequence[int] | Literal["auto"] = "auto"
     activation: Activation = "tanh"
     output_activation: Activation = "identity"
@@ -208,15 +202,11 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         **BaseRobustAutoencoder._parameter_constraints,
         "activation": [StrOptions(set(ACTIVATIONS))],
         "output_activation": [StrOptions(set(ACTIVATIONS))],
-        "sparsity": [Interval(Real, 0, None, closed="left")],
+        "sparsity": [Interval(Real, 0, 1e6, closed="both")],
         "score_function": [StrOptions({"log", "norm", "auto"})],
     }
     _bound = 3.0
     _accepts_sparse = True
-    #: What the rows of the history are numbered by.
-    _history_counter = "iteration"
-
-    partial_fit = partial_fit
 
     # ------------------------------------------------------------------------------ the network
 
@@ -269,61 +259,3 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
             raise ValueError(
                 f"With a sparse X {name} must be {value}; got {getattr(self, name)!r}."
             )
-
-    # ------------------------------------------------------------------------------ streaming
-
-    def _can_stream(self) -> bool:
-        # A wrong name is told of by the check of parameters.
-        if isinstance(self.penalty, str) and self.penalty not in PENALTIES:
-            return True
-        if penalty_of(self.penalty).across_rows:
-            raise AttributeError(
-                f"With penalty={self.penalty!r} there is no partial_fit: its groups reach over all "
-                "rows. Choose 'l21' or 'l1'."
-            )
-        return True
-
-    def _train_chunk(self, task: Task, stream: Stream) -> list[Record]:
-        if stream.network is None:
-            stream.network = self._new_network(
-                task.rows.shape[1], stream.generators, task.rows.device
-            )
-        lam, quantile = self._thresholds()
-        if quantile is not None and stream.rows is not None:
-            # That of the rows remembered, in which a chunk however small or odd has little say.
-            lam, quantile = self._lams_of(task, stream, quantile), None
-        rows = self._member_rows(task, stream.generators)
-        # As large as for all rows so far: many small steps would be a longer training.
-        n_so_far = rows_a_member(self.max_samples, stream.n_seen + len(task.rows))
-        batch_size = rows_a_batch(self.batch_size, n_so_far)
-        result = alternate(
-            stream.network,
-            rows,
-            penalty_of(self.penalty),
-            replace(self._schedule(task, n_so_far), batch_size=batch_size),
-            stream.generators,
-            task.session,
-            lam=lam,
-            quantile=quantile,
-            adam=stream.adam,
-        )
-        stream.adam = result.adam()  # type: ignore[misc]  # None comes of sparse trainings only
-        stream.extra = result.lam
-        return result.history
-
-    def _lams_of(self, task: Task, stream: Stream, quantile: list[float]) -> list[float]:
-        """Return each member's λ for the rows remembered."""
-        penalty, network = penalty_of(self.penalty), stream.network
-        rows: Any = stream.rows  # there are some
-        scorer: Any = ResidualScorer(task.scaler.bound_, penalty, torch.zeros(0))
-
-        def norms(chunk: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-            residual = scorer.residual(network, chunk, workspace)
-            return penalty.measures(residual, chunk[None])
-
-        remembered = torch.from_numpy(task.scaler.transform(rows)).to(task.rows.device)
-        found = map_chunks(norms, remembered, rows_independent=network.rows_independent)
-        return penalty.lam_quantile(found, quantile).tolist()
-
-    def _settled(self, task: Task, stream: Stream) -> Learnt:
-        return self._scored(task, stream.network, stream.extra, None, stream.history)

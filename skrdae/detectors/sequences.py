@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from skrdae._random import member_generators
-from skrdae._schema import Check
-from skrdae._typing import IntArray
+from skrdae._typing import Record
 from skrdae.detectors.base import Learnt, Task
 from skrdae.detectors.epochs import EpochsDetector
 from skrdae.detectors.samples import rows_a_batch, warn_of_too_few
 from skrdae.detectors.shaped import ChannelWindows
+from skrdae.detectors.streaming import Stream, partial_fit, train_epochs
 from skrdae.networks.member import MemberModule
 from skrdae.objectives.base import Objective
 from skrdae.registry import parameters
@@ -27,21 +28,21 @@ from skrdae.training.trainer import Epochs, Trainer
 class SequenceDetector(ChannelWindows, EpochsDetector):
     """Base class of models of windows: a network, an objective and a scorer each."""
 
+    if TYPE_CHECKING:
+        n_samples_seen_: int = field(init=False)
+
     n_epochs: int = 20
 
     _parameter_constraints = {
         **ChannelWindows._parameter_constraints,
         **EpochsDetector._parameter_constraints,
     }
-    _lengths = ("n_epochs",)
+    #: What the rows of the history are numbered by.
+    _history_counter = "epoch"
+
+    partial_fit = partial_fit
 
     # ---------------------------------------------------------------- what a subclass supplies
-
-    @abstractmethod
-    def _new_network(
-        self, n_features: int, generators: Sequence[torch.Generator], device: torch.device
-    ) -> MemberModule:
-        """Return a network with a member for each generator, not trained."""
 
     @abstractmethod
     def _new_objective(self, network: Any) -> Objective:
@@ -51,19 +52,22 @@ class SequenceDetector(ChannelWindows, EpochsDetector):
     def _new_scorer(self, task: Task, level: float) -> Scorer:
         """Return what scores; networks see rows divided by `level`."""
 
-    @abstractmethod
-    def _state_check(self, network: Any) -> Check:
-        """Return a check of the state of a training."""
-
     def _level(self, task: Task) -> float | None:
         """Return what rows are divided by for the network, or None for their scale."""
         return None
 
     # ------------------------------------------------------------------------------ training
 
-    @property
-    def _n_rounds(self) -> int:
-        return self.n_epochs
+    def _trainer(
+        self, network: MemberModule, n_rows: int, generators: Sequence[torch.Generator]
+    ) -> Trainer:
+        return Trainer(
+            network,
+            self._new_objective(network),
+            lr=self.lr,
+            batch_size=rows_a_batch(self.batch_size, n_rows),
+            generators=generators,
+        )
 
     def _learn(self, task: Task) -> Learnt:
         warn_of_too_few(self.max_samples, len(task.rows))
@@ -71,24 +75,22 @@ class SequenceDetector(ChannelWindows, EpochsDetector):
         network = self._new_network(task.rows.shape[1], generators, task.rows.device)
         given = self._level(task)
         rows, level = self._member_rows(task, generators, unit_scale=True, level=given)
-        trainer = Trainer(
-            network,
-            self._new_objective(network),
-            lr=self.lr,
-            batch_size=rows_a_batch(self.batch_size, rows.shape[1]),
-            generators=generators,
-        )
+        trainer = self._trainer(network, rows.shape[1], generators)
         training = Epochs(trainer, rows)
         run(training, self.n_epochs, task.session)
         trainer.release()
         return Learnt(network, self._new_scorer(task, level), {"history_": training.history})
 
-    # ------------------------------------------------------------------------------ resuming
+    # ------------------------------------------------------------------------------ streaming
 
-    def _lengths_of(self, state: dict[str, Any]) -> dict[str, int]:
-        return {"n_epochs": len(state["history"])}
+    def _can_stream(self) -> bool:
+        return True
 
-    def _check_state(self, state: Any, shape: tuple[int, int], seeds: IntArray) -> None:
-        network = self._new_network(shape[1], member_generators(seeds), torch.device("cpu"))
-        sizes = {"members": self.n_estimators, "features": shape[1]}
-        self._state_check(network)(state, "state", sizes)
+    def _train_chunk(self, task: Task, stream: Stream) -> list[Record]:
+        before: Any = None if stream.extra is None else self.model_.scorer
+        level = self._level(task) if before is None else before.level
+        return train_epochs(self, task, stream, unit_scale=True, level=level)
+
+    def _settled(self, task: Task, stream: Stream) -> Learnt:
+        scorer = self._new_scorer(task, stream.level)
+        return Learnt(stream.network, scorer, {"history_": stream.history})

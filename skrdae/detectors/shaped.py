@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from numbers import Integral
 from typing import Any
@@ -42,7 +43,7 @@ class ShapedRows(BaseTorchDetector):
         if n_axes(X) > 2:
             X = np.asarray(numbers_only(X))
             self._check_shape(X.shape[1:], fitted)
-            X = X.reshape(len(X), -1)
+            X = X.reshape(len(X), math.prod(X.shape[1:]))  # of none, too
         rows = check_data(self, X, reset=reset)
         self._check_shape(rows.shape[1:], fitted)
         return rows
@@ -89,8 +90,17 @@ class ChannelWindows(ShapedRows):
                 "n_channels)."
             )
         if len(shape) == 2 and shape[1] != n_channels:
+            remedy = f": set n_channels={shape[1]}." if fitted is None and shape[1] else "."
+            if shape[0] == n_channels:
+                remedy = ". X has its channels before its steps: pass np.moveaxis(X, 1, -1)."
             raise ValueError(
-                f"X has {shape[1]} channels, its last axis, but n_channels is {n_channels}."
+                f"X has {shape[1]} channel{'s' * (shape[1] != 1)}, its last axis, but n_channels "
+                f"is {n_channels}{remedy}"
+            )
+        if fitted is not None and len(shape) == 2 and shape[0] != fitted[0]:
+            raise ValueError(
+                f"X has windows of {shape[0]} steps, but the detector is fitted to windows of "
+                f"{fitted[0]}."
             )
         if shape[-1] % n_channels:
             raise ValueError(
@@ -120,6 +130,6 @@ def n_axes(X: Any) -> int:
     if hasattr(X, "ndim"):
         return X.ndim
     depth = 0
-    while isinstance(X, list | tuple) and len(X):
-        depth, X = depth + 1, X[0]
+    while isinstance(X, list | tuple):
+        depth, X = depth + 1, X[0] if X else None
     return depth + getattr(X, "ndim", 0)

@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.utils.metaestimators import available_if
 
 from skrdae._bases import BaseEstimator
 from skrdae._device import plain_torch
 from skrdae._random import member_generators, member_seeds
 from skrdae._typing import FloatRows, IntArray, OnRecord, Record
-from skrdae._validation import check_data, outside, refitting
+from skrdae._validation import outside, refitting
 from skrdae.detectors.base import Task
 from skrdae.detectors.device_memory import fits_in_memory
 from skrdae.detectors.progress import watched
 from skrdae.detectors.resuming import told_parameters
+from skrdae.detectors.samples import rows_a_member
 from skrdae.model import FittedModel
 from skrdae.rows import HeldRows, LazyRows
-from skrdae.training.rounds import Session
+from skrdae.training.rounds import Session, run
 from skrdae.training.state import generator_states, set_generators
+from skrdae.training.trainer import Epochs
 
 _Detector = TypeVar("_Detector", bound=BaseEstimator)
 
@@ -71,7 +74,7 @@ def _partial_fit(self: _Detector, X: ArrayLike, y: ArrayLike | None = None) -> _
     X : array-like of shape (n_samples, n_features)
         A chunk of rows. Shuffle the rows before you split them into chunks, if you can. The
         first chunk sets the scaling of the columns, so it should have at least some hundred
-        rows that are like those to come.
+        rows that are like those to come. Windows and images may be in their shape, as in `fit`.
     y : Ignored
         Not used; present by scikit-learn's convention.
 
@@ -103,14 +106,15 @@ else:
     partial_fit = available_if(lambda self: self._can_stream())(_partial_fit)
 
 
-def _fit_chunk(detector: Any, X: ArrayLike) -> None:
+def _fit_chunk(detector: Any, X: Any) -> None:
     detector._check_parameters()
     for name, value in _NOT_IN_CHUNKS.items():
         if getattr(detector, name, value) != value:
             raise ValueError(
                 f"partial_fit goes with {name}={value!r} only; it is {getattr(detector, name)!r}."
             )
-    stream, settings = vars(detector).get("_stream"), told_parameters(detector, _MAY_CHANGE)
+    stream = vars(detector).get("_stream")
+    settings = told_parameters(detector, _MAY_CHANGE | set(detector._set_later))
     if stream is None and hasattr(detector, "model_"):
         warnings.warn(
             "partial_fit goes on with partial_fit, and begins anew after fit, which keeps no "
@@ -120,7 +124,9 @@ def _fit_chunk(detector: Any, X: ArrayLike) -> None:
         )
     if stream is None:
         detector._forget()  # of a training that this one is not
-    X = check_data(detector, X, reset=stream is None)
+    if issparse(X):
+        raise TypeError("partial_fit takes no sparse X: pass X.toarray(), chunk by chunk.")
+    X = detector._check_data(X, reset=stream is None)
     if stream is None:
         scaler, device = detector._learn_scale(X)
         stream = Stream(member_seeds(detector.random_state, detector.n_estimators), settings)
@@ -156,7 +162,48 @@ def _fit_chunk(detector: Any, X: ArrayLike) -> None:
     scores = detector._map(model, model.scorer.scores, remembered.rows)
     learnt.attributes |= {"history_": list(stream.history), "n_samples_seen_": stream.n_seen}
     detector._judge(model, learnt, scores, stream.rows)
+    detector._conclude(stream.rows, learnt)
     detector._stream = stream.closed()
+
+
+def train_epochs(
+    detector: Any, task: Task, stream: Stream, *, unit_scale: bool, level: float | None
+) -> list[Record]:
+    """Train the networks of a detector that is trained by epochs on the rows of a chunk.
+
+    Parameters
+    ----------
+    detector : EpochsDetector
+        With ``_new_network``, and ``_trainer(network, n_rows, generators)``.
+    task : Task
+    stream : Stream
+        Brought up to date.
+    unit_scale : bool
+        Whether rows are brought to unit scale for the networks.
+    level : float or None
+        What rows are divided by for them, if that is known.
+
+    Returns
+    -------
+    list of dict
+        Rows of the history.
+    """
+    if stream.network is None:
+        stream.network = detector._new_network(
+            task.rows.shape[1], stream.generators, task.rows.device
+        )
+    rows, stream.level = detector._member_rows(
+        task, stream.generators, unit_scale=unit_scale, level=level
+    )
+    n_so_far = rows_a_member(detector.max_samples, stream.n_seen + len(task.rows))
+    trainer = detector._trainer(stream.network, n_so_far, stream.generators)
+    training = Epochs(trainer, rows)
+    if stream.extra is not None:
+        training.restore(stream.extra | {"history": []})
+    run(training, detector.n_epochs, task.session)
+    trainer.release()
+    stream.extra = training.state() | {"history": []}  # the whole of it is the stream's
+    return training.history
 
 
 def _later(row: Record, counter: str, n_before: int) -> Record:

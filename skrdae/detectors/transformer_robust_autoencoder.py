@@ -46,12 +46,13 @@ class TransformerRobustAutoencoder(ChannelWindows, BaseRobustAutoencoder):
     n_channels : int, default=1
         Number of values in a time step. A row holds all channels of the first step, then all of the
         second, and so on, so its length has to be a multiple of `n_channels`.
-    penalty : {"l21", "l1", "l21_features"} or GroupPenalty, default="l21"
+    penalty : {"l21", "l1", "l21_features", "l20"} or GroupPenalty, default="l21"
         Ω. ``"l21"`` sums the norms of rows (whole windows are anomalous), ``"l1"`` absolute values
         (single readings), ``"l21_features"`` the norms of columns. A column is one channel at one
         place in the window, over all windows: it suits windows cut at fixed times, a day each say,
         where a column is an hour of the day; in sliding windows every reading passes through all
-        of them. One of your own is an instance of a :class:`~skrdae.penalties.GroupPenalty`.
+        of them. ``"l20"`` counts windows, see :class:`~skrdae.penalties.L20`. One of your own is an
+        instance of a :class:`~skrdae.penalties.GroupPenalty`.
     patch_size : int or "auto", default="auto"
         Steps of a patch; a window must have as many at least. The last patch is filled up with
         zeros. ``"auto"`` is a sixteenth of the window, rounded up.

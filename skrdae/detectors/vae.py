@@ -12,17 +12,17 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae._random import member_generators
-from skrdae._typing import FloatArray, IntArray, MatrixLike, Record, Scaling
+from skrdae._schema import Check
+from skrdae._typing import FloatArray, MatrixLike, Record, Scaling
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import Learnt, Task
 from skrdae.detectors.generative import GenerativeDetector
 from skrdae.detectors.samples import (
     rows_a_batch,
-    rows_a_member,
     rows_to_look_at,
     warn_of_too_few,
 )
-from skrdae.detectors.streaming import Stream, partial_fit
+from skrdae.detectors.streaming import Stream, partial_fit, train_epochs
 from skrdae.networks.variational import MemberVAE
 from skrdae.objectives.elbo import EvidenceLowerBound, noise_variance
 from skrdae.registry import detector
@@ -181,7 +181,6 @@ class VAEDetector(GenerativeDetector):
         "n_samples": [Interval(Integral, 0, None, closed="left")],
         "scaler": [*GenerativeDetector._parameter_constraints["scaler"], StrOptions({"auto"})],
     }
-    _lengths = ("n_epochs",)
     _accepts_sparse = True
     #: What the rows of the history are numbered by.
     _history_counter = "epoch"
@@ -189,10 +188,6 @@ class VAEDetector(GenerativeDetector):
     partial_fit = partial_fit
 
     # ------------------------------------------------------------------------------ training
-
-    @property
-    def _n_rounds(self) -> int:
-        return self.n_epochs
 
     @property
     def _scaling(self) -> Scaling:
@@ -206,11 +201,8 @@ class VAEDetector(GenerativeDetector):
         sizes, units = check_layer_sizes(self.hidden_layer_sizes), self._latent_units(n_features)
         return MemberVAE(n_features, sizes, units, self.activation, generators, device)
 
-    def _trainer(
-        self, network: MemberVAE, n_features: int, n_rows: int, generators: Any
-    ) -> Trainer:
-        options: Any = {"dtype": torch.float32, "device": network.device}
-        ones = torch.ones(len(generators), 1, n_features, **options)
+    def _trainer(self, network: MemberVAE, n_rows: int, generators: Any) -> Trainer:
+        ones = torch.ones_like(network.decoder.biases[-1])  # shape: (K, 1, d)
         return Trainer(
             network,
             EvidenceLowerBound(self.likelihood, float(self.beta), ones),
@@ -231,7 +223,7 @@ class VAEDetector(GenerativeDetector):
         network = self._new_network(n_features, generators, device)
         rows, level = self._member_rows(task, generators, unit_scale=gaussian)
         n_rows = rows.shape[1]
-        trainer = self._trainer(network, n_features, n_rows, generators)
+        trainer = self._trainer(network, n_rows, generators)
         training = Epochs(trainer, rows)
         run(training, self.n_epochs, task.session)
         trainer.release()
@@ -286,16 +278,8 @@ class VAEDetector(GenerativeDetector):
                 "likelihood='gaussian'."
             )
 
-    # ------------------------------------------------------------------------------ resuming
-
-    def _lengths_of(self, state: dict[str, Any]) -> dict[str, int]:
-        return {"n_epochs": len(state["history"])}
-
-    def _check_state(self, state: Any, shape: tuple[int, int], seeds: IntArray) -> None:
-        generators = member_generators(seeds)
-        network = self._new_network(shape[1], generators, torch.device("cpu"))
-        sizes = {"members": self.n_estimators, "features": shape[1]}
-        variational_state(network)(state, "state", sizes)
+    def _state_check(self, network: Any) -> Check:
+        return variational_state(network)
 
     # ------------------------------------------------------------------------------ streaming
 
@@ -309,23 +293,9 @@ class VAEDetector(GenerativeDetector):
                 # Beyond the range of the first chunk.
                 task = replace(task, rows=HeldRows(task.rows.take(slice(None)).clamp(0, 1)))
             self._check_unit_interval(task.rows)
-        n_features = task.rows.shape[1]
-        if stream.network is None:
-            stream.network = self._new_network(n_features, stream.generators, task.rows.device)
         before: Any = None if state is None else self.model_.scorer
         level = None if before is None else before.level
-        rows, stream.level = self._member_rows(
-            task, stream.generators, unit_scale=gaussian, level=level
-        )
-        n_so_far = rows_a_member(self.max_samples, stream.n_seen + len(task.rows))
-        trainer = self._trainer(stream.network, n_features, n_so_far, stream.generators)
-        training = Epochs(trainer, rows)
-        if state is not None:
-            training.restore(state | {"history": []})
-        run(training, self.n_epochs, task.session)
-        trainer.release()
-        stream.extra = training.state()
-        return training.history
+        return train_epochs(self, task, stream, unit_scale=gaussian, level=level)
 
     def _settled(self, task: Task, stream: Stream) -> Learnt:
         network = stream.network

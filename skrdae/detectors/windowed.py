@@ -80,7 +80,9 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
         anomalies fill too many windows, it is the share of the steps. An object such as
         :class:`~skrdae.thresholds.PeaksOverThreshold` is given the scores of the windows. In the
         clone, ``score_function="auto"`` becomes ``"norm"``, because all steps of a window have the
-        same unit.
+        same unit, and ``image_shape=None`` becomes ``(1, window_size, n_channels)``: a line of
+        steps, which :class:`ConvRobustAutoencoder` would otherwise take for a square if their
+        number is a square number.
     window_size : int or "auto", default=144
         Number of steps in a window. ``"auto"`` is the dominant period of the series; if it has
         none, `fit` raises an error.
@@ -341,6 +343,9 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
         self.detector_ = clone(self.detector)
         automatic = [k for k, v in self.detector_.get_params().items() if _is_auto_score(k, v)]
         self.detector_.set_params(**dict.fromkeys(automatic, "norm"))
+        if getattr(self.detector_, "image_shape", ()) is None:
+            line = (1, self.window_size_, self.n_features_in_)
+            self.detector_.set_params(image_shape=line)
         # What fit returns is not used: with some of PyOD's it is None.
         if isinstance(self.detector_, BaseTorchDetector):
             self.detector_.warns_of_constants = False  # of steps of windows; see _fit

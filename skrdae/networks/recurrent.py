@@ -159,7 +159,7 @@ class MemberRecurrentAutoencoder(MemberRecurrent):
         self.n_steps = n_features // n_channels
         sizes = list(hidden_layer_sizes)
         self.n_encoder_layers = len(sizes)
-        self.shapes = layer_shapes(n_channels, sizes)
+        self.shapes = layer_shapes(n_channels, sizes, sizes[-1])
         self._add_layers(generators, device)
         readout = [glorot(g, 1, sizes[0], n_channels) for g in generators]
         weight = torch.cat(readout).to(device)
@@ -280,11 +280,13 @@ def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.bmm(a, b)[:, :rows, :columns].contiguous()
 
 
-def layer_shapes(n_channels: int, hidden_layer_sizes: Sequence[int]) -> list[tuple[int, int]]:
+def layer_shapes(
+    n_channels: int, hidden_layer_sizes: Sequence[int], decoder_inputs: int
+) -> list[tuple[int, int]]:
     """Return inputs and units of each layer, those of the decoder after the encoder's."""
     sizes = list(hidden_layer_sizes)
     encoder = list(zip([n_channels, *sizes[:-1]], sizes, strict=True))
-    return encoder + list(zip([sizes[-1], *sizes[:0:-1]], sizes[::-1], strict=True))
+    return encoder + list(zip([decoder_inputs, *sizes[:0:-1]], sizes[::-1], strict=True))
 
 
 def layer_size(n_inputs: int, units: int, cell: str) -> int:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from skrdae.networks.compiled_recurrence import chain, gru
-from skrdae.networks.recurrent import MemberRecurrent, glorot, product
+from skrdae.networks.recurrent import MemberRecurrent, glorot, layer_shapes, product
 from skrdae.networks.variational import MOST_LOG_VARIANCE
 from skrdae.networks.workspace import Workspace
 
@@ -87,7 +87,7 @@ class MemberSequenceVAE(MemberRecurrent):
         self.n_steps, self.n_channels = n_features // n_channels, n_channels
         sizes = list(hidden_layer_sizes)
         self.n_encoder_layers = len(sizes)
-        self.shapes = sequence_shapes(n_channels, sizes, latent_dim)
+        self.shapes = layer_shapes(n_channels, sizes, latent_dim)
         self._add_layers(generators, device)
         self._add_linear("code", sizes[-1], 2 * latent_dim, generators, device)
         self._add_linear("value", sizes[0], 2 * n_channels, generators, device)
@@ -359,12 +359,3 @@ def planar_flow(
     bend = torch.tanh(inner).view(*z.shape[:2], 1)
     log_det = torch.log1p((1 - bend.square()) * wanted)
     return z + bend * moved_scale, log_det
-
-
-def sequence_shapes(
-    n_channels: int, hidden_layer_sizes: Sequence[int], latent_dim: int
-) -> list[tuple[int, int]]:
-    """Return inputs and units of each layer, those of the decoder after the encoder's."""
-    sizes = list(hidden_layer_sizes)
-    encoder = list(zip([n_channels, *sizes[:-1]], sizes, strict=True))
-    return encoder + list(zip([latent_dim, *sizes[:0:-1]], sizes[::-1], strict=True))

@@ -18,7 +18,8 @@ from skrdae.onnx.graph import Graph, as_array
 from skrdae.onnx.modules import member_nodes
 from skrdae.onnx.perceptrons import perceptron
 from skrdae.onnx.recurrent import recurrent
-from skrdae.penalties import KNOWN_PENALTIES
+from skrdae.penalties import PENALTIES
+from skrdae.penalties.l20 import least_size
 from skrdae.preprocessing import CHANGED, LARGEST, ColumnScaler
 from skrdae.scorers.generative import ElboScorer, UnitScorer
 from skrdae.scorers.mismatch import MismatchScorer
@@ -50,12 +51,13 @@ def scores_and_labels(graph: Graph, model: FittedModel, threshold: float) -> tup
     rows = _scaled(graph, model.scaler)
     votes = None
     if isinstance(scorer, ResidualScorer):
-        residual = _residual(graph, scorer, network, rows, len(model.scaler.center_))
+        n_features = len(model.scaler.center_)
+        residual = _residual(graph, scorer, network, rows, n_features)
         if isinstance(scorer, SmoothedScorer):
             members = _smoothed_scores(graph, scorer, residual, rows)
         else:
-            members = _residual_scores(graph, scorer, residual, len(model.scaler.center_))
-        votes = _votes(graph, scorer, residual, rows) if model.by_vote else None
+            members = _residual_scores(graph, scorer, residual, n_features)
+        votes = _votes(graph, scorer, residual, rows, n_features) if model.by_vote else None
     elif isinstance(scorer, ElboScorer) and isinstance(network, MemberVAE):
         members = _vae_scores(graph, scorer, network, rows)
     elif isinstance(scorer, MismatchScorer) and isinstance(network, MemberGAN):
@@ -146,17 +148,17 @@ def _smoothed_scores(graph: Graph, scorer: SmoothedScorer, residual: str, rows: 
 def _penalty_name(scorer: ResidualScorer) -> str:
     """Return the name of the penalty that a model was fitted with."""
     fitted = type(scorer.penalty)
-    for name, penalty in KNOWN_PENALTIES.items():
+    for name, penalty in PENALTIES.items():
         if fitted is type(penalty):
             return name
     raise TypeError(
-        f"A graph knows the penalties {', '.join(KNOWN_PENALTIES)}; {fitted.__name__} "
+        f"A graph knows the penalties {', '.join(PENALTIES)}; {fitted.__name__} "
         "is one of your own. Scores by logarithms (score_function='log', contamination a share) "
         "do without it."
     )
 
 
-def _votes(graph: Graph, scorer: ResidualScorer, residual: str, rows: str) -> str:
+def _votes(graph: Graph, scorer: ResidualScorer, residual: str, rows: str, n_features: int) -> str:
     """Return which rows each member's prox leaves a part of S: (K, n), bool."""
     lam = as_array(scorer.lam).reshape(-1, 1)
     size = graph.op("Abs", residual)
@@ -165,9 +167,10 @@ def _votes(graph: Graph, scorer: ResidualScorer, residual: str, rows: str) -> st
         norms = graph.op("ReduceL2", residual, axes=[-1], keepdims=0)
         if penalty == "l20":
             of_rows = graph.op("ReduceL2", rows, axes=[-1], keepdims=0)
-            zero = graph.op("Equal", of_rows, graph.constant(0.0))
-            of_rows = graph.op("Where", zero, graph.constant(np.inf), of_rows)
-            norms = graph.op("Div", norms, of_rows)
+            least = least_size(n_features)
+            small = graph.op("Less", of_rows, graph.constant(least))
+            inverse = graph.op("Div", graph.constant(least**2), of_rows)
+            norms = graph.op("Div", norms, graph.op("Where", small, inverse, of_rows))
         return graph.op("Greater", norms, graph.constant(lam))
     if penalty == "l1":
         largest = graph.op("ReduceMax", size, axes=[-1], keepdims=0)

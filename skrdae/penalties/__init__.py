@@ -8,7 +8,6 @@ from skrdae.penalties.l20 import L20
 from skrdae.penalties.l21 import L21, L21Features
 
 __all__ = [
-    "KNOWN_PENALTIES",
     "L1",
     "L20",
     "L21",
@@ -23,11 +22,14 @@ __all__ = [
 PenaltyLike: TypeAlias = Literal["l21", "l20", "l1", "l21_features"] | GroupPenalty
 
 #: The penalties by the name that a detector's ``penalty`` parameter gives them.
-PENALTIES: dict[str, GroupPenalty] = {"l1": L1(), "l21": L21(), "l21_features": L21Features()}
-#: Those, and the one that is not convex, which some detectors take.
-KNOWN_PENALTIES: dict[str, GroupPenalty] = {**PENALTIES, "l20": L20()}
+PENALTIES: dict[str, GroupPenalty] = {
+    "l1": L1(),
+    "l21": L21(),
+    "l21_features": L21Features(),
+    "l20": L20(),
+}
 
 
 def penalty_of(penalty: str | GroupPenalty) -> GroupPenalty:
     """Return the penalty that a detector's ``penalty`` parameter names, or is."""
-    return KNOWN_PENALTIES[penalty] if isinstance(penalty, str) else penalty
+    return PENALTIES[penalty] if isinstance(penalty, str) else penalty

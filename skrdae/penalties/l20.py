@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from skrdae.penalties.l21 import L21
+
+# The root mean square of a row's values below which it is nearly zero.
+_LEAST = 0.05
+
+
+def least_size(n_features: int) -> float:
+    """Return the norm below which a row is nearly zero."""
+    return _LEAST * math.sqrt(n_features)
 
 
 class L20(L21):
@@ -13,9 +23,16 @@ class L20(L21):
     λ is a share of a row: one of whose norm the network leaves more than λ goes to S as a whole,
     and has no part in the training any more. The others stay as they are. (ℓ2,1 takes λ off every
     row, so that an anomalous one still pulls at the network as much as any other.) It is the
-    minimiser of ½‖S − R‖² if each row that is not zero costs ½ λ² ‖x‖². A row of zeros has no
-    share, and never goes to S; of one that is nearly zero the share may be far above one. (The
-    ``objective`` of a history charges λ for each row.)
+    minimiser of ½‖S − R‖² if each row that is not zero costs ½ λ² ‖x‖². (The ``objective`` of a
+    history charges λ for each row.)
+
+    Norms are those of the scaled data. Of a row that is nearly zero, as a black image is, whatever
+    is left would be a large share: where ‖x‖ is below m = 0.05 √n_features, the norm of an image
+    whose pixels are all 0.05, the share is multiplied by (‖x‖ / m)². So a row of zeros has no share
+    and never goes to S.
+
+    As the score of a row, its share of Ω would be 0 or 1; :meth:`row_values` returns the norm of
+    the residual instead, as for ℓ2,1. Without the rows, :meth:`norms` are what λ is compared with.
 
     Examples
     --------
@@ -31,8 +48,8 @@ class L20(L21):
     """
 
     def measures(self, residual: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        sizes = self.norms(rows)
-        return self.norms(residual) / sizes.masked_fill(sizes == 0, torch.inf)
+        sizes, least = self.norms(rows), least_size(rows.shape[-1])
+        return self.norms(residual) / torch.where(sizes < least, least**2 / sizes, sizes)
 
     def prox(
         self,

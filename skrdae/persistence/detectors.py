@@ -81,11 +81,9 @@ from skrdae.scorers.smoothed import SmoothedScorer
 from skrdae.scorers.two_decoders import TwoDecodersScorer
 from skrdae.training.schemas import (
     adam,
-    adversarial_state,
     alternating_state,
     generators,
     shapes_of,
-    variational_state,
 )
 
 NAMES = {"feature_names_in_": column_names("features")}
@@ -158,20 +156,18 @@ def _robust(detector: Any, where: str, sizes: Sizes) -> None:
     state = alternating_state(network, sizes["features"], scorer.penalty)
     _check_kept(detector, state, where, sizes)
 
+    def check(stream: Stream, where: str, sizes: Sizes) -> None:
+        adam(shapes_of(network))(stream.adam, f"{where}.adam", sizes)
+        LAM(stream.extra, f"{where}.extra", sizes)
+        history(IterationRecord, "iterations")(stream.history, f"{where}.history", sizes)
+
+    _check_stream(detector, check, where, sizes)
+
 
 def _images(detector: Any, where: str, sizes: Sizes) -> None:
     scorer = detector.model_.scorer
     if isinstance(scorer, SmoothedScorer) and scorer.image_shape != detector.image_shape_:
         misfit(f"{where}.model_.scorer.image_shape", scorer.image_shape, "that of the detector")
-
-
-def _robust_stream(detector: Any, where: str, sizes: Sizes) -> None:
-    def check(stream: Stream, where: str, sizes: Sizes) -> None:
-        adam(shapes_of(detector.network_))(stream.adam, f"{where}.adam", sizes)
-        LAM(stream.extra, f"{where}.extra", sizes)
-        history(IterationRecord, "iterations")(stream.history, f"{where}.history", sizes)
-
-    _check_stream(detector, check, where, sizes)
 
 
 def _cross_validated(detector: Any, where: str, sizes: Sizes) -> None:
@@ -205,6 +201,13 @@ _PURSUIT = {
 _MATRIX = of_data(np.float64, "rows", "features")
 
 
+# ---------------------------------------------------------------------- trained by epochs
+
+
+def _epochs(detector: Any, where: str, sizes: Sizes) -> None:
+    _check_kept(detector, detector._state_check(detector.network_), where, sizes)
+
+
 # ------------------------------------------------------------------------- generative models
 
 
@@ -220,26 +223,27 @@ def _variational(detector: Any, where: str, sizes: Sizes) -> None:
         found = scorer.variance[:, 0].cpu().numpy().astype(np.float64) * scorer.level**2
         if not np.allclose(noise, found, rtol=1e-5, atol=0):
             raise ValueError(f"{where}.noise_variance_ is not the one that rows are scored with")
-    state = variational_state(detector.network_)
-    _check_kept(detector, state, where, sizes)
 
     def check(stream: Stream, where: str, sizes: Sizes) -> None:
         nothing(stream.adam, f"{where}.adam", sizes)
-        state(stream.extra, f"{where}.extra", sizes)
+        detector._state_check(detector.network_)(stream.extra, f"{where}.extra", sizes)
         history(VariationalRecord)(stream.history, f"{where}.history", sizes)
 
     _check_stream(detector, check, where, sizes)
-
-
-def _adversarial(detector: Any, where: str, sizes: Sizes) -> None:
-    _check_kept(detector, adversarial_state(detector.network_), where, sizes)
 
 
 # -------------------------------------------------------------------------- models of windows
 
 
 def _sequence(detector: Any, where: str, sizes: Sizes) -> None:
-    _check_kept(detector, detector._state_check(detector.network_), where, sizes)
+    def check(stream: Stream, where: str, sizes: Sizes) -> None:
+        nothing(stream.adam, f"{where}.adam", sizes)
+        of_type(dict)(stream.extra, f"{where}.extra", sizes)
+        each(nothing)(stream.extra.get("history"), f"{where}.extra.history", sizes)
+        state = stream.extra | {"history": stream.history}
+        detector._state_check(detector.network_)(state, f"{where}.extra", sizes)
+
+    _check_stream(detector, check, where, sizes)
 
 
 def _two_decoders(detector: Any, where: str, sizes: Sizes) -> None:
@@ -313,12 +317,8 @@ _PARTS = {
         extra={"low_rank_": _MATRIX, "sparse_": _MATRIX},
         whole=_of(ResidualScorer, more=_decomposed),
     ),
-    BaseRobustAutoencoder: Kind(extra=_KEPT, whole=_robust),
-    RobustDeepAutoencoder: Kind(
-        extra=_STREAM,
-        whole=_of(ResidualScorer, MemberAutoencoder, _robust_stream),
-        later=_NOT_SPARSE,
-    ),
+    BaseRobustAutoencoder: Kind(extra=_KEPT | _STREAM, whole=_robust),
+    RobustDeepAutoencoder: Kind(whole=_of(ResidualScorer, MemberAutoencoder), later=_NOT_SPARSE),
     ConvRobustAutoencoder: Kind(
         fitted={"image_shape_": image_shape},
         whole=_of(ResidualScorer, StackedModule, _images),
@@ -338,7 +338,7 @@ _PARTS = {
         fitted={"history_": history(_PURSUIT, "iterations"), "rank_": anything},
         whole=_of(ResidualScorer, MemberAutoencoder, _pca),
     ),
-    EpochsDetector: Kind(extra=_KEPT),
+    EpochsDetector: Kind(extra=_KEPT, whole=_epochs),
     GenerativeDetector: Kind(later=_ALL_ROWS),
     VAEDetector: Kind(
         fitted={"history_": history(VariationalRecord)},
@@ -350,9 +350,9 @@ _PARTS = {
             "history_": history(AdversarialRecord),
             "encoder_history_": history(EncoderRecord),
         },
-        whole=_of(MismatchScorer, more=_adversarial),
+        whole=_of(MismatchScorer),
     ),
-    SequenceDetector: Kind(whole=_sequence),
+    SequenceDetector: Kind(extra=_STREAM, whole=_sequence),
     RecurrentVAEDetector: Kind(
         fitted={"history_": history(SequenceRecord)}, whole=_of(LikelihoodScorer)
     ),

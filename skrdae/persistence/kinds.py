@@ -29,7 +29,7 @@ from skrdae._schema import (
     record,
 )
 from skrdae.detectors.base import BaseTorchDetector
-from skrdae.penalties import KNOWN_PENALTIES
+from skrdae.penalties import PENALTIES
 from skrdae.registry import DETECTORS
 from skrdae.thresholds import PeaksOverThreshold
 
@@ -222,7 +222,7 @@ PARAMETERS = {
     "checkpoint_path": anything,
     "contamination": either(simple, instance(PeaksOverThreshold, fitted=False)),
     "device": either(of_type(torch.device), of_type(str)),
-    "penalty": either(instance(*map(type, KNOWN_PENALTIES.values())), choice(*KNOWN_PENALTIES)),
+    "penalty": either(instance(*map(type, PENALTIES.values())), choice(*PENALTIES)),
     "random_state": either(of_type(np.random.RandomState), simple),
     "scoring": either(_scorer, simple),
 }

@@ -26,7 +26,7 @@ from skrdae.networks.sequential import MemberLSTMVAE, MemberOmniAnomaly
 from skrdae.networks.stacked import StackedModule
 from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MemberVAE
-from skrdae.penalties import KNOWN_PENALTIES
+from skrdae.penalties import PENALTIES
 from skrdae.persistence.kinds import KINDS, Kind, instance, of_data
 from skrdae.persistence.networks import AUTOENCODERS
 from skrdae.preprocessing import SCALERS, ColumnScaler
@@ -46,7 +46,7 @@ _DRAWN: dict[str, float] = {"low": -100.0, "high": 100.0}
 _LEAST_LEVEL, _LARGEST_LEVEL, _LARGEST_BETA = 1e-44, 1e37, 1e9
 _BOUND = number(1e-6, 1e15)
 
-_PENALTIES = tuple(map(type, KNOWN_PENALTIES.values()))
+_PENALTIES = tuple(map(type, PENALTIES.values()))
 for _class in _PENALTIES:
     KINDS[_class] = Kind({})
 

@@ -13,16 +13,12 @@ from skrdae.networks.gan import MemberGAN
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder, MemberMLP
 from skrdae.networks.recurrent import (
     CELLS,
+    MemberRecurrent,
     MemberRecurrentAutoencoder,
     layer_shapes,
     layer_size,
 )
-from skrdae.networks.sequential import (
-    MemberLSTMVAE,
-    MemberOmniAnomaly,
-    MemberSequenceVAE,
-    sequence_shapes,
-)
+from skrdae.networks.sequential import MemberLSTMVAE, MemberOmniAnomaly, MemberSequenceVAE
 from skrdae.networks.stacked import StackedModule
 from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MemberVAE
@@ -165,19 +161,9 @@ def _check_steps(network: Any, where: str, sizes: Sizes) -> None:
 
 
 def _recurrent(network: MemberRecurrentAutoencoder, where: str, sizes: Sizes) -> None:
-    _check_steps(network, where, sizes)
-    n_channels, shapes = network.n_channels, network.shapes
-    encoder = [units for _, units in shapes[: network.n_encoder_layers]]
-    if not encoder or shapes != layer_shapes(n_channels, encoder):
-        raise ValueError(f"{where}.shapes are not those of an encoder and the decoder it mirrors")
-    _check_number(network, len(shapes) + 2, where)
-    checks = {
-        f"layer_{layer}": weights("members", layer_size(*shape, network.cell))
-        for layer, shape in enumerate(shapes)
-    }
-    checks["readout_weight"] = weights("members", encoder[0], n_channels)
-    checks["readout_bias"] = weights("members", 1, n_channels)
-    _check_parameters(network, checks, where, sizes)
+    units = _encoder_units(network, None, where, sizes)
+    more = _linear("readout", units[0], network.n_channels)
+    _check_recurrent(network, more, where, sizes)
 
 
 def _sequence(network: MemberSequenceVAE, where: str, sizes: Sizes) -> None:
@@ -188,22 +174,40 @@ def _sequence_with(
     network: MemberSequenceVAE, more: dict[str, Check], where: str, sizes: Sizes
 ) -> None:
     """Check a network with a latent variable for each step, and weights of its own."""
+    units = _encoder_units(network, network.latent_dim, where, sizes)
+    linear = _linear("code", units[-1], 2 * network.latent_dim)
+    linear |= _linear("value", units[0], 2 * network.n_channels)
+    _check_recurrent(network, linear | more, where, sizes)
+
+
+def _encoder_units(network: Any, decoder_inputs: int | None, where: str, sizes: Sizes) -> list[int]:
+    """Return the units of an encoder's layers, whose last the decoder reads if nothing else."""
     _check_steps(network, where, sizes)
-    n_channels, latent_dim, shapes = network.n_channels, network.latent_dim, network.shapes
-    encoder = [units for _, units in shapes[: network.n_encoder_layers]]
-    if not encoder or shapes != sequence_shapes(n_channels, encoder, latent_dim):
+    shapes = network.shapes
+    units = [units for _, units in shapes[: network.n_encoder_layers]]
+    if not units or shapes != layer_shapes(
+        network.n_channels, units, units[-1] if decoder_inputs is None else decoder_inputs
+    ):
         raise ValueError(f"{where}.shapes are not those of an encoder and the decoder it mirrors")
-    _check_number(network, len(shapes) + 4 + len(more), where)
+    return units
+
+
+def _linear(name: str, n_inputs: int, units: int) -> dict[str, Check]:
+    return {
+        f"{name}_weight": weights("members", n_inputs, units),
+        f"{name}_bias": weights("members", 1, units),
+    }
+
+
+def _check_recurrent(
+    network: MemberRecurrent, more: dict[str, Check], where: str, sizes: Sizes
+) -> None:
+    """Raise unless a network has the weights of its recurrent layers, and those besides."""
+    _check_number(network, len(network.shapes) + len(more), where)
     checks = {
         f"layer_{layer}": weights("members", layer_size(*shape, network.cell))
-        for layer, shape in enumerate(shapes)
+        for layer, shape in enumerate(network.shapes)
     }
-    for name, n_inputs, units in (
-        ("code", encoder[-1], 2 * latent_dim),
-        ("value", encoder[0], 2 * n_channels),
-    ):
-        checks[f"{name}_weight"] = weights("members", n_inputs, units)
-        checks[f"{name}_bias"] = weights("members", 1, units)
     _check_parameters(network, checks | more, where, sizes)
 
 

@@ -143,6 +143,11 @@ def test_auto_is_refused_by_detectors_whose_members_do_not_vote(X):
         _fitted(X, contamination="auto")
 
 
+def test_whole_numbers_that_no_array_holds_are_named(X):
+    with pytest.raises(ValueError, match="'verbose' parameter of _Nearest must be at most"):
+        _fitted(X, verbose=2**63)
+
+
 def test_a_threshold_from_outside_decides_whatever_decided_so_far(X):
     detector = _fitted(X)
     detector.threshold_ = float(np.median(detector.decision_scores_))

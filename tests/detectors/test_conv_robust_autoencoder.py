@@ -26,12 +26,13 @@ class TestContract(DetectorContract):
         {"penalty": "l1", "n_estimators": 2, "contamination": "auto"},
     )
     wrong = (
-        ({"image_shape": 8}, "image_shape"),
-        ({"image_shape": "auto"}, "image_shape"),
-        ({"image_shape": (8,)}, "image_shape must be"),
-        ({"image_shape": (2, 2, 2, 1)}, "image_shape must be"),
-        ({"image_shape": (2.0, 4)}, "image_shape"),
-        ({"image_shape": (0, 8)}, "image_shape"),
+        ({"image_shape": 8}, r"image_shape must be None, \(height"),
+        ({"image_shape": "auto"}, r"image_shape must be None, \(height"),
+        ({"image_shape": b"ab"}, r"image_shape must be None, \(height"),
+        ({"image_shape": (8,)}, r"image_shape must be None, \(height"),
+        ({"image_shape": (2, 2, 2, 1)}, r"image_shape must be None, \(height"),
+        ({"image_shape": (2.0, 4)}, r"image_shape must be None, \(height"),
+        ({"image_shape": (0, 8)}, r"image_shape must be None, \(height"),
         ({"image_shape": (3, 3)}, "image_shape=.* 9 values, but X has rows of 8"),
         ({"image_shape": (2, 4), "channels": (4, 4)}, "too small"),
         ({"channels": ()}, "channels"),
@@ -131,6 +132,13 @@ def test_what_is_no_image_is_told(bars, fitted):
         r"image_shape is \(9, 12\).*channels first", np.zeros((9, 1, 9, 12)), image_shape=(9, 12)
     )
     refused("too small", np.random.default_rng(0).random((9, 16)), channels=(2, 2, 2))
+    refused(
+        r"image_shape is \(1, 9, 12\)\. image_shape has its channels last",
+        bars,
+        image_shape=(1, 9, 12),
+    )
+    refused(r"0 sample\(s\)", bars[:0])
+    refused(r"0 feature\(s\)", bars[:, :0])
     refused("X has 5 axes", bars[None, None])
     refused(
         r"X has images of shape \(9, 12\), but image_shape is \(12, 9\)", bars, image_shape=(12, 9)
@@ -150,15 +158,26 @@ def test_masked_images_are_refused(bars):
         ConvRobustAutoencoder(**BRIEF).fit(masked)
 
 
-def test_empty_images_do_not_decide_what_is_anomalous(bars):
-    """An image of zeros has no share that could not be explained."""
-    images = np.concatenate([bars, np.zeros((50, 9, 12))])
+@pytest.mark.parametrize("level", [0.0, 1e-30, 1e-3])
+def test_black_images_do_not_decide_what_is_anomalous(bars, level):
+    """Of an image of zeros, or nearly so, no large share is left."""
+    images = np.concatenate([bars, level * bars[:50]])
     detector = ConvRobustAutoencoder(**BRIEF | {"n_estimators": 1}).fit(images)
     assert 0 < detector.lam_ < 10
     S = detector.decompose(images)[1]
     moved = (S != 0).any(axis=(1, 2))
     assert moved[:150].any()
     assert not moved[150:].any()
+
+
+def test_scores_where_most_images_are_black(bars):
+    def scores(level):
+        images = np.concatenate([bars, level * bars, level * bars])
+        return ConvRobustAutoencoder(**BRIEF).fit(images).decision_scores_
+
+    black = scores(0.0)
+    assert np.median(black[:150]) > 0.1 * np.median(black)
+    np.testing.assert_allclose(scores(1e-30), black, rtol=1e-3)
 
 
 def test_explain_gives_the_shape_that_came(bars, fitted):
@@ -206,6 +225,7 @@ def test_penalties_and_votes_are_saved_and_exported(bars, penalty, tmp_path):
     to_onnx(detector, tmp_path / "file.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "file.onnx")
     rows = bars.reshape(150, -1).astype(np.float32)
+    rows[::10] *= np.logspace(-40, -1, 15, dtype=np.float32)[:, None]  # nearly black
     for n in (1, 150):
         scores, labels = session.run(None, {"X": rows[:n]})
         np.testing.assert_allclose(scores, detector.decision_function(rows[:n]), rtol=1e-5)

@@ -123,8 +123,15 @@ def test_windows_that_do_not_fit_the_channels():
     with pytest.raises(ValueError, match=r"X has 2 channels, its last axis, but n_channels is 3"):
         _fit(X, n_channels=3)
     detector = _fit(X)
-    with pytest.raises(ValueError, match="24 features"):
+    with pytest.raises(ValueError, match=r"windows of 6 steps, but .* fitted to windows of 12"):
         detector.predict(X[:, :6])
+    with pytest.raises(ValueError, match=r"X has 1 channel, .*: set n_channels=1\."):
+        _fit(X[..., :1])
+    with pytest.raises(ValueError, match=r"channels before its steps: pass np\.moveaxis"):
+        _fit(np.moveaxis(X, -1, 1))
+    for empty in (X[:0], X[:, :0]):
+        with pytest.raises(ValueError, match=r"0 (sample|feature)\(s\)"):
+            _fit(empty)
     with pytest.raises(ValueError, match="X has 4 axes"):
         detector.predict(X[None])
 

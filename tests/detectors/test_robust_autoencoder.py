@@ -138,6 +138,8 @@ def test_auto_lam_is_the_quantile_of_the_last_residual(penalty, digits):
         norms = np.linalg.norm(residual, axis=1)
     elif penalty == "l1":
         norms = np.abs(residual).ravel()
+    elif penalty == "l20":
+        norms = np.linalg.norm(residual, axis=1) / np.linalg.norm(X, axis=1)
     else:
         norms = np.linalg.norm(residual, axis=0)
     # λ is one of the norms, which NumPy finds a rounding error above or below.

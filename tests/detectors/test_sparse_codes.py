@@ -68,7 +68,7 @@ def test_the_search_for_lam_trains_with_it(plane):
     assert np.array_equal(search.decision_scores_, alone.decision_scores_)
 
 
-@pytest.mark.parametrize("sparsity", [-1, np.nan, np.inf, "auto", None, True])
+@pytest.mark.parametrize("sparsity", [-1, 1e300, np.nan, np.inf, "auto", None, True])
 def test_weights_that_cannot_be(plane, sparsity):
     with pytest.raises((ValueError, TypeError), match="sparsity"):
         _fit(plane, sparsity=sparsity)

@@ -7,18 +7,38 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
 
-from skrdae import RobustDeepAutoencoder, RobustDeepAutoencoderCV, VAEDetector, load, save
+from skrdae import (
+    ConvRobustAutoencoder,
+    LSTMRobustAutoencoder,
+    LSTMVAEDetector,
+    OmniAnomalyDetector,
+    RobustDeepAutoencoder,
+    RobustDeepAutoencoderCV,
+    TransformerRobustAutoencoder,
+    USADDetector,
+    VAEDetector,
+    load,
+    save,
+)
 from skrdae.detectors import streaming
 from skrdae.detectors.streaming import Stream
 
 pd = Optional("pandas")
 
 RDA = {"n_estimators": 3, "random_state": 0}
+BRIEF = {"n_estimators": 2, "max_iter": 2, "batch_size": 64, "random_state": 0}
 CASES = {
     "rda": RobustDeepAutoencoder(**RDA),
     "rda, l1, norm": RobustDeepAutoencoder(penalty="l1", score_function="norm", **RDA),
     "rda, votes": RobustDeepAutoencoder(2.0, contamination="auto", **RDA),
     "rda, samples": RobustDeepAutoencoder(max_samples=0.5, n_estimators=1, random_state=0),
+    "lstm": LSTMRobustAutoencoder(n_channels=2, **BRIEF),
+    "transformer": TransformerRobustAutoencoder(n_channels=2, width=8, n_heads=2, **BRIEF),
+    "conv": ConvRobustAutoencoder(image_shape=(2, 4), channels=(4,), **BRIEF),
+    "usad": USADDetector(n_channels=2, n_epochs=2, **RDA),
+    "usad, minmax": USADDetector(scaler="minmax", n_epochs=2, **RDA),
+    "lstm vae": LSTMVAEDetector(n_channels=2, n_epochs=2, **RDA),
+    "omni": OmniAnomalyDetector(n_channels=2, n_epochs=2, n_estimators=1, random_state=0),
     "vae": VAEDetector(**RDA),
     "vae, draws": VAEDetector(n_samples=3, **RDA),
     "vae, bernoulli": VAEDetector(likelihood="bernoulli", **RDA),
@@ -79,6 +99,22 @@ def test_chunks_go_on_from_pickles_and_files(name, plane, tmp_path):
             else:
                 found = pickle.loads(pickle.dumps(found))
         _same(found, whole, plane)
+
+
+@pytest.mark.parametrize("name", ["lstm", "transformer", "conv", "usad", "omni"])
+def test_chunks_come_flat_or_in_shape(name, plane):
+    shape = (2, 4) if name == "conv" else (4, 2)
+    flat = _streamed(CASES[name], plane, 2)
+    shaped = _streamed(CASES[name], plane.reshape(-1, *shape), 2)
+    _same(shaped, flat, plane)
+    before = vars(shaped).copy()
+    for wrong in (plane.reshape(-1, 8, 1), plane.reshape(-1, *shape)[:, :1], plane[:0]):
+        with pytest.raises(ValueError, match=r"X has|0 sample"):
+            shaped.partial_fit(wrong)
+    assert vars(shaped) == before
+    shaped.set_params(**({"image_shape": (4, 2)} if name == "conv" else {"n_channels": 4}))
+    with pytest.raises(ValueError, match="The chunks before"):
+        shaped.partial_fit(plane)
 
 
 def test_fit_and_partial_fit_begin_anew_after_each_other(plane):

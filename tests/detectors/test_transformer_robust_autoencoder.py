@@ -199,5 +199,5 @@ def test_windows_that_do_not_fit():
         _fit(X.reshape(200, 24), patch_size=13)
     detector = _fit(X, patch_size=6).set_params(patch_size=20)
     detector.predict(X)  # the patches are those of the fit
-    with pytest.raises(ValueError, match="24 features"):
+    with pytest.raises(ValueError, match="windows of 6 steps, but the detector is fitted to"):
         detector.attention(X[:, :6])

@@ -102,6 +102,15 @@ def test_a_copy_keeps_its_alpha(fitted):
     assert np.array_equal(again.decision_function(X), other.decision_scores_)
 
 
+def test_alpha_may_change_between_chunks(plane):
+    options = {"n_epochs": 2, "n_estimators": 2, "random_state": 0}
+    weighed = USADDetector(**options).partial_fit(plane[:100]).set_alpha(0.9)
+    weighed.partial_fit(plane[100:])
+    plain = USADDetector(alpha=0.9, **options).partial_fit(plane[:100]).partial_fit(plane[100:])
+    assert np.array_equal(weighed.decision_scores_, plain.decision_scores_)
+    assert weighed.errors_.shape == (2, 300, 2)
+
+
 def test_wrong_alphas_change_nothing(fitted):
     before = vars(fitted).copy()
     for wrong in (-0.1, 2, "half", None, np.nan, True):
@@ -177,7 +186,7 @@ def test_windows_that_do_not_fit_the_channels(fitted):
         _fit(X.reshape(200, 24)[:, :23])
     with pytest.raises(ValueError, match=r"X has 2 channels, its last axis, but n_channels is 3"):
         _fit(X, n_channels=3)
-    with pytest.raises(ValueError, match="24 features"):
+    with pytest.raises(ValueError, match="windows of 6 steps, but the detector is fitted to"):
         fitted.predict(X[:, :6])
 
 

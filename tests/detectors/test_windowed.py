@@ -12,7 +12,13 @@ from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 
-from skrdae import LSTMRobustAutoencoder, OutlierAdapter, RobustDeepAutoencoder, WindowedDetector
+from skrdae import (
+    ConvRobustAutoencoder,
+    LSTMRobustAutoencoder,
+    OutlierAdapter,
+    RobustDeepAutoencoder,
+    WindowedDetector,
+)
 from skrdae.preprocessing import Windows
 from skrdae.thresholds import tune_threshold
 
@@ -403,6 +409,18 @@ def test_wrong_parameters_are_named(options, word):
     with pytest.raises((ValueError, TypeError), match=word):
         detector.fit(_sine(200))
     assert vars(detector) == before
+
+
+def test_windows_of_convolutions_are_lines_of_steps():
+    series = np.column_stack([_sine(120), _sine(120)])
+    brief = ConvRobustAutoencoder(channels=(2,), code_size=2, max_iter=1, random_state=0)
+    for X, shape in ((series[:, :1], (1, 16, 1)), (series, (1, 16, 2))):
+        windowed = WindowedDetector(brief, window_size=16).fit(X)  # 16 is a square number
+        assert windowed.detector_.image_shape_ == shape
+        assert windowed.detector.image_shape is None
+    for given in ((16, 2), (4, 8)):
+        detector = clone(brief).set_params(image_shape=given)
+        assert WindowedDetector(detector, window_size=16).fit(series).detector_.image_shape == given
 
 
 def test_no_period_is_an_error():

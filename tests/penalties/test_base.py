@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -6,12 +8,15 @@ from scipy.optimize import minimize
 from skrdae.penalties import PENALTIES
 
 names = pytest.mark.parametrize("name", PENALTIES)
+norms = pytest.mark.parametrize("name", [n for n in PENALTIES if n != "l20"])  # sums of norms
 
 
 def _omega(name, S):
     """The definitions, written down once more in NumPy."""
     if name == "l1":
         return np.abs(S).sum()
+    if name == "l20":
+        return (S != 0).any(axis=1).sum()
     return np.sqrt((S**2).sum(axis=1 if name == "l21" else 0)).sum()
 
 
@@ -19,7 +24,7 @@ def _residual(seed, *shape):
     return torch.from_numpy(np.random.default_rng(seed).normal(size=shape))
 
 
-@names
+@norms
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("lam", [0.0, 0.3, 1.0, 2.5])
 def test_prox_is_the_numerical_minimiser(name, seed, lam):
@@ -99,7 +104,7 @@ def test_lam_quantile_leaves_the_share_at_zero(name, share):
     assert penalty.lam_quantile(few[:, :, :1], [0.9]).tolist() == [1.0]
 
 
-@names
+@norms
 def test_row_shares_add_up_to_the_penalty_of_the_row_alone(name):
     penalty, R = PENALTIES[name], _residual(5, 2, 6, 4)
     R[0, 0] = 0
@@ -131,3 +136,36 @@ def test_new_rows_are_shrunk_by_known_column_norms():
     together = penalty.prox(R, lam)
     alone = penalty.prox(R[:, :1], lam, norms=penalty.norms(R))
     assert torch.equal(alone, together[:, :1])
+
+
+def _counted(S, R, rows, lam):
+    """½‖S − R‖² and what each row of S that is not zero costs with ℓ2,0, (…,)."""
+    size, least = np.linalg.norm(rows, axis=-1), 0.05 * np.sqrt(rows.shape[-1])
+    cost = 0.5 * np.square(lam * np.where(size < least, least**2 / size, size))
+    return (0.5 * ((S - R) ** 2).sum(axis=-1) + cost * (S != 0).any(axis=-1)).sum(axis=-1)
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.4, 1.0])
+def test_l20_keeps_the_rows_that_minimise_the_count(lam):
+    rows, R = _residual(0, 1, 5, 4), 0.6 * _residual(1, 1, 5, 4)
+    rows[0, 4] = 1e-3  # nearly black
+    penalty = PENALTIES["l20"]
+    measures = penalty.measures(R, rows)
+    S = penalty.prox(R, torch.tensor([lam], dtype=R.dtype), measures)[0].numpy()
+    R, rows = R[0].numpy(), rows[0].numpy()
+    # A row of S is free or zero: all of these, and some that are near the one found.
+    which = np.array(list(itertools.product([0, 1], repeat=5)))[..., None]
+    others = [which * R, S + 0.1 * np.random.default_rng(2).normal(size=(200, 5, 4)) * (S != 0)]
+    least = _counted(S, R, rows, lam)
+    assert (least <= _counted(np.concatenate(others), R, rows, lam) + 1e-12).all()
+
+
+def test_l20_measures_what_is_left_of_rows():
+    penalty, rows = PENALTIES["l20"], torch.ones(1, 5, 9)
+    rows[0, 1:] *= torch.tensor([[0.05], [0.005], [1e-42], [0.0]])
+    shares = penalty.measures(torch.full_like(rows, 0.01), rows)[0, :, 0]
+    assert shares.tolist() == pytest.approx([0.01, 0.2, 0.02, 0.0, 0.0])
+    R = _residual(5, 1, 6, 4)
+    values = PENALTIES["l21"].row_values(R)
+    assert torch.equal(penalty.row_values(R), values)
+    torch.testing.assert_close(penalty.row_shares(R).sum(dim=-1), values)

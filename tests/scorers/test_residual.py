@@ -41,7 +41,7 @@ def test_the_network_sees_clipped_values_and_the_residual_is_that_of_all(network
 
 @by_name
 def test_without_a_scale_the_score_is_the_penalty_of_the_row(name, network, rows, residual):
-    expected = residual.norm(dim=-1) if name == "l21" else residual.abs().sum(dim=-1)
+    expected = residual.norm(dim=-1) if name in ("l21", "l20") else residual.abs().sum(dim=-1)
     torch.testing.assert_close(_scorer(name).scores(network, rows, SPACE), expected)
 
 
@@ -67,7 +67,9 @@ def test_members_vote_for_rows_of_which_their_prox_leaves_something(name, networ
     if name == "l21_features":  # by the columns' norms in training, all above λ here
         expected = torch.ones(2, 64)
     else:
-        size = residual.norm(dim=-1) if name == "l21" else residual.abs().amax(dim=-1)
+        size = residual.abs().amax(dim=-1) if name == "l1" else residual.norm(dim=-1)
+        if name == "l20":
+            size = size / rows.norm(dim=-1)
         expected = (size > LAM[:, None]).float()
         assert 0 < expected.mean() < 1
     assert torch.equal(votes, expected)

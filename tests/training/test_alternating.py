@@ -249,10 +249,11 @@ def test_the_norms_of_plain_training_are_those_of_its_residuals(data, penalty):
     norms = []
     for n in (1, 2, 3):
         plain, _ = _fit(data, SEEDS[:2], lam=[float("inf")] * 2, max_iter=n)
-        norms.append(PENALTIES[penalty].norms(rows.tensor - plain(rows.tensor)))
+        residual = rows.tensor - plain(rows.tensor)
+        norms.append(PENALTIES[penalty].measures(residual, rows.tensor))
     assert largest == pytest.approx(max(found.max().item() for found in norms), rel=1e-4)
     assert median == pytest.approx(norms[-1].median().item(), rel=1e-4)
-    assert largest < 1
+    assert largest < 1 or penalty == "l20"  # whose are shares
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
