@@ -130,7 +130,8 @@ def test_every_number_of_every_fit_is_that_of_a_grid_search(cancer):
 @pytest.mark.parametrize("bytes_", [1, 2**20, 2**24])
 def test_how_many_are_trained_at_once_changes_nothing(bytes_, cancer, monkeypatch):
     X, y = cancer
-    expected = RobustDeepAutoencoderCV(LAMS, cv=FOLDS, scoring="roc_auc", random_state=0).fit(X, y)
+    options = {"n_estimators": 3, "max_iter": 3, "random_state": 0}
+    expected = RobustDeepAutoencoderCV(LAMS, cv=FOLDS, scoring="roc_auc", **options).fit(X, y)
     monkeypatch.setattr(module, "_STACK_BYTES", bytes_)
     path = clone(expected).fit(X, y)
     assert np.array_equal(path.scores_path_, expected.scores_path_)
@@ -345,7 +346,7 @@ def memory(key):
 for limit, options in eval(sys.argv[1]):
     X = np.random.default_rng(0).normal(size=options.pop("size")).astype(np.float32)
     detector = RobustDeepAutoencoderCV(
-        [9.0, 8.0], cv=2, n_estimators=2, max_iter=1, device="cpu", random_state=0
+        [9.0, 8.0], cv=2, n_estimators=2, max_iter=1, n_epochs=1, device="cpu", random_state=0
     )
     detector.fit(X[:500])
     module._STACK_BYTES = limit
