@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 from optional import Optional
-from pyod.models.hbos import HBOS
+from pyod.models.pca import PCA
 
 from skrdae import (
     AnoGANDetector,
@@ -45,7 +45,7 @@ DETECTORS = {
         max_iter=1, hidden_layer_sizes=(2,), random_state=0
     ),
     "USADDetector": lambda: USADDetector(n_epochs=1, random_state=0),
-    "WindowedDetector": lambda: WindowedDetector(HBOS(), window_size=6),
+    "WindowedDetector": lambda: WindowedDetector(PCA(), window_size=6),
     "OutlierAdapter": lambda: OutlierAdapter(RobustPCA(tol=1e-3)),
 }
 

@@ -93,7 +93,7 @@ def test_a_recurrent_network_ranks_it_first_too(kind):
     start, stop = PLANTED[kind]
     series = _planted(kind)
     network = LSTMRobustAutoencoder(max_iter=3, lr=1e-2, random_state=0)
-    detector = WindowedDetector(network, window_size="auto")
+    detector = WindowedDetector(network, window_size="auto", stride=2)
     assert detector.fit(series).window_size_ in (29, 30, 31)
     assert start <= detector.decision_scores_.argmax() < stop
 
@@ -292,14 +292,14 @@ def test_a_failed_fit_leaves_it_as_it_was():
 
 
 def test_memory_does_not_grow_with_the_window():
-    series = np.random.default_rng(0).normal(size=50_000)
+    series = np.random.default_rng(0).normal(size=100_000)
     peaks = []
-    for size in (50, 500):  # all windows at once would be 20 and 200 MB
+    for size in (50, 500):  # all windows at once would be 40 and 400 MB
         tracemalloc.start()
         WindowedDetector(_Mean(), window_size=size).fit(series)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert max(peaks) < 25e6
+    assert max(peaks) < 60e6
     assert peaks[1] < 1.5 * peaks[0]
 
 
