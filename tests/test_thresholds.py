@@ -246,7 +246,7 @@ DETECTORS = [
     RobustDeepAutoencoder(random_state=0),
     RobustDeepAutoencoder(contamination="auto", random_state=0),
     VAEDetector(random_state=0),
-    IForest(random_state=0),
+    IForest(n_estimators=20, random_state=0),
     KNN(),
 ]
 

@@ -106,7 +106,7 @@ def test_a_scorer_sees_one_fit_or_the_other(name):
         assert copied.n_features_in_ == detector.n_features_in_
     fitted.set()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert not wrong
     assert len(seen) > 1
 
@@ -143,7 +143,7 @@ def test_chunks_and_encoders_change_at_once():
         detector.partial_fit(ROWS[turn % 2])
         encoder.fit(other if turn % 2 else table)
     done.set()
-    thread.join()
+    thread.join(60)
     assert not wrong
     assert detector.n_samples_seen_ == 880
 

@@ -368,7 +368,8 @@ def test_memory_is_bounded():
     cases = [(2**24, case) for case in (scores, weights, matrices)]
     cases += [(2**28, case) for case in (weights, matrices)]
     command = [sys.executable, "-c", _PEAK, repr(cases)]
-    found = subprocess.run(command, capture_output=True, check=True).stdout.split()
+    done = subprocess.run(command, capture_output=True, check=True, timeout=120)
+    found = done.stdout.split()
     limited, large = [int(peak) for peak in found[:3]], [int(peak) for peak in found[3:]]
     assert max(limited) < 60e6
     # Where more is allowed more is taken, or the limit would be no limit.
