@@ -162,7 +162,7 @@ def test_memory_does_not_grow_with_the_rows_of_a_file(tmp_path):
             while not done.wait(0.002):
                 peak = max(peak, used() - before)
 
-        watcher = threading.Thread(target=watch)
+        watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
         detector.decision_function(X)
         done.set()

@@ -97,14 +97,16 @@ def test_a_scorer_sees_one_fit_or_the_other(name):
                 if found not in known[method]:
                     wrong.append((method, "a mixture"))
 
-    threads = [threading.Thread(target=score) for _ in range(2)]
+    threads = [threading.Thread(target=score, daemon=True) for _ in range(2)]
     for thread in threads:
         thread.start()
-    for turn in range(12):
-        detector.fit(ROWS[(turn + 1) % 3])
-        copied = pickle.loads(pickle.dumps(detector))
-        assert copied.n_features_in_ == detector.n_features_in_
-    fitted.set()
+    try:
+        for turn in range(12):
+            detector.fit(ROWS[(turn + 1) % 3])
+            copied = pickle.loads(pickle.dumps(detector))
+            assert copied.n_features_in_ == detector.n_features_in_
+    finally:
+        fitted.set()
     for thread in threads:
         thread.join(60)
     assert not wrong
@@ -137,12 +139,14 @@ def test_chunks_and_encoders_change_at_once():
             except Exception as error:  # pragma: no cover - what must not be
                 wrong.append(error)
 
-    thread = threading.Thread(target=score)
+    thread = threading.Thread(target=score, daemon=True)
     thread.start()
-    for turn in range(10):
-        detector.partial_fit(ROWS[turn % 2])
-        encoder.fit(other if turn % 2 else table)
-    done.set()
+    try:
+        for turn in range(10):
+            detector.partial_fit(ROWS[turn % 2])
+            encoder.fit(other if turn % 2 else table)
+    finally:
+        done.set()
     thread.join(60)
     assert not wrong
     assert detector.n_samples_seen_ == 880

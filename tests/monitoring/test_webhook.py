@@ -411,7 +411,7 @@ def test_a_forked_process_sends_its_own_alerts_only(receiver):
     handler(_alerts(1)[0])
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
-    child = context.Process(target=_send_in_child, args=(handler, queue))
+    child = context.Process(target=_send_in_child, args=(handler, queue), daemon=True)
     child.start()
     receiver.port = port
     receiver.start()
@@ -433,7 +433,7 @@ def _send_and_return(url):
 def test_a_forked_process_delivers_before_it_ends(receiver):
     receiver.answers = [503]
     child = multiprocessing.get_context("fork").Process(
-        target=_send_and_return, args=(receiver.url,)
+        target=_send_and_return, args=(receiver.url,), daemon=True
     )
     child.start()
     child.join(20)
@@ -479,19 +479,22 @@ def test_a_suspended_server_is_told_once():
         stdout=subprocess.PIPE,
         text=True,
     ) as server:
-        handler = WebhookHandler(server.stdout.readline().strip(), timeout=1)
-        alerts = _alerts(4)
-        handler(alerts[0])
-        assert handler.flush(10)
-        server.send_signal(signal.SIGSTOP)
-        handler(alerts[1])
-        handler(alerts[2])
-        assert handler.flush(10)
-        server.send_signal(signal.SIGCONT)
-        handler(alerts[3])
-        assert handler.flush(10)
-        print(file=server.stdin, flush=True)
-        assert sorted(eval(server.stdout.readline())) == [0, 1, 2, 3]
+        try:
+            handler = WebhookHandler(server.stdout.readline().strip(), timeout=1)
+            alerts = _alerts(4)
+            handler(alerts[0])
+            assert handler.flush(10)
+            server.send_signal(signal.SIGSTOP)
+            handler(alerts[1])
+            handler(alerts[2])
+            assert handler.flush(10)
+            server.send_signal(signal.SIGCONT)
+            handler(alerts[3])
+            assert handler.flush(10)
+            print(file=server.stdin, flush=True)
+            assert sorted(eval(server.stdout.readline())) == [0, 1, 2, 3]
+        finally:
+            server.kill()  # which may be stopped still
     assert [a.details["i"] for a in handler.unconfirmed] == [1, 2]
 
 
