@@ -16,9 +16,9 @@ TransformerDetector = module_in(PAGE, "transformer_detector").TransformerDetecto
 
 class TestContract(DetectorContract):
     detector = TransformerDetector
-    brief = {"max_iter": 3}
+    brief = {"max_iter": 2, "width": 8, "code_size": 4, "batch_size": 128, "lr": 1e-2}
     variants = ({}, {"n_estimators": 2, "lam": 1.0, "patch_size": 3})
-    after_fit = (({}, {"width": 8, "code_size": 3}),)
+    after_fit = (({}, {"width": 6, "code_size": 3}),)
     wrong = (({"patch_size": 0}, "patch_size"), ({"width": 7}, "width"))
 
 

@@ -604,15 +604,21 @@ def test_an_interrupt_before_the_fit_is_status_130(folder):
         stderr=subprocess.PIPE,
         text=True,
     ) as running:
-        assert running.stdout.readline() == "ready\n"
-        time.sleep(0.5)
-        running.send_signal(signal.SIGINT)
-        assert running.wait(timeout=60) == 130
-        assert running.stderr.read() == "skrdae detect: interrupted; nothing was written\n"
+        try:
+            assert running.stdout.readline() == "ready\n"
+            time.sleep(0.5)
+            running.send_signal(signal.SIGINT)
+            assert running.wait(timeout=60) == 130
+            assert running.stderr.read() == "skrdae detect: interrupted; nothing was written\n"
+        finally:
+            running.kill()
 
 
-def test_demo_prints_the_table_and_draws(tmp_path, capsys):
+def test_demo_prints_the_table_and_draws(tmp_path, capsys, monkeypatch):
     picture = tmp_path / "demo.png"
+    monkeypatch.setattr("skrdae.demo._LAMS", [1.4, 2.0])
+    monkeypatch.setattr("skrdae.demo._CONTAMINATIONS", [0.02, 0.05])
+    monkeypatch.setattr("skrdae.demo._N_FOLDS", 2)
     assert main(["demo", "-o", str(picture)]) == 0
     out = capsys.readouterr().out
     rows = {line.split()[0]: line.split() for line in out.splitlines()}

@@ -484,11 +484,11 @@ def test_a_table_may_come_through_a_pipe(plain, tmp_path, capsys, monkeypatch):
         status, _, err = _run(capsys, *command, *options)
         assert (status, err) == (0, "")
         assert np.array_equal(read_table(tmp_path / "o.csv")["skrdae_score"], scores)
-        writer = threading.Thread(target=pipe.write_text, args=(PLAIN,))
+        writer = threading.Thread(target=pipe.write_text, args=(PLAIN,), daemon=True)
         writer.start()
         through = [pipe if part == "-" else part for part in command]
         status, _, err = _run(capsys, *through, "-o", tmp_path / "o.csv")
-        writer.join()
+        writer.join(60)
         assert (status, err) == (0, "")
         assert np.array_equal(read_table(tmp_path / "o.csv")["skrdae_score"], scores)
     status, _, err = _run(capsys, "score", pipe, tmp_path / "o.csv")

@@ -33,6 +33,7 @@ def _run(script, **environment):
         env=os.environ | environment,
         capture_output=True,
         text=True,
+        timeout=120,
     )
 
 

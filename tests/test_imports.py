@@ -14,7 +14,11 @@ LARGE = {"torch", "pyod", "sklearn", "numba", "numpy", "pandas", "scipy", "matpl
 def _python(code):
     """Run code in a process of its own; return what it printed."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -94,7 +98,7 @@ def ask(place, name):
     found[place] = getattr(skrdae, name)
 threads = [threading.Thread(target=ask, args=pair) for pair in enumerate(names)]
 for thread in threads: thread.start()
-for thread in threads: thread.join()
+for thread in threads: thread.join(60)
 assert all(found[place] is getattr(skrdae, name) for place, name in enumerate(names))
 print(len(found))
 """

@@ -141,7 +141,7 @@ X = np.load(f"{folder}/X.npy")
 for name in ("rda", "vae", "gan", "lstm"):
     np.save(f"{folder}/{name}.npy", load(f"{folder}/{name}").decision_function(X))
 """
-    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, timeout=120)
     for name in ("rda", "vae", "gan", "lstm"):
         found = np.load(tmp_path / f"{name}.npy")
         assert np.array_equal(found, fitted[name].decision_function(data[0]))

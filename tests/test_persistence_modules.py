@@ -130,7 +130,7 @@ import {Path(__file__).stem}
 print(type(load(sys.argv[1])).__name__)
 """
     command = [sys.executable, "-c", script, str(tmp_path / "file")]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     *message, name = found.stdout.splitlines()
     assert "import the module that defines it first" in " ".join(message)
     assert "BowDetector" in " ".join(message)

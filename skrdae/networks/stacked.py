@@ -183,13 +183,16 @@ class StackedModule(MemberModule):
 
     def map(self, method: str, x: torch.Tensor) -> torch.Tensor:
         """Call a method of each member's module with its rows: (K, n, …) → (K, n, …)."""
+        return self._map(lambda member, rows: getattr(member, method)(rows), x)
+
+    def _map(self, function: Callable[[Any, torch.Tensor], Any], x: torch.Tensor) -> torch.Tensor:
         self.check_device(x)
         # Member by member: a batched product may round differently from a single one.
         grad, members = torch.is_grad_enabled(), self.members()
 
         def work(k: int) -> torch.Tensor:
             with torch.set_grad_enabled(grad), _OrdinaryOperations():
-                return getattr(members[k], method)(x[k])
+                return function(members[k], x[k])
 
         places = range(len(members))
         parallel = x.device.type == "cpu" and len(members) > 1
@@ -205,7 +208,7 @@ class StackedModule(MemberModule):
 
     def forward(self, x: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
         """Return what the members make of rows: (K, n, d) → (K, n, d)."""
-        return self.decode(self.encode(x))
+        return self._map(lambda member, rows: member.decode(member.encode(rows)), x)
 
 
 class _Reconstruction(nn.Module):

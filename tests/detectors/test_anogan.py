@@ -199,7 +199,7 @@ def test_codes_are_those_of_the_generator(plane):
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_a_diverged_generator_is_warned_of(plane):
     with pytest.warns(ConvergenceWarning, match=r"diverged.*lr \(now 1\)"):
-        _fit(plane, lr=1, n_estimators=1, n_encoder_epochs=1)
+        _fit(plane, lr=1, n_estimators=1, n_epochs=10, n_encoder_epochs=1)
 
 
 def test_data_beyond_the_generators_reach_are_warned_of(plane, digits):

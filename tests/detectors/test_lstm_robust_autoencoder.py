@@ -8,7 +8,7 @@ from skrdae import LSTMRobustAutoencoder
 
 class TestContract(DetectorContract):
     detector = LSTMRobustAutoencoder
-    brief = {"max_iter": 2}
+    brief = {"max_iter": 2, "hidden_layer_sizes": (8,), "batch_size": 64, "lr": 1e-2}
     variants = (
         {},
         {"cell": "gru", "hidden_layer_sizes": (5,)},
@@ -40,12 +40,13 @@ def _waves(n=200, n_steps=12, n_channels=2, seed=0):
 
 
 def _fit(X, **options):
-    return LSTMRobustAutoencoder(**({"random_state": 0, "n_channels": 2} | options)).fit(X)
+    brief = {"random_state": 0, "n_channels": 2, "max_iter": 4, "lr": 1e-2}
+    return LSTMRobustAutoencoder(**(brief | options)).fit(X)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_windows_out_of_order_are_found(cell):
-    detector = _fit(_waves(400), cell=cell, max_iter=20, contamination=5 / 400)
+    detector = _fit(_waves(400), cell=cell, max_iter=6, contamination=5 / 400)
     assert set(np.flatnonzero(detector.labels_)) == set(range(5))
 
 
@@ -112,7 +113,7 @@ def test_the_first_member_of_an_ensemble_is_the_single_fit(cell):
 
 
 def test_training_lowers_the_objective():
-    history = _fit(_waves(), lam=np.inf, max_iter=30).history_
+    history = _fit(_waves(), lam=np.inf, max_iter=10).history_
     assert history[-1]["objective"] < 0.5 * history[0]["objective"]
 
 

@@ -129,7 +129,7 @@ def test_a_stopped_server_holds_up_nothing_and_gets_all_in_the_end(receiver, cap
 def test_what_may_have_arrived_is_not_sent_twice(answer, receiver, caplog):
     receiver.answers = [200, answer]
     alerts = _alerts(3)
-    with WebhookHandler(receiver.url, timeout=2) as handler:
+    with WebhookHandler(receiver.url, timeout=1) as handler:
         for alert in alerts:
             handler(alert)
         assert handler.flush(10)
@@ -286,7 +286,7 @@ def test_closing_leaves_nothing_unsaid(receiver, caplog):
 @pytest.mark.parametrize("ends", ["no answer", 200, 404])
 def test_closing_while_a_request_is_out(ends, receiver, caplog):
     receiver.answers = ["hang"] if ends == "no answer" else [("hang", ends)]
-    handler = WebhookHandler(receiver.url, timeout=2 if ends == "no answer" else 30)
+    handler = WebhookHandler(receiver.url, timeout=1 if ends == "no answer" else 30)
     alerts = _alerts(2)
     for alert in alerts:
         handler(alert)
@@ -296,7 +296,7 @@ def test_closing_while_a_request_is_out(ends, receiver, caplog):
     assert handler.failed == [alerts[1]]
     thread = handler._thread
     receiver.released.set()
-    thread.join()
+    thread.join(20)
     # It is known by then.
     known = {"no answer": (alerts[:1], 0, 1), 200: ([], 1, 1), 404: ([], 0, 2)}[ends]
     assert (handler.unconfirmed, handler.n_sent, len(handler.failed)) == known
@@ -411,12 +411,12 @@ def test_a_forked_process_sends_its_own_alerts_only(receiver):
     handler(_alerts(1)[0])
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
-    child = context.Process(target=_send_in_child, args=(handler, queue))
+    child = context.Process(target=_send_in_child, args=(handler, queue), daemon=True)
     child.start()
     receiver.port = port
     receiver.start()
     assert queue.get(timeout=20) == (True, 1)
-    child.join()
+    child.join(20)
     assert handler.flush(10)
     handler.close()
     assert sorted(_numbers(receiver)) == [0, 1]
@@ -433,23 +433,24 @@ def _send_and_return(url):
 def test_a_forked_process_delivers_before_it_ends(receiver):
     receiver.answers = [503]
     child = multiprocessing.get_context("fork").Process(
-        target=_send_and_return, args=(receiver.url,)
+        target=_send_and_return, args=(receiver.url,), daemon=True
     )
     child.start()
-    child.join()
+    child.join(20)
     assert _numbers(receiver) == [0, 1, 2]
 
 
 def test_the_end_of_the_process_waits_for_all_handlers_together():
     code = (
         "import time; from skrdae.monitoring import Alert, WebhookHandler, webhook\n"
+        "webhook._AT_EXIT = 2.0\n"
         "handlers = [WebhookHandler(f'http://127.0.0.1:{port}/') for port in (9, 19, 29, 39)]\n"
         "for handler in handlers: handler(Alert('pumps', 'drift', 'x'))\n"
         "started = time.monotonic(); webhook._close_all(); print(time.monotonic() - started)\n"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, check=True, timeout=90, capture_output=True, text=True)
-    assert 4 < float(done.stdout) < 12
+    assert 1.6 < float(done.stdout) < 6
     assert done.stderr.count("not delivered") == 4
 
 
@@ -478,19 +479,22 @@ def test_a_suspended_server_is_told_once():
         stdout=subprocess.PIPE,
         text=True,
     ) as server:
-        handler = WebhookHandler(server.stdout.readline().strip(), timeout=2)
-        alerts = _alerts(4)
-        handler(alerts[0])
-        assert handler.flush(10)
-        server.send_signal(signal.SIGSTOP)
-        handler(alerts[1])
-        handler(alerts[2])
-        assert handler.flush(10)
-        server.send_signal(signal.SIGCONT)
-        handler(alerts[3])
-        assert handler.flush(10)
-        print(file=server.stdin, flush=True)
-        assert sorted(eval(server.stdout.readline())) == [0, 1, 2, 3]
+        try:
+            handler = WebhookHandler(server.stdout.readline().strip(), timeout=1)
+            alerts = _alerts(4)
+            handler(alerts[0])
+            assert handler.flush(10)
+            server.send_signal(signal.SIGSTOP)
+            handler(alerts[1])
+            handler(alerts[2])
+            assert handler.flush(10)
+            server.send_signal(signal.SIGCONT)
+            handler(alerts[3])
+            assert handler.flush(10)
+            print(file=server.stdin, flush=True)
+            assert sorted(eval(server.stdout.readline())) == [0, 1, 2, 3]
+        finally:
+            server.kill()  # which may be stopped still
     assert [a.details["i"] for a in handler.unconfirmed] == [1, 2]
 
 

@@ -24,10 +24,11 @@ from skrdae.penalties import L21
 from skrdae.training import trainer as module
 from skrdae.training.alternating import Schedule, alternate
 from skrdae.training.rounds import Session
-from skrdae.training.steps import _WARM_UP, _WORTH_IT, CapturedSteps, EagerSteps
+from skrdae.training.steps import _WARM_UP, CapturedSteps, EagerSteps
 
-# 26 batches an epoch: 25 of four rows and one of three.
-N_ROWS, BATCH, N_BATCHES = 103, 4, 26
+# Seven batches an epoch, six of four rows and one of three, which are worth a capture here.
+N_ROWS, BATCH, N_BATCHES = 27, 4, 7
+WORTH_IT = 6
 SEEDS = {1: [5], 3: [5, 6, 7]}
 kinds = pytest.mark.parametrize("kind", KINDS)
 members = pytest.mark.parametrize("n_members", SEEDS)
@@ -39,6 +40,7 @@ class Ways:
     def __init__(self, monkeypatch, device, fake):
         self.device, self.fake, self._patch = device, fake, monkeypatch
         monkeypatch.setattr(module, "epoch_kernel", lambda network, objective: None)
+        monkeypatch.setattr("skrdae.training.steps._WORTH_IT", WORTH_IT)
 
     def use(self, steps):
         make = lambda trainer, rows, kernel: steps(trainer, rows, kernel(trainer))  # noqa: E731
@@ -159,7 +161,7 @@ def test_an_alternation_whose_members_leave_agrees(ways):
         ways.use(steps)
         generators = member_generators(SEEDS[3])
         network = MemberAutoencoder(5, (7, 3), "tanh", "identity", generators, ways.device)
-        rows = ways.rows("autoencoder", 3)
+        rows = ways.rows("autoencoder", 3, 103)
         result = alternate(
             network,
             rows,
@@ -203,13 +205,13 @@ def test_there_is_a_graph_for_each_size_of_a_batch_and_variant_of_a_step(kind, n
 
 
 def test_a_bound_that_is_due_at_the_small_batch_has_a_graph_of_its_own(played):
-    trainer, _ = played.trained(CapturedSteps, "gan", 1, n_epochs=5)  # 130 is one of its steps
+    trainer, _ = played.trained(CapturedSteps, "gan", 1, n_epochs=5)  # 35 is one of its steps
     assert {size for size, (bounds, _) in trainer._steps._graphs if bounds} == {4, 3}
     expected, _ = played.trained(EagerSteps, "gan", 1, n_epochs=5)
     _same(trainer, expected)
 
 
-@pytest.mark.parametrize(("n_batches", "captures"), [(_WORTH_IT - 1, 0), (_WORTH_IT, 1)])
+@pytest.mark.parametrize(("n_batches", "captures"), [(WORTH_IT - 1, 0), (WORTH_IT, 1)])
 def test_short_epochs_are_not_captured(n_batches, captures, played):
     played.use(CapturedSteps)
     trainer, rows = played.trainer("autoencoder", 1), played.rows("autoencoder", 1, 4 * n_batches)
