@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skrdae
-from skrdae import RobustPCA, WindowedDetector, save
+from skrdae import RobustPCA, save
 from skrdae.cli import main
 from skrdae.commands.arguments import make_parser
 from skrdae.tables import read_table
@@ -104,13 +104,33 @@ def test_reasons_of_models_that_were_fitted_in_python(tmp_path, capsys):
         assert (top["row"], top["reasons"][0]["column"]) == (5, first)
 
 
-def test_what_cannot_be_explained_is_said(tmp_path, capsys):
-    series = pd.DataFrame({"v": np.random.default_rng(0).normal(size=80)})
-    series.to_csv(tmp_path / "t.csv", index=False)
-    save(WindowedDetector(RobustPCA(), window_size=8).fit(series), tmp_path / "m")
-    status, out, err = _run(capsys, "score", tmp_path / "m", tmp_path / "t.csv", "--explain")
-    assert (status, out, err.count("\n")) == (2, "", 1)
-    assert "--explain is for tables" in err
+@pytest.mark.parametrize("resample", [(), ("--resample", "1h")])
+def test_the_channel_at_fault_is_named_for_a_stretch(resample, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    angles = np.arange(600) / 4
+    table = pd.DataFrame({"time": pd.date_range("2026-01-01", periods=600, freq="h")})
+    for name, shift in (("pressure", 0), ("level", 1), ("flow", 2)):
+        table[name] = np.sin(angles + shift) + 0.1 * rng.normal(size=600)
+    table.loc[400:420, "level"] = 2.5
+    table.drop(index=[100, 250]).to_csv(tmp_path / "t.csv", index=False)
+    call = ("--time-column", "time", "--window-size", 24, "--explain")
+    gaps = resample or ("--ignore-gaps",)
+    files = ("-o", tmp_path / "o.csv", "--save", tmp_path / "m")
+    status, out, _ = _run(capsys, "detect", tmp_path / "t.csv", *call, *gaps, *files, "--json")
+    assert status == 0
+    (first, *_) = json.loads(out)["anomalies"]
+    assert first["reasons"][0]["column"] == "level"
+    assert first["start"] >= "2026-01-17"
+    written = pd.read_csv(tmp_path / "o.csv")
+    flagged = written["skrdae_label"] == 1
+    assert (written.loc[flagged, "skrdae_reason_1"] == "level").mean() > 0.9
+    assert written.loc[~flagged, "skrdae_reason_1"].isna().all()
+    shares = written.loc[flagged, [f"skrdae_share_{k}" for k in (1, 2, 3)]].sum(axis=1)
+    assert np.allclose(shares, 1)
+    # The saved model says the same, and so do lines for people.
+    call = ("score", tmp_path / "m", tmp_path / "t.csv", "--explain")
+    assert json.loads(_run(capsys, *call, "--json")[1])["anomalies"][0] == first
+    assert re.search(r"reasons\n2026-01-\d\d .*  level \d+%", _run(capsys, *call)[1])
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])

@@ -328,7 +328,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         "--explain",
         action="store_true",
         help="name the columns that count most in the score of each flagged row, with their "
-        "shares of it; not for series",
+        "shares of it",
     )
     results.add_argument("--json", action="store_true", help="print the result as JSON")
     results.add_argument(

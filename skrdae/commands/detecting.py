@@ -182,8 +182,6 @@ def _check_options(options: Namespace) -> None:
                 raise CommandError(
                     f"{name} is for series: name the column of their time with --time-column", 2
                 )
-    elif options.explain:
-        raise CommandError("--explain is for tables: leave it out with --time-column", 2)
     if options.max_gap is not None and not options.resample:
         raise CommandError("--max-gap only works together with --resample", 2)
     detector = _DETECTORS[MODELS[options.model]]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrdae._typing import FloatArray
-from skrdae.commands.console import CommandError
+from skrdae.detectors.windowed import WindowedDetector
 from skrdae.tables import TableEncoder
 
 #: How many columns are named for a row.
@@ -21,9 +21,10 @@ class Reasons:
 
     Parameters
     ----------
-    columns : ndarray of shape (n_rows, n_reasons), of objects
-        Names, the one that counts most first; None in rows that are not flagged.
-    shares : ndarray of shape (n_rows, n_reasons)
+    columns : ndarray of shape (n_steps, n_reasons), of objects
+        Names, the one that counts most first; None in rows, or steps of a series, that are not
+        flagged.
+    shares : ndarray of shape (n_steps, n_reasons)
         Their shares of the score, in [0, 1]; NaN in rows that are not flagged.
     """
 
@@ -36,23 +37,12 @@ class Reasons:
         return [{"column": name, "share": float(share)} for name, share in pairs if share > 0]
 
     def as_columns(self, order: NDArray[np.intp]) -> dict[str, Any]:
-        """Return them as columns of a table whose rows are taken in some order."""
+        """Return them as columns of a table with these rows, or steps, in this order."""
         columns: dict[str, Any] = {}
         for place in range(self.columns.shape[1]):
             columns[f"skrdae_reason_{place + 1}"] = self.columns[order, place]
             columns[f"skrdae_share_{place + 1}"] = self.shares[order, place]
         return columns
-
-
-def check_explains(detector: Any) -> None:
-    """Raise if a detector does not say what each column adds to a score.
-
-    Raises
-    ------
-    CommandError
-    """
-    if not hasattr(detector, "explain"):
-        raise CommandError(f"--explain is not there for {type(detector).__name__}: leave it out", 2)
 
 
 def reasons_of(
@@ -64,9 +54,9 @@ def reasons_of(
     ----------
     detector : detector
         One that has ``explain``.
-    seen : DataFrame or ndarray of shape (n_rows, n_features)
-        The rows as the detector sees them.
-    labels : ndarray of shape (n_rows,)
+    seen : DataFrame or ndarray of shape (n_steps, n_features)
+        The rows, or the steps of a series, as the detector sees them.
+    labels : ndarray of shape (n_steps,)
         1 where a row is flagged.
     names : iterable of str
         Of the columns of the table; empty for columns without names, which are counted from 0.
@@ -84,15 +74,22 @@ def reasons_of(
     columns = np.full((len(labels), n_reasons), None, dtype=object)
     shares = np.full((len(labels), n_reasons), np.nan)
     if len(rows):
-        flagged = seen.iloc[rows] if hasattr(seen, "iloc") else seen[rows]
-        found = np.asarray(detector.explain(flagged), float)
+        found = _contributions(detector, seen, rows)
         starts = np.concatenate([[0], np.cumsum(parts)[:-1]])
         found = np.add.reduceat(found, starts, axis=1)
-        found /= found.sum(axis=1, keepdims=True)
+        found /= np.maximum(found.sum(axis=1, keepdims=True), np.finfo(float).tiny)
         best = np.argsort(-found, axis=1, kind="stable")[:, :n_reasons]
         columns[rows] = every[best]
         shares[rows] = np.take_along_axis(found, best, axis=1)
     return Reasons(columns, shares)
+
+
+def _contributions(detector: Any, seen: Any, rows: NDArray[np.intp]) -> FloatArray:
+    """Return what each feature adds to the scores of some rows, or steps; nothing below zero."""
+    if isinstance(detector, WindowedDetector):  # steps are scored by windows, not one by one
+        return np.maximum(detector.explain(seen)[rows], 0.0)
+    flagged = seen.iloc[rows] if hasattr(seen, "iloc") else seen[rows]
+    return np.asarray(detector.explain(flagged), float)
 
 
 def names_and_parts(encoder: TableEncoder) -> tuple[list[str], list[int]]:

@@ -46,7 +46,7 @@ class Scored:
     times : ndarray of shape (n_steps,)
         Of a series; empty for rows.
     reasons : Reasons or None
-        Why rows are flagged, if that is wanted.
+        Why rows, or steps, are flagged, if that is wanted.
     """
 
     values: Any
@@ -78,7 +78,7 @@ class Scored:
         for i in places:
             found.append({"row": int(self.order[i]), "score": float(scores[i])})
             if self.reasons is not None:
-                found[-1]["reasons"] = self.reasons.of(i)
+                found[-1]["reasons"] = self.reasons.of(self.steps[i])
         return found
 
     def stretches(self) -> list[dict[str, Any]]:
@@ -100,6 +100,9 @@ class Scored:
                     "score": float(np.nanmax(self.scores[start:stop])),
                 }
             )
+            if self.reasons is not None:
+                highest = start + int(np.nanargmax(self.scores[start:stop]))
+                found[-1]["reasons"] = self.reasons.of(highest)
         return sorted(found, key=lambda stretch: -stretch["score"])[:_LISTED]
 
 
@@ -199,9 +202,11 @@ class Report:
         if report["without_score"]:
             lines.append(f"{report['without_score']} rows have no score: no window covers them")
         if anomalies and "start" in anomalies[0]:
-            lines.append(f"{'from':<27}{'to':<27}{'score':>12}")
+            reasons = "  reasons" * ("reasons" in anomalies[0])
+            lines.append(f"{'from':<27}{'to':<27}{'score':>12}{reasons}")
             lines += [
-                f"{a['start']:<27}{a['end']:<27}{a['score']:>12.4g}" for a in anomalies[:_SHOWN]
+                f"{a['start']:<27}{a['end']:<27}{a['score']:>12.4g}{_reasons_told(a)}"
+                for a in anomalies[:_SHOWN]
             ]
         elif anomalies:
             lines.append(f"{'row':>9}{'score':>12}" + "  reasons" * ("reasons" in anomalies[0]))
@@ -260,7 +265,7 @@ def _table(options: Namespace, file: TableFile, scored: Scored) -> bytes:
     as_in_file = np.argsort(scored.order)  # though rows may have been sorted by time
     columns = {SCORE: scored.row_scores[as_in_file], LABEL: scored.row_labels[as_in_file]}
     if scored.reasons is not None:
-        columns |= scored.reasons.as_columns(as_in_file)
+        columns |= scored.reasons.as_columns(scored.steps[as_in_file])
     if file.csv is None or is_parquet(options.output):
         return table_bytes(file.table.assign(**columns), options.output)
     # What an earlier result says of rows is not true of this one.

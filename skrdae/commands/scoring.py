@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from skrdae._typing import FloatArray, IntArray
 from skrdae.commands.console import CommandError, Console
 from skrdae.commands.reading import note_what_was_done, order_of, read
-from skrdae.commands.reasons import check_explains, names_and_parts, reasons_of
+from skrdae.commands.reasons import names_and_parts, reasons_of
 from skrdae.commands.results import (
     Report,
     Scored,
@@ -79,8 +79,6 @@ def score(options: Namespace, console: Console) -> Report:
         steps = _load(options, console)
         encoder = steps.pop(0) if isinstance(steps[0], TableEncoder) else None
         names = _names_of(encoder, steps)
-        if options.explain:
-            _check_explains(steps[-1])
     counted = encoder is None or encoder.time_format_ is None or encoder.time_format_ in EPOCHS
     times = names.times if counted and len(names.times) == 1 else ()
     file = read(options, console, text=names.text, times=times, known_names=names.all)
@@ -102,18 +100,12 @@ def score(options: Namespace, console: Console) -> Report:
     return report
 
 
-def _check_explains(detector: Any) -> None:
-    if isinstance(detector, WindowedDetector):
-        raise CommandError(
-            "--explain is for tables, and the model is one for series: leave it out", 2
-        )
-    check_explains(detector)
-
-
 def _explained(
     scored: Scored, encoder: TableEncoder | None, steps: list[Any], names: list[str]
 ) -> Scored:
     """Return scores with the reasons of rows that are flagged."""
+    # A grid of times leaves the columns as they are.
+    steps = [step for step in steps if not isinstance(step, EvenSteps)]
     detector, n_features = steps[-1], scored.values.shape[1]
     if encoder is not None and len(steps) == 1:
         found, parts = names_and_parts(encoder)
