@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skrdae._typing import FloatArray, IntArray
+from skrdae.monitoring.reasons import encodable
 from skrdae.monitoring.window import WindowReport
 
 # Rows that an alert lists, those with the highest scores.
@@ -94,8 +96,19 @@ class LoggingHandler:
         self.logger.log(level, "%s", alert.text, extra={"alert": alert.as_dict()})
 
 
+def listed_rows(scores: FloatArray, labels: IntArray) -> NDArray[np.intp]:
+    """Return the rows that an alert lists: those flagged with the highest scores, at most ten."""
+    flagged = np.flatnonzero(labels)
+    return flagged[np.argsort(-scores[flagged], kind="stable")][:_LISTED]
+
+
 def of_rows(
-    monitor: str, scores: FloatArray, labels: IntArray, threshold: float, names: Any
+    monitor: str,
+    scores: FloatArray,
+    labels: IntArray,
+    threshold: float,
+    names: Any,
+    facts: Mapping[int, dict[str, Any]],
 ) -> Alert:
     """Return the alert on the flagged rows of a batch, of which there is at least one.
 
@@ -106,36 +119,37 @@ def of_rows(
     threshold : float
     names : sequence or None
         What the rows are called, where they are called anything.
+    facts : dict
+        What else is known of rows, by their numbers.
 
     Returns
     -------
     Alert
     """
-    flagged = np.flatnonzero(labels)
-    highest = flagged[np.argsort(-scores[flagged], kind="stable")][:_LISTED]
+    n_flagged = int(np.count_nonzero(labels))
     rows: list[dict[str, Any]]
-    rows = [{"row": int(row), "score": float(scores[row])} for row in highest]
+    rows = [
+        {"row": row, "score": float(scores[row])} | facts.get(row, {})
+        for row in listed_rows(scores, labels).tolist()
+    ]
     if names is not None:
-        rows = [{**row, "name": _encodable(names[row["row"]])} for row in rows]
+        rows = [{**row, "name": encodable(names[row["row"]])} for row in rows]
     first = rows[0]
     text = (
-        f"{monitor}: {len(flagged)} of {len(scores)} rows flagged; the highest score is "
+        f"{monitor}: {n_flagged} of {len(scores)} rows flagged; the highest score is "
         f"{first['score']:.4g} (row {first.get('name', first['row'])})"
     )
     if first["score"] > threshold:  # not always, where a detector flags by vote
         text += f", the threshold {threshold:.4g}"
+    if first.get("reasons"):
+        text += f"; most by {', '.join(reason['feature'] for reason in first['reasons'])}"
     details = {
         "n_rows": len(scores),
-        "n_flagged": len(flagged),
+        "n_flagged": n_flagged,
         "threshold": threshold,
         "rows": rows,
     }
     return Alert(monitor, "anomalies", text, details)
-
-
-def _encodable(name: object) -> str:
-    """Return a row's name with what UTF-8 cannot encode spelt out."""
-    return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 def of_rate(monitor: str, window: WindowReport, usual: float) -> Alert:

@@ -31,7 +31,7 @@ def scores_and_labels(detector: Any, X: MatrixLike) -> tuple[FloatArray, IntArra
     labels : ndarray of shape (n_rows,)
         1 for anomalies, 0 for the others.
     """
-    last, X = _last_step(detector, X)
+    last, X = last_step(detector, X)
     if hasattr(last, "scores_and_labels"):
         return last.scores_and_labels(X)
     scores = scores_or_nan(last, X)
@@ -46,8 +46,8 @@ def scores_of(detector: Any, X: MatrixLike) -> FloatArray:
     return scores_or_nan(detector, X)
 
 
-def _last_step(detector: Any, X: MatrixLike) -> tuple[Any, MatrixLike]:
-    """Return what decides in the end, and the rows as it is given them."""
+def last_step(detector: Any, X: MatrixLike) -> tuple[Any, MatrixLike]:
+    """Return the detector that decides in the end, and the rows as it is given them."""
     while True:
         if isinstance(detector, Pipeline):
             if len(detector.steps) > 1:

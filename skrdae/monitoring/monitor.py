@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -30,6 +30,7 @@ from skrdae.monitoring.labels import (
     training_scores_and_labels,
 )
 from skrdae.monitoring.metrics import PrometheusMetrics
+from skrdae.monitoring.reasons import facts_of
 from skrdae.monitoring.verdict import Judge
 from skrdae.thresholds import quantile_threshold
 
@@ -252,7 +253,11 @@ class Monitor:
         scores, labels = self._of_rows(X)
         seconds = time.perf_counter() - started
         names = getattr(X, "index", None)
-        return self._take(scores, labels, None if callable(names) else names, seconds)
+        flagged = labels
+        if flagged is None:
+            flagged = (scores > self.threshold_).astype(int)
+        facts = facts_of(self.detector, X, alert.listed_rows(scores, flagged))
+        return self._take(scores, labels, None if callable(names) else names, seconds, facts)
 
     def update_scores(self, scores: ArrayLike) -> BatchReport:
         """Record rows that were scored elsewhere.
@@ -280,6 +285,7 @@ class Monitor:
         labels: IntArray | None = None,
         names: Any = None,
         seconds: float | None = None,
+        facts: Mapping[int, dict[str, Any]] | None = None,
     ) -> BatchReport:
         if np.isinf(scores).any():
             raise ValueError("scores must be finite, or NaN where a row has none.")
@@ -289,8 +295,9 @@ class Monitor:
                 labels = (scores > self.threshold_).astype(int)
             report = BatchReport(scores, np.where(known, labels, 0))
             if report.labels.any():
-                flagged = alert.of_rows(self.name, scores, report.labels, self.threshold_, names)
-                report.alerts.append(flagged)
+                limit = self.threshold_
+                flagged = (scores, report.labels, limit, names, facts or {})
+                report.alerts.append(alert.of_rows(self.name, *flagged))
             self.n_rows_ += int(known.sum())
             rows = np.stack([scores[known], report.labels[known]])
             self._pending = np.concatenate([self._pending, rows], axis=1)

@@ -1,3 +1,4 @@
+import json
 import logging
 import threading
 
@@ -5,12 +6,14 @@ import numpy as np
 import pytest
 from optional import Optional
 from pyod.models.hbos import HBOS
+from scipy.sparse import csr_matrix
 from scipy.stats import ks_2samp, norm
+from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skrdae import RobustDeepAutoencoder, VAEDetector, WindowedDetector
+from skrdae import CalibratedDetector, RobustDeepAutoencoder, VAEDetector, WindowedDetector
 from skrdae.metrics import anomaly_scores
 from skrdae.monitoring import Alert, LoggingHandler, Monitor, ScoreReference
 from skrdae.monitoring.rates import FlagReference
@@ -385,3 +388,51 @@ def test_alerts_are_of_jsons_types(detector):
     assert {a.kind for a in alerts} == {"anomalies", "alert_rate", "drift"}
     for alert in alerts:
         assert json.loads(json.dumps(alert.as_dict(), allow_nan=False)) == alert.as_dict()
+
+
+# ------------------------------------------------------------------------------ reasons
+
+
+def test_an_alert_says_why_and_how_rare():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(300, 4)), columns=["a", "b", "c", "d"])
+    detector = RobustDeepAutoencoder(n_estimators=2, contamination=0.01, random_state=0)
+    batch = table.iloc[:50].copy()
+    batch.iloc[7, 2] = 25.0
+    scaled = make_pipeline(StandardScaler().set_output(transform="pandas"), detector)
+    for model in (clone(detector), scaled):
+        (alert,) = Monitor(model.fit(table), window_size=50).update(batch).alerts[:1]
+        row = alert.details["rows"][0]
+        assert row["row"] == 7
+        assert row["reasons"][0]["feature"] == "c"
+        assert "; most by c" in alert.text
+        assert "p_value" not in row
+        contributions = [reason["contribution"] for reason in row["reasons"]]
+        assert contributions == sorted(contributions, reverse=True)
+        json.dumps(alert.as_dict())
+    calibrated = CalibratedDetector(detector, max_fpr=0.01, random_state=0).fit(table.to_numpy())
+    (alert,) = Monitor(calibrated, window_size=50).update(batch.to_numpy()).alerts[:1]
+    row = alert.details["rows"][0]
+    assert row["p_value"] == pytest.approx(1 / 301)
+    assert row["reasons"][0]["feature"] == "feature 2"
+
+
+@pytest.mark.filterwarnings("ignore:skrdae. By how much neighbouring scores")
+def test_reasons_of_series_sparse_rows_and_detectors_without_any():
+    rng = np.random.default_rng(0)
+    series = np.sin(np.arange(400)[:, None] / 4 + np.arange(3)) + 0.1 * rng.normal(size=(400, 3))
+    inner = RobustDeepAutoencoder(n_estimators=1, random_state=0)
+    windowed = WindowedDetector(inner, window_size=12).fit(series)
+    new = series[:100].copy()
+    new[50:70, 1] = 4.0
+    (alert,) = Monitor(windowed, window_size=100).update(new).alerts[:1]
+    assert alert.details["rows"][0]["reasons"][0]["feature"] == "feature 1"
+    X = csr_matrix(np.where(rng.random((300, 5)) < 0.3, rng.normal(size=(300, 5)), 0))
+    sparse = RobustDeepAutoencoder(
+        n_estimators=1, contamination=0.1, device="cpu", random_state=0
+    ).fit(X)
+    (alert,) = Monitor(sparse, window_size=100).update(X[:90]).alerts[:1]
+    assert all(row["reasons"] for row in alert.details["rows"])
+    forest = IsolationForest(random_state=0).fit(series)
+    (alert,) = Monitor(forest, reference=series, window_size=100).update(new * 9).alerts[:1]
+    assert "reasons" not in alert.details["rows"][0]
