@@ -44,6 +44,7 @@ class Traced(NamedTuple):
 
 ADBENCH = "adbench_summary"
 CONV = {"share": "0.0500", "detector": "robust"}
+L1 = "mnist_l1_conv_summary"
 NAB = ("nab_scores_summary", {"series": "mean"})
 SERIES = {
     "WindowedDetector(RobustDeepAutoencoder())": {"detector": "RobustDeepAutoencoder"},
@@ -174,6 +175,25 @@ TABLES = [
             "AP": Column("conv_mnist_summary", "average_precision"),
             "ROC AUC": Column("conv_mnist_summary", "roc_auc"),
             "seconds a fit": Column("conv_mnist_summary", "seconds"),
+        },
+    ),
+    Traced(
+        BENCHMARKS,
+        "corrupted | network | error, plain | error, robust | λ | less error | accuracy, plain | "
+        "accuracy, robust",
+        "corrupted, network",
+        {
+            f"{share} %, {network}": {"share": f"{share / 100:.4f}", "network": network}
+            for share in (10, 25, 50)
+            for network in ("dense", "conv")
+        },
+        {
+            "error, plain": Column(L1, "error_plain"),
+            "error, robust": Column(L1, "error_robust"),
+            "λ": Column(L1, "lam_of_error"),
+            "less error": Column(L1, "error_reduction"),
+            "accuracy, plain": Column(L1, "accuracy_plain"),
+            "accuracy, robust": Column(L1, "accuracy_robust"),
         },
     ),
     Traced(

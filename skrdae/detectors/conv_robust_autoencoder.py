@@ -13,13 +13,14 @@ from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skrdae._columns import numbers_only
-from skrdae._typing import FloatArray, FloatRows, Scaling
+from skrdae._typing import Activation, FloatArray, FloatRows, Scaling
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import Learnt, Task
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.detectors.shaped import ShapedRows, n_axes
 from skrdae.networks.convolutional import ConvAutoencoder
 from skrdae.networks.member import MemberModule
+from skrdae.networks.mlp import ACTIVATIONS
 from skrdae.penalties import L20, PenaltyLike, penalty_of
 from skrdae.penalties.l20 import least_size
 from skrdae.registry import detector
@@ -35,7 +36,7 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
     """Robust convolutional autoencoder for images: X = L + S.
 
     An encoder of convolutions, each of which halves height and width, and a dense layer make the
-    code of an image; a linear decoder mirrors them. Training alternates as in
+    code of an image; a decoder, by default a linear one, mirrors them. Training alternates as in
     :class:`RobustDeepAutoencoder`: the network is trained on L = X − S, then S is set to the prox
     of X − D(E(L)). By default an image of which the network cannot explain a share λ goes to S as a
     whole and has no part in the training any more. A *larger* λ finds *fewer* anomalies;
@@ -64,6 +65,12 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
         an image has to have 2 ** len(channels) lines and columns at least.
     code_size : int, default=16
         Units of the code. A wide code also reconstructs what is anomalous.
+    decoder_activation : {"identity", "relu", "tanh", "sigmoid"}, default="identity"
+        Activation function between the layers of the decoder. Without one the decoder is linear, so
+        that it reconstructs little that is foreign. With ``"relu"`` it reconstructs more of each
+        image, which is what images need that are to be cleaned of bad pixels by ``penalty="l1"``.
+    output_activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
+        Activation function of the last layer; ``"sigmoid"`` suits pixels in [0, 1].
     penalty : {"l20", "l21", "l1", "l21_features"} or GroupPenalty, default="l20"
         Ω. ``"l20"`` counts images (whole images are anomalous, and are left out of the training),
         ``"l21"`` sums their norms (they only count less), ``"l1"`` sums absolute values (single
@@ -184,6 +191,8 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
     image_shape: Sequence[int] | None = None
     channels: Sequence[int] = (8, 16)
     code_size: int = 16
+    decoder_activation: Activation = "identity"
+    output_activation: Activation = "identity"
     penalty: PenaltyLike = "l20"
     score_function: Literal["smooth", "norm"] = "smooth"
     max_iter: int = 10
@@ -197,6 +206,8 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
         "image_shape": "no_validation",  # by _given_shape, which says more
         "channels": "no_validation",  # by check_layer_sizes
         "code_size": [Interval(Integral, 1, None, closed="left")],
+        "decoder_activation": [StrOptions(set(ACTIVATIONS))],
+        "output_activation": [StrOptions(set(ACTIVATIONS))],
         "score_function": [StrOptions({"smooth", "norm"})],
     }
     _scores_by_norm = True  # but for the blur
@@ -210,7 +221,8 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
 
     def _new_module(self, n_features: int) -> torch.nn.Module:
         channels = check_layer_sizes(self.channels, "channels")
-        return ConvAutoencoder(self.image_shape_, channels, int(self.code_size))
+        activations = self.decoder_activation, self.output_activation
+        return ConvAutoencoder(self.image_shape_, channels, int(self.code_size), *activations)
 
     def _code_size(self, n_features: int) -> int:
         return int(self.code_size)

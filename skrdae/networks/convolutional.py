@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import nn
 
+from skrdae._typing import Activation
+
 # Of all convolutions; with padding _KERNEL // 2 a stride of two halves an axis, rounded up.
 _KERNEL = 3
+
+_ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "identity": lambda x: x,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+}
 
 
 class ConvAutoencoder(nn.Module):
     """An autoencoder of images, which come and go as rows: height, width, channels.
 
     Each convolution of the encoder halves height and width; a dense layer makes the code of what
-    is left. The decoder mirrors it with transposed convolutions and is linear: an image is a
-    weighted sum of learnt ones. With activations in between it could put together parts of images
-    to others that it has never seen, and would reconstruct those as well.
+    is left. The decoder mirrors it with transposed convolutions. Without activations it is linear:
+    an image is a weighted sum of learnt ones. With activations in between it can put together parts
+    of images to others that it has never seen, and reconstructs those as well.
 
     Parameters
     ----------
@@ -29,6 +38,8 @@ class ConvAutoencoder(nn.Module):
         Channels that each convolution of the encoder makes.
     code_size : int
         Units of the code.
+    decoder_activation, output_activation : str
+        Between the layers of the decoder, and after its last.
 
     Examples
     --------
@@ -41,7 +52,12 @@ class ConvAutoencoder(nn.Module):
     """
 
     def __init__(
-        self, image_shape: tuple[int, ...], channels: Sequence[int], code_size: int
+        self,
+        image_shape: tuple[int, ...],
+        channels: Sequence[int],
+        code_size: int,
+        decoder_activation: Activation = "identity",
+        output_activation: Activation = "identity",
     ) -> None:
         super().__init__()
         #: Of a row, as it is shown to users.
@@ -69,6 +85,7 @@ class ConvAutoencoder(nn.Module):
             )
             for (a, b), (height, width) in zip(layers[::-1], sizes[-2::-1], strict=True)
         )
+        self._activations = [decoder_activation] * len(channels) + [output_activation]
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """Return the codes of rows: (n, h·w·c) → (n, code_size)."""
@@ -79,9 +96,10 @@ class ConvAutoencoder(nn.Module):
 
     def decode(self, code: torch.Tensor) -> torch.Tensor:
         """Return the rows that codes stand for: (n, code_size) → (n, h·w·c)."""
-        x = self.from_code(code).reshape(-1, *self._smallest)
-        for layer in self.up:
-            x = layer(x)
+        first, *others = (_ACTIVATIONS[name] for name in self._activations)
+        x = first(self.from_code(code)).reshape(-1, *self._smallest)
+        for layer, activation in zip(self.up, others, strict=True):
+            x = activation(layer(x))
         return x.permute(0, 2, 3, 1).flatten(1)
 
 

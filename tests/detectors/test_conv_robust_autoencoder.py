@@ -23,7 +23,12 @@ class TestContract(DetectorContract):
     variants = (
         {},
         {"score_function": "smooth"},
-        {"penalty": "l1", "n_estimators": 2, "contamination": "auto"},
+        {
+            "penalty": "l1",
+            "n_estimators": 2,
+            "contamination": "auto",
+            "decoder_activation": "relu",
+        },
     )
     wrong = (
         ({"image_shape": 8}, r"image_shape must be None, \(height"),
@@ -38,6 +43,8 @@ class TestContract(DetectorContract):
         ({"channels": ()}, "channels"),
         ({"channels": 8}, "channels"),
         ({"code_size": 0}, "code_size"),
+        ({"decoder_activation": "gelu"}, "decoder_activation"),
+        ({"output_activation": None}, "output_activation"),
         ({"score_function": "log"}, "score_function"),
         ({"penalty": "l2"}, "penalty"),
         ({"max_iter": 0}, "max_iter"),
@@ -109,6 +116,33 @@ def test_rows_are_lines_of_pixels_of_channels():
     torch.testing.assert_close(network.encode(images.reshape(2, -1)), code)
     made = network.up[0](network.from_code(code).reshape(2, 4, 3, 4)).permute(0, 2, 3, 1)
     torch.testing.assert_close(network.decode(code), made.reshape(2, -1))
+
+
+def test_activations_of_the_decoder():
+    rows, options = torch.rand(4, 72), {"image_shape": (8, 9), "channels": (2, 3), "code_size": 5}
+    code = 3 * torch.randn(4, 5)
+
+    def decoded(**activations):
+        torch.manual_seed(0)
+        network = ConvAutoencoder(**options, **activations)
+        return network, network.decode(code)
+
+    linear, plain = decoded()
+    # The mean of codes is decoded to the mean of images by a linear decoder only.
+    torch.testing.assert_close(linear.decode(code.mean(0)), plain.mean(0)[None])
+    relu, made = decoded(decoder_activation="relu")
+    assert not torch.allclose(relu.decode(code.mean(0)), made.mean(0)[None], atol=1e-3)
+    first = torch.relu(relu.from_code(code)).reshape(4, 3, 2, 3)
+    expected = relu.up[1](torch.relu(relu.up[0](first)))
+    torch.testing.assert_close(made, expected.flatten(1))
+    both, squashed = decoded(decoder_activation="relu", output_activation="sigmoid")
+    torch.testing.assert_close(squashed, torch.sigmoid(made))
+    torch.testing.assert_close(both.encode(rows), linear.encode(rows))
+
+
+def test_an_output_that_cannot_reach_the_pixels_is_told(bars):
+    with pytest.warns(UserWarning, match="output_activation='sigmoid'"):
+        ConvRobustAutoencoder(output_activation="sigmoid", **BRIEF).fit(2 * bars)
 
 
 def test_what_is_no_image_is_told(bars, fitted):
@@ -214,8 +248,12 @@ def test_an_image_that_cannot_be_explained_leaves_the_training(bars):
 
 @pytest.mark.parametrize("penalty", ["l20", "l21", "l1", "l21_features"])
 def test_penalties_and_votes_are_saved_and_exported(bars, penalty, tmp_path):
+    activations = {"decoder_activation": "relu", "output_activation": "sigmoid"}
     detector = ConvRobustAutoencoder(
-        penalty=penalty, contamination="auto", score_function="smooth", **BRIEF
+        penalty=penalty,
+        contamination="auto",
+        score_function="smooth",
+        **BRIEF | (activations if penalty == "l1" else {}),
     ).fit(bars)
     save(detector, tmp_path / "file")
     again = load(tmp_path / "file")
