@@ -9,6 +9,7 @@ import pytest
 from pages import ROOT, prose, tables
 
 README, GUIDE = ROOT / "README.md", ROOT / "docs" / "which_detector.md"
+ALARMS = ROOT / "docs" / "false_alarms.md"
 BENCHMARKS = ROOT / "docs" / "benchmarks.md"
 SPEED = ROOT / "docs" / "speed.md"
 
@@ -256,6 +257,48 @@ TABLES = [
             "missed": Column("skab_summary", "missed"),
             "ROC AUC": Column("skab_summary", "roc_auc"),
             "VUS-PR": Column("skab_summary", "vus_pr"),
+        },
+    ),
+    Traced(
+        ALARMS,
+        "data | rows | columns | detector | own 0.01 | calibrated 0.01 | own 0.05 | "
+        "calibrated 0.05 | own 0.1 | calibrated 0.1",
+        "data, rows, columns, detector",
+        {
+            f"t, 3 degrees of freedom, {n}, 20, {name}": {
+                "data": "t, 3 degrees of freedom",
+                "rows": f"{n}",
+                "columns": "20",
+                "detector": name,
+            }
+            for n in (1000, 10_000)
+            for name in ("RobustDeepAutoencoder", "VAEDetector", "RobustPCA")
+        },
+        {
+            f"{threshold} {level}": Column(
+                "calibration_rates", "rate", {"threshold": threshold, "level": f"{level:.4f}"}
+            )
+            for threshold in ("own", "calibrated")
+            for level in (0.01, 0.05, 0.1)
+        },
+    ),
+    Traced(
+        ALARMS,
+        "training data | labels | false discoveries | anomalies found | normal rows flagged",
+        "training data, labels",
+        {
+            f"{data}, {label}": {"contamination of the training data": share, "labels": name}
+            for data, share in (("normal rows only", "0.0000"), ("10 % anomalies", "0.1000"))
+            for label, name in (
+                ("fdr_labels, 0.1", "fdr_labels"),
+                ("p-values up to 0.05", "p-values"),
+                ("own threshold, 0.05", "own threshold"),
+            )
+        },
+        {
+            "false discoveries": Column("calibration_discoveries", "false_discoveries"),
+            "anomalies found": Column("calibration_discoveries", "anomalies_found"),
+            "normal rows flagged": Column("calibration_discoveries", "normal_flagged"),
         },
     ),
     Traced(
