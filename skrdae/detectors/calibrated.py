@@ -8,19 +8,26 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.base import clone
-from sklearn.utils import Tags
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.pipeline import Pipeline
+from sklearn.utils import ClassifierTags, Tags, _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skrdae._bases import MetaEstimatorMixin
 from skrdae._random import member_seeds
-from skrdae._typing import FloatArray, FloatRows, IntArray, MatrixLike, RandomStateLike
-from skrdae._validation import check_data, check_parameters, refitting, snapshot, warn_of_constants
+from skrdae._typing import FloatArray, IntArray, MatrixLike, RandomStateLike
+from skrdae._validation import check_data, check_parameters, refitting, snapshot
+from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.folds import Folds, Splitter, folds_of
 from skrdae.detectors.scored import ScoredDetector
 from skrdae.metrics import anomaly_scores, deciding_step
+
+# The product of, say, 0.29 and 100 is a little less than whole.
+_ROUNDED = 1 + 1e-12
 
 
 def _explains(calibrated: Any) -> bool:
@@ -28,34 +35,41 @@ def _explains(calibrated: Any) -> bool:
     return all(hasattr(detector, "explain") for detector in fitted)
 
 
+class _ScoredRows:
+    """Rows with their scores by each of the fitted clones."""
+
+    def __init__(self, X: Any) -> None:
+        self.X = X
+        self.by_clone: FloatArray = np.empty((0, 0))
+
+
 class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
-    """Give any detector p-values, and a threshold with a false-positive rate that holds.
+    """Give any detector p-values, and flag new normal rows at a rate that holds.
 
-    The scores of the rows that a detector was fitted to are lower than those of new rows, so that a
-    threshold from them flags too many. Here each row is scored by a detector that has not seen it:
-    a clone of `detector` is fitted to the rows outside of each fold of a cross-validation and
-    scores those inside. These scores are the calibration set. A new row is scored by all clones,
-    and its score is their mean.
+    The rows that a detector was fitted to score lower than new rows, so that a threshold from their
+    scores flags too many. Here each row is scored by a detector that has not seen it: a clone of
+    `detector` is fitted to the rows outside of each fold of a cross-validation and scores those
+    inside. These are the calibration scores.
 
-    The p-value of a row with score s is (1 + the number of calibration scores ≥ s) / (n + 1). Of
-    new rows that come from the same distribution as X, a share of about α has a p-value of α or
-    less, whatever the detector and the distribution.
+    A new row is scored by all clones. Its p-value is (1 + the number of calibration scores that are
+    at least as high as its score by the same clone) / (n + 1), n the number of calibration scores.
+    Of new rows from the distribution of X, a share of about α has a p-value of α or less.
 
     Parameters
     ----------
     detector : object
-        A detector of this package or of PyOD, an outlier detector of scikit-learn, or a pipeline
-        that ends in one of these. Clones of it are fitted.
+        A detector of rows of this package or of PyOD, an outlier detector of scikit-learn, or a
+        pipeline that ends in one of these. Clones of it are fitted.
     max_fpr : float, default=0.1
         The share of new normal rows that may be flagged: ``predict`` flags a row whose p-value is
-        `max_fpr` or less.
+        `max_fpr` or less. It takes effect in `fit`; :meth:`p_values` do not depend on it.
     cv : int, splitter, iterable or None, default=None
         The cross-validation folds. An int is the number of shuffled folds (``None`` means 5). Each
         row has to be in exactly one test part. Rows that belong together, such as measurements of
-        one machine, belong into one fold: pass ``GroupKFold().split(X, groups=groups)`` as a list.
+        one machine, belong into one fold: pass ``list(GroupKFold().split(X, groups=groups))``.
     random_state : int, RandomState instance or None, default=None
-        Shuffles the rows for a number of folds. If not None, it also decides the `random_state` of
-        the clones, and of what they hold.
+        Shuffles the rows for a number of folds. If not None, it also decides each `random_state` of
+        the clones that is None.
 
     Attributes
     ----------
@@ -63,8 +77,11 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
         The fitted clones, one for each fold.
     decision_scores_ : ndarray of shape (n_samples,)
         The calibration scores: each row of X by the clone that has not seen it.
+    folds_ : ndarray of shape (n_samples,)
+        The number of the fold, and of the clone, that scored each row.
     threshold_ : float
-        The score from which on a p-value is `max_fpr` or less.
+        The score that a share `max_fpr` of the calibration scores exceeds. Of new rows the p-value
+        decides: labels may differ for scores close to the threshold.
     labels_ : ndarray of shape (n_samples,)
         1 for the rows of X that score above the threshold.
     n_features_in_ : int
@@ -88,16 +105,18 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
     rows are flagged than `max_fpr` says.
 
     **By chance**, the rate of one fit differs from `max_fpr`, with a standard error of about
-    √(max_fpr / n). Since the mean of several clones varies less than one of them, the rate is a
-    little below `max_fpr` for detectors whose scores depend much on chance.
+    √(max_fpr / n). The rate is lower than `max_fpr` for detectors whose scores depend much on which
+    rows they are fitted to, and where many scores are equal. Its proven bound is 2 · `max_fpr`, for
+    any detector and distribution (up to a term of the size of the folds).
+
+    ``skrdae.save`` takes it around a detector of this package; others can be pickled.
 
     References
     ----------
-    S. Bates, E. Candès, L. Lei, Y. Romano and M. Sesia, Testing for Outliers with Conformal
-    p-values, Annals of Statistics 51, 2023. R. F. Barber, E. Candès, A. Ramdas and R. J.
-    Tibshirani, Predictive Inference with the Jackknife+, Annals of Statistics 49, 2021. O.
-    Hennhöfer and C. Preisach, Leave-One-Out-, Bootstrap- and Cross-Conformal Anomaly Detectors,
-    ICKG 2024.
+    V. Vovk, Cross-Conformal Predictors, Annals of Mathematics and Artificial Intelligence 74, 2015.
+    R. F. Barber, E. Candès, A. Ramdas and R. J. Tibshirani, Predictive Inference with the
+    Jackknife+, Annals of Statistics 49, 2021. O. Hennhöfer and C. Preisach, Leave-One-Out-,
+    Bootstrap- and Cross-Conformal Anomaly Detectors, ICKG 2024.
 
     Examples
     --------
@@ -116,6 +135,7 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
     """
 
     detectors_: list[Any]
+    folds_: NDArray[np.int64]
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
     classes_: IntArray
@@ -148,15 +168,15 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
 
     # ------------------------------------------------------------------------------ fitting
 
-    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
+    def fit(self, X: MatrixLike, y: ArrayLike | None = None) -> Self:
         """Fit a clone of the detector for each fold, and calibrate.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training data, as free of anomalies as they can be had.
-        y : Ignored
-            Not used; present by scikit-learn's convention.
+            Training data, as free of anomalies as they can be had; whatever `detector` takes.
+        y : array-like of shape (n_samples,), optional
+            Only for a splitter that stratifies.
 
         Returns
         -------
@@ -169,58 +189,85 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
             score each row once, or as raised by the detector. The estimator is unchanged then.
         """
         with refitting(self) as draft:
-            draft._fit(X)
+            draft._fit(X, y)
         return self
 
-    def _fit(self, X: ArrayLike) -> None:
+    def _fit(self, X: MatrixLike, y: ArrayLike | None) -> None:
         self._check_detector()
         check_parameters(self)
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)  # what an earlier fit found
-        rows = check_data(self, X, reset=True)
-        n_flagged = self._n_flagged(len(rows))
+        rows = self._checked(X, reset=True)
+        n_samples = _num_samples(rows)
+        n_flagged = self._n_flagged(n_samples)
         given = self.random_state
         seed = int(given) if isinstance(given, Integral) else int(member_seeds(given, 1)[0])
-        folds = self._folds(rows, seed)
-        tells = hasattr(self.detector, "warns_of_constants")
-        if tells:  # of columns that are constant in all folds, once
-            names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
-            warn_of_constants(names[np.ptp(rows, axis=0) == 0].tolist(), "Columns")
-        scores = np.empty(len(rows))
-        detectors: list[Any] = []
-        for train, test in folds:
+        scores, numbers = np.empty(n_samples), np.empty(n_samples, np.int64)
+        self.detectors_ = []
+        for number, (train, test) in enumerate(self._folds(rows, y, seed)):
             detector: Any = clone(self.detector)
             if given is not None:
-                detector.set_params(**dict.fromkeys(_random_states(detector), seed))
-            if tells:
-                detector.warns_of_constants = False
-            detector.fit(rows[train])
-            if tells:
-                del detector.warns_of_constants
-            scores[test] = self._finite(anomaly_scores(detector, rows[test]))
-            detectors.append(detector)
-        self.detectors_, self.decision_scores_ = detectors, scores
+                detector.set_params(**dict.fromkeys(_open_seeds(detector), seed))
+            last = deciding_step(detector)
+            quiet = number > 0 and hasattr(last, "warns_of_constants")
+            if quiet:  # the first has told of them
+                last.warns_of_constants = False
+            detector.fit(_safe_indexing(rows, train))
+            if quiet:
+                del last.warns_of_constants
+            scores[test] = self._finite(anomaly_scores(detector, _safe_indexing(rows, test)))
+            numbers[test] = number
+            self.detectors_.append(detector)
+        if isinstance(self.detector, Pipeline):
+            self._take_names(self.detectors_[0])
+        self.decision_scores_, self.folds_ = scores, numbers
         self.threshold_ = float(np.sort(scores)[-n_flagged])
         self.labels_ = (scores > self.threshold_).astype(int)
         self.classes_ = np.array([0, 1])
-        self._share = float(self.max_fpr)
+        self._share, self._by_p_value = float(self.max_fpr), True
 
     def _check_detector(self) -> None:
         detector = self.detector
         if isinstance(detector, type):
-            raise TypeError(f"detector must be an object, not the class: {detector.__name__}().")
+            raise TypeError(
+                f"detector must be an object, not the class: write {detector.__name__}()."
+            )
         if getattr(deciding_step(detector), "_takes_series", False):
             raise TypeError(
                 "detector takes series, whose windows overlap, so that no fold is new to a "
                 "detector of the others. CalibratedDetector is for detectors of rows."
             )
+        if isinstance(detector, LocalOutlierFactor) and not detector.novelty:
+            raise ValueError(
+                "detector has to score new rows: write LocalOutlierFactor(novelty=True)."
+            )
+
+    def _checked(self, X: Any, *, reset: bool) -> Any:
+        """Return X as the detector takes it, of which some rows can be taken."""
+        if not self._passes_on():
+            return check_data(self, X, reset=reset)
+        if reset and isinstance(self.detector, BaseTorchDetector):
+            probe = clone(self.detector)
+            probe._check_data(X, reset=True)
+            self._take_names(probe)
+        if issparse(X):
+            return X.tocsr()
+        return X if hasattr(X, "shape") else np.asarray(X)
+
+    def _passes_on(self) -> bool:
+        """Whether the detector gets X as it is; those of PyOD and scikit-learn get arrays."""
+        return isinstance(self.detector, BaseTorchDetector | Pipeline)
+
+    def _take_names(self, detector: Any) -> None:
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(detector, name):
+                setattr(self, name, getattr(detector, name))
 
     def _n_flagged(self, n_samples: int) -> int:
         """Return the place of the threshold among the calibration scores, from the largest on."""
-        # The product of, say, 0.29 and 100 is a little less than whole.
-        place = math.floor(self.max_fpr * (n_samples + 1) * (1 + 1e-12))
+        place = math.floor(self.max_fpr * (n_samples + 1) * _ROUNDED)
         if place < 1:
-            needed = math.ceil(1 / self.max_fpr * (1 - 1e-12)) - 1
+            needed = math.ceil(1 / self.max_fpr / _ROUNDED) - 1
             raise ValueError(
                 f"max_fpr={self.max_fpr!r} needs at least {needed} samples to calibrate with, the "
                 f"smallest p-value being 1 / (n_samples + 1), but X has n_samples={n_samples}. "
@@ -228,14 +275,18 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
             )
         return place
 
-    def _folds(self, X: FloatRows, seed: int) -> Folds:
-        folds = folds_of(self.cv, X, None, stratify=False, seed=seed)
-        times = np.bincount(np.concatenate([test for _, test in folds]), minlength=len(X))
+    def _folds(self, X: Any, y: ArrayLike | None, seed: int) -> Folds:
+        places: Any = np.arange(_num_samples(X))[:, None]  # splitters look at how many there are
+        folds = folds_of(self.cv, places, y, stratify=False, seed=seed)
+        times = np.bincount(np.concatenate([test for _, test in folds]), minlength=len(places))
         if (times != 1).any():
             row = int(np.flatnonzero(times != 1)[0])
             raise ValueError(
                 f"cv has to put each row into one test part; row {row} is in {times[row]} of them."
             )
+        for number, (train, test) in enumerate(folds):
+            if len(np.intersect1d(train, test)):
+                raise ValueError(f"cv has rows in both the training and the test part {number}.")
         return folds
 
     def _finite(self, scores: FloatArray) -> FloatArray:
@@ -248,15 +299,26 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
 
     # ------------------------------------------------------------------------------ scoring
 
-    def _validated(self, X: MatrixLike) -> FloatRows:
+    def _validated(self, X: MatrixLike) -> _ScoredRows:
         check_is_fitted(self, "detectors_")
-        return check_data(self, X, reset=False)
+        return _ScoredRows(self._checked(X, reset=False))
 
-    def _score(self, X: FloatRows) -> FloatArray:
-        return np.mean([anomaly_scores(detector, X) for detector in self.detectors_], axis=0)
+    def _score(self, rows: _ScoredRows) -> FloatArray:
+        rows.by_clone = np.stack([anomaly_scores(one, rows.X) for one in self.detectors_])
+        found: FloatArray = rows.by_clone.mean(axis=0)
+        return found
 
-    def _labels_of(self, X: FloatRows, scores: FloatArray) -> IntArray:
-        return (scores > self.threshold_).astype(int)
+    def _p_values(self, rows: _ScoredRows) -> FloatArray:
+        n_above = np.zeros(rows.by_clone.shape[1])
+        for number, scores in enumerate(rows.by_clone):
+            known = np.sort(self.decision_scores_[self.folds_ == number])
+            n_above += len(known) - np.searchsorted(known, scores, side="left")
+        return (1 + n_above) / (1 + len(self.decision_scores_))
+
+    def _labels_of(self, rows: _ScoredRows, scores: FloatArray) -> IntArray:
+        if not self._by_p_value:  # the threshold was set from outside
+            return (scores > self.threshold_).astype(int)
+        return (self._p_values(rows) <= self._share * _ROUNDED).astype(int)
 
     @property
     def _flagged_share(self) -> float:
@@ -264,7 +326,7 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
 
     def _flag_above_threshold(self) -> None:
         """Let ``threshold_``, set from outside, decide."""
-        self._share = float(self.labels_.mean())
+        self._share, self._by_p_value = float(self.labels_.mean()), False
 
     def decision_function(self, X: MatrixLike) -> FloatArray:
         """Return the anomaly score of each row; the higher, the more anomalous.
@@ -297,10 +359,9 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
             In [1 / (n + 1), 1], n the number of calibration scores.
         """
         self = snapshot(self)
-        scores = self._score(self._validated(X))
-        known = np.sort(self.decision_scores_)
-        n_above = len(known) - np.searchsorted(known, scores, side="left")
-        return (1 + n_above) / (1 + len(known))
+        rows = self._validated(X)
+        self._score(rows)
+        return self._p_values(rows)
 
     @available_if(_explains)
     def explain(self, X: MatrixLike) -> FloatArray:
@@ -316,17 +377,23 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
             The mean of what the clones explain. Only for detectors with an `explain`.
         """
         self = snapshot(self)
-        X = self._validated(X)
-        found: FloatArray = np.mean([detector.explain(X) for detector in self.detectors_], axis=0)
+        rows = self._validated(X)
+        found: FloatArray = np.mean([one.explain(rows.X) for one in self.detectors_], axis=0)
         return found
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         # PyOD's labels 0 and 1 are not the −1 and +1 of scikit-learn's outlier detectors.
         tags.estimator_type = None
+        detector = self.detector
+        if isinstance(detector, BaseTorchDetector) and detector._fits_sparse:
+            tags.input_tags.sparse = True
+            # scikit-learn's check of sparse matrices asks whoever has predict_proba for these.
+            tags.classifier_tags = ClassifierTags(multi_class=False)
         return tags
 
 
-def _random_states(estimator: Any) -> list[str]:
-    """Return the names of the parameters that are seeds, also those of nested estimators."""
-    return [name for name in estimator.get_params() if name.split("__")[-1] == "random_state"]
+def _open_seeds(estimator: Any) -> list[str]:
+    """Return the names of the seeds that are None, also those of nested estimators."""
+    parameters = estimator.get_params().items()
+    return [k for k, v in parameters if k.split("__")[-1] == "random_state" and v is None]

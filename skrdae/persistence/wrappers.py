@@ -130,8 +130,10 @@ KINDS[OutlierAdapter] = Kind(
 
 
 def _calibrated(detector: Any, where: str, sizes: Sizes) -> None:
-    if not detector.detectors_:
-        misfit(f"{where}.detectors_", detector.detectors_, "a detector for each fold")
+    n_folds = int(detector.folds_.max()) + 1
+    if len(detector.detectors_) != n_folds:
+        found = len(detector.detectors_)
+        misfit(f"the length of {where}.detectors_", found, f"{n_folds}, one for each fold")
     for place, held in enumerate(detector.detectors_):
         if held.n_features_in_ != sizes["features"]:
             name = f"{where}.detectors_[{place}].n_features_in_"
@@ -147,8 +149,10 @@ KINDS[CalibratedDetector] = Kind(
     {
         **LABELLED,
         "decision_scores_": array(np.float64, "rows"),
+        "folds_": array(np.int64, "rows", low=0),
         "detectors_": each(instance(BaseTorchDetector)),
         "_share": number(0, 1),
+        "_by_p_value": boolean,
     },
     NAMES,
     _calibrated,

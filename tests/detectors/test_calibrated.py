@@ -4,17 +4,28 @@ import warnings
 
 import numpy as np
 import pytest
+from pyod.models.base import BaseDetector
 from pyod.models.iforest import IForest
 from pyod.models.knn import KNN
+from scipy.sparse import csr_matrix
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
+from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, StratifiedKFold
+from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
-from skrdae import CalibratedDetector, RobustDeepAutoencoder, VAEDetector, WindowedDetector
+from skrdae import (
+    CalibratedDetector,
+    ConvRobustAutoencoder,
+    RobustDeepAutoencoder,
+    VAEDetector,
+    WindowedDetector,
+)
 from skrdae.metrics import anomaly_scores, roc_auc_scorer
 from skrdae.thresholds import fdr_labels, tune_threshold
 
@@ -53,10 +64,11 @@ def test_scores_are_those_of_clones_that_have_not_seen_the_row(detector, plane):
         found = calibrated.decision_scores_[test]
         assert np.array_equal(found, anomaly_scores(one, plane[test]))
     new = plane[:20] + 0.1
-    scores = np.mean([anomaly_scores(one, new) for one in alone], axis=0)
-    assert np.array_equal(calibrated.decision_function(new), scores)
-    known = calibrated.decision_scores_
-    by_hand = [(1 + (known >= score).sum()) / (1 + len(known)) for score in scores]
+    scores = np.array([anomaly_scores(one, new) for one in alone])
+    assert np.array_equal(calibrated.decision_function(new), scores.mean(axis=0))
+    # Each calibration score is held against that of the same clone.
+    same = scores[calibrated.folds_]
+    by_hand = (1 + (calibrated.decision_scores_[:, None] >= same).sum(axis=0)) / (1 + len(plane))
     assert np.array_equal(calibrated.p_values(new), by_hand)
 
 
@@ -152,6 +164,86 @@ def test_a_seed_decides_everything(plane):
     assert clone(detector).detector.random_state is None
 
 
+def test_seeds_that_are_set_stay(plane):
+    detector = RobustDeepAutoencoder(n_estimators=1, max_iter=1, random_state=7)
+    calibrated = CalibratedDetector(detector, cv=2, random_state=0).fit(plane)
+    assert {one.random_state for one in calibrated.detectors_} == {7}
+
+
+def test_a_rate_takes_effect_in_the_next_fit(plane):
+    calibrated = CalibratedDetector(KNN(), max_fpr=0.3, cv=2, random_state=0).fit(plane)
+    labels, p_values = calibrated.predict(plane), calibrated.p_values(plane)
+    calibrated.set_params(max_fpr=0.01)
+    assert np.array_equal(calibrated.predict(plane), labels)
+    assert np.array_equal(calibrated.p_values(plane), p_values)
+    assert calibrated.fit(plane).predict(plane).sum() < labels.sum()
+
+
+class _Counts(BaseDetector):
+    """Scores a row by a whole number, whatever it is fitted to."""
+
+    def __init__(self, contamination=0.1):
+        self.contamination = contamination
+
+    def fit(self, X, y=None):
+        return self
+
+    def decision_function(self, X):
+        return np.floor(X[:, 0] * 6) * 0.7
+
+
+@pytest.mark.parametrize("cv", [5, 6, 10])
+@pytest.mark.parametrize("detector", [_Counts(), KNN()], ids=["counts", "KNN"])
+def test_ties_flag_too_few_and_not_too_many(detector, cv):
+    rates = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        X, new = (rng.integers(0, 6, size=(n, 2)) / 6.0 for n in (120, 400))
+        calibrated = CalibratedDetector(detector, cv=cv, random_state=seed).fit(X)
+        rates.append((calibrated.p_values(new)[:, None] <= [0.1, 0.2]).mean(axis=0))
+    assert (np.mean(rates, axis=0) < [0.13, 0.24]).all()
+
+
+def test_whatever_the_detector_takes():
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(90, 3)), columns=["a", "b", "c"])
+    table.iloc[::9, 1] = np.nan
+    table["kind"] = rng.choice(["x", "y"], 90)
+    columns = make_column_transformer(
+        (SimpleImputer(), ["a", "b", "c"]), (OneHotEncoder(), ["kind"])
+    )
+    mixed = CalibratedDetector(make_pipeline(columns, QUICK), cv=2).fit(table)
+    assert mixed.p_values(table[["kind", "c", "b", "a"]]).shape == (90,)
+    assert mixed.feature_names_in_.tolist() == ["a", "b", "c", "kind"]
+    with pytest.raises(ValueError, match=r"missing|column 'kind'"):
+        CalibratedDetector(KNN(), cv=2).fit(table)
+    images = rng.uniform(size=(40, 6, 8))
+    network = ConvRobustAutoencoder(channels=(2,), max_iter=1, n_estimators=1, random_state=0)
+    shaped = CalibratedDetector(network, cv=2).fit(images)
+    assert shaped.p_values(images[:5]).shape == (5,)
+    assert shaped.detectors_[0].image_shape_[:2] == (6, 8)
+    sparse = csr_matrix(np.where(rng.random((80, 5)) < 0.3, 1.0, 0))
+    held = RobustDeepAutoencoder(n_estimators=1, max_iter=1, device="cpu", random_state=0)
+    counted = CalibratedDetector(held, cv=2).fit(sparse)
+    assert np.isfinite(counted.p_values(sparse.tocoo())).all()
+
+
+@pytest.mark.filterwarnings("default:Columns of X are constant")
+def test_constant_columns_are_told_of_once(plane):
+    X = np.column_stack([plane, np.ones(len(plane))])
+    for detector in (QUICK, make_pipeline(StandardScaler(), QUICK)):
+        with pytest.warns(UserWarning, match="constant") as told:
+            CalibratedDetector(detector, cv=3).fit(X)
+        assert len(told) == 1
+
+
+def test_a_splitter_that_stratifies_gets_the_labels(plane):
+    y = np.arange(len(plane)) % 4 == 0
+    calibrated = CalibratedDetector(QUICK, cv=StratifiedKFold(2)).fit(plane, y)
+    assert np.bincount(calibrated.folds_[y]).tolist() == [38, 37]
+
+
 def test_groups_stay_together(plane):
     groups = np.arange(len(plane)) // 50
     folds = list(GroupKFold(3).split(plane, groups=groups))
@@ -170,6 +262,8 @@ def test_groups_stay_together(plane):
         ({"max_fpr": 0.003}, r"max_fpr=0.003 needs at least 333 samples.*n_samples=300"),
         ({"cv": 1}, "cv"),
         ({"cv": 301}, "cv"),
+        ({"cv": [(np.arange(300), np.arange(150)), (np.arange(150), np.arange(150, 300))]}, "both"),
+        ({"detector": LocalOutlierFactor()}, "novelty=True"),
         ({"cv": [(np.arange(200), np.arange(200, 299))]}, r"row 0 is in 0 of them"),
         ({"random_state": "seed"}, "random_state"),
         ({"detector": KNN}, "not the class"),
