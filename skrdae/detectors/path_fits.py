@@ -79,7 +79,8 @@ def path_fits(
     """Fit a detector to each fold with each λ.
 
     On a GPU, where many members take hardly longer than a few, the folds are trained beside each
-    other, and otherwise one after another. Members do not meet, so that both find the same.
+    other, and otherwise one after another. Members do not meet, so that both find the same (on a
+    CPU to the last bit).
 
     Parameters
     ----------
@@ -121,13 +122,16 @@ def _alike(one: Beginning, other: Beginning) -> bool:
 def _room_for(beginning: Beginning, n_folds: int) -> bool:
     """Return whether so many folds are to be trained beside each other."""
     device = beginning.task.rows.device
-    return device.type == "cuda" and n_folds * beginning.n_bytes() <= _most_bytes(device)
+    # Beside the members of one λ stand those of the first iteration, which all λ go on from.
+    return device.type == "cuda" and 2 * n_folds * beginning.n_bytes() <= _most_bytes(device)
 
 
 def _most_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return max(_STACK_BYTES, int(_SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]))
-    return _STACK_BYTES
+    if device.type != "cuda":
+        return _STACK_BYTES
+    # What torch holds in reserve is free, too.
+    reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(_SHARE_OF_GPU * (torch.cuda.mem_get_info(device)[0] + reserved))
 
 
 def _fits(
@@ -139,6 +143,9 @@ def _fits(
     if n_folds > 1:  # members of all folds begin alike
         rows = HeldMemberRows(torch.cat([fold.member_rows.tensor for _, fold in folds]))
         network = network.select(torch.arange(n_members, device="cpu").repeat(n_folds))
+    one = n_folds * first.n_bytes()
+    for _, fold in folds:
+        fold.member_rows = None  # the stack has them
     path = alternate_path(
         network,
         rows,
@@ -146,7 +153,7 @@ def _fits(
         first.schedule,
         [generator for _, fold in folds for generator in fold.generators],
         lams=lams.tolist(),
-        n_at_once=max(1, _most_bytes(rows.device) // (n_folds * first.n_bytes())),
+        n_at_once=max(1, _most_bytes(rows.device) // one),
     )
     for places, networks, norms in path:
         # Axes: λ, fold, member.

@@ -231,7 +231,7 @@ class BaseRobustAutoencoder(BaseDecomposition):
         if penalty_of(self.penalty).across_rows:
             raise AttributeError(
                 f"With penalty={self.penalty!r} there is no partial_fit: its groups reach over all "
-                "rows. Choose 'l21' or 'l1'."
+                "rows. Choose another penalty."
             )
         return True
 

@@ -28,6 +28,7 @@ from skrdae._validation import (
     warn_of_constants,
 )
 from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.calibrated import CalibratedDetector
 from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.scored import ScoredDetector
 from skrdae.detectors.series import CheckedSeries, check_series, check_window_size
@@ -49,7 +50,8 @@ _EXPLAINED_WINDOWS = 400
 
 
 def _explains(windowed: Any) -> bool:
-    return hasattr(getattr(windowed, "detector_", windowed.detector), "explain")
+    # Others may mean something else by that name.
+    return isinstance(windowed.detector, BaseTorchDetector)
 
 
 class _ScoredWindows(Windows):
@@ -251,6 +253,11 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
                 "detector is an OutlierAdapter, whose scores and labels have scikit-learn's signs. "
                 "Pass the detector within it, and adapt the whole if you need those signs: "
                 "OutlierAdapter(WindowedDetector(...))."
+            )
+        if isinstance(self.detector, CalibratedDetector):
+            raise TypeError(
+                "detector is a CalibratedDetector, whose p-values do not hold for windows, because "
+                "they overlap. Pass the detector within it."
             )
         check_parameters(self)
         for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
@@ -506,7 +513,7 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
             windows of the step beyond that, k as in `aggregate`. The contributions to a step add up
             to its ``decision_function``, within the rounding of single precision; that of a channel
             which is quieter than usual may be negative. NaN for steps that no window covers. Only
-            for detectors with an `explain`.
+            for detectors of this package.
         """
         self = snapshot(self)
         windows = self._validated(X)

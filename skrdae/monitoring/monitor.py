@@ -256,7 +256,11 @@ class Monitor:
         flagged = labels
         if flagged is None:
             flagged = (scores > self.threshold_).astype(int)
-        facts = facts_of(self.detector, X, alert.listed_rows(scores, flagged))
+        try:
+            facts = facts_of(self.detector, X, alert.listed_rows(scores, flagged))
+        except Exception:  # an alert without reasons is better than none
+            _log.exception("%s: the flagged rows could not be explained", self.name)
+            facts = {}
         return self._take(scores, labels, None if callable(names) else names, seconds, facts)
 
     def update_scores(self, scores: ArrayLike) -> BatchReport:

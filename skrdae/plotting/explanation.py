@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from skrdae._typing import FloatArray
@@ -85,14 +87,18 @@ class ExplanationDisplay:
         ------
         TypeError
             If the estimator has no ``explain``.
+        ValueError
+            If X holds several series.
         """
         if not hasattr(estimator, "explain"):
             raise TypeError(f"{type(estimator).__name__} has no explain: there is nothing to draw.")
         check_is_fitted(estimator)
+        of_series = hasattr(estimator, "window_scores_")
+        if of_series and estimator._series(X).n_series > 1:
+            raise ValueError("X holds several series: pass one of them.")
         contributions = estimator.explain(X)
         names = getattr(estimator, "feature_names_in_", None)
-        index = getattr(X, "index", None) if hasattr(estimator, "window_scores_") else None
-        time = None if index is None or callable(index) else np.asarray(index)
+        time = _time_of(X) if of_series else None
         return cls.from_predictions(contributions, names=names, time=time, ax=ax, **options)
 
     @classmethod
@@ -140,8 +146,7 @@ class ExplanationDisplay:
         -------
         self
         """
-        if isinstance(n_features, bool) or n_features < 1:
-            raise ValueError(f"n_features must be at least 1; got {n_features!r}.")
+        check_scalar(n_features, "n_features", Integral, min_val=1)
         found = self.contributions
         names = self.names or [f"feature {place}" for place in range(found.shape[1])]
         largest = np.where(np.isnan(found), -np.inf, found).max(axis=0)
@@ -173,9 +178,21 @@ class ExplanationDisplay:
         n_samples = found.shape[1]
         time: Any = np.arange(n_samples) if self.time is None else self.time
         values = np.ma.masked_invalid(found)
-        options: Any = {"cmap": "Reds", "vmin": 0, "shading": "nearest"}
+        largest = float(np.abs(values).max()) or 1.0
+        # White is nothing; what lowers a score, as a quiet channel does, is blue.
+        ends = (-largest, "RdBu_r") if values.min() < 0 else (0.0, "Reds")
+        options: Any = {"vmin": ends[0], "vmax": largest, "cmap": ends[1], "shading": "nearest"}
         mesh = self.ax_.pcolormesh(time, np.arange(len(names)), values, **options)
         self.ax_.set_yticks(range(len(names)), names)
         self.ax_.invert_yaxis()
         self.ax_.set_xlabel("row" if self.time is None else "time")
         self.figure_.colorbar(mesh, ax=self.ax_, label="contribution to the score")
+
+
+def _time_of(series: Any) -> NDArray[Any] | None:
+    """Return the times of a series that matplotlib can draw, if it has any."""
+    index = getattr(series, "index", None)
+    if index is None or callable(index):
+        return None
+    time = np.asarray(index.to_timestamp() if hasattr(index, "to_timestamp") else index)
+    return time if time.dtype.kind in "Miuf" else None

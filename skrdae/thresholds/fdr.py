@@ -18,8 +18,8 @@ def fdr_labels(p_values: ArrayLike, max_fdr: float = 0.1) -> IntArray:
 
     A false-positive rate says how many of the normal rows are flagged. If anomalies are rare, most
     of the rows flagged may still be normal. The false discovery rate is the share of normal rows
-    among those flagged, on average; this keeps it at `max_fdr` or below. The more anomalies there
-    are, the more rows are flagged.
+    among those flagged (0 if none is), on average over many such sets of rows; this keeps it at
+    `max_fdr` or below. The more anomalies there are, the more rows are flagged.
 
     Parameters
     ----------
@@ -49,7 +49,8 @@ def fdr_labels(p_values: ArrayLike, max_fdr: float = 0.1) -> IntArray:
     ----------
     Y. Benjamini and Y. Hochberg, Controlling the False Discovery Rate, Journal of the Royal
     Statistical Society B 57, 1995. S. Bates et al., Testing for Outliers with Conformal p-values,
-    Annals of Statistics 51, 2023, for p-values that share a calibration set.
+    Annals of Statistics 51, 2023: the bound holds for p-values that share a calibration set to
+    which the detector was not fitted.
 
     Examples
     --------
