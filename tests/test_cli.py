@@ -473,7 +473,6 @@ def test_errors_are_one_line_and_status_1(arguments, words, folder, monkeypatch,
         (["detect", "numbers.csv", "--model", "lstm"], "--model lstm is for series.*--time-column"),
         (["detect", "numbers.csv", "--model", "usad"], "--model usad is for series.*--time-column"),
         (["detect", "numbers.csv", "--model", "vae", "--contamination", "auto"], "contamination"),
-        (["detect", "numbers.csv", "--time-column", "power", "--explain"], "--explain is for"),
         (["demo", "-o", "demo.docx"], "png"),
     ],
 )

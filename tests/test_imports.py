@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import skrdae
+from skrdae.detectors.base import BaseTorchDetector
 
 LARGE = {"torch", "pyod", "sklearn", "numba", "numpy", "pandas", "scipy", "matplotlib"}
 
@@ -45,6 +46,13 @@ def test_the_command_loads_nothing_to_tell_of_itself(call):
         "except SystemExit as error: assert not error.code"
     )
     assert _loaded(code) == set()
+
+
+def test_files_of_all_detectors_are_known_to_a_new_process():
+    code = "from skrdae import load\nfrom skrdae.registry import DETECTORS\nprint(*DETECTORS)"
+    known = set(_python(code).split())
+    public = (getattr(skrdae, name) for name in skrdae.__all__ if name[0].isupper())
+    assert {cls.__name__ for cls in public if issubclass(cls, BaseTorchDetector)} <= known
 
 
 def test_a_pickle_loads_what_it_needs_and_everything_can_be_had(tmp_path):

@@ -82,9 +82,10 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
         anomalies fill too many windows, it is the share of the steps. An object such as
         :class:`~skrdae.thresholds.PeaksOverThreshold` is given the scores of the windows. In the
         clone, ``score_function="auto"`` becomes ``"norm"``, because all steps of a window have the
-        same unit, and ``image_shape=None`` becomes ``(1, window_size, n_channels)``: a line of
-        steps, which :class:`ConvRobustAutoencoder` would otherwise take for a square if their
-        number is a square number.
+        same unit; an `n_channels` of 1 becomes the number of channels; and ``image_shape=None``
+        becomes ``(1, window_size, n_channels)``: a line of steps, which
+        :class:`ConvRobustAutoencoder` would otherwise take for a square if their number is a square
+        number.
     window_size : int or "auto", default=144
         Number of steps in a window. ``"auto"`` is the dominant period of the series; if it has
         none, `fit` raises an error.
@@ -322,7 +323,8 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
 
     def _check_channels(self) -> None:
         expected = getattr(self.detector, "n_channels", None)
-        if expected is not None and expected != self.n_features_in_:
+        # One, the default, becomes what there are.
+        if expected not in (None, 1, self.n_features_in_):
             raise ValueError(
                 f"X has {self.n_features_in_} channels, but the detector's n_channels is "
                 f"{expected!r}: set n_channels={self.n_features_in_}."
@@ -350,6 +352,8 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
         self.detector_ = clone(self.detector)
         automatic = [k for k, v in self.detector_.get_params().items() if _is_auto_score(k, v)]
         self.detector_.set_params(**dict.fromkeys(automatic, "norm"))
+        if hasattr(self.detector_, "n_channels"):
+            self.detector_.set_params(n_channels=self.n_features_in_)
         if getattr(self.detector_, "image_shape", ()) is None:
             line = (1, self.window_size_, self.n_features_in_)
             self.detector_.set_params(image_shape=line)

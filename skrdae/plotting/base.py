@@ -66,3 +66,13 @@ def check_fitted(estimator: object, attribute: str, hint: str) -> Any:
     if not hasattr(estimator, attribute):
         raise ValueError(f"{type(estimator).__name__} has no {attribute}: {hint}")
     return getattr(estimator, attribute)
+
+
+def shorten_dates(axis: "Axes") -> None:
+    """Leave out of dates what the ticks have in common."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = axis.xaxis.get_major_locator()
+    if isinstance(locator, AutoDateLocator):
+        formatter: Any = ConciseDateFormatter  # not annotated
+        axis.xaxis.set_major_formatter(formatter(locator))

@@ -12,7 +12,7 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from skrdae._typing import FloatArray
-from skrdae.plotting.base import FLAGGED, ORDINARY, ManyAxes, axes, tidy
+from skrdae.plotting.base import FLAGGED, ORDINARY, ManyAxes, axes, shorten_dates, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,8 @@ class ExplanationDisplay:
     Parameters
     ----------
     contributions : ndarray of shape (n_samples, n_features)
-        As ``explain`` returns them; NaN for steps that have no score.
+        As ``explain`` returns them; NaN for steps that have no score. The pixels of images, and the
+        values of windows, are taken one after another.
     names : sequence of str or None
         Names of the features; "feature 0" and so on by default.
     time : ndarray of shape (n_samples,) or None
@@ -91,7 +92,8 @@ class ExplanationDisplay:
             If X holds several series.
         """
         if not hasattr(estimator, "explain"):
-            raise TypeError(f"{type(estimator).__name__} has no explain: there is nothing to draw.")
+            held = getattr(estimator, "detector", estimator)
+            raise TypeError(f"{type(held).__name__} has no explain: there is nothing to draw.")
         check_is_fitted(estimator)
         of_series = hasattr(estimator, "window_scores_")
         if of_series and estimator._series(X).n_series > 1:
@@ -118,10 +120,12 @@ class ExplanationDisplay:
         if names is None and hasattr(contributions, "columns"):
             names = list(contributions.columns)
         found = np.asarray(contributions, float)
+        if found.ndim > 2 and found.size:  # images, and windows with their channels
+            found = found.reshape(len(found), -1)
         if found.ndim != 2 or not found.size:
             raise ValueError(
                 "contributions must have the shape (n_samples, n_features), as explain returns "
-                f"them, and hold some; got {found.shape}. (Images: reshape them to rows.)"
+                f"them, and hold some; got {found.shape}."
             )
         if names is not None and len(names) != found.shape[1]:
             raise ValueError(
@@ -186,7 +190,8 @@ class ExplanationDisplay:
         self.ax_.set_yticks(range(len(names)), names)
         self.ax_.invert_yaxis()
         self.ax_.set_xlabel("row" if self.time is None else "time")
-        self.figure_.colorbar(mesh, ax=self.ax_, label="contribution to the score")
+        shorten_dates(self.ax_)
+        self.figure_.colorbar(mesh, ax=self.ax_, label="contribution")
 
 
 def _time_of(series: Any) -> NDArray[Any] | None:

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skrdae._typing import FloatArray
 from skrdae.metrics import high_is_normal, scores_or_nan
-from skrdae.plotting.base import FLAGGED, LINE, ORDINARY, ManyAxes, axes, tidy
+from skrdae.plotting.base import FLAGGED, LINE, ORDINARY, ManyAxes, axes, shorten_dates, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -265,7 +265,7 @@ class SeriesDisplay:
         for axis in self.ax_:
             axis.margins(x=0.01)
             tidy(axis)
-            _shorten_dates(axis)
+            shorten_dates(axis)
         return self
 
 
@@ -281,13 +281,3 @@ def _legend(axis: Axes) -> None:
     legend = axis.legend(frameon=False, fontsize="small", ncols=min(len(labels), 8), **place)
     for text in legend.get_texts():
         text.set_parse_math(False)
-
-
-def _shorten_dates(axis: Axes) -> None:
-    """Leave out of dates what the ticks have in common."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-    locator = axis.xaxis.get_major_locator()
-    if isinstance(locator, AutoDateLocator):
-        formatter: Any = ConciseDateFormatter  # not annotated
-        axis.xaxis.set_major_formatter(formatter(locator))

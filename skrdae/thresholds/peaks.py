@@ -72,11 +72,9 @@ class PeaksOverThreshold(BaseEstimator):
     distribution, if less than ten scores exceed t: use `level` below 0.98 for less than 500 rows.
     If no more than a share `risk` of the scores exceed t, as with many ties, the threshold is t.
 
-    **Anomalies among the scores** are part of the tail. A few of them make it heavier, so that the
-    threshold is higher than `risk` says. If more than 1 − `level` of the rows are anomalous, t lies
-    among the anomalies, and only the highest of them are flagged: choose a `level` well below the
-    share of normal rows, or set the threshold on data that are normal, with
-    :func:`tune_threshold`.
+    **Anomalies among the scores** are part of the tail. They make it heavier, so that the threshold
+    is higher than `risk` says, and even the anomalies may be below it; a lower `level` does not
+    help. Set the threshold on data that are normal, with :func:`tune_threshold`.
 
     References
     ----------

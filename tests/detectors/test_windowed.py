@@ -13,10 +13,12 @@ from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 
 from skrdae import (
+    CalibratedDetector,
     ConvRobustAutoencoder,
     LSTMRobustAutoencoder,
     OutlierAdapter,
     RobustDeepAutoencoder,
+    USADDetector,
     WindowedDetector,
 )
 from skrdae.preprocessing import Windows
@@ -550,3 +552,19 @@ def test_scores_that_are_not_finite_are_refused():
 def test_a_trend_hides_no_period():
     series = _sine(900) + np.arange(900) * 0.1
     assert _detector(window_size="auto").fit(series).window_size_ in (29, 30, 31)
+
+
+def test_the_channels_of_a_network_are_those_of_the_series():
+    X = np.random.default_rng(0).normal(size=(150, 3))
+    inner = USADDetector(n_estimators=1, n_epochs=1, random_state=0)
+    windowed = WindowedDetector(inner, window_size=8).fit(X)
+    assert windowed.detector_.n_channels == 3
+    assert windowed.detector.n_channels == 1
+    told = clone(windowed).set_params(detector__n_channels=3).fit(X)
+    assert np.array_equal(told.decision_scores_, windowed.decision_scores_)
+
+
+def test_calibrated_detectors_are_not_for_windows():
+    X = np.random.default_rng(0).normal(size=(150, 2))
+    with pytest.raises(TypeError, match="overlap"):
+        WindowedDetector(CalibratedDetector(KNN()), window_size=8).fit(X)
