@@ -242,7 +242,7 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
             raise ValueError(
                 "contamination must be a share in (0, 0.5], PeaksOverThreshold() or a pythresh "
                 f"object for {type(self).__name__}; got {self.contamination!r}. ('auto' is for "
-                "robust autoencoders, whose λ it reads.)"
+                "RobustDeepAutoencoder and other robust autoencoders, whose λ it reads.)"
             )
         check_parameters(self)
         callbacks_of(self.callbacks)
