@@ -127,11 +127,11 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
     >>> def rows(n):
     ...     return rng.normal(size=(n, 2)) @ plane + 0.1 * rng.normal(size=(n, 6))
     >>> detector = CalibratedDetector(RobustDeepAutoencoder(), random_state=0).fit(rows(1000))
-    >>> print(f"{detector.predict(rows(10_000)).mean():.3f}")  # of new rows, all normal
-    0.095
-    >>> anomalies = rng.normal(size=(3, 6))
-    >>> detector.p_values(anomalies).round(3)
-    array([0.001, 0.001, 0.001])
+    >>> print(f"{detector.predict(rows(10_000)).mean():.2f}")  # of new rows, all normal
+    0.10
+    >>> anomalies = 3 * rng.normal(size=(3, 6))  # off the plane
+    >>> bool((detector.p_values(anomalies) < 0.01).all())
+    True
     """
 
     detectors_: list[Any]
