@@ -1,4 +1,3 @@
-import gc
 import importlib.util
 import os
 
@@ -54,11 +53,6 @@ def pytest_pyfunc_call():
         if isinstance(cause, ModuleNotFoundError) and library not in ("skrdae", "torch"):
             pytest.skip(f"needs {library}")
         raise
-
-
-def pytest_collection_finish():
-    # What is imported by now stays, and full collections of garbage need not look at it again.
-    gc.freeze()
 
 
 def pytest_report_header():
