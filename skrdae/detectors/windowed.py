@@ -46,7 +46,7 @@ from skrdae.thresholds import labels_threshold, thresholder_threshold
 #: Fewer windows than this tell little of what is ordinary.
 FEW_WINDOWS = 50
 # So many windows tell what each channel adds to the score of an ordinary one.
-_EXPLAINED_WINDOWS = 400
+_EXPLAINED_WINDOWS = 100
 
 
 def _explains(windowed: Any) -> bool:

@@ -436,3 +436,19 @@ def test_reasons_of_series_sparse_rows_and_detectors_without_any():
     forest = IsolationForest(random_state=0).fit(series)
     (alert,) = Monitor(forest, reference=series, window_size=100).update(new * 9).alerts[:1]
     assert "reasons" not in alert.details["rows"][0]
+
+
+def test_rows_that_cannot_be_explained_are_told_of_all_the_same(caplog):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4))
+    detector = RobustDeepAutoencoder(n_estimators=1, contamination=0.1, random_state=0).fit(X)
+
+    def fails(X):
+        raise RuntimeError("no reasons today")
+
+    detector.explain = fails
+    monitor = Monitor(detector, window_size=100)
+    (alert,) = monitor.update(X[:90]).alerts[:1]
+    assert "reasons" not in alert.details["rows"][0]
+    assert monitor.n_rows_ == 90
+    assert "could not be explained" in caplog.text
