@@ -1,16 +1,70 @@
 """Devices, and the modes of torch that have no say in what is computed on them."""
 
 import contextlib
+import functools
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
 
+class _ExactArithmetic:
+    """Holds back, while somebody is inside, the shortcuts that torch's settings allow.
+
+    By default cuDNN rounds the factors of recurrent and convolutional products to ten bits (TF32),
+    and may choose kernels whose sums change from call to call. A program can allow the first for
+    every product. These settings belong to the whole process, so the first who comes changes them
+    and the last who goes puts them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._n_inside = threading.Lock(), 0
+        self._before: list[tuple[Any, str, Any]] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._n_inside:
+                for owner, name, wanted, harmless in _settings():
+                    value = getattr(owner, name)
+                    if value not in harmless:
+                        self._before.append((owner, name, value))
+                        setattr(owner, name, wanted)
+            self._n_inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._n_inside -= 1
+            while not self._n_inside and self._before:
+                setattr(*self._before.pop())
+
+
+@functools.cache
+def _settings() -> list[tuple[Any, str, Any, tuple[Any, ...]]]:
+    """Return what to set: its owner and name, the value, and those that may stay."""
+    backends: Any = torch.backends
+    cudnn, found = backends.cudnn, []
+    by_operation = hasattr(cudnn, "rnn")  # from torch 2.9 on
+    products = [backends.mkldnn.matmul, backends.mkldnn.rnn] if by_operation else []
+    if backends.cuda.is_built():
+        found += [(cudnn, "deterministic", True, (True,)), (cudnn, "benchmark", False, (False,))]
+        products += [backends.cuda.matmul, cudnn.conv, cudnn.rnn] if by_operation else []
+        if not by_operation:
+            found += [
+                (owner, "allow_tf32", False, (False,)) for owner in (backends.cuda.matmul, cudnn)
+            ]
+    return found + [(owner, "fp32_precision", "ieee", ("ieee", "none")) for owner in products]
+
+
+_exact_arithmetic = _ExactArithmetic()
+
+
 @contextlib.contextmanager
 def plain_torch() -> Iterator[None]:
-    """Compute as if no gradient, inference mode or automatic mixed precision had been asked for.
+    """Compute in full single precision, without gradients, whatever torch is set to.
 
-    A caller's ``torch.autocast`` or ``torch.inference_mode`` must not change scores.
+    A caller's ``torch.autocast``, ``torch.inference_mode`` or permission of TF32 must not change
+    scores.
     """
     with contextlib.ExitStack() as modes:
         if torch.is_inference_mode_enabled():
@@ -19,6 +73,7 @@ def plain_torch() -> Iterator[None]:
             if torch.is_autocast_enabled(kind):
                 modes.enter_context(torch.autocast(kind, enabled=False))
         modes.enter_context(torch.no_grad())
+        modes.enter_context(_exact_arithmetic)
         yield
 
 

@@ -208,15 +208,32 @@ class FittedModel:
         return replace(self, network=network, scorer=self.scorer.to(device))
 
     def __getstate__(self) -> dict[str, Any]:
+        if "packed" in vars(self):
+            return dict(vars(self)["packed"])
         # Nothing of a GPU may be alive in a pickle: it has to load on a machine without one.
         on_cpu = self.to(torch.device("cpu"))
         state = {field.name: getattr(on_cpu, field.name) for field in fields(self)}
         return {**state, "device": str(self.device)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        device = device_if_there(state.pop("device"))
-        vars(self).update(state)
-        vars(self).update(vars(self.to(device)))
+        # Network and scorer go to their device when they are first asked for. A process that only
+        # hands the model on, as one of joblib's may, does not open the GPU for it.
+        there = {"network", "scorer", "device"}
+        vars(self).update({k: v for k, v in state.items() if k not in there}, packed=state)
+
+    def __getattr__(self, name: str) -> Any:
+        state = vars(self).get("packed")
+        if name in vars(self):  # another thread has just been here
+            return vars(self)[name]
+        if state is None or name not in ("network", "scorer"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        network, device = state["network"], device_if_there(state["device"])
+        if network.device != device:
+            network = copy.deepcopy(network).to(device)
+        vars(self).update(network=network, scorer=state["scorer"].to(device))
+        vars(self).pop("packed", None)
+        found: Any = vars(self)[name]
+        return found
 
 
 def member_weights(scores: FloatArray) -> FloatArray:

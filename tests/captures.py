@@ -102,7 +102,7 @@ def _tensors(steps):
     trainer = steps._trainer
     adams = trainer.optimisers.values()
     of_adam = [t for a in adams for t in (a._values, a._grads, a._mean, a._square, a._step)]
-    return [*of_adam, *trainer.objective.tensors(), steps._position, steps._total]
+    return [*of_adam, *trainer.objective.tensors(), steps._places, steps._total]
 
 
 def _copies(steps):

@@ -1,8 +1,10 @@
+import contextlib
 import pickle
 
 import numpy as np
 import pytest
 import torch
+from joblib import Parallel, delayed
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 
@@ -18,7 +20,7 @@ from skrdae import (
     USADDetector,
     VAEDetector,
 )
-from skrdae._device import resolve_device
+from skrdae._device import _ExactArithmetic, resolve_device
 from skrdae.model import FittedModel
 
 
@@ -65,10 +67,29 @@ DETECTORS = {
     "PCA": RobustPCA(),
     "CV": RobustDeepAutoencoderCV(3, cv=2, n_estimators=2, random_state=0),
 }
+
+
+@contextlib.contextmanager
+def _rounded_products():
+    """Allow products of rounded factors, as programs that train large networks do."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    settings = _settings_of_products()
+    yield
+    assert _settings_of_products() == settings
+    torch.set_float32_matmul_precision(before)
+
+
+def _settings_of_products():
+    backends = torch.backends
+    return backends.mkldnn.matmul.fp32_precision, backends.cudnn.rnn.fp32_precision
+
+
 MODES = {
     "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
     "inference mode": torch.inference_mode,
     "gradients": torch.enable_grad,
+    "rounded products": _rounded_products,
 }
 
 
@@ -91,6 +112,19 @@ def test_modes_of_torch_have_no_say(name, mode):
         with MODES[mode]():
             found = clone(DETECTORS[name]).partial_fit(X)
         assert np.isfinite(found.partial_fit(X).decision_scores_).all()
+
+
+def test_the_last_of_several_threads_puts_the_settings_back():
+    with _rounded_products():
+        exact = _ExactArithmetic()
+        with exact:
+            exact.__enter__()  # another thread
+            exact.__exit__(None, None, None)
+            assert _settings_of_products() == (
+                "ieee",
+                "ieee" if torch.backends.cuda.is_built() else "tf32",
+            )
+        assert _settings_of_products() == ("bf16", "tf32")
 
 
 def test_a_pickle_names_its_device_and_falls_back_to_the_cpu():
@@ -117,6 +151,26 @@ def test_a_pickle_goes_back_to_its_device(monkeypatch):
     assert {p.device for p in again.network_.parameters()} == {meta}
     scorer = again.model_.scorer
     assert scorer.draws.device == scorer.variance.device == meta
+
+
+def test_a_pickle_asks_for_its_device_when_it_is_used(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    detector = clone(DETECTORS["robust"]).set_params(device="cpu").fit(X)
+    asked = []
+
+    def device_if_there(device):
+        asked.append(device)
+        return torch.device("cpu")
+
+    monkeypatch.setattr("skrdae.model.device_if_there", device_if_there)
+    again = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(detector))))
+    assert again.threshold_ == detector.threshold_
+    assert asked == []
+    found = Parallel(4, "threading")(delayed(again.decision_function)(X) for _ in range(8))
+    assert set(asked) == {"cpu"}
+    assert all(np.array_equal(scores, detector.decision_scores_) for scores in found)
+    with pytest.raises(AttributeError, match="'FittedModel' object has no attribute 'other'"):
+        again.model_.other  # noqa: B018
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -18,6 +18,8 @@ _aten = torch.ops.aten
 
 def sigmoid_(x: torch.Tensor) -> torch.Tensor:
     """Put the logistic function in the place of its argument."""
+    if x.device.type != "cpu":
+        return x.sigmoid_()
     # By way of tanh, whose vectorised and scalar code agree to the last bit; torch.sigmoid's
     # do not, so that a value would depend on its place in the tensor.
     return x.mul_(0.5).tanh_().add_(1).mul_(0.5)

@@ -131,6 +131,5 @@ class ResidualScorer(Scorer):
             residual = map_chunks(
                 partial(self.residual, members), some, rows_independent=network.rows_independent
             )
-            # On the CPU, because NumPy sorts there.
-            scales.append(residual_scale(residual.cpu(), self.clip(some).cpu()))
+            scales.append(residual_scale(residual, self.clip(some)))
         return torch.cat(scales).to(rows.device)

@@ -52,12 +52,17 @@ def residual_scale(residual: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     Tensor of shape (K, 1, d)
+        On the CPU.
     """
     rank = max(1, round(_ORDINARY * residual.shape[1]))
-    # NumPy's sort works on whole registers, and is faster than torch's search for one value.
-    sizes = residual.abs().transpose(1, 2).contiguous().numpy()
-    sizes.sort(axis=-1)
-    scale = torch.from_numpy(sizes[:, :, rank - 1]).unsqueeze(1) / _NORMAL_END
+    sizes = residual.abs().transpose(1, 2).contiguous()
+    if sizes.device.type == "cpu":
+        # NumPy's sort works on whole registers, and is faster than torch's search for one value.
+        sizes.numpy().sort(axis=-1)
+    else:
+        sizes = sizes.sort(dim=-1).values
+    # The rest is little, and rounds the same everywhere.
+    scale, rows = sizes[:, :, rank - 1].cpu().unsqueeze(1) / _NORMAL_END, rows.cpu()
     constant = (rows == rows[:1]).all(dim=0)
     others = scale.masked_fill(constant, math.nan)
     least = _LEAST_SHARE * others.nanmedian(dim=2, keepdim=True).values

@@ -15,6 +15,9 @@ from skrdae.networks.compiled import KINDS, Layers
 from skrdae.networks.mlp import MemberMLP
 from skrdae.training.kernels.adam import Adam
 
+# On a GPU the fused kernel gives a stretch of memory to each block of threads, and a few long ones
+# leave most of the card idle. So many fit in one launch; shorter ones than this gain nothing.
+_GPU_PIECES, _LEAST_PIECE = 32, 1024
 # The fused kernel treats what does not fill a vector register at the end of a tensor with other
 # instructions, which round differently. Up to this multiple it has no such remainder. Every
 # parameter starts at one, because products depend on how their operands are aligned, too.
@@ -95,6 +98,18 @@ class MemberAdam:
             view.copy_(parameter)
             parameter.data = view
         self.grads = dict(zip(map(id, parameters), self._views(self._grads), strict=True))
+        self._pieces = self._in_pieces()
+
+    def _in_pieces(self) -> list[list[torch.Tensor]]:
+        """Return values, gradients, means and squares in the pieces that a step works on."""
+        flat = self._values, self._grads, self._mean, self._square
+        if self._shared:  # values lie in several buffers: a parameter at a time
+            rest = [list(torch.split(each, self._sizes)) for each in flat[1:]]
+            return [list(self._stretches.values()), *rest]
+        size = len(self._values)
+        if self._values.device.type != "cpu":
+            size = max(_LEAST_PIECE, _filled_up([-(-size // _GPU_PIECES)]))
+        return [list(torch.split(each, size)) for each in flat]
 
     def _views(self, flat: torch.Tensor) -> list[torch.Tensor]:
         return [
@@ -170,11 +185,7 @@ class MemberAdam:
         """Move the parameters by the gradients found in the buffers."""
         self.n_steps += 1
         self._step.add_(1)
-        flat = self._grads, self._mean, self._square
-        values, grads, mean, square = [self._values], *([each] for each in flat)
-        if self._shared:  # of what lies in several buffers, a parameter at a time
-            values = list(self._stretches.values())
-            grads, mean, square = (list(torch.split(each, self._sizes)) for each in flat)
+        values, grads, mean, square = self._pieces
         # What torch.optim's fused Adam comes down to. Its wrapper takes longer than a small
         # network's whole step.
         torch._fused_adam_(

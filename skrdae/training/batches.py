@@ -50,6 +50,43 @@ def draw_epoch(
     return orders, noise
 
 
+def same_generator(generator: torch.Generator) -> torch.Generator:
+    """Return a generator that will draw the same numbers."""
+    other = torch.Generator(device="cpu")
+    other.set_state(generator.get_state())
+    return other
+
+
+class DrawnAhead:
+    """What :func:`draw_epoch` will return, drawn before it is asked for.
+
+    Parameters
+    ----------
+    generators : list of K torch.Generator
+        They stay as they are until :meth:`take`.
+    n_rows, n_batches, noise_size : int
+    """
+
+    def __init__(self, generators: Sequence[torch.Generator], *sizes: int) -> None:
+        self._before, self._sizes = [g.get_state() for g in generators], sizes
+        copies = [same_generator(g) for g in generators]
+        self._epoch = draw_epoch(copies, *sizes)
+        self._after = [g.get_state() for g in copies]
+
+    def take(
+        self, generators: Sequence[torch.Generator], *sizes: int
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return what was drawn if the generators would draw it now, and move them on."""
+        states = [g.get_state() for g in generators]
+        if sizes != self._sizes or len(states) != len(self._before):
+            return None
+        if not all(map(torch.equal, states, self._before)):
+            return None
+        for generator, state in zip(generators, self._after, strict=True):
+            generator.set_state(state)
+        return self._epoch
+
+
 def gather(
     data: torch.Tensor, batch: torch.Tensor, out: torch.Tensor | None = None
 ) -> torch.Tensor:
@@ -75,10 +112,3 @@ def normal(generators: Sequence[torch.Generator], out: torch.Tensor) -> torch.Te
     shape, dtype = out.shape[1:], out.dtype
     drawn = [torch.randn(shape, generator=g, dtype=dtype, device="cpu") for g in generators]
     return out.copy_(torch.stack(drawn))
-
-
-def same_generator(generator: torch.Generator) -> torch.Generator:
-    """Return a generator that will draw the same numbers."""
-    other = torch.Generator(device="cpu")
-    other.set_state(generator.get_state())
-    return other

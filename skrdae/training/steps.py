@@ -71,8 +71,8 @@ class EagerSteps:
 class CapturedSteps(EagerSteps):
     """Steps that are captured as CUDA graphs and replayed: one launch instead of dozens.
 
-    A graph reads the order and the noise of an epoch from buffers that stay, at a position that is
-    on the device, too, and that it moves on. There is one graph for each size of a batch and each
+    A graph reads the order and the noise of an epoch from buffers that stay, at places that are on
+    the device, too, and that it moves on. There is one graph for each size of a batch and each
     :meth:`~skrdae.training.trainer.Trainer.variant` of a step. The first steps, and epochs of a few
     batches, are launched one by one. Both give the same results bit for bit.
 
@@ -89,7 +89,7 @@ class CapturedSteps(EagerSteps):
         self._stream: Any = torch.cuda.Stream(rows.device)  # type: ignore[no-untyped-call]  # torch's
         self._pool: Any = None
         self._orders: torch.Tensor | None = None
-        self._noise = self._position = self._total = torch.empty(0)
+        self._noise = self._places = self._first = self._total = torch.empty(0)
         self._n_eager = 0
         # Copies into it are waited for before it is written to again.
         self._pinned: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -105,12 +105,13 @@ class CapturedSteps(EagerSteps):
             self._orders = torch.empty_like(orders, device=self.rows.device)
             self._noise = torch.empty_like(noise, device=self.rows.device)
             self._pinned = orders.pin_memory(), noise.pin_memory()
-            self._position = torch.zeros((), dtype=torch.int64, device=self.rows.device)
+            self._first = torch.arange(max(sizes), device=self.rows.device)
+            self._places = self._first.clone()
         here = torch.cuda.current_stream(self.rows.device)
         self._stream.wait_stream(here)
         with torch.cuda.stream(self._stream):
             self._send(orders, noise)
-            self._position.zero_()
+            self._places.copy_(self._first)
             if self._total.numel():
                 self._total.zero_()
             for size in sizes:
@@ -159,7 +160,7 @@ class CapturedSteps(EagerSteps):
     def _captured(self, size: int) -> None:
         """Do what a graph does."""
         assert self._orders is not None
-        places = torch.arange(size, device=self.rows.device).add_(self._position)
+        places = self._places[:size]
         batch = self._orders.index_select(1, places)
         drawn = self._noise.index_select(1, places) if self._noise.numel() else self._noise
         found = self._step(self._batch(batch), drawn)
@@ -167,7 +168,7 @@ class CapturedSteps(EagerSteps):
             if not self._total.numel():
                 self._total = torch.zeros_like(found)
             self._total.add_(found)
-        self._position.add_(size)
+        self._places.add_(size)
 
 
 @contextlib.contextmanager

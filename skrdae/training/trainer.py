@@ -14,7 +14,7 @@ from skrdae.networks.workspace import Workspace
 from skrdae.objectives.base import Objective
 from skrdae.rows import MemberRows
 from skrdae.training.adam import MemberAdam
-from skrdae.training.batches import draw_epoch, n_batches_of, sizes_of
+from skrdae.training.batches import DrawnAhead, draw_epoch, n_batches_of, sizes_of
 from skrdae.training.kernels import epoch_kernel, step_kernel
 from skrdae.training.rounds import Training
 from skrdae.training.state import copied, fill, generator_states, set_generators
@@ -67,6 +67,7 @@ class Trainer:
             self.optimisers[name] = MemberAdam(part, lr, others=others, **objective.adam)
         self.workspace = Workspace(self.device)
         self._steps: EagerSteps | None = None
+        self._ahead: DrawnAhead | None = None
 
     @property
     def adam(self) -> MemberAdam:
@@ -105,8 +106,17 @@ class Trainer:
             self._steps = steps_for(self, rows, make)
         n_rows, size = rows.shape[1], self.objective.noise_size(self.network)
         n_batches = n_batches_of(n_rows, self.batch_size)
-        orders, noise = draw_epoch(self.generators, n_rows, n_batches, size)
+        ahead, self._ahead = self._ahead, None
+        drawn = ahead.take(self.generators, n_rows, n_batches, size) if ahead else None
+        orders, noise = drawn or draw_epoch(self.generators, n_rows, n_batches, size)
         return self._steps.epoch(orders, noise, sizes_of(n_rows, n_batches))
+
+    def draw_ahead(self, rows: MemberRows) -> None:
+        """Draw what the next epoch on some rows needs while a GPU still works on this one."""
+        if self.device.type != "cpu":
+            n_rows, size = rows.shape[1], self.objective.noise_size(self.network)
+            n_batches = n_batches_of(n_rows, self.batch_size)
+            self._ahead = DrawnAhead(self.generators, n_rows, n_batches, size)
 
     def after_batch(self) -> None:
         """Do what follows a batch and is no part of a captured step; see `MemberAdam.flush`."""
@@ -175,7 +185,7 @@ class Trainer:
         vars(other).update(vars(self))
         other.network, other.generators = self.network.select(members), list(generators)
         other.optimisers = {"adam": self.adam.select(other.network, members)}
-        other._steps = None
+        other._steps = other._ahead = None
         return other
 
 
@@ -245,6 +255,7 @@ class Epochs(Training):
     def advance(self) -> Record:
         """Train for an epoch."""
         measures: Any = self.trainer.train(self.rows)  # objectives of epochs have some
+        self.trainer.draw_ahead(self.rows)  # before the measures are waited for
         means = (measures / self.rows.shape[1]).mean(dim=1).tolist()
         return self.trainer.objective.record(len(self.history) + 1, means)
 

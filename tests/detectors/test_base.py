@@ -74,7 +74,7 @@ def test_a_training_gets_scaled_rows_seeds_and_names(X):
     task = _fitted(X, scaler="standard").task_
     assert task.rows.shape == (80, 4)
     expected = (X - X.mean(axis=0)) / X.std(axis=0)
-    np.testing.assert_allclose(task.rows.take(slice(None)).numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(task.rows.take(slice(None)).cpu().numpy(), expected, atol=1e-5)
     assert len(set(task.seeds.tolist())) == 3
     assert task.names.tolist() == [0, 1, 2, 3]
     assert task.scaler.method == "standard"
@@ -85,7 +85,7 @@ def test_what_it_returns_is_a_fitted_detector(X):
     assert detector.history_ == [{"iteration": 1}, {"iteration": 2}]
     assert detector.network_ is detector.model_.network
     assert detector.scaler_ is detector.model_.scaler
-    assert detector.device_ == torch.device("cpu")
+    assert detector.device_ == detector.network_.device
     assert detector.n_features_in_ == 4
     assert detector.labels_.sum() == 8
     assert detector.classes_.tolist() == [0, 1]

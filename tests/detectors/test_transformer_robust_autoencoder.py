@@ -86,7 +86,7 @@ def test_patches_hold_all_channels_of_some_steps(patch_size, n_patches, found):
     (member,) = detector.network_.members()
     tokens = []
     member.encoder[0].register_forward_pre_hook(lambda layer, given: tokens.append(given[0]))
-    rows = torch.zeros(1, 24)
+    rows = torch.zeros(1, 24, device=detector.device_)
     member.encode(rows)
     rows[0, 2 * 11 + 1] = 1.0  # the last step
     member.encode(rows)
@@ -113,7 +113,7 @@ def test_attention_is_what_the_forward_pass_used():
     def keep(layer, _, returned):
         used.setdefault(layer, []).append(returned[1].mean(dim=1))
 
-    rows = torch.from_numpy(detector.scaler_.transform(X.reshape(200, 24)))
+    rows = torch.from_numpy(detector.scaler_.transform(X.reshape(200, 24))).to(detector.device_)
     members = detector.network_.members()
     for member in members:
         for layer in member.encoder:
@@ -121,7 +121,7 @@ def test_attention_is_what_the_forward_pass_used():
         member.encode(rows)
     for place in range(2):
         found = torch.stack([used[member.encoder[place]][0] for member in members]).mean(dim=0)
-        np.testing.assert_allclose(attention[:, place], found.numpy(), atol=1e-6)
+        np.testing.assert_allclose(attention[:, place], found.cpu().numpy(), atol=1e-6)
     # To the last bit, whatever else is asked about.
     assert np.array_equal(detector.attention(X[5:6]), attention[5:6])
 

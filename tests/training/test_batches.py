@@ -3,6 +3,7 @@ import torch
 
 from skrdae._random import member_generators
 from skrdae.training.batches import (
+    DrawnAhead,
     draw_epoch,
     draw_noise,
     draw_order,
@@ -77,3 +78,22 @@ def test_the_same_generator_draws_the_same_and_leaves_the_other_where_it_is():
     (generator,) = member_generators([0])
     drawn = torch.randn(5, generator=same_generator(generator))
     assert torch.equal(drawn, torch.randn(5, generator=generator))
+
+
+def test_what_is_drawn_ahead_is_what_would_be_drawn():
+    sizes = 50, 4, 2
+    expected = draw_epoch(by_turns := member_generators([3, 4]), *sizes)
+    generators = member_generators([3, 4])
+    ahead = DrawnAhead(generators, *sizes)
+    assert all(
+        torch.equal(g.get_state(), other.get_state())
+        for g, other in zip(generators, member_generators([3, 4]), strict=True)
+    )
+    assert ahead.take(generators, 50, 4, 1) is None
+    assert ahead.take(generators[:1], *sizes) is None
+    assert all(map(torch.equal, ahead.take(generators, *sizes), expected))
+    assert all(map(torch.equal, *([g.get_state() for g in gs] for gs in (generators, by_turns))))
+    # Somebody has drawn from one of them since.
+    ahead = DrawnAhead(generators, *sizes)
+    torch.rand(1, generator=generators[1])
+    assert ahead.take(generators, *sizes) is None

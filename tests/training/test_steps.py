@@ -225,11 +225,11 @@ def test_short_epochs_are_not_captured(n_batches, captures, played):
 def test_the_position_is_where_the_epoch_is(played):
     trainer, _ = played.trained(CapturedSteps, "autoencoder", 3, n_epochs=1)
     steps = trainer._steps
-    assert steps._position.item() == N_ROWS
+    assert steps._places[0].item() == N_ROWS
     seen, make_step = [], steps._make_step
 
     def watched(size):
-        seen.append((steps._position.item(), size))
+        seen.append((steps._places[0].item(), size))
         make_step(size)
 
     steps._make_step = watched

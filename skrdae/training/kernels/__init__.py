@@ -3,11 +3,19 @@
 Pairs without a kernel are trained by autograd, which tests compare every kernel with.
 """
 
-from skrdae.training.kernels import adversarial, autoencoder, sparse, two_decoders, variational
+from skrdae.training.kernels import (
+    adversarial,
+    adversarial_steps,
+    autoencoder,
+    sparse,
+    two_decoders,
+    variational,
+)
 from skrdae.training.kernels.registry import epoch_kernel, epochs_of, step_kernel, steps_of
 
 __all__ = [
     "adversarial",
+    "adversarial_steps",
     "autoencoder",
     "epoch_kernel",
     "epochs_of",
