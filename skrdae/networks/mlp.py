@@ -193,11 +193,17 @@ class MemberMLP(MemberModule):
         Tensor of shape (K, n, in), or None
         """
         weights = self.weights
+        # Where a product adds rows up faster than a sum does.
+        ones = None if grad.device.type == "cpu" else grad.new_ones(1, 1, grad.shape[1])
         for layer in reversed(range(len(values) - 1)):
             grad = ACTIVATIONS[self.activations[layer]][1](grad, values[layer + 1])
             if grads is not None:
                 torch.bmm(values[layer].transpose(1, 2), grad, out=grads[2 * layer])
-                torch.sum(grad, dim=1, keepdim=True, out=grads[2 * layer + 1])
+                of_bias = grads[2 * layer + 1]
+                if ones is None:
+                    torch.sum(grad, dim=1, keepdim=True, out=of_bias)
+                else:
+                    torch.bmm(ones.expand(len(grad), -1, -1), grad, out=of_bias)
             if layer or to_input:
                 out = workspace.take(("grad", layer), *values[layer].shape)
                 weight = weights[layer].transpose(1, 2) if transposed is None else transposed[layer]

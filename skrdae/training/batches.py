@@ -6,20 +6,30 @@ from collections.abc import Sequence
 
 import torch
 
+from skrdae._parallel import in_parallel
+
 
 def n_batches_of(n_rows: int, batch_size: int) -> int:
     """Return how many batches an epoch has; the rows are dealt out to them evenly."""
     return -(-n_rows // batch_size)
 
 
-def draw_order(generator: torch.Generator, n_rows: int) -> torch.Tensor:
+def draw_order(
+    generator: torch.Generator, n_rows: int, out: torch.Tensor | None = None
+) -> torch.Tensor:
     """Draw the order in which a member sees its rows in an epoch."""
-    return torch.randperm(n_rows, generator=generator, device="cpu")
+    return torch.randperm(n_rows, generator=generator, device="cpu", out=out)
 
 
-def draw_noise(generator: torch.Generator, n_rows: int, n_batches: int, size: int) -> torch.Tensor:
+def draw_noise(
+    generator: torch.Generator,
+    n_rows: int,
+    n_batches: int,
+    size: int,
+    out: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Draw normal numbers for a member's epoch, (n_rows, size), batch by batch."""
-    noise = torch.empty(n_rows, size, dtype=torch.float32, device="cpu")
+    noise = torch.empty(n_rows, size, dtype=torch.float32, device="cpu") if out is None else out
     for part in noise.tensor_split(n_batches) if size else ():
         torch.randn(part.shape, generator=generator, dtype=torch.float32, device="cpu", out=part)
     return noise
@@ -43,10 +53,15 @@ def draw_epoch(
     noise : Tensor of shape (K, n_rows, noise_size)
         Standard normal.
     """
-    drawn = [
-        (draw_order(g, n_rows), draw_noise(g, n_rows, n_batches, noise_size)) for g in generators
-    ]
-    orders, noise = (torch.stack(each) for each in zip(*drawn, strict=True))
+    n_members = len(generators)
+    orders = torch.empty(n_members, n_rows, dtype=torch.int64, device="cpu")
+    noise = torch.empty(n_members, n_rows, noise_size, dtype=torch.float32, device="cpu")
+
+    def draw(k: int) -> None:
+        draw_order(generators[k], n_rows, orders[k])
+        draw_noise(generators[k], n_rows, n_batches, noise_size, noise[k])
+
+    in_parallel(draw, range(n_members))
     return orders, noise
 
 
