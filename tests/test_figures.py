@@ -89,6 +89,14 @@ ALIASES = {
 
 TABLES = [
     Traced(
+        SPEED,
+        "measured | times the CPU | seconds on the GPU",
+        "measured",
+        {},
+        {"times the CPU": Column("gpu", "figure"), "seconds on the GPU": Column("gpu", "seconds")},
+    ),
+    Traced(SPEED, "measured | figure | unit", "measured", {}, {"figure": Column("gpu", "figure")}),
+    Traced(
         README,
         "your data | detector | seconds a fit",
         "detector",

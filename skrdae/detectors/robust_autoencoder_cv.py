@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_consistent_length
 from tqdm.auto import tqdm
 
+from skrdae._device import plain_torch
 from skrdae._random import member_seeds
 from skrdae._typing import (
     Activation,
@@ -258,7 +259,8 @@ device, random_state, verbose, callbacks
         }
         inner = self._get_estimator(chosen)
         vars(inner).update(names)
-        inner._fit_checked(rows, seeds, {}, type(self).__name__)
+        with plain_torch():
+            inner._fit_checked(rows, seeds, {}, type(self).__name__)
         vars(self).update({k: v for k, v in vars(inner).items() if k.endswith("_")})
         self.lam_ = chosen
 
@@ -284,7 +286,8 @@ device, random_state, verbose, callbacks
     def _grid(self, X: FloatRows, seeds: IntArray) -> FloatArray:
         """Return λ from the one that keeps S empty down to the one that half the groups exceed."""
         stem = self._get_estimator(np.inf, tol=None, verbose=0, callbacks=None)  # made in full
-        largest, median = Beginning(stem, X, seeds).plain_norms()
+        with plain_torch():
+            largest, median = Beginning(stem, X, seeds).plain_norms()
         # A little more, because scoring rounds differently from training.
         self.lam_max_ = largest * (1 + 1e-6)
         # Where the network explains half of the groups, or all, to the last digit, any scale does.

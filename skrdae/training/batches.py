@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import torch
 
-from skrdae._parallel import in_parallel
-
 
 def n_batches_of(n_rows: int, batch_size: int) -> int:
     """Return how many batches an epoch has; the rows are dealt out to them evenly."""
@@ -56,12 +54,9 @@ def draw_epoch(
     n_members = len(generators)
     orders = torch.empty(n_members, n_rows, dtype=torch.int64, device="cpu")
     noise = torch.empty(n_members, n_rows, noise_size, dtype=torch.float32, device="cpu")
-
-    def draw(k: int) -> None:
-        draw_order(generators[k], n_rows, orders[k])
-        draw_noise(generators[k], n_rows, n_batches, noise_size, noise[k])
-
-    in_parallel(draw, range(n_members))
+    for generator, order, drawn in zip(generators, orders, noise, strict=True):
+        draw_order(generator, n_rows, order)
+        draw_noise(generator, n_rows, n_batches, noise_size, drawn)
     return orders, noise
 
 
