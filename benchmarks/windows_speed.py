@@ -10,9 +10,9 @@ LSTM layers, encoder and decoder. The fits of a case take turns, and a ratio is 
 of the turns: of all windows, and of WindowedDetector as it comes, which trains twice on 512 of
 them. ``others``: one network each, trained on all windows, with the layers, batches and epochs of
 what it is compared with: a window's w values to w / 2, w / 4 and one unit a step for USAD, one
-layer of 64 units in encoder and decoder beside two of LSTMAD. DeepOD is compared if it is
-installed, or lies in the folder that ``--also`` names. ``memory``: each fit in a process of its
-own; the peak is that of the whole process, libraries included.
+layer of 64 units in encoder and decoder beside two of LSTMAD. Again fits take turns. DeepOD is
+compared if it is installed, or lies in the folder that ``--also`` names. ``memory``: each fit in a
+process of its own; the peak is that of the whole process, libraries included.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ import torch
 from pyod.models.iforest import IForest
 from pyod.models.ts_lstm import LSTMAD
 from report import write_csv
+from sklearn.base import clone
 
 from skrdae import (
     LSTMRobustAutoencoder,
@@ -110,16 +112,13 @@ def others():
         epochs, hidden = {"n_epochs": N_EPOCHS}, {"hidden_layer_sizes": (64,)}
         width = windows.shape[1]
         layers = {"hidden_layer_sizes": (width // 2, width // 4), "latent_dim": window}
-        lstmad = LSTMAD(window_size=window, epochs=N_EPOCHS, batch_size=128)
-        cases = [
-            (lstmad, "PyOD LSTMAD", LSTMVAEDetector(**common, **epochs, **hidden)),
-            (lstmad, "PyOD LSTMAD", OmniAnomalyDetector(**common, **epochs, **hidden)),
-            (
-                lstmad,
-                "PyOD LSTMAD",
-                TransformerRobustAutoencoder(**common, max_iter=1, **epochs),
-            ),
+        ours = [
+            LSTMVAEDetector(**common, **epochs, **hidden),
+            OmniAnomalyDetector(**common, **epochs, **hidden),
+            TransformerRobustAutoencoder(**common, max_iter=1, **epochs),
         ]
+        lstmad = LSTMAD(window_size=window, epochs=N_EPOCHS, batch_size=128)
+        beside = [("PyOD LSTMAD", lstmad, ours)]
         try:
             from deepod.models.time_series import USAD
         except ImportError:
@@ -127,17 +126,20 @@ def others():
         else:
             options = {"epochs": N_EPOCHS, "batch_size": 128, "device": "cpu", "verbose": 0}
             theirs = USAD(seq_len=window, hidden_dims=1, train_val_pc=0, **options)
-            cases.insert(0, (theirs, "DeepOD USAD", USADDetector(**common, **epochs, **layers)))
-        for theirs, name, ours in cases:
-            fits = (lambda t=theirs, s=series: t.fit(s), lambda o=ours, w=windows: o.fit(w))
+            beside.append(("DeepOD USAD", theirs, [USADDetector(**common, **epochs, **layers)]))
+        for name, theirs, detectors in beside:
+            for detector in detectors:
+                clone(detector).set_params(n_epochs=1).fit(windows[:200])  # compiled now
+            fits = [partial(theirs.fit, series), *(partial(d.fit, windows) for d in detectors)]
             turns = [[_seconds(fit) for fit in fits] for _ in range(N_TURNS)]
-            row = {"detector": type(ours).__name__, "beside": name}
-            row |= {"window": window, "n_channels": n_channels}
-            row["seconds"] = statistics.median(turn[1] for turn in turns)
-            row["seconds_beside"] = statistics.median(turn[0] for turn in turns)
-            row["ratio"] = statistics.median(turn[0] / turn[1] for turn in turns)
-            rows.append(row)
-            print(row, flush=True)
+            for i, detector in enumerate(detectors, 1):
+                row = {"detector": type(detector).__name__, "beside": name}
+                row |= {"window": window, "n_channels": n_channels}
+                row["seconds"] = statistics.median(turn[i] for turn in turns)
+                row["seconds_beside"] = statistics.median(turn[0] for turn in turns)
+                row["ratio"] = statistics.median(turn[0] / turn[i] for turn in turns)
+                rows.append(row)
+                print(row, flush=True)
     write_csv("sequences_speed", rows)
 
 
@@ -174,8 +176,9 @@ def main():
     parser.add_argument("part", choices=("lstm", "others", "memory", "one"))
     parser.add_argument("--name")
     parser.add_argument("--also", help="a folder with DeepOD")
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(options.threads)
     if options.also:
         sys.path.append(options.also)
     if options.part == "one":

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from skrdae._compiled import compiled, inlined
@@ -90,7 +91,7 @@ def tanh(x: np.float32) -> np.float32:
 
 
 @inlined
-def _activate(z: NDArray[np.float32], kind: int) -> None:
+def activate(z: NDArray[np.float32], kind: int) -> None:
     """Put the activation in the place of its argument, a row."""
     if kind == _TANH:
         for j in range(len(z)):
@@ -212,7 +213,12 @@ def dense(
                     _add_product(rows, i, w, first, last, z)
                     i += 1
             for i in range(start, end):
-                _activate(z[i], kind)
+                activate(z[i], kind)
+
+
+def as_array(value: torch.Tensor) -> NDArray[np.float32]:
+    """Return a tensor as an array in one piece."""
+    return value.detach().contiguous().numpy()
 
 
 @inlined
@@ -260,7 +266,7 @@ def forward(
         for i in range(rows):
             for j in range(fan_out):
                 z[i, j] += bias[j]
-            _activate(z[i], layers.kinds[layer])
+            activate(z[i], layers.kinds[layer])
 
 
 @compiled

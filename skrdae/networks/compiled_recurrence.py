@@ -1,8 +1,7 @@
-"""Recurrences on a CPU as compiled loops: those for which torch has no fused kernel.
+"""Recurrent layers on a CPU as compiled loops, for values and for gradients.
 
-A step of a small recurrence is a dozen operations of a few microseconds each, and as many on the
-way back; a loop takes the time of the arithmetic. Rows do not depend on each other, to the last
-bit.
+A step of a small layer is a dozen operations of a few microseconds each, and as many on the way
+back; a loop takes the time of the arithmetic. Rows do not depend on each other, to the last bit.
 """
 
 from __future__ import annotations
@@ -13,245 +12,289 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skrdae._compiled import compiled
-from skrdae.networks.compiled import HALF, KINDS, ONE, ZERO, dense, tanh
+from skrdae._compiled import compiled, inlined
+from skrdae._parallel import one_blas_thread
+from skrdae.networks.compiled import KINDS, ONE, activate, as_array, dense
 
-_IDENTITY = KINDS["identity"]
+_IDENTITY, _TANH, _SIGMOID = (KINDS[name] for name in ("identity", "tanh", "sigmoid"))
+# Numbers of a unit that the way back needs. An LSTM's are its gates, in torch's order, and its
+# memory; a GRU's are its gates, its candidate, and the part of that which is linear in the state.
+_KEPT = {"lstm": 5, "gru": 4}
+
+# The loops of a row are many and simple, over slices from their beginning: of others the compiler
+# makes no vector code.
+
+
+@inlined
+def _lstm_cell(
+    of_x: NDArray[np.float32],
+    of_h: NDArray[np.float32],
+    kept: NDArray[np.float32],
+    memory: NDArray[np.float32],
+    h: NDArray[np.float32],
+) -> None:
+    """Move the memory and the state of a row on by a step."""
+    u = len(h)
+    i, f, q = kept[:u], kept[u : 2 * u], kept[2 * u : 3 * u]
+    o, made = kept[3 * u : 4 * u], kept[4 * u :]
+    for j in range(4 * u):
+        kept[j] = of_x[j] + of_h[j]
+    activate(kept[: 2 * u], _SIGMOID)
+    activate(q, _TANH)
+    activate(o, _SIGMOID)
+    for j in range(u):
+        memory[j] = f[j] * memory[j] + i[j] * q[j]
+    for j in range(u):
+        made[j] = memory[j]
+    for j in range(u):
+        h[j] = memory[j]
+    activate(h, _TANH)
+    for j in range(u):
+        h[j] *= o[j]
+
+
+@inlined
+def _gru_cell(
+    of_x: NDArray[np.float32],
+    of_h: NDArray[np.float32],
+    kept: NDArray[np.float32],
+    h: NDArray[np.float32],
+) -> None:
+    """Move the state of a row on by a step."""
+    u = len(h)
+    r, z, q, linear = kept[:u], kept[u : 2 * u], kept[2 * u : 3 * u], kept[3 * u :]
+    x_of_q, h_of_q = of_x[2 * u :], of_h[2 * u :]
+    for j in range(2 * u):
+        kept[j] = of_x[j] + of_h[j]
+    activate(kept[: 2 * u], _SIGMOID)
+    for j in range(u):
+        linear[j] = h_of_q[j]
+    for j in range(u):
+        q[j] = x_of_q[j] + r[j] * h_of_q[j]
+    activate(q, _TANH)
+    for j in range(u):
+        h[j] = q[j] + z[j] * (h[j] - q[j])
 
 
 @compiled
-def _gru(
-    gates: NDArray[np.float32],
-    weight: NDArray[np.float32],
+def _states(
+    lstm: bool,
+    x: NDArray[np.float32],
+    of_inputs: NDArray[np.float32],
     bias: NDArray[np.float32],
+    of_states: NDArray[np.float32],
+    other: NDArray[np.float32],
     out: NDArray[np.float32],
     kept: NDArray[np.float32],
 ) -> None:
-    """Fill in the states, and what the way back needs: gates, candidates and their linear part.
+    """Fill in the states, and what the way back needs.
 
     Parameters
     ----------
-    gates : ndarray of shape (T, n, 3u)
-        What the inputs add to reset gate, update gate and candidate.
-    weight : ndarray of shape (1, u, 3u)
-    bias : ndarray of shape (1, 1, 3u)
+    lstm : bool
+        Otherwise a GRU.
+    x : ndarray of shape (T, n, in)
+    of_inputs, bias : ndarray of shape (1, in, gates · u) and (1, 1, gates · u)
+    of_states, other : ndarray of shape (1, u, gates · u) and (1, 1, gates · u)
     out : ndarray of shape (T, n, u)
-    kept : ndarray of shape (T, n, 4u)
+    kept : ndarray of shape (T, n, kept · u), or (1, n, kept · u) if there is no way back
     """
     n, u = out.shape[1], out.shape[2]
-    h, linear = np.zeros((1, n, u), np.float32), np.empty((1, n, 3 * u), np.float32)
+    h, memory = np.zeros((1, n, u), np.float32), np.zeros((n, u), np.float32)
+    of_x = np.empty((1, n, of_inputs.shape[2]), np.float32)
+    of_h = np.empty_like(of_x)
     for t in range(len(out)):
-        dense(h, weight, bias, _IDENTITY, linear)
+        dense(x[t : t + 1], of_inputs, bias, _IDENTITY, of_x)
+        dense(h, of_states, other, _IDENTITY, of_h)
+        k = kept[min(t, len(kept) - 1)]
         for i in range(n):
-            x, of_h, k, state, made = gates[t, i], linear[0, i], kept[t, i], h[0, i], out[t, i]
-            for j in range(2 * u):
-                k[j] = HALF * tanh(HALF * (x[j] + of_h[j])) + HALF
-            for j in range(u):
-                q = tanh(x[2 * u + j] + k[j] * of_h[2 * u + j])
-                k[2 * u + j], k[3 * u + j] = q, of_h[2 * u + j]
-                state[j] = q + k[u + j] * (state[j] - q)
-                made[j] = state[j]
+            if lstm:
+                _lstm_cell(of_x[0, i], of_h[0, i], k[i], memory[i], h[0, i])
+            else:
+                _gru_cell(of_x[0, i], of_h[0, i], k[i], h[0, i])
+        out[t] = h[0]
+
+
+@inlined
+def _lstm_cell_backward(
+    s: NDArray[np.float32],
+    kept: NDArray[np.float32],
+    before: NDArray[np.float32],
+    carry: NDArray[np.float32],
+    grad: NDArray[np.float32],
+) -> None:
+    """Fill in the gradient of a row's gates; move that of its memory a step back.
+
+    `s` is the gradient of the state, `before` the memory of the step before.
+    """
+    u = len(s)
+    i, f, q = kept[:u], kept[u : 2 * u], kept[2 * u : 3 * u]
+    o, memory = kept[3 * u : 4 * u], kept[4 * u :]
+    of_i, of_f, of_q, of_o = grad[:u], grad[u : 2 * u], grad[2 * u : 3 * u], grad[3 * u :]
+    for j in range(u):
+        of_o[j] = memory[j]
+    activate(of_o, _TANH)
+    for j in range(u):
+        carry[j] += s[j] * o[j] * (ONE - of_o[j] * of_o[j])
+    for j in range(u):
+        of_o[j] = s[j] * of_o[j] * o[j] * (ONE - o[j])
+    for j in range(u):
+        of_i[j] = carry[j] * q[j] * i[j] * (ONE - i[j])
+    for j in range(u):
+        of_q[j] = carry[j] * i[j] * (ONE - q[j] * q[j])
+    for j in range(u):
+        of_f[j] = carry[j] * before[j] * f[j] * (ONE - f[j])
+    for j in range(u):
+        carry[j] *= f[j]
+
+
+@inlined
+def _gru_cell_backward(
+    s: NDArray[np.float32],
+    kept: NDArray[np.float32],
+    before: NDArray[np.float32],
+    stays: NDArray[np.float32],
+    grad: NDArray[np.float32],
+    linear: NDArray[np.float32],
+) -> None:
+    """Fill in the gradients of a row's gates, and of what is linear in the state.
+
+    `s` is the gradient of the state, `before` the state before, `stays` what of `s` passes by the
+    gates.
+    """
+    u = len(s)
+    r, z, q, of_h = kept[:u], kept[u : 2 * u], kept[2 * u : 3 * u], kept[3 * u :]
+    of_r, of_z, of_q, h_of_q = grad[:u], grad[u : 2 * u], grad[2 * u :], linear[2 * u :]
+    for j in range(u):
+        of_q[j] = s[j] * (ONE - z[j]) * (ONE - q[j] * q[j])
+    for j in range(u):
+        of_z[j] = s[j] * (before[j] - q[j]) * z[j] * (ONE - z[j])
+    for j in range(u):
+        stays[j] = s[j] * z[j]
+    for j in range(u):
+        h_of_q[j] = of_q[j] * r[j]
+    for j in range(u):
+        of_r[j] = h_of_q[j] * of_h[j] * (ONE - r[j])
+    for j in range(2 * u):
+        linear[j] = grad[j]
 
 
 @compiled
-def _gru_backward(
+def _gradients(
+    lstm: bool,
     grad: NDArray[np.float32],
     out: NDArray[np.float32],
     kept: NDArray[np.float32],
-    weight: NDArray[np.float32],
+    of_inputs: NDArray[np.float32],
+    of_states: NDArray[np.float32],
     of_gates: NDArray[np.float32],
     of_linear: NDArray[np.float32],
+    of_x: NDArray[np.float32],
 ) -> None:
-    """Fill in the gradients of the gates, and of the linear functions of the states.
+    """Fill in the gradients of the gates, of the linear functions of the states, and of x.
 
     Parameters
     ----------
+    lstm : bool
+        Whose two are the same array. Otherwise a GRU.
     grad, out : ndarray of shape (T, n, u)
-    kept : ndarray of shape (T, n, 4u)
-    weight : ndarray of shape (1, 3u, u)
-    of_gates, of_linear : ndarray of shape (T, n, 3u)
+    kept : ndarray of shape (T, n, kept · u)
+    of_inputs, of_states : ndarray of shape (gates · u, in) and (gates · u, u)
+    of_gates, of_linear : ndarray of shape (T, n, gates · u)
+    of_x : ndarray of shape (T, n, in), or (0, n, in) if nobody needs it
     """
     n, u = out.shape[1], out.shape[2]
-    carry, stays = np.zeros((1, n, u), np.float32), np.empty((1, n, u), np.float32)
-    bias = np.zeros((1, 1, u), np.float32)
+    carry, stays = np.zeros((n, u), np.float32), np.zeros((n, u), np.float32)
+    start = np.zeros(u, np.float32)
     for t in range(len(out) - 1, -1, -1):
         for i in range(n):
-            k, g, linear = kept[t, i], of_gates[t, i], of_linear[t, i]
+            s = carry[i]
             for j in range(u):
-                r, z, q, of_h = k[j], k[u + j], k[2 * u + j], k[3 * u + j]
-                s = grad[t, i, j] + carry[0, i, j]
-                before = out[t - 1, i, j] if t > 0 else ZERO
-                of_q = s * (ONE - z) * (ONE - q * q)
-                g[j] = of_q * of_h * r * (ONE - r)
-                g[u + j] = s * (before - q) * z * (ONE - z)
-                g[2 * u + j] = of_q
-                linear[j], linear[u + j], linear[2 * u + j] = g[j], g[u + j], of_q * r
-                stays[0, i, j] = s * z
-        dense(of_linear[t : t + 1], weight, bias, _IDENTITY, carry)
-        carry += stays
+                s[j] += grad[t, i, j]
+            if lstm:
+                before = kept[t - 1, i, 4 * u :] if t > 0 else start
+                _lstm_cell_backward(s, kept[t, i], before, stays[i], of_gates[t, i])
+            else:
+                before = out[t - 1, i] if t > 0 else start
+                _gru_cell_backward(s, kept[t, i], before, stays[i], of_gates[t, i], of_linear[t, i])
+        if len(of_x):
+            np.dot(of_gates[t], of_inputs, of_x[t])
+        np.dot(of_linear[t], of_states, carry)
+        if not lstm:
+            carry += stays
 
 
-def _array(value: torch.Tensor) -> NDArray[np.float32]:
-    """Return a tensor as an array in one piece."""
-    return value.detach().contiguous().numpy()
-
-
-class _GRU(torch.autograd.Function):
+class _Layer(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, gates: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+        ctx: Any,
+        cell: str,
+        x: torch.Tensor,
+        of_inputs: torch.Tensor,
+        of_states: torch.Tensor,
+        bias: torch.Tensor,
+        other: torch.Tensor,
     ) -> torch.Tensor:
-        n_steps, n, _ = gates.shape
-        u = weight.shape[1]
-        out, kept = gates.new_empty(n_steps, n, u), gates.new_empty(n_steps, n, 4 * u)
-        _gru(
-            _array(gates),
-            _array(weight.t()[None]),
-            _array(bias[None, None]),
+        n_steps, n, _ = x.shape
+        u = of_states.shape[1]
+        way_back = any(ctx.needs_input_grad)
+        out = x.new_empty(n_steps, n, u)
+        kept = x.new_empty(n_steps if way_back else 1, n, _KEPT[cell] * u)
+        _states(
+            cell == "lstm",
+            as_array(x),
+            as_array(of_inputs.t()[None]),
+            as_array(bias[None, None]),
+            as_array(of_states.t()[None]),
+            as_array(other[None, None]),
             out.numpy(),
             kept.numpy(),
         )
-        ctx.save_for_backward(weight, out, kept)
+        if way_back:
+            ctx.cell = cell
+            ctx.save_for_backward(x, of_inputs, of_states, out, kept)
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        weight, out, kept = ctx.saved_tensors
-        shape = *out.shape[:2], weight.shape[0]
-        of_gates, of_linear = out.new_empty(shape), out.new_empty(shape)
-        _gru_backward(
-            _array(grad),
-            _array(out),
-            _array(kept),
-            _array(weight[None]),
-            of_gates.numpy(),
-            of_linear.numpy(),
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, of_inputs, of_states, out, kept = (saved.detach() for saved in ctx.saved_tensors)
+        lstm = ctx.cell == "lstm"
+        of_gates = x.new_empty(*x.shape[:2], len(of_states))
+        of_linear = of_gates if lstm else torch.empty_like(of_gates)
+        of_x = torch.empty_like(x) if ctx.needs_input_grad[1] else x.new_empty(0, *x.shape[1:])
+        with one_blas_thread:
+            _gradients(
+                lstm,
+                as_array(grad),
+                out.numpy(),
+                kept.numpy(),
+                as_array(of_inputs),
+                as_array(of_states),
+                of_gates.numpy(),
+                of_linear.numpy(),
+                of_x.numpy(),
+            )
+        flat, linear = of_gates.flatten(0, 1), of_linear[1:].flatten(0, 1)
+        of_bias = flat.sum(dim=0)
+        return (
+            None,
+            of_x if len(of_x) else None,
+            (x.flatten(0, 1).t() @ flat).t(),  # the other way round it takes ten times as long
+            linear.t() @ out[:-1].flatten(0, 1),
+            of_bias,
+            of_bias if lstm else of_linear.sum(dim=(0, 1)),
         )
-        of_weight = of_linear[1:].flatten(0, 1).t() @ out.detach()[:-1].flatten(0, 1)
-        return of_gates, of_weight, of_linear.sum(dim=(0, 1))
 
 
-def gru(gates: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """Return the states of a GRU layer, from zero: (T, n, 3u) → (T, n, u), on a CPU.
+def run_layer(cell: str, x: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+    """Return the states of a recurrent layer, from zero: (T, n, in) → (T, n, units), on a CPU.
 
     Parameters
     ----------
-    gates : Tensor of shape (T, n, 3u)
-        What the inputs add to the arguments of reset gate, update gate and candidate.
-    weight : Tensor of shape (3u, u)
-    bias : Tensor of shape (3u,)
-        As of torch's GRU, which this agrees with.
+    cell : {"lstm", "gru"}
+    x : Tensor of shape (T, n, in)
+    weights : list of Tensor
+        Of inputs and of states, (gates · units, in) and (gates · units, units), and their biases:
+        as of torch's layers, which this agrees with.
     """
-    return _GRU.apply(gates, weight, bias)  # type: ignore[no-untyped-call]  # torch's
-
-
-@compiled
-def _chain(
-    inputs: NDArray[np.float32],
-    weight: NDArray[np.float32],
-    noise: NDArray[np.float32],
-    least: np.float32,
-    z: NDArray[np.float32],
-    deviation: NDArray[np.float32],
-    slope: NDArray[np.float32],
-) -> None:
-    """Fill in z, its deviation, and the derivative of that by its argument."""
-    n_steps, n, d = z.shape
-    for i in range(n):
-        before, both = np.zeros(d, np.float32), np.empty(2 * d, np.float32)
-        for t in range(n_steps):
-            for j in range(2 * d):
-                both[j] = inputs[t, i, j]
-                for m in range(d):
-                    both[j] += before[m] * weight[m, j]
-            for j in range(d):
-                a = both[d + j]
-                small = np.exp(-abs(a))
-                deviation[t, i, j] = max(a, ZERO) + np.log1p(small) + least
-                slope[t, i, j] = (ONE if a >= ZERO else small) / (ONE + small)
-                before[j] = both[j] + deviation[t, i, j] * noise[t, i, j]
-                z[t, i, j] = before[j]
-
-
-@compiled
-def _chain_backward(
-    of_z: NDArray[np.float32],
-    of_deviation: NDArray[np.float32],
-    weight: NDArray[np.float32],
-    noise: NDArray[np.float32],
-    slope: NDArray[np.float32],
-    of_inputs: NDArray[np.float32],
-) -> None:
-    """Fill in the gradient of the inputs."""
-    n_steps, n, d = of_z.shape
-    for i in range(n):
-        carry = np.zeros(d, np.float32)
-        for t in range(n_steps - 1, -1, -1):
-            grad = of_inputs[t, i]
-            for j in range(d):
-                s = of_z[t, i, j] + carry[j]
-                grad[j] = s
-                grad[d + j] = (s * noise[t, i, j] + of_deviation[t, i, j]) * slope[t, i, j]
-            for m in range(d):
-                carry[m] = ZERO
-                for j in range(2 * d):
-                    carry[m] += weight[m, j] * grad[j]
-
-
-class _Chain(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, inputs: torch.Tensor, weight: torch.Tensor, noise: torch.Tensor, least: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        z, deviation, slope = (torch.empty_like(noise) for _ in range(3))
-        _chain(
-            _array(inputs),
-            _array(weight),
-            _array(noise),
-            np.float32(least),
-            z.numpy(),
-            deviation.numpy(),
-            slope.numpy(),
-        )
-        ctx.save_for_backward(weight, noise, z, slope)
-        return z, deviation
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        weight, noise, z, slope = ctx.saved_tensors
-        of_inputs = z.new_empty(*z.shape[:2], 2 * z.shape[2])
-        _chain_backward(
-            _array(grads[0]),
-            _array(grads[1]),
-            _array(weight),
-            _array(noise),
-            _array(slope),
-            of_inputs.numpy(),
-        )
-        of_weight = z.detach()[:-1].flatten(0, 1).t() @ of_inputs[1:].flatten(0, 1)
-        return of_inputs, of_weight, None, None
-
-
-def chain(
-    inputs: torch.Tensor, weight: torch.Tensor, noise: torch.Tensor, least: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    r"""Return :math:`z_t = \mu_t + \sigma_t \varepsilon_t`, on a CPU, and the deviations.
-
-    :math:`\mu_t` and the argument of :math:`\sigma_t = \mathrm{softplus}(\cdot)` + `least` are the
-    two halves of :math:`a_t + z_{t-1} W`; before the first step z is zero.
-
-    Parameters
-    ----------
-    inputs : Tensor of shape (T, n, 2d)
-        a.
-    weight : Tensor of shape (d, 2d)
-        W.
-    noise : Tensor of shape (T, n, d)
-        ε, in one piece.
-    least : float
-
-    Returns
-    -------
-    z, deviation : Tensor of shape (T, n, d)
-    """
-    return _Chain.apply(inputs, weight, noise, least)  # type: ignore[no-untyped-call]  # torch's
+    return _Layer.apply(cell, x, *weights)  # type: ignore[no-untyped-call]  # torch's

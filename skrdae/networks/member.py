@@ -38,6 +38,9 @@ class MemberModule(nn.Module):
     #: Whether, on a CPU, the result for a row does not depend on the number of rows, to the last
     #: bit. If so, chunks may be larger, and several threads may work on different chunks.
     rows_independent = False
+    #: Rows of a batch whose gradient is found at once on a CPU, where other threads may work on
+    #: others; None for all.
+    rows_a_piece: int | None = None
 
     @property
     def n_members(self) -> int:

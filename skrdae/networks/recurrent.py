@@ -97,7 +97,7 @@ class MemberRecurrent(MemberModule):
     ) -> torch.Tensor:
         """Apply a function of a member's place and rows: (K, n, …) → (K, n, …)."""
         self.check_device(x)
-        n_rows = _SCORED_ROWS["lstm" if self._fused else "gru"]
+        n_rows = self.rows_a_piece or _SCORED_ROWS[self.cell]
         made = self._in_pieces(function, x, -(-x.shape[1] // n_rows))
         return torch.unflatten(torch.cat(made), 0, x.shape[:2])
 

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
-from skrdae.networks.compiled_recurrence import chain, gru
+from skrdae.networks.compiled_latent import chain, flows
+from skrdae.networks.compiled_recurrence import run_layer
 from skrdae.networks.recurrent import MemberRecurrent, glorot, layer_shapes, product
 from skrdae.networks.variational import MOST_LOG_VARIANCE
 from skrdae.networks.workspace import Workspace
@@ -70,6 +71,8 @@ class MemberSequenceVAE(MemberRecurrent):
     value_weight: nn.Parameter
     value_bias: nn.Parameter
 
+    # With which products are fast, and what the steps leave behind for the way back is near.
+    rows_a_piece = 64
     #: The type of the recurrent layers.
     _cell: Literal["lstm", "gru"]
 
@@ -106,7 +109,7 @@ class MemberSequenceVAE(MemberRecurrent):
 
     @property
     def _fused(self) -> bool:
-        return True  # by compiled loops where torch has no such kernel
+        return True  # by compiled loops
 
     @property
     def code_size(self) -> int:
@@ -137,6 +140,14 @@ class MemberSequenceVAE(MemberRecurrent):
         weight, bias = (getattr(self, f"{name}_{kind}")[member] for kind in ("weight", "bias"))
         made = product(x.reshape(1, -1, x.shape[2]), weight[None])[0] + bias
         return made.view(*x.shape[:2], -1)
+
+    def _run(
+        self, sequence: torch.Tensor, weights: list[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if sequence.device.type != "cpu":
+            return super()._run(sequence, weights)
+        out = run_layer(self.cell, sequence, weights)
+        return out, out[-1]
 
     def _through(self, sequence: torch.Tensor, layers: list[list[torch.Tensor]]) -> torch.Tensor:
         for weights in layers:
@@ -282,24 +293,18 @@ class MemberOmniAnomaly(MemberSequenceVAE):
         z, log_det = self._flow(member, z)
         return z, log_q - log_det
 
-    def _run(
-        self, sequence: torch.Tensor, weights: list[torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        if sequence.device.type != "cpu":
-            return super()._run(sequence, weights)
-        # torch's GRU is a loop of small calls there.
-        of_inputs, of_states, bias, other = weights
-        flat = sequence.reshape(1, -1, sequence.shape[2])
-        gates = product(flat, of_inputs.t()[None])[0] + bias
-        out = gru(gates.view(*sequence.shape[:2], -1), of_states, other)
-        return out, out[-1]
-
     def _flow(self, member: int, z: torch.Tensor) -> tuple[torch.Tensor, Any]:
         """Return z after all flows, and the logarithm of their determinant: (T, n, 1)."""
+        if not self.n_flows:
+            return z, 0.0
+        weight, bias, scale = (
+            getattr(self, f"flow_{kind}")[member] for kind in ("weight", "bias", "scale")
+        )
+        if z.device.type == "cpu":
+            return flows(z, weight, bias, *_invertible(weight, scale))
         total: Any = 0.0
-        for flow in range(self.n_flows):
-            weight, bias = self.flow_weight[member, flow], self.flow_bias[member, flow]
-            z, log_det = planar_flow(z, weight, bias, self.flow_scale[member, flow])
+        for flow in zip(weight, bias, scale, strict=True):
+            z, log_det = planar_flow(z, *flow)
             total = total + log_det
         return z, total
 
@@ -316,6 +321,14 @@ def _chain_by_steps(
         drawn.append(z)
         deviations.append(deviation)
     return torch.stack(drawn), torch.stack(deviations)
+
+
+def _invertible(weight: torch.Tensor, scale: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return û of :func:`planar_flow` and wᵀû: (…, d) → (…, d), (…, 1)."""
+    along = (weight * scale).sum(dim=-1, keepdim=True)
+    wanted = (softplus(along) - 1).clamp(min=-1 + 1e-6)  # at −1 the flow has no inverse
+    size = weight.square().sum(dim=-1, keepdim=True).clamp(min=1e-12)
+    return scale + (wanted - along) * weight / size, wanted
 
 
 def planar_flow(
@@ -352,9 +365,7 @@ def planar_flow(
     >>> moved.item(), round(log_det.item(), 3)  # u = 0 is moved to log 2 − 1
     (0.0, -0.367)
     """
-    along = (weight * scale).sum()
-    wanted = (softplus(along) - 1).clamp(min=-1 + 1e-6)  # at −1 the flow has no inverse
-    moved_scale = scale + (wanted - along) * weight / weight.square().sum().clamp(min=1e-12)
+    moved_scale, wanted = _invertible(weight, scale)
     inner = product(z.reshape(1, -1, z.shape[2]), weight[None, :, None])[0] + bias
     bend = torch.tanh(inner).view(*z.shape[:2], 1)
     log_det = torch.log1p((1 - bend.square()) * wanted)

@@ -122,7 +122,9 @@ class MemberAdam:
         return [self.grads[id(p)] for p in network.parameters()]
 
     @contextlib.contextmanager
-    def gradients(self, network: nn.Module, members: slice) -> Iterator[None]:
+    def gradients(
+        self, network: nn.Module, members: slice, apart: bool = False
+    ) -> Iterator[list[torch.Tensor]]:
         """Let backward passes add to the buffers of some members.
 
         Parameters
@@ -130,17 +132,32 @@ class MemberAdam:
         network : nn.Module
             With the same parameters, of these members only.
         members : slice
+        apart : bool, default=False
+            Whether they add to new buffers of zeros instead, for :meth:`add_grads`.
+
+        Yields
+        ------
+        list of Tensor
+            What they add to.
         """
         parameters = list(network.parameters())
-        for parameter, grad in zip(parameters, self.grads.values(), strict=True):
+        grads = [grad[members] for grad in self.grads.values()]
+        if apart:
+            grads = [torch.zeros_like(grad) for grad in grads]
+        for parameter, grad in zip(parameters, grads, strict=True):
             parameter.requires_grad_()
-            parameter.grad = grad[members]
+            parameter.grad = grad
         try:
-            yield
+            yield grads
         finally:
             for parameter in parameters:
                 parameter.grad = None
                 parameter.requires_grad_(False)
+
+    def add_grads(self, members: slice, grads: Sequence[torch.Tensor]) -> None:
+        """Add gradients that were found apart to the buffers of some members."""
+        for total, grad in zip(self.grads.values(), grads, strict=True):
+            total[members].add_(grad)
 
     def zero_grads(self) -> None:
         """Set all gradients to zero."""

@@ -192,36 +192,61 @@ class Trainer:
 class AutogradStep:
     """A step by automatic differentiation: member by member on a CPU, all at once elsewhere.
 
-    Member by member, because a product of several matrices may round differently from one.
+    Member by member, because a product of several matrices may round differently from one. If the
+    network says how many rows are a piece, a batch's pieces are worked on side by side, too, and
+    their gradients are added up in order.
     """
 
     def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
-        n_members = trainer.network.n_members
+        self._trainer, network = trainer, trainer.network
+        n_members = network.n_members
         self._apart = trainer.device.type == "cpu"
         groups = [slice(k, k + 1) for k in range(n_members)] if self._apart else [slice(n_members)]
+        self._rows_a_piece = (network.rows_a_piece if self._apart else None) or trainer.batch_size
+        # Each piece has parameters of its own, as autograd sees them, in the same memory.
         self._groups = [
-            (members, trainer.network.part(members), trainer.objective.of_members(members))
+            [
+                (members, network.part(members), trainer.objective.of_members(members))
+                for _ in range(-(-trainer.batch_size // self._rows_a_piece))
+            ]
             for members in groups
         ]
 
     def __call__(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         trainer, measured = self._trainer, []
+        n_rows = x.shape[1]
+        n_pieces = -(-n_rows // self._rows_a_piece)
+        rows = x.tensor_split(n_pieces, dim=1), noise.tensor_split(n_pieces, dim=1)
+        places = [(group, piece) for group in self._groups for piece in range(n_pieces)]
         for name, optimiser in trainer.optimisers.items():
             optimiser.zero_grads()
 
-            def work(group: int, name: str = name, optimiser: MemberAdam = optimiser) -> Any:
-                members, network, objective = self._groups[group]
+            def work(
+                place: tuple[Any, int], name: str = name, optimiser: MemberAdam = optimiser
+            ) -> tuple[Any, torch.Tensor, Any]:
+                group, piece = place
+                members, network, objective = group[piece]
                 part = objective.trained(network)[name]
-                with torch.enable_grad(), optimiser.gradients(part, members):
-                    found = objective.loss(name, network, x[members], noise[members])
+                seen, drawn = (each[piece][members] for each in rows)
+                with torch.enable_grad(), optimiser.gradients(part, members, piece > 0) as grads:
+                    found = objective.loss(name, network, seen, drawn)
                     loss, measures = _checked(found, network.n_members, objective)
-                    torch.autograd.backward(loss.sum())
-                return measures
+                    loss = loss.sum()
+                    torch.autograd.backward(
+                        loss if n_pieces == 1 else loss * (seen.shape[1] / n_rows)
+                    )
+                return members, measures, grads
 
-            groups = range(len(self._groups))
-            found = in_parallel(work, groups) if self._apart else [work(0)]
-            measured.append(torch.cat(found, dim=1))
+            found = in_parallel(work, places) if self._apart else list(map(work, places))
+            for (_, piece), (members, _, grads) in zip(places, found, strict=True):
+                if piece:
+                    optimiser.add_grads(members, grads)
+            measures = [measure for _, measure, _ in found]
+            measured.append(
+                torch.cat(
+                    [sum(measures[k : k + n_pieces]) for k in range(0, len(found), n_pieces)], dim=1
+                )
+            )
             optimiser.step()
             trainer.objective.after_step(name, optimiser.n_steps)
         return torch.cat(measured)

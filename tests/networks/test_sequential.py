@@ -3,7 +3,7 @@ import torch
 from torch.autograd.functional import jacobian
 
 from skrdae._random import member_generators
-from skrdae.networks.compiled_recurrence import chain, gru
+from skrdae.networks.compiled_recurrence import run_layer
 from skrdae.networks.sequential import (
     MemberLSTMVAE,
     MemberOmniAnomaly,
