@@ -197,23 +197,33 @@ class _Flows(torch.autograd.Function):
         flat = z.detach().flatten(0, 1)
         moved, log_det = torch.empty_like(flat), flat.new_empty(len(flat))
         bends = flat.new_empty(len(flat), len(parameters[0]))
+        weight, bias, scale, wanted = map(as_array, parameters)
         made = moved.numpy(), log_det.numpy(), bends.numpy()
-        _flows(as_array(flat), *map(as_array, parameters), *made)
+        _flows(as_array(flat), weight, bias, scale, wanted, *made)
         ctx.save_for_backward(*parameters, moved, bends)
         return moved.view_as(z), log_det.view(*z.shape[:2], 1)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        weight, bias, scale, wanted, moved, bends = (saved.detach() for saved in ctx.saved_tensors)
+        *parameters, moved, bends = (saved.detach() for saved in ctx.saved_tensors)
+        weight, _, scale, wanted = map(as_array, parameters)
         of_z = torch.empty_like(moved)
         # In double precision, because there are many rows to add up.
-        found = [torch.zeros_like(p, dtype=torch.float64) for p in (weight, bias, scale, wanted)]
+        found = [torch.zeros_like(p, dtype=torch.float64) for p in parameters]
+        of_weight, of_bias, of_scale, of_wanted = (total.numpy() for total in found)
         _flows_backward(
             as_array(grads[0].flatten(0, 1)),
             as_array(grads[1].flatten()),
-            *map(as_array, (weight, scale, wanted, moved, bends)),
+            weight,
+            scale,
+            wanted,
+            moved.numpy(),
+            bends.numpy(),
             of_z.numpy(),
-            *(total.numpy() for total in found),
+            of_weight,
+            of_bias,
+            of_scale,
+            of_wanted,
         )
         return of_z.view_as(grads[0]), *(total.float() for total in found)
 

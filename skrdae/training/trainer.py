@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -214,42 +215,45 @@ class AutogradStep:
 
     def __call__(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         trainer, measured = self._trainer, []
-        n_rows = x.shape[1]
-        n_pieces = -(-n_rows // self._rows_a_piece)
-        rows = x.tensor_split(n_pieces, dim=1), noise.tensor_split(n_pieces, dim=1)
+        n_pieces = -(-x.shape[1] // self._rows_a_piece)
+        batch = x.tensor_split(n_pieces, dim=1), noise.tensor_split(n_pieces, dim=1)
         places = [(group, piece) for group in self._groups for piece in range(n_pieces)]
         for name, optimiser in trainer.optimisers.items():
             optimiser.zero_grads()
-
-            def work(
-                place: tuple[Any, int], name: str = name, optimiser: MemberAdam = optimiser
-            ) -> tuple[Any, torch.Tensor, Any]:
-                group, piece = place
-                members, network, objective = group[piece]
-                part = objective.trained(network)[name]
-                seen, drawn = (each[piece][members] for each in rows)
-                with torch.enable_grad(), optimiser.gradients(part, members, piece > 0) as grads:
-                    found = objective.loss(name, network, seen, drawn)
-                    loss, measures = _checked(found, network.n_members, objective)
-                    loss = loss.sum()
-                    torch.autograd.backward(
-                        loss if n_pieces == 1 else loss * (seen.shape[1] / n_rows)
-                    )
-                return members, measures, grads
-
-            found = in_parallel(work, places) if self._apart else list(map(work, places))
-            for (_, piece), (members, _, grads) in zip(places, found, strict=True):
-                if piece:
-                    optimiser.add_grads(members, grads)
-            measures = [measure for _, measure, _ in found]
-            measured.append(
-                torch.cat(
-                    [sum(measures[k : k + n_pieces]) for k in range(0, len(found), n_pieces)], dim=1
-                )
-            )
+            work = partial(self._gradients, name, optimiser, batch)
+            made = in_parallel(work, places) if self._apart else list(map(work, places))
+            found: list[torch.Tensor] = []
+            for (group, piece), (measures, grads) in zip(places, made, strict=True):
+                if piece == 0:
+                    found.append(measures)
+                else:
+                    found[-1] = found[-1] + measures
+                    optimiser.add_grads(group[piece][0], grads)
+            measured.append(torch.cat(found, dim=1))
             optimiser.step()
             trainer.objective.after_step(name, optimiser.n_steps)
         return torch.cat(measured)
+
+    def _gradients(
+        self,
+        name: str,
+        optimiser: MemberAdam,
+        batch: tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]],
+        place: tuple[Any, int],
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Find the measures and the gradients of some members and a piece of a batch."""
+        group, piece = place
+        members, network, objective = group[piece]
+        part = objective.trained(network)[name]
+        x, noise = (pieces[piece][members] for pieces in batch)
+        with torch.enable_grad(), optimiser.gradients(part, members, piece > 0) as grads:
+            found = objective.loss(name, network, x, noise)
+            loss, measures = _checked(found, network.n_members, objective)
+            loss = loss.sum()
+            if len(batch[0]) > 1:
+                loss = loss * (x.shape[1] / sum(rows.shape[1] for rows in batch[0]))
+            torch.autograd.backward(loss)
+        return measures, grads
 
 
 def _checked(found: Any, n_members: int, objective: Objective) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,11 +3,13 @@ import torch
 from torch.autograd.functional import jacobian
 
 from skrdae._random import member_generators
+from skrdae.networks.compiled_latent import chain, flows
 from skrdae.networks.compiled_recurrence import run_layer
 from skrdae.networks.sequential import (
     MemberLSTMVAE,
     MemberOmniAnomaly,
     _chain_by_steps,
+    _invertible,
     planar_flow,
 )
 
@@ -34,18 +36,21 @@ def test_the_log_determinant_of_a_planar_flow_is_that_of_its_jacobian(d, size):
             torch.testing.assert_close(log_det[t, i, 0], found.logabsdet, rtol=1e-3, atol=1e-4)
 
 
-def test_the_compiled_gru_is_that_of_torch():
-    layer = torch.nn.GRU(3, 5)
-    x, grad = _drawn(9, 7, 3), _drawn(9, 7, 5)
-    w, u, b, c = layer._flat_weights
-    right, found = layer(x)[0], gru(x @ w.t() + b, u, c)
+@pytest.mark.parametrize(("cell", "cls"), [("lstm", torch.nn.LSTM), ("gru", torch.nn.GRU)])
+def test_a_compiled_layer_is_that_of_torch(cell, cls):
+    layer = cls(3, 5)
+    x, grad = _drawn(9, 7, 3).requires_grad_(), _drawn(9, 7, 5)
+    weights = layer._flat_weights
+    right, found = layer(x)[0], run_layer(cell, x, weights)
     torch.testing.assert_close(found, right)
     for mine, theirs in zip(
-        torch.autograd.grad(found, [w, u, b, c], grad),
-        torch.autograd.grad(right, [w, u, b, c], grad),
+        torch.autograd.grad(found, [x, *weights], grad),
+        torch.autograd.grad(right, [x, *weights], grad),
         strict=True,
     ):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():  # where nothing is kept for the way back
+        assert torch.equal(run_layer(cell, x, weights), found)
 
 
 def test_the_compiled_chain_is_the_one_made_step_by_step():
@@ -58,6 +63,25 @@ def test_the_compiled_chain_is_the_one_made_step_by_step():
         found.append((*made, *torch.autograd.grad(made, known, list(grads))))
     for mine, theirs in zip(*found, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_compiled_flows_are_those_made_one_by_one():
+    z, weight, scale, bias = _drawn(9, 7, 2), _drawn(3, 2), _drawn(3, 2, seed=1), _drawn(3, 1)
+    known, found = [z, weight, scale, bias], []
+    for tensor in known:
+        tensor.requires_grad_()
+    for compiled in (True, False):
+        moved, total = z, 0.0
+        if compiled:
+            moved, total = flows(z, weight, bias, *_invertible(weight, scale))
+        else:
+            for flow in zip(weight, bias, scale, strict=True):
+                moved, log_det = planar_flow(moved, *flow)
+                total = total + log_det
+        grads = [_drawn(*made.shape, seed=2) for made in (moved, total)]
+        found.append((moved, total, *torch.autograd.grad([moved, total], known, grads)))
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("cls", [MemberLSTMVAE, MemberOmniAnomaly])

@@ -143,14 +143,32 @@ def test_a_window_of_one_step_has_a_standard_prior():
     assert torch.equal(*losses)
 
 
+def _in_pieces(trainer, rows_a_piece):
+    trainer.network.rows_a_piece = rows_a_piece
+    return trainer
+
+
 @pytest.mark.parametrize("kind", ["lstm vae", "omni anomaly"])
-def test_a_member_is_the_same_trained_alone(kind):
-    stacked = trainer_of(kind, [5, 6, 7])
-    stacked.train(member_rows(rows_for(kind), 3), 2)
+def test_a_member_is_the_same_trained_alone_on_any_number_of_threads(kind):
+    rows, before = rows_for(kind), torch.get_num_threads()
+    torch.set_num_threads(3)
+    stacked = _in_pieces(trainer_of(kind, [5, 6, 7]), 5)  # pieces of batches of 12 and 13
+    stacked.train(member_rows(rows, 3), 2)
     for k, seed in enumerate([5, 6, 7]):
-        alone = trainer_of(kind, [seed])
-        alone.train(member_rows(rows_for(kind), 1), 2)
+        torch.set_num_threads(1 + k)
+        alone = _in_pieces(trainer_of(kind, [seed]), 5)
+        alone.train(member_rows(rows, 1), 2)
         assert_member(stacked.network, k, alone.network)
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("kind", ["lstm vae", "omni anomaly"])
+def test_the_pieces_of_a_batch_make_the_same_step(kind):
+    whole, pieces = (_in_pieces(trainer_of(kind, [5, 6]), size) for size in (None, 3))
+    rows = member_rows(rows_for(kind), 2)
+    torch.testing.assert_close(pieces.train(rows, 2), whole.train(rows, 2))
+    for a, b in zip(pieces.network.parameters(), whole.network.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-4)
 
 
 def test_rows_of_the_history():
