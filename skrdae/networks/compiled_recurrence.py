@@ -208,9 +208,9 @@ def _gradients(
     start = np.zeros(u, np.float32)
     for t in range(len(out) - 1, -1, -1):
         for i in range(n):
-            s = carry[i]
+            s, more = carry[i], grad[t, i]
             for j in range(u):
-                s[j] += grad[t, i, j]
+                s[j] += more[j]
             if lstm:
                 before = kept[t - 1, i, 4 * u :] if t > 0 else start
                 _lstm_cell_backward(s, kept[t, i], before, stays[i], of_gates[t, i])
