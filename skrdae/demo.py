@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LAMS = [f"{multiple:.1f}*median" for multiple in np.linspace(1.3, 2.0, 8)]
-_CONTAMINATIONS = np.round(np.linspace(0.02, 0.14, 7), 2)
+_CONTAMINATIONS: list[float] = np.linspace(0.02, 0.14, 7).round(2).tolist()
 _N_FOLDS = 5
 
 
@@ -104,7 +104,7 @@ def run_demo(
         random_state=seed,
     )
     forest = IsolationForest(random_state=seed)
-    searches = {
+    searches: dict[str, tuple[Any, str, list[Any]]] = {
         "RobustDeepAutoencoder": (robust, "lam", _LAMS),
         "IsolationForest": (forest, "contamination", _CONTAMINATIONS),
     }
