@@ -57,7 +57,7 @@ def run(dataset, X, y, seed):
                 raise
             continue
         add(way, search, time.perf_counter() - start)
-        grid = search.lams_
+        grid = [f"{lam}*median" for lam in search.lams_]
     for lam in ("auto", np.inf, *grid):
         start = time.perf_counter()
         detector = RobustDeepAutoencoder(lam, random_state=seed).fit(X)

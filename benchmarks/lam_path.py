@@ -39,8 +39,12 @@ def draw(rows, chosen, location):
     axis.plot(lam, [row["recall"] for row in rows], "C2", lw=1, label="recall")
     axis.plot(lam, [row["flagged_share"] for row in rows], "k:", label="share flagged")
     axis.axvline(chosen, color="C3", lw=0.8, ls="--")
-    axis.annotate(f" chosen, λ = {chosen:.2f}", (chosen, 0.4), color="C3", fontsize=8)
-    axis.set(xscale="log", xlabel="λ (larger: sparser S, fewer rows flagged)", ylim=(0, 1.05))
+    axis.annotate(f" chosen: {chosen:.2f}", (chosen, 0.4), color="C3", fontsize=8)
+    axis.set(
+        xscale="log",
+        xlabel="λ / median norm (larger: sparser S, fewer rows flagged)",
+        ylim=(0, 1.05),
+    )
     axis.set_xlim(max(lam), min(lam))
     ticks = np.round(np.geomspace(min(lam), max(lam), 5), 1)
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -56,7 +60,7 @@ def main():
     path = RobustDeepAutoencoderCV(20, scoring="f1", **SETTINGS).fit(X, y)
     rows = []
     for lam, scores in zip(path.lams_, path.scores_path_, strict=True):
-        labels = RobustDeepAutoencoder(float(lam), **SETTINGS).fit(X).labels_
+        labels = RobustDeepAutoencoder(f"{lam}*median", **SETTINGS).fit(X).labels_
         rows.append(
             {
                 "lam": float(lam),
@@ -68,8 +72,9 @@ def main():
             }
         )
     print(write_csv("lam_path", rows))
-    draw(rows, path.lam_, PICTURES / "lam_path.png")
-    print(f"chosen: {path.lam_:.4f}")
+    chosen = path.lams_[path.scores_path_.mean(axis=1).argmax()]
+    draw(rows, chosen, PICTURES / "lam_path.png")
+    print(f"chosen: {path.best_lam_}, λ = {path.lam_:.4f}")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_LAMS = np.round(np.geomspace(1.4, 2.4, 7), 2)
-_CONTAMINATIONS = np.round(np.linspace(0.02, 0.14, 7), 2)
+_LAMS = [f"{multiple:.1f}*median" for multiple in np.linspace(1.3, 2.0, 8)]
+_CONTAMINATIONS: list[float] = np.linspace(0.02, 0.14, 7).round(2).tolist()
 _N_FOLDS = 5
 
 
@@ -100,12 +100,11 @@ def run_demo(
         scaler=None,
         contamination="auto",
         max_iter=10,
-        n_epochs=10,
-        n_estimators=1,
+        n_epochs=5,
         random_state=seed,
     )
     forest = IsolationForest(random_state=seed)
-    searches = {
+    searches: dict[str, tuple[Any, str, list[Any]]] = {
         "RobustDeepAutoencoder": (robust, "lam", _LAMS),
         "IsolationForest": (forest, "contamination", _CONTAMINATIONS),
     }
@@ -127,7 +126,7 @@ def run_demo(
             rows.append(
                 {
                     "detector": name,
-                    "chosen": f"{parameter}={search.best_params_[parameter]:g}",
+                    "chosen": f"{parameter}={search.best_params_[parameter]}",
                     "F1": f1_score(y, _flags(best, X)),
                     "ROC AUC": roc_auc_score(y, scores),
                     "AP": average_precision_score(y, scores),
@@ -196,6 +195,6 @@ def _draw(
                 ax.set_title(f"{kind}, {scores[top[k]]:.2f}", fontsize=9)
         line[0].set_ylabel(name, rotation=0, labelpad=22, va="center")
     figure.suptitle(
-        f"The highest scores, X = L + S with λ = {detector.lam_:.2f}; what the network makes of L"
+        f"The highest scores, X = L + S with λ = {detector.lam}; what the networks make of L"
     )
     figure.savefig(output, dpi=130)

@@ -125,11 +125,12 @@ def test_a_whole_workflow(cancer):
     X, y = cancer
     pipeline = _pipeline(RobustDeepAutoencoderCV(3, cv=2, n_estimators=2, random_state=0))
     pipeline.set_params(detect__scoring="roc_auc").fit(X, y)
-    assert pipeline["detect"].lam_ in pipeline["detect"].lams_
+    detector = pipeline["detect"]
+    assert detector.best_lam_ in [f"{lam!r}*median" for lam in detector.lams_.tolist()]
     tuned = tune_threshold(pipeline, X, y, "max_fpr", value=0.05)
     assert 0.03 < tuned.predict(X)[y == 0].mean() <= 0.05
     adapted = OutlierAdapter(
-        RobustDeepAutoencoder(pipeline["detect"].lam_, n_estimators=2, random_state=0)
+        RobustDeepAutoencoder(pipeline["detect"].best_lam_, n_estimators=2, random_state=0)
     ).fit(StandardScaler().fit_transform(X))
     scaled = StandardScaler().fit_transform(X)
     np.testing.assert_array_equal(adapted.score_samples(scaled), -pipeline.decision_function(X))

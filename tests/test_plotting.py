@@ -147,7 +147,7 @@ def test_the_path_shows_means_and_the_choice(X):
     curve, choice = display.ax_.lines
     np.testing.assert_allclose(curve.get_ydata(), search.scores_path_.mean(axis=1)[::-1])
     assert np.all(np.diff(curve.get_xdata()) > 0)
-    assert choice.get_xdata()[0] == search.lam_
+    assert f"{float(choice.get_xdata()[0])!r}*median" == search.best_lam_
     assert display.ax_.get_xscale() == "log"
     assert LamPathDisplay.from_predictions([1, np.inf], [[1], [2]]).ax_.get_xscale() == "linear"
 

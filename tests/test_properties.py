@@ -67,7 +67,7 @@ def _choose(**options):
 
 
 ROBUST = {
-    "lam": ["auto", "auto", 0.0, 0.7, 1e6, np.inf],
+    "lam": ["auto", "auto", "1.5*median", 0.0, 0.7, 1e6, np.inf],
     "penalty": ["l21", "l1", "l21_features"],
     "max_iter": [1, 2],
     "batch_size": ["auto", 1, 7],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +27,7 @@ from skrdae.penalties.l20 import least_size
 from skrdae.registry import detector
 from skrdae.scorers.residual_scale import rows_to_measure
 from skrdae.scorers.smoothed import SmoothedScorer, sizes
+from skrdae.training.lam_rule import LamRule
 
 # A first axis of so few values before two longer ones holds channels, not lines.
 _MOST_CHANNELS = 4
@@ -47,11 +49,13 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
 
     Parameters
     ----------
-    lam : float or "auto", default="auto"
+    lam : float, "auto" or str, default="auto"
         λ ≥ 0, the threshold of the prox: a share of an image's norm for ``"l20"`` (a smaller one
         for black images, see :class:`~skrdae.penalties.L20`), otherwise in the units of the scaled
-        data. ``"auto"`` recomputes λ in each iteration so that a share `contamination` of
-        the groups of `penalty` has a non-zero S; ``lam_`` holds the final value.
+        data. A string such as ``"1.5*median"`` is a multiple of the median of what `penalty`
+        compares with λ, found anew in each iteration for each member. ``"auto"``
+        recomputes λ in each iteration so that a share `contamination` of the groups of `penalty`
+        has a non-zero S; ``lam_`` holds the final value.
         With ``"l20"`` and a float for `contamination` it is twice that share in all members.
         Otherwise, with several members, each has a share of its own, between half and twice
         `contamination`.
@@ -246,13 +250,14 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
             )
         return learnt
 
-    def _thresholds(self) -> tuple[list[float] | None, list[float] | None]:
-        lam, quantile = super()._thresholds()
-        if isinstance(penalty_of(self.penalty), L20) and isinstance(self.contamination, Real):
+    def _lam_rule(self) -> LamRule:
+        rule = super()._lam_rule()
+        images = rule.unit == "quantile" and isinstance(penalty_of(self.penalty), L20)
+        if images and isinstance(self.contamination, Real):
             # Images that are left out cost little, and those that are not, and should be, much.
             share = min(2 * float(self.contamination), 0.5)
-            quantile = quantile and [1 - share] * self.n_estimators
-        return lam, quantile
+            rule = replace(rule, values=[1 - share] * self.n_estimators)
+        return rule
 
     def _beside_parameters(self) -> dict[str, str]:
         return {"image_shape": str(self.image_shape_)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +10,9 @@ import torch
 
 from skrdae._device import plain_torch
 from skrdae._random import member_generators
-from skrdae._typing import FloatArray, FloatRows, IntArray
+from skrdae._typing import FloatRows, IntArray
 from skrdae.detectors.base import Learnt, Task
+from skrdae.detectors.lam import lam_rule
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.model import FittedModel
 from skrdae.networks.member import MemberModule
@@ -19,7 +20,7 @@ from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.penalties import penalty_of
 from skrdae.rows import HeldMemberRows, MemberRows, training_rows
 from skrdae.scorers.residual_scale import rows_to_measure
-from skrdae.training.alternating import alternate_path, plain_norms
+from skrdae.training.alternating import alternate_path, largest_multiple
 from skrdae.training.rounds import Session
 from skrdae.training.split import part_rows
 
@@ -61,9 +62,9 @@ class Beginning:
         self.schedule = stem._schedule(self.task, self.member_rows.shape[1])
         self.penalty = penalty_of(stem.penalty)
 
-    def plain_norms(self) -> tuple[float, float]:
-        """Return the largest and the median norm that plain autoencoders leave."""
-        return plain_norms(
+    def largest_multiple(self) -> float:
+        """Return how many medians the largest norm is that plain autoencoders leave."""
+        return largest_multiple(
             self.network, self.member_rows, self.penalty, self.schedule, self.generators
         )
 
@@ -74,7 +75,10 @@ class Beginning:
 
 
 def path_fits(
-    stem: RobustDeepAutoencoder, folds: Iterable[FloatRows], seeds: IntArray, lams: FloatArray
+    stem: RobustDeepAutoencoder,
+    folds: Iterable[FloatRows],
+    seeds: IntArray,
+    lams: Sequence[float | str],
 ) -> Iterator[PathFit]:
     """Fit a detector to each fold with each λ.
 
@@ -90,7 +94,8 @@ def path_fits(
         The rows to train on.
     seeds : ndarray of shape (K,)
         The same for every fit.
-    lams : ndarray of shape (n_lams,)
+    lams : list
+        As the detector takes them: either numbers, or multiples of the median.
 
     Yields
     ------
@@ -135,7 +140,9 @@ def _most_bytes(device: torch.device) -> int:
 
 
 def _fits(
-    stem: RobustDeepAutoencoder, folds: list[tuple[int, Beginning]], lams: FloatArray
+    stem: RobustDeepAutoencoder,
+    folds: list[tuple[int, Beginning]],
+    lams: Sequence[float | str],
 ) -> Iterator[PathFit]:
     first = folds[0][1]
     n_members, n_folds = len(first.generators), len(folds)
@@ -152,19 +159,19 @@ def _fits(
         first.penalty,
         first.schedule,
         [generator for _, fold in folds for generator in fold.generators],
-        lams=lams.tolist(),
+        lam_rule(lams),
         n_at_once=max(1, _most_bytes(rows.device) // one),
     )
-    for places, networks, norms in path:
+    for places, networks, lam, norms in path:
         # Axes: λ, fold, member.
         numbers = torch.arange(networks.n_members, device="cpu").view(-1, n_folds, n_members)
         for k, (number, fold) in enumerate(folds):
-            mine, norms_ = networks, norms
+            mine, lam_, norms_ = networks, lam, norms
             if n_folds > 1:
                 chosen = numbers[:, k].flatten()
-                mine = networks.select(chosen)
+                mine, lam_ = networks.select(chosen), lam[chosen.to(lam.device)]
                 norms_ = None if norms is None else norms[chosen.to(norms.device)]
-            found = _judged(stem, fold, lams[places], mine, norms_)
+            found = _judged(stem, fold, lams[places], mine, lam_, norms_)
             for place, detector in enumerate(found, places.start):
                 yield PathFit(number, place, detector)
 
@@ -172,23 +179,23 @@ def _fits(
 def _judged(
     stem: RobustDeepAutoencoder,
     fold: Beginning,
-    lams: FloatArray,
+    lams: Sequence[float | str],
     networks: MemberModule,
+    lam: torch.Tensor,
     norms: torch.Tensor | None,
 ) -> Iterator[RobustDeepAutoencoder]:
     """Yield the detectors that trained networks are, those of one λ after those of another."""
     n_members = len(fold.generators)
-    values = torch.tensor(lams, dtype=torch.float32, device="cpu")
-    lam = values.repeat_interleave(n_members).to(networks.device)
     learnt = stem._scored(fold.task, networks, lam, norms, [])
     stack = FittedModel(fold.scaler, networks, learnt.scorer, np.ones(1))
     scores = stack.map(learnt.scorer.scores, fold.task.rows)
-    for i, value in enumerate(values.tolist()):
+    for i, value in enumerate(lams):
         mine = torch.arange(i * n_members, (i + 1) * n_members, device="cpu")
         model = stack.select(mine)
         detector = RobustDeepAutoencoder(**stem.get_params(deep=False) | {"lam": value})
         detector.n_features_in_ = fold.X.shape[1]
-        lam_ = value if n_members == 1 else lam[mine].cpu().numpy()
+        found = lam.cpu()[mine]
+        lam_ = found.item() if n_members == 1 else found.numpy()
         fitted = Learnt(model.network, model.scorer, {"lam_": lam_})
         detector._judge(model, fitted, scores[mine.numpy()], fold.X)
         yield detector

@@ -183,7 +183,7 @@ def _settings(detector: Any, X: FloatRows) -> dict[str, str]:
     for start in range(0, len(X), _ROWS):  # which may lie in a file
         digest.update(np.ascontiguousarray(X[start : start + _ROWS]).data)
     left_out = _NO_PART | {*detector._lengths, *detector._set_later}
-    if not isinstance(getattr(detector, "lam", None), str):  # it sets the threshold only
+    if getattr(detector, "lam", None) != "auto":  # it sets the threshold only
         left_out = left_out | {"contamination"}
     return {
         "detector": type(detector).__name__,

@@ -20,6 +20,7 @@ from skrdae._validation import listed, outside
 from skrdae.chunks import map_chunks
 from skrdae.detectors.base import BaseTorchDetector, Learnt, Task
 from skrdae.detectors.decomposition import BaseDecomposition
+from skrdae.detectors.lam import check_lam, lam_rule
 from skrdae.detectors.samples import (
     MAX_SAMPLES,
     member_places,
@@ -39,6 +40,7 @@ from skrdae.rows import MemberRows, Rows
 from skrdae.scorers.residual import ResidualScorer
 from skrdae.scorers.residual_scale import rows_to_measure
 from skrdae.training.alternating import Schedule, alternate
+from skrdae.training.lam_rule import LamRule
 from skrdae.training.schemas import alternating_state
 
 # A network that starts near zero reaches values of about 1 in a training of the usual length. More
@@ -59,7 +61,7 @@ class BaseRobustAutoencoder(BaseDecomposition):
     if TYPE_CHECKING:
         n_samples_seen_: int = field(init=False)
 
-    lam: float | Literal["auto"] = field(default="auto", kw_only=False)
+    lam: float | str = field(default="auto", kw_only=False)
     penalty: PenaltyLike = "l21"
     max_iter: int = 5
     n_epochs: int = 1
@@ -78,7 +80,7 @@ class BaseRobustAutoencoder(BaseDecomposition):
             *BaseTorchDetector._parameter_constraints["contamination"],
             StrOptions({"auto"}),
         ],
-        "lam": [Interval(Real, 0, None, closed="both"), StrOptions({"auto"})],
+        "lam": [Interval(Real, 0, None, closed="both"), str],  # and by check_lam
         "penalty": [StrOptions(set(PENALTIES)), GroupPenalty],
         "hidden_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -135,7 +137,6 @@ class BaseRobustAutoencoder(BaseDecomposition):
         generators = member_generators(task.seeds)
         network = self._new_network(task.rows.shape[1], generators, task.rows.device)
         rows = self._member_rows(task, generators)
-        lam, quantile = self._thresholds()
         result = alternate(
             network,
             rows,
@@ -143,8 +144,7 @@ class BaseRobustAutoencoder(BaseDecomposition):
             self._schedule(task, rows.shape[1]),
             generators,
             task.session,
-            lam=lam,
-            quantile=quantile,
+            self._lam_rule(),
         )
         if not result.converged:
             warnings.warn(
@@ -194,14 +194,18 @@ class BaseRobustAutoencoder(BaseDecomposition):
             tol=self.tol,
         )
 
-    def _thresholds(self) -> tuple[list[float] | None, list[float] | None]:
-        """Return each member's λ and None, or None and each member's quantile."""
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_lam(self.lam)
+
+    def _lam_rule(self) -> LamRule:
+        """Return how the members' λ are found."""
         k = self.n_estimators
         if self.lam != "auto":
-            return [float(self.lam)] * k, None
+            return lam_rule([self.lam] * k)
         share = float(self.contamination) if isinstance(self.contamination, Real) else 0.1
         shares = [share] if k == 1 else share * np.geomspace(0.5, 2, k)
-        return None, [1 - min(float(s), 0.5) for s in shares]
+        return LamRule([1 - min(float(s), 0.5) for s in shares], "quantile")
 
     def _vote_threshold(self, model: FittedModel, learnt: Learnt) -> float | None:
         # One member's ℓ2,1 prox compares the norm, where that is the score, with λ.
@@ -240,10 +244,10 @@ class BaseRobustAutoencoder(BaseDecomposition):
             stream.network = self._new_network(
                 task.rows.shape[1], stream.generators, task.rows.device
             )
-        lam, quantile = self._thresholds()
-        if quantile is not None and stream.rows is not None:
+        rule = self._lam_rule()
+        if not rule.given and stream.rows is not None:
             # That of the rows remembered, in which a chunk however small or odd has little say.
-            lam, quantile = self._lams_of(task, stream, quantile), None
+            rule = LamRule(self._lams_of(task, stream, rule))
         rows = self._member_rows(task, stream.generators)
         # As large as for all rows so far: many small steps would be a longer training.
         n_so_far = rows_a_member(self.max_samples, stream.n_seen + len(task.rows))
@@ -255,15 +259,14 @@ class BaseRobustAutoencoder(BaseDecomposition):
             replace(self._schedule(task, n_so_far), batch_size=batch_size),
             stream.generators,
             task.session,
-            lam=lam,
-            quantile=quantile,
+            rule,
             adam=stream.adam,
         )
         stream.adam = result.adam()  # type: ignore[misc]  # None comes of sparse trainings only
         stream.extra = result.lam
         return result.history
 
-    def _lams_of(self, task: Task, stream: Stream, quantile: list[float]) -> list[float]:
+    def _lams_of(self, task: Task, stream: Stream, rule: LamRule) -> list[float]:
         """Return each member's λ for the rows remembered."""
         penalty, network = penalty_of(self.penalty), stream.network
         rows: Any = stream.rows  # there are some
@@ -275,7 +278,7 @@ class BaseRobustAutoencoder(BaseDecomposition):
 
         remembered = torch.from_numpy(task.scaler.transform(rows)).to(task.rows.device)
         found = map_chunks(norms, remembered, rows_independent=network.rows_independent)
-        return penalty.lam_quantile(found, quantile).tolist()
+        return rule.find(found).tolist()
 
     def _settled(self, task: Task, stream: Stream) -> Learnt:
         return self._scored(task, stream.network, stream.extra, None, stream.history)

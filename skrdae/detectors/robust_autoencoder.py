@@ -40,12 +40,15 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
 
     Parameters
     ----------
-    lam : float or "auto", default="auto"
-        λ ≥ 0, the threshold of the prox, in units of the scaled data. ``"auto"`` recomputes λ in
-        each iteration so that a share `contamination` of the groups (rows for ``"l21"`` and
-        ``"l20"``, entries for ``"l1"``, columns for ``"l21_features"``) has a non-zero S; ``lam_``
-        holds the final value. With several members, each has a share of its own: they are evenly
-        spaced on a logarithmic scale from half to twice `contamination`, and none exceeds one half.
+    lam : float, "auto" or str, default="auto"
+        λ ≥ 0, the threshold of the prox, in units of the scaled data. A string such as
+        ``"1.5*median"`` is a multiple of the median norm of the groups of the residual, found anew
+        in each iteration for each member; it means the same on data of another size or scale.
+        ``"auto"`` recomputes λ in each iteration so that a share `contamination` of the groups
+        (rows for ``"l21"`` and ``"l20"``, entries for ``"l1"``, columns for ``"l21_features"``) has
+        a non-zero S. ``lam_`` holds the final value of either. With ``"auto"`` and several members,
+        each has a share of its own: they are evenly spaced on a logarithmic scale from half to
+        twice `contamination`, and none exceeds one half.
     penalty : {"l21", "l1", "l21_features", "l20"} or GroupPenalty, default="l21"
         The penalty Ω. ``"l21"`` sums the norms of rows (whole samples are anomalous), ``"l1"`` sums
         absolute values (single entries are anomalous), ``"l21_features"`` sums the norms of columns

@@ -30,6 +30,7 @@ from skrdae.detectors.base import Learnt, Task
 from skrdae.detectors.decomposition import BaseDecomposition
 from skrdae.detectors.device_memory import fits_in_memory
 from skrdae.detectors.folds import Folds, Splitter, check_classes, folds_of
+from skrdae.detectors.lam import as_multiple, lams_of
 from skrdae.detectors.path_fits import Beginning, path_fits
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.metrics import SCORERS, agreement
@@ -56,9 +57,11 @@ class RobustDeepAutoencoderCV(BaseDecomposition):
     Parameters
     ----------
     lams : int or array-like, default=20
-        The λ to try. An int is how many: they are evenly spaced on a logarithmic scale from
-        ``lam_max_``, which leaves S empty, down to the median norm of the groups. An array holds
-        the values themselves, in increasing or decreasing order.
+        The λ to try. An int is how many: they are multiples of the median norm, evenly spaced on a
+        logarithmic scale from ``lam_max_``, which leaves S empty, down to the median itself. A list
+        holds the λ, in increasing or decreasing order: multiples such as ``"1.5*median"``, or
+        numbers. What is chosen is the multiple, so it carries over from the folds, which have fewer
+        rows and larger residuals, to the fit to all rows; a number does not.
     cv : int, splitter, iterable or None, default=None
         The cross-validation folds. An int is the number of shuffled folds (``None`` means 5), which
         are drawn with `random_state` and stratified by y if `scoring` uses labels.
@@ -76,13 +79,15 @@ device, random_state, verbose, callbacks
 
     Attributes
     ----------
-    lam_ : float
-        The λ chosen.
+    best_lam_ : str or float
+        The λ chosen, as `lam` of :class:`RobustDeepAutoencoder` takes it.
+    lam_ : float, or ndarray of shape (n_estimators,) with several members and multiples
+        λ of the last iteration, in units of the scaled data.
     lams_ : ndarray of shape (n_lams,)
-        The λ tried.
+        The λ tried: multiples of the median norm, or numbers if `lams` holds numbers.
     lam_max_ : float
-        The smallest λ for which S stays empty throughout the training on all data. Only if `lams`
-        is an int.
+        The smallest multiple for which S stays empty throughout the training on all data. Only if
+        `lams` is an int.
     scores_path_ : ndarray of shape (n_lams, n_folds)
         The score of each λ on each fold.
     n_iter_, decision_scores_, threshold_, labels_, … : as in :class:`RobustDeepAutoencoder`
@@ -113,13 +118,15 @@ device, random_state, verbose, callbacks
     >>> detector = RobustDeepAutoencoderCV(lams=5, cv=2, scoring="roc_auc", random_state=0)
     >>> detector.fit(X, y).scores_path_.shape
     (5, 2)
-    >>> bool(detector.lam_ == detector.lams_[detector.scores_path_.mean(axis=1).argmax()])
+    >>> best = detector.lams_[detector.scores_path_.mean(axis=1).argmax()]
+    >>> detector.best_lam_ == f"{best}*median"
     True
     """
 
     if TYPE_CHECKING:
         lams_: FloatArray = field(init=False)
         lam_max_: float = field(init=False)
+        best_lam_: float | str = field(init=False)
         scores_path_: FloatArray = field(init=False)
 
     lams: ArrayLike = field(default=20, kw_only=False)
@@ -164,7 +171,7 @@ device, random_state, verbose, callbacks
             scorer = SCORERS.get(scorer)
         return scorer, any(scorer is known for known in SCORERS.values())
 
-    def _get_estimator(self, lam: float, **parameters: Any) -> RobustDeepAutoencoder:
+    def _get_estimator(self, lam: float | str, **parameters: Any) -> RobustDeepAutoencoder:
         """Return a detector with these parameters and a λ, not fitted."""
         mine = self.get_params(deep=False)
         for name in ("lams", "cv", "scoring"):
@@ -206,30 +213,17 @@ device, random_state, verbose, callbacks
             draft._fit(X, y)
         return self
 
-    def _given_lams(self) -> FloatArray | None:
-        """Return `lams` as an array, or None if it is a number of them."""
+    def _given_lams(self) -> tuple[FloatArray | None, bool]:
+        """Return the values in `lams`, and whether they are multiples of the median.
+
+        None for the values if `lams` is a number of them.
+        """
         lams = self.lams
         if isinstance(lams, Integral) and not isinstance(lams, bool):
             if lams < 1:
                 raise ValueError(f"lams must be at least 1; got {lams!r}.")
-            return None
-        try:
-            values = np.asarray(lams)
-        except ValueError:  # rows of several lengths
-            values = np.empty(0)
-        if values.ndim != 1 or not len(values) or values.dtype.kind not in "iuf":
-            raise ValueError(
-                f"lams must be a number of λ to try, or a list of at least one; got {lams!r}."
-            )
-        if np.isnan(values).any() or values.min() < 0:
-            raise ValueError(f"lams must hold λ ≥ 0; got {lams!r}.")
-        values = values.astype(np.float64)
-        steps = values[1:] > values[:-1], values[1:] < values[:-1]
-        if not any(step.all() for step in steps):
-            raise ValueError(
-                f"lams must be sorted, rising or falling, and hold no value twice; got {lams!r}."
-            )
-        return values
+            return None, True
+        return lams_of(lams)
 
     def _fit(self, X: MatrixLike, y: ArrayLike | None) -> None:
         self._forget()
@@ -244,25 +238,29 @@ device, random_state, verbose, callbacks
         folds = folds_of(self.cv, rows, y, stratify=scoring is not None, seed=seed)
         if compares:
             check_classes(folds, labels)
-        lams = self._given_lams()
-        self.lams_ = self._grid(rows, seeds) if lams is None else lams
-        self.scores_path_ = self._path(rows, y, folds, seeds, scoring)
+        values, relative = self._given_lams()
+        self.lams_ = self._grid(rows, seeds) if values is None else values
+        numbers: list[float] = self.lams_.tolist()
+        lams = [as_multiple(number) for number in numbers] if relative else numbers
+        self.scores_path_ = self._path(rows, y, folds, seeds, scoring, lams)
         means = self.scores_path_.mean(axis=1)
         if np.isnan(means).all():
             raise ValueError(
                 f"scoring={self.scoring!r} gave NaN on some fold for every λ, so that none can be "
                 "chosen. Use fewer folds, or another scoring."
             )
-        chosen = float(self.lams_[np.nanargmax(means)])
+        best = int(np.nanargmax(means))
+        self.best_lam_ = lams[best]
         names = {
             k: v for k, v in vars(self).items() if k in ("n_features_in_", "feature_names_in_")
         }
-        inner = self._get_estimator(chosen)
+        inner = self._get_estimator(self.best_lam_)
         vars(inner).update(names)
         with plain_torch():
             inner._fit_checked(rows, seeds, {}, type(self).__name__)
         vars(self).update({k: v for k, v in vars(inner).items() if k.endswith("_")})
-        self.lam_ = chosen
+        if not relative:  # the same for all members
+            self.lam_ = numbers[best]
 
     @property
     def _n_rounds(self) -> int:
@@ -284,15 +282,15 @@ device, random_state, verbose, callbacks
         return y
 
     def _grid(self, X: FloatRows, seeds: IntArray) -> FloatArray:
-        """Return λ from the one that keeps S empty down to the one that half the groups exceed."""
+        """Return multiples from the one that keeps S empty down to the median itself."""
         stem = self._get_estimator(np.inf, tol=None, verbose=0, callbacks=None)  # made in full
         with plain_torch():
-            largest, median = Beginning(stem, X, seeds).plain_norms()
+            largest = Beginning(stem, X, seeds).largest_multiple()
         # A little more, because scoring rounds differently from training.
         self.lam_max_ = largest * (1 + 1e-6)
         # Where the network explains half of the groups, or all, to the last digit, any scale does.
-        top = self.lam_max_ or 1.0
-        least = min(max(median, 1e-3 * top), 0.99 * top)
+        top = self.lam_max_ if 0 < self.lam_max_ < np.inf else 1.0
+        least = min(max(1.0, 1e-3 * top), 0.99 * top)
         n_lams: Any = self.lams
         return np.geomspace(top, least, n_lams)
 
@@ -303,6 +301,7 @@ device, random_state, verbose, callbacks
         folds: Folds,
         seeds: IntArray,
         scoring: Callable[..., float] | None,
+        lams: Sequence[float | str],
     ) -> FloatArray:
         """Return the score of each λ on each fold."""
         scores = np.empty((len(self.lams_), len(folds)))
@@ -311,7 +310,7 @@ device, random_state, verbose, callbacks
             stem = self._get_estimator(np.inf, verbose=0, callbacks=None)
             rankings: list[list[FloatArray]] = [[] for _ in folds]
             training = (X[train] for train, _ in folds)
-            for fold, place, detector in path_fits(stem, training, seeds, self.lams_):
+            for fold, place, detector in path_fits(stem, training, seeds, lams):
                 test = folds[fold][1]
                 if scoring is None:
                     rankings[fold].append(detector._score(X[test]))

@@ -38,9 +38,11 @@ class TransformerRobustAutoencoder(ChannelWindows, BaseRobustAutoencoder):
 
     Parameters
     ----------
-    lam : float or "auto", default="auto"
-        λ ≥ 0, the threshold of the prox, in units of the scaled data. ``"auto"`` recomputes λ in
-        each iteration so that a share `contamination` of the groups of `penalty` has a non-zero S;
+    lam : float, "auto" or str, default="auto"
+        λ ≥ 0, the threshold of the prox, in units of the scaled data. A string such as
+        ``"1.5*median"`` is a multiple of the median norm of the groups of the residual, found anew
+        in each iteration for each member. ``"auto"`` recomputes λ in each
+        iteration so that a share `contamination` of the groups of `penalty` has a non-zero S;
         ``lam_`` holds the final value. With several members, each has a share of its own, between
         half and twice `contamination`.
     n_channels : int, default=1

@@ -31,6 +31,7 @@ from skrdae.detectors.conv_robust_autoencoder import ConvRobustAutoencoder
 from skrdae.detectors.decomposition import BaseDecomposition
 from skrdae.detectors.epochs import EpochsDetector
 from skrdae.detectors.generative import GenerativeDetector
+from skrdae.detectors.lam import multiple_of_median
 from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
 from skrdae.detectors.recurrent_vae import RecurrentVAEDetector
 from skrdae.detectors.resuming import KEPT
@@ -148,11 +149,15 @@ def _decomposed(detector: Any, where: str, sizes: Sizes) -> None:
     check(detector.lam_, f"{where}.lam_", sizes)
 
 
-def _robust(detector: Any, where: str, sizes: Sizes) -> None:
-    scorer, network = detector.model_.scorer, detector.model_.network
-    lam = scorer.lam.cpu().numpy()
+def _lam_of_scorer(detector: Any, where: str, sizes: Sizes) -> None:
+    lam = detector.model_.scorer.lam.cpu().numpy()
     if not np.array_equal(detector.lam_, lam if sizes["members"] > 1 else lam[0]):
         raise ValueError(f"{where}.lam_ is not the λ that rows are scored with")
+
+
+def _robust(detector: Any, where: str, sizes: Sizes) -> None:
+    scorer, network = detector.model_.scorer, detector.model_.network
+    _lam_of_scorer(detector, where, sizes)
     state = alternating_state(network, sizes["features"], scorer.penalty)
     _check_kept(detector, state, where, sizes)
 
@@ -171,12 +176,16 @@ def _images(detector: Any, where: str, sizes: Sizes) -> None:
 
 
 def _cross_validated(detector: Any, where: str, sizes: Sizes) -> None:
-    number(0, math.inf)(detector.lam_, f"{where}.lam_", sizes)
-    used = detector.model_.scorer.lam.cpu().numpy()
-    if detector.lam_ not in detector.lams_ or (used != np.float32(detector.lam_)).any():
-        raise ValueError(
-            f"{where}.lam_ is none of the λ tried, or not the one that rows are scored with"
-        )
+    best = detector.best_lam_
+    multiple = multiple_of_median(best)
+    if (best if multiple is None else multiple) not in detector.lams_:
+        raise ValueError(f"{where}.best_lam_ is none of the λ tried")
+    if multiple is None:
+        used = detector.model_.scorer.lam.cpu().numpy()
+        if detector.lam_ != best or (used != np.float32(best)).any():
+            raise ValueError(f"{where}.lam_ is not best_lam_, or not what rows are scored with")
+    else:
+        _lam_of_scorer(detector, where, sizes)
 
 
 def _pca(detector: Any, where: str, sizes: Sizes) -> None:
@@ -328,11 +337,13 @@ _PARTS = {
     RobustDeepAutoencoderCV: Kind(
         fitted={
             "lams_": array(np.float64, "λ", low=0, high=math.inf),
+            "best_lam_": either(number(0, math.inf), text),
             "scores_path_": array(np.float64, "λ", "folds", low=-math.inf, high=math.inf, nan=True),
         },
         extra={"lam_max_": number(0, math.inf)},
         whole=_of(ResidualScorer, MemberAutoencoder, _cross_validated),
-        later=_NOT_SPARSE,
+        # Once λ was chosen as a number only.
+        later={**_NOT_SPARSE, "best_lam_": lambda found: found["lam_"]},
     ),
     RobustPCA: Kind(
         fitted={"history_": history(_PURSUIT, "iterations"), "rank_": anything},

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skrdae._typing import FloatArray
+from skrdae.detectors.lam import multiple_of_median
 from skrdae.plotting.base import LINE, ORDINARY, axes, check_fitted, tidy
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class LamPathDisplay:
     scores : ndarray of shape (n_lams, n_folds)
     lam : float or None
         The λ chosen.
+    relative : bool, default=False
+        Whether they are multiples of the median norm.
 
     Attributes
     ----------
@@ -38,14 +41,20 @@ class LamPathDisplay:
     >>> X = np.random.default_rng(0).normal(size=(60, 3))
     >>> search = RobustDeepAutoencoderCV(4, cv=2, n_estimators=1, random_state=0).fit(X)
     >>> LamPathDisplay.from_estimator(search).ax_.get_xlabel()
-    'λ'
+    'λ / median norm'
     """
 
     ax_: Axes
     figure_: Figure
 
-    def __init__(self, lams: FloatArray, scores: FloatArray, lam: float | None = None) -> None:
-        self.lams, self.scores, self.lam = lams, scores, lam
+    def __init__(
+        self,
+        lams: FloatArray,
+        scores: FloatArray,
+        lam: float | None = None,
+        relative: bool = False,
+    ) -> None:
+        self.lams, self.scores, self.lam, self.relative = lams, scores, lam, relative
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Axes | None = None, **options: Any) -> Self:
@@ -63,7 +72,12 @@ class LamPathDisplay:
         LamPathDisplay
         """
         scores = check_fitted(estimator, "scores_path_", "it is no fitted RobustDeepAutoencoderCV.")
-        return cls.from_predictions(estimator.lams_, scores, estimator.lam_, ax=ax, **options)
+        multiple = multiple_of_median(estimator.best_lam_)
+        lam = estimator.lam_ if multiple is None else multiple
+        relative = multiple is not None
+        return cls.from_predictions(
+            estimator.lams_, scores, lam, relative=relative, ax=ax, **options
+        )
 
     @classmethod
     def from_predictions(
@@ -72,11 +86,13 @@ class LamPathDisplay:
         scores: ArrayLike,
         lam: float | None = None,
         *,
+        relative: bool = False,
         ax: Axes | None = None,
         **options: Any,
     ) -> Self:
         """Draw a path."""
-        return cls(np.asarray(lams, float), np.asarray(scores, float), lam).plot(ax, **options)
+        path = cls(np.asarray(lams, float), np.asarray(scores, float), lam, relative)
+        return path.plot(ax, **options)
 
     def plot(self, ax: Axes | None = None, *, score_name: str = "score") -> Self:
         """Draw.
@@ -97,12 +113,13 @@ class LamPathDisplay:
         mean, spread = scores.mean(axis=1), scores.std(axis=1)
         self.ax_.fill_between(lams, mean - spread, mean + spread, alpha=0.2, color=ORDINARY)
         self.ax_.plot(lams, mean, "o-", ms=3, color=ORDINARY, label="mean ± standard deviation")
+        name = "λ / median norm" if self.relative else "λ"
         if self.lam is not None:
-            self.ax_.axvline(self.lam, color=LINE, ls="--", label=f"λ = {self.lam:.3g}")
+            self.ax_.axvline(self.lam, color=LINE, ls="--", label=f"{name} = {self.lam:.3g}")
         if np.isfinite(lams).all() and (lams > 0).all():
             self.ax_.set_xscale("log")
             _write_numbers(self.ax_)
-        self.ax_.set_xlabel("λ")
+        self.ax_.set_xlabel(name)
         self.ax_.set_ylabel(score_name, parse_math=False)
         self.ax_.legend(frameon=False)
         tidy(self.ax_)

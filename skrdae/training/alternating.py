@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,7 @@ from skrdae.objectives.reconstruction import Reconstruction
 from skrdae.penalties.base import GroupPenalty
 from skrdae.rows import HeldMemberRows, LazyMemberRows, MemberRows
 from skrdae.training.batches import same_generator
+from skrdae.training.lam_rule import LamRule
 from skrdae.training.rounds import Session, Training, run
 from skrdae.training.split import split_of
 from skrdae.training.state import (
@@ -100,10 +102,8 @@ class Alternation(Training):
         Ω.
     schedule : Schedule
     generators : list of K torch.Generator
-    lam : sequence of K floats, optional
-        The thresholds; infinity keeps S at zero.
-    quantile : sequence of K floats, optional
-        λ is this quantile of the groups' norms, anew in each iteration, if there is no `lam`.
+    rule : LamRule, optional
+        How λ is found. Needed from the first prox on.
 
     References
     ----------
@@ -117,9 +117,7 @@ class Alternation(Training):
         penalty: GroupPenalty,
         schedule: Schedule,
         generators: Sequence[torch.Generator],
-        *,
-        lam: Sequence[float] | None = None,
-        quantile: Sequence[float] | None = None,
+        rule: LamRule | None = None,
     ) -> None:
         self.network, self.penalty, self.schedule = network, penalty, schedule
         self.history, self._has_residual = [], False
@@ -132,12 +130,12 @@ class Alternation(Training):
             generators=generators,
         )
         self.split = split_of(rows)
-        self.quantile = quantile
-        options: Any = {"dtype": torch.float32, "device": rows.device}
-        # λ is None until the first prox if it is a quantile's; so are norms until members leave.
-        self.lam = None if lam is None else torch.tensor(lam, **options)
+        self.rule = rule
+        self.final_lam = torch.zeros(len(generators), dtype=torch.float32, device=rows.device)
+        # λ is None until the first prox if it comes from the norms, as are norms until members
+        # leave.
+        self.lam = rule.find(self.final_lam) if rule is not None and rule.given else None
         self._penalty_value: torch.Tensor | float = 0.0  # Ω(S)
-        self.final_lam = torch.zeros(len(generators), **options)
         self.final_norms: torch.Tensor | None = None
 
     def train(self) -> None:
@@ -150,6 +148,13 @@ class Alternation(Training):
         self.split.find_residual(self.trainer.network, self.schedule.bound, self.penalty)
         self._has_residual = True
 
+    def find_lam(self) -> torch.Tensor:
+        """Return λ, found anew if it depends on the residual."""
+        rule: Any = self.rule  # there is one by now
+        if self.lam is None or not rule.given:
+            self.lam = rule.find(self.split.norms)
+        return self.lam
+
     def advance(self) -> Record:
         """Train the networks, and shrink what they leave to S."""
         if not self._has_residual:
@@ -160,9 +165,7 @@ class Alternation(Training):
         if self.lam is not None:
             charge = torch.nan_to_num(self.lam * self._penalty_value).cpu()
         split = self.split
-        if self.quantile is not None:
-            self.lam = self.penalty.lam_quantile(split.norms, self.quantile)
-        lam: torch.Tensor = self.lam  # type: ignore[assignment]  # there is one by now
+        lam = self.find_lam()
         self._penalty_value = self.penalty.value_after_prox(split.norms, lam)
         sparse_share, constraint, change = split.shrink(self.penalty, lam)
         record = IterationRecord(
@@ -198,8 +201,8 @@ class Alternation(Training):
         kept = mask.nonzero().flatten()
         self._take_members(kept)
         self.members = self.members[kept]
-        if self.quantile is not None:
-            self.quantile = [self.quantile[k] for k in kept.tolist()]
+        if self.rule is not None:
+            self.rule = self.rule.take(kept.tolist())
 
     def _take_members(self, places: torch.Tensor) -> None:
         """Go on with copies of some members, which may be named several times."""
@@ -220,16 +223,18 @@ class Alternation(Training):
         converged = self.schedule.tol is None or self.stopped or self.finished
         return AlternatingResult(self.final_lam, self.final_norms, converged, self.history)
 
-    def branch(self, lams: Sequence[float]) -> Alternation:
+    def branch(self, rule: LamRule) -> Alternation:
         """Return an alternation that continues from the residual with all members for each λ."""
         other = copy.copy(self)
-        places = torch.arange(len(self.members), device="cpu").repeat(len(lams))
+        n_lams = len(rule.values)
+        places = torch.arange(len(self.members), device="cpu").repeat(n_lams)
         other._take_members(places)
         other.members = torch.arange(len(places), device=self.members.device)
         other.network = other.trainer.network.select(other.members)
         other.history = []
-        other.lam = self.final_lam.new_tensor(lams).repeat_interleave(len(self.members))
-        other.final_lam = torch.zeros_like(other.lam)
+        other.rule = rule.take([i for i in range(n_lams) for _ in range(len(self.members))])
+        other.final_lam = self.final_lam.repeat(n_lams)
+        other.lam = other.rule.find(other.final_lam) if rule.given else None
         return other
 
     def state(self) -> dict[str, Any]:
@@ -281,9 +286,8 @@ def alternate(
     schedule: Schedule,
     generators: Sequence[torch.Generator],
     session: Session,
+    rule: LamRule,
     *,
-    lam: Sequence[float] | None,
-    quantile: Sequence[float] | None,
     adam: Mapping[str, Any] | None = None,
 ) -> AlternatingResult:
     """Train K members in place; see :class:`Alternation`.
@@ -293,14 +297,14 @@ def alternate(
     Parameters
     ----------
     session : Session
+    rule : LamRule
+        How λ is found.
     adam : dict, optional
         State of the optimiser to begin with.
     """
     if isinstance(rows, LazyMemberRows):
-        return _one_after_another(
-            network, rows, penalty, schedule, generators, session, lam, quantile
-        )
-    training = Alternation(network, rows, penalty, schedule, generators, lam=lam, quantile=quantile)
+        return _one_after_another(network, rows, penalty, schedule, generators, session, rule)
+    training = Alternation(network, rows, penalty, schedule, generators, rule)
     if adam is not None:
         training.trainer.adam.restore(adam)
     run(training, schedule.max_iter, session)
@@ -316,22 +320,14 @@ def _one_after_another(
     schedule: Schedule,
     generators: Sequence[torch.Generator],
     session: Session,
-    lam: Sequence[float] | None,
-    quantile: Sequence[float] | None,
+    rule: LamRule,
 ) -> AlternatingResult:
     results = []
     for k, generator in enumerate(generators):
         place = torch.tensor([k], device="cpu")
         member = network.select(place)
-        training = Alternation(
-            member,
-            rows.member(k),
-            penalty,
-            schedule,
-            [generator],
-            lam=lam and [lam[k]],
-            quantile=quantile and [quantile[k]],
-        )
+        mine = rule.take([k])
+        training = Alternation(member, rows.member(k), penalty, schedule, [generator], mine)
         run(training, schedule.max_iter, session)
         if training.stopped:  # no member goes on for longer
             schedule = replace(schedule, max_iter=len(training.history))
@@ -351,69 +347,75 @@ def alternate_path(
     penalty: GroupPenalty,
     schedule: Schedule,
     generators: Sequence[torch.Generator],
+    rule: LamRule,
     *,
-    lams: Sequence[float],
     n_at_once: int,
-) -> Iterator[tuple[slice, MemberModule, torch.Tensor | None]]:
+) -> Iterator[tuple[slice, MemberModule, torch.Tensor, torch.Tensor | None]]:
     """Make K fits for each of several λ, as :func:`alternate` would one after another.
 
-    Until the first prox λ plays no part, so that much is trained once for all. What follows the
-    last training changes no network and is left out. Parameters not named here are those of
-    :func:`alternate`.
+    Until the first prox λ plays no part, so that much is trained once for all. The last prox
+    changes no network and is left out. Parameters not named here are those of :func:`alternate`.
 
     Parameters
     ----------
     network : MemberModule
         K members, not trained; left as they are.
-    lams : sequence of float
-        The thresholds; infinity keeps S at zero.
+    rule : LamRule
+        With a value for each λ, not for each member.
     n_at_once : int
         How many λ are trained together.
 
     Yields
     ------
     slice
-        Places in `lams`.
+        Places in the values of `rule`.
     MemberModule
         The networks trained with those λ, all K of one λ before those of the next.
+    Tensor
+        As ``lam`` in :class:`AlternatingResult`, for these networks.
     Tensor or None
-        As ``norms`` in :class:`AlternatingResult`, for these networks.
+        As ``norms`` there.
     """
     trunk = Alternation(network, rows, penalty, schedule, generators)
     trunk.train()
-    for start in range(0, len(lams), n_at_once):
-        places = slice(start, min(start + n_at_once, len(lams)))
-        branch = trunk.branch(lams[places])
+    for start in range(0, len(rule.values), n_at_once):
+        places = slice(start, min(start + n_at_once, len(rule.values)))
+        branch = trunk.branch(rule.take(range(places.start, places.stop)))
         # The norms of groups that reach over rows come with the last prox.
         n_rounds = schedule.max_iter - (not penalty.across_rows)
         run(branch, n_rounds, Session())
-        if not (penalty.across_rows or branch.finished or branch._has_residual):
-            branch.trainer.train(branch.split, schedule.n_epochs)
+        if not (penalty.across_rows or branch.finished):
+            if not branch._has_residual:
+                branch.trainer.train(branch.split, schedule.n_epochs)
+                if not rule.given:
+                    branch.find_residual()
+            branch.find_lam()
         result = branch.finish()
-        yield places, branch.network, result.norms
+        yield places, branch.network, result.lam, result.norms
 
 
-def plain_norms(
+def largest_multiple(
     network: MemberModule,
     rows: HeldMemberRows,
     penalty: GroupPenalty,
     schedule: Schedule,
     generators: Sequence[torch.Generator],
-) -> tuple[float, float]:
-    """Train plain autoencoders; return how large the norms of their residuals' groups are.
+) -> float:
+    """Train plain autoencoders; return how many medians the largest of the norms is.
 
     Returns
     -------
-    largest : float
-        Of all groups, members and iterations: from this λ on no prox ever leaves anything.
-    median : float
-        Of the groups and members when the training is over.
+    float
+        The most in any iteration of any member: from this multiple of the median on, no prox ever
+        leaves anything. Infinite where half of the groups leave nothing.
     """
     training = Alternation(network, rows, penalty, schedule, generators)
     split: Any = training.split
+    median = LamRule([1.0] * len(generators), "median")
     largest = 0.0
     for _ in range(schedule.max_iter):
         split.start_again()
         training.train()
-        largest = max(largest, split.norms.amax().item())
-    return largest, split.norms.median().item()
+        multiples = split.norms.flatten(1).amax(dim=1) / median.find(split.norms)
+        largest = max(largest, torch.nan_to_num(multiples, nan=0.0, posinf=math.inf).max().item())
+    return largest

@@ -38,7 +38,10 @@ CASES = {
     "rda, a number": (RobustDeepAutoencoder(1.5, n_epochs=2, n_estimators=1), "max_iter"),
     # The members end after three, eight and eleven iterations.
     "rda, samples, tol": (RobustDeepAutoencoder(max_samples=0.5, tol=0.06, **RDA), "max_iter"),
-    "rda, large batches": (RobustDeepAutoencoder(batch_size=512, n_estimators=1), "max_iter"),
+    "rda, large batches": (
+        RobustDeepAutoencoder("1.5*median", batch_size=512, n_estimators=1),
+        "max_iter",
+    ),
     "rda, columns": (RobustDeepAutoencoder(penalty="l21_features", **RDA), "max_iter"),
     "vae": (VAEDetector(**RDA), "n_epochs"),
     "vae, draws": (VAEDetector(n_samples=3, **RDA), "n_epochs"),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from detector_contract import DetectorContract
+from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
@@ -44,7 +45,7 @@ class TestContract(DetectorContract):
         {},
         {"penalty": "l1"},
         {"penalty": "l21_features"},
-        {"contamination": "auto"},
+        {"contamination": "auto", "lam": "1.5*median"},
         {"n_estimators": 3},
         {"n_estimators": 1, "hidden_layer_sizes": (5, 1)},
         {"n_estimators": 1, "hidden_layer_sizes": (16, 8, 3), "activation": "relu"},
@@ -53,7 +54,10 @@ class TestContract(DetectorContract):
     wrong = (
         ({"lam": -1}, "lam"),
         ({"lam": np.nan}, "lam"),
-        ({"lam": "big"}, "lam"),
+        ({"lam": "big"}, "such as '1.5\\*median'"),
+        ({"lam": "2*mean"}, "lam"),
+        ({"lam": "-1*median"}, "lam"),
+        ({"lam": "inf*median"}, "lam"),
         ({"lam": None}, "lam"),
         ({"penalty": "l2"}, "penalty"),
         ({"hidden_layer_sizes": ()}, "hidden_layer_sizes"),
@@ -365,6 +369,20 @@ def test_convergence(plane):
     assert detector.n_iter_ < 100
     assert min(last["constraint"], last["change"]) < 0.05
     assert len(_single(plane, max_iter=5).history_) == 5  # no tol: as many as asked, in silence
+
+
+def test_a_multiple_of_the_median_is_one_of_the_training_residuals(digits):
+    X = digits[0]
+    options = {"n_estimators": 2, "contamination": "auto", "scaler": None, "random_state": 0}
+    for rows in (X, csr_matrix(X)):
+        detector = RobustDeepAutoencoder("1.5 * median", **options).fit(rows)
+        norms = np.sort(_of_members(detector, "scores", torch.tensor(X, dtype=torch.float32)))
+        # Rows with a part in S leave other residuals in training, but none that are half as small.
+        median = norms[:, round(norms.shape[1] / 2) - 1]
+        np.testing.assert_allclose(detector.lam_, 1.5 * median, rtol=0.01)
+    one = RobustDeepAutoencoder("median", **options | {"max_iter": 1}).fit(X)
+    two = RobustDeepAutoencoder("2*median", **options | {"max_iter": 1}).fit(X)
+    assert np.array_equal(two.lam_, 2 * one.lam_)
 
 
 def test_training_lowers_the_objective(digits):

@@ -25,6 +25,7 @@ from skrdae.metrics import (
 pd = Optional("pandas")
 
 LAMS = np.geomspace(8, 1, 4)
+MULTIPLES = ["3.0*median", "1.5*median", "0.75*median"]
 FOLDS = StratifiedKFold(3, shuffle=True, random_state=0)
 
 
@@ -45,6 +46,9 @@ class TestContract(DetectorContract):
         ({"lams": [[1.0, 2.0]]}, "lams"),
         ({"lams": [[1.0], [2.0, 3.0]]}, "lams must be a number"),
         ({"lams": "many"}, "lams"),
+        ({"lams": ["2*median", 1.0]}, "but not both"),
+        ({"lams": ["2*mean"]}, "lams must hold numbers"),
+        ({"lams": ["1*median", "median"]}, "twice"),
         ({"lams": 2.5}, "lams"),
         ({"lams": True}, "lams"),
         ({"lams": None}, "lams"),
@@ -80,6 +84,10 @@ def _grid_scores(search):
         {"n_estimators": 2, "tol": 0.3, "max_iter": 12},
         {"max_iter": 1, "n_epochs": 3},
         {"scaler": None, "random_state": np.random.RandomState(3)},
+        {"lams": MULTIPLES, "contamination": "auto", "scoring": f1_scorer},
+        {"lams": MULTIPLES, "n_estimators": 1, "max_iter": 1},
+        {"lams": MULTIPLES, "n_estimators": 2, "tol": 0.3, "max_iter": 12},
+        {"lams": MULTIPLES, "penalty": "l21_features", "contamination": "auto"},
     ],
     ids=lambda options: ", ".join(options) or "defaults",
 )
@@ -87,21 +95,22 @@ def _grid_scores(search):
 def test_it_equals_a_grid_search(options, cancer):
     X, y = cancer
     options = {"random_state": 0, "n_estimators": 3} | options
-    scoring = options.pop("scoring", roc_auc_scorer)
+    scoring, lams = options.pop("scoring", roc_auc_scorer), options.pop("lams", LAMS)
     state = options["random_state"]
     if isinstance(state, np.random.RandomState):  # a search copies it, a fit draws from it
         options["random_state"] = np.random.RandomState(3)
     grid = GridSearchCV(
         RobustDeepAutoencoder(**options | {"random_state": state}),
-        {"lam": LAMS},
+        {"lam": lams},
         scoring=scoring,
         cv=FOLDS,
     ).fit(X, y)
-    path = RobustDeepAutoencoderCV(LAMS, cv=FOLDS, scoring=scoring, **options).fit(X, y)
-    assert np.array_equal(path.lams_, LAMS)
+    path = RobustDeepAutoencoderCV(lams, cv=FOLDS, scoring=scoring, **options).fit(X, y)
+    assert np.array_equal(path.lams_, LAMS if lams is LAMS else [3.0, 1.5, 0.75])
     assert np.array_equal(path.scores_path_, _grid_scores(grid))
-    assert path.lam_ == grid.best_params_["lam"]
+    assert path.best_lam_ == grid.best_params_["lam"]
     best = grid.best_estimator_
+    assert np.array_equal(path.lam_, path.best_lam_ if lams is LAMS else best.lam_)
     assert np.array_equal(path.decision_scores_, best.decision_scores_)
     assert np.array_equal(path.labels_, best.labels_)
     assert np.array_equal(path.decompose(X)[1], best.decompose(X)[1])
@@ -120,11 +129,12 @@ def test_every_number_of_every_fit_is_that_of_a_grid_search(cancer):
 
     for options in ({"tol": 0.3, "max_iter": 9}, {"penalty": "l21_features"}, {"penalty": "l1"}):
         options |= {"n_estimators": 3, "contamination": "auto", "random_state": 0}
-        grid = GridSearchCV(
-            RobustDeepAutoencoder(**options), {"lam": LAMS}, scoring=digest, cv=FOLDS
-        ).fit(X, y)
-        path = RobustDeepAutoencoderCV(LAMS, cv=FOLDS, scoring=digest, **options).fit(X, y)
-        assert np.array_equal(path.scores_path_, _grid_scores(grid))
+        for lams in (LAMS, MULTIPLES):
+            grid = GridSearchCV(
+                RobustDeepAutoencoder(**options), {"lam": lams}, scoring=digest, cv=FOLDS
+            ).fit(X, y)
+            path = RobustDeepAutoencoderCV(lams, cv=FOLDS, scoring=digest, **options).fit(X, y)
+            assert np.array_equal(path.scores_path_, _grid_scores(grid))
 
 
 @pytest.mark.parametrize("bytes_", [1, 2**20, 2**24])
@@ -214,19 +224,15 @@ def test_the_grid_starts_where_s_stays_empty(penalty, n_estimators, plane):
     np.testing.assert_allclose(path.lams_[1:] / path.lams_[:-1], path.lams_[1] / path.lams_[0])
     assert path.lams_[0] == pytest.approx(path.lam_max_)
     plain = RobustDeepAutoencoder(np.inf, **options).fit(plane)
-    at_top = RobustDeepAutoencoder(path.lam_max_, **options).fit(plane)
-    under = RobustDeepAutoencoder(0.999 * path.lam_max_, **options).fit(plane)
+    at_top = RobustDeepAutoencoder(f"{path.lam_max_!r}*median", **options).fit(plane)
+    under = RobustDeepAutoencoder(f"{0.999 * path.lam_max_!r}*median", **options).fit(plane)
     assert not any(row["sparse_share"] for row in at_top.history_)
     assert any(row["sparse_share"] for row in under.history_)
     assert np.array_equal(at_top.decision_scores_, plain.decision_scores_)
     assert not at_top.labels_.any()
-    # At the other end, half of the groups of the plain network's residual are larger.
-    residual = plain.model_.map(plain.model_.scorer.residual, plain.model_.rows(plane))
-    axis = {"l21": 2, "l1": None, "l21_features": 1}[penalty]
-    norms = np.abs(residual) if axis is None else np.linalg.norm(residual, axis=axis)
-    assert (norms >= path.lams_[-1] * (1 - 1e-5)).mean() == pytest.approx(0.5, abs=0.15)
+    assert path.lams_[-1] == 1  # at the other end λ is the median itself
     one = RobustDeepAutoencoderCV(1, cv=2, **options).fit(plane)
-    assert one.lam_ == path.lam_max_
+    assert one.best_lam_ == f"{path.lam_max_!r}*median"
 
 
 def test_rising_and_falling_grids_agree(cancer):

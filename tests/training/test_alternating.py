@@ -7,8 +7,14 @@ from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.penalties import PENALTIES
 from skrdae.rows import HeldMemberRows
 from skrdae.training import split, trainer
-from skrdae.training.alternating import Schedule, alternate, alternate_path, plain_norms
+from skrdae.training.alternating import (
+    Schedule,
+    alternate,
+    alternate_path,
+    largest_multiple,
+)
 from skrdae.training.kernels.autoencoder import pieces
+from skrdae.training.lam_rule import LamRule
 from skrdae.training.rounds import Session
 
 SEEDS = [5, 6, 7, 8]
@@ -20,7 +26,9 @@ def data(plane):
     return torch.from_numpy(plane.astype(np.float32))
 
 
-def _fit(data, seeds, *, penalty="l21", lam=None, quantile=None, adam=None, **options):
+def _fit(data, seeds, *, penalty="l21", lam=None, quantile=None, median=None, adam=None, **options):
+    rules = {"data": lam, "quantile": quantile, "median": median}
+    rule = next(LamRule(values, unit) for unit, values in rules.items() if values is not None)
     generators, sizes = member_generators(seeds), options.pop("sizes", (16, 2))
     network = MemberAutoencoder(data.shape[-1], sizes, "tanh", "identity", generators, data.device)
     if data.dim() == 2:
@@ -33,8 +41,7 @@ def _fit(data, seeds, *, penalty="l21", lam=None, quantile=None, adam=None, **op
         Schedule(**SCHEDULE | options),
         generators,
         session,
-        lam=lam,
-        quantile=quantile,
+        rule,
         adam=adam,
     )
     return network, result
@@ -207,8 +214,9 @@ def _begun(data, seeds):
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("tol", [None, 0.4])
 @pytest.mark.parametrize("n_at_once", [1, 2, 4])
-def test_a_path_is_one_fit_after_another(data, penalty, tol, n_at_once):
-    lams = [float("inf"), 2.0, 0.5, 0.0]
+@pytest.mark.parametrize("unit", ["data", "median"])
+def test_a_path_is_one_fit_after_another(data, penalty, tol, n_at_once, unit):
+    lams = [float("inf") if unit == "data" else 9.0, 2.0, 0.5, 0.0]
     network, rows, generators = _begun(data, SEEDS[:2])
     path = alternate_path(
         network,
@@ -216,19 +224,21 @@ def test_a_path_is_one_fit_after_another(data, penalty, tol, n_at_once):
         PENALTIES[penalty],
         Schedule(**SCHEDULE, tol=tol),
         generators,
-        lams=lams,
+        LamRule(lams, unit),
         n_at_once=n_at_once,
     )
     places = []
-    for which, trained, norms in path:
+    for which, trained, found, norms in path:
         places += range(*which.indices(len(lams)))
         members = iter(range(trained.n_members))
         for lam in lams[which]:
-            alone, result = _fit(data, SEEDS[:2], penalty=penalty, lam=[lam] * 2, tol=tol)
+            rule = {"lam" if unit == "data" else "median": [lam] * 2}
+            alone, result = _fit(data, SEEDS[:2], penalty=penalty, tol=tol, **rule)
             for k in range(2):
                 place = next(members)
                 for mine, right in zip(trained.parameters(), alone.parameters(), strict=True):
                     assert torch.equal(mine[place], right[k])
+                assert torch.equal(found[place], result.lam[k])
                 if result.norms is None:
                     assert norms is None
                 else:
@@ -240,20 +250,23 @@ def test_a_path_is_one_fit_after_another(data, penalty, tol, n_at_once):
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
-def test_the_norms_of_plain_training_are_those_of_its_residuals(data, penalty):
-    data = data / 100  # so that all norms are below one
-    network, rows, generators = _begun(data, SEEDS[:2])
-    largest, median = plain_norms(
-        network, rows, PENALTIES[penalty], Schedule(**SCHEDULE), generators
-    )
-    norms = []
+def test_the_largest_multiple_is_that_of_the_residuals_of_plain_training(data, penalty):
+    network, rows, generators = _begun(data / 10, SEEDS[:2])  # within the bound
+    largest = largest_multiple(network, rows, PENALTIES[penalty], Schedule(**SCHEDULE), generators)
+    multiples = []
     for n in (1, 2, 3):
-        plain, _ = _fit(data, SEEDS[:2], lam=[float("inf")] * 2, max_iter=n)
+        plain, _ = _fit(data / 10, SEEDS[:2], lam=[float("inf")] * 2, max_iter=n)
         residual = rows.tensor - plain(rows.tensor)
-        norms.append(PENALTIES[penalty].measures(residual, rows.tensor))
-    assert largest == pytest.approx(max(found.max().item() for found in norms), rel=1e-4)
-    assert median == pytest.approx(norms[-1].median().item(), rel=1e-4)
-    assert largest < 1 or penalty == "l20"  # whose are shares
+        norms = PENALTIES[penalty].measures(residual, rows.tensor).flatten(1)
+        multiples.append(norms.amax(dim=1) / norms.median(dim=1).values)
+    assert largest == pytest.approx(torch.stack(multiples).max().item(), rel=1e-4)
+
+
+def test_a_multiple_of_the_median_of_the_residual(data):
+    network, result = _fit(data, SEEDS[:2], median=[1.5, 3.0], max_iter=1)
+    residual = data - network(data.clamp(-10, 10).expand(2, -1, -1))
+    median = torch.linalg.vector_norm(residual, dim=-1).median(dim=1).values
+    torch.testing.assert_close(result.lam / median, torch.tensor([1.5, 3.0]))
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)

@@ -23,6 +23,7 @@ from skrdae.objectives.adversarial import SPECTRAL_EVERY
 from skrdae.penalties import L21
 from skrdae.training import trainer as module
 from skrdae.training.alternating import Schedule, alternate
+from skrdae.training.lam_rule import LamRule
 from skrdae.training.rounds import Session
 from skrdae.training.steps import _WARM_UP, CapturedSteps, EagerSteps
 
@@ -169,8 +170,7 @@ def test_an_alternation_whose_members_leave_agrees(ways):
             Schedule(**options, tol=0.08),
             generators,
             Session(),
-            lam=None,
-            quantile=[0.5, 0.8, 0.95],
+            LamRule([0.5, 0.8, 0.95], "quantile"),
         )
         found.append((list(network.parameters()), result))
     (one, first), (other, second) = found
