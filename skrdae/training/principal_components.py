@@ -10,13 +10,19 @@ from skrdae.training.rounds import Training
 # Any step leads to the solution. It is doubled or halved where one of the two criteria lags far
 # behind the other, but not for ever, which is what convergence asks for.
 _BALANCED, _BALANCE_EVERY, _IMBALANCE = 200, 5, 3.0
+# How far L goes beyond the constraint at an iteration; above one it takes fewer of them.
+_RELAXATION = 1.6
+# Single precision finds singular values that are no smaller than the largest divided by the first.
+# It serves until the criteria are below the second number, or three times the tolerance.
+_SINGLE_RANGE, _SINGLE_UNTIL = 300.0, 1e-4
 
 
 class Pursuit(Training):
     r"""Minimises :math:`\|L\|_* + \lambda \|S\|_1` subject to X = L + S.
 
     The alternating direction method of multipliers: singular values are shrunk, then entries,
-    then the multiplier takes a step along what is left of the constraint.
+    then the multiplier takes a step along what is left of the constraint. It is over-relaxed, and
+    takes the singular values in single precision at first. What that blurs, later iterations mend.
 
     Parameters
     ----------
@@ -39,7 +45,8 @@ class Pursuit(Training):
     References
     ----------
     Candès, E. J., X. Li, Y. Ma and J. Wright, Robust Principal Component Analysis?, Journal of the
-    ACM 58(3), 2011, algorithm 1.
+    ACM 58(3), 2011, algorithm 1. S. Boyd et al., Distributed Optimization and Statistical Learning
+    via the Alternating Direction Method of Multipliers, 2011, section 3.4.3 (over-relaxation).
     """
 
     def __init__(self, data: torch.Tensor, *, lam: float, tol: float) -> None:
@@ -50,21 +57,29 @@ class Pursuit(Training):
         self.sparse, self._multiplier = torch.zeros_like(data), torch.zeros_like(data)
         self.components = data.new_zeros(data.shape[1], 0)
         self.history: list[Record] = []
+        self._largest = self._size  # a bound on the singular values
 
     def advance(self) -> Record:
         """Make an iteration."""
         data, lam, multiplier = self._data, self._lam, self._multiplier
         self._balance()
         step, before = self.step, self.sparse
-        low_rank, self.components, values = _shrink_singular_values(
-            data - before + multiplier / step, 1 / step
-        )
-        self.sparse = _shrink(data - low_rank + multiplier / step, lam / step)
-        rest = data - low_rank - self.sparse
-        multiplier.add_(rest, alpha=step)
+        matrix, single = data - before + multiplier / step, self._in_single()
+        if single:
+            matrix = matrix.float()
+        low_rank, components, values = _shrink_singular_values(matrix, 1 / step)
+        low_rank, self.components = low_rank.double(), components.double()
+        if len(values):
+            self._largest = values[0].item() + 1 / step
+        rest = data - low_rank
+        # What stands for L in the rest of the iteration lies beyond it, seen from the last.
+        beyond = low_rank.mul_(_RELAXATION).add_(data - before, alpha=1 - _RELAXATION)
+        self.sparse = _shrink(data - beyond + multiplier / step, lam / step)
+        multiplier.add_(data - beyond - self.sparse, alpha=step)
+        rest -= self.sparse
         row: Record = {
             "iteration": len(self.history) + 1,
-            "objective": (values.sum() + lam * self.sparse.abs().sum()).item(),
+            "objective": (values.double().sum() + lam * self.sparse.abs().sum()).item(),
             "rank": len(values),
             "sparse_share": (self.sparse != 0).double().mean().item(),
             "constraint": torch.linalg.vector_norm(rest).item() / self._size,
@@ -74,8 +89,15 @@ class Pursuit(Training):
                 / (torch.linalg.vector_norm(multiplier).item() or 1.0)
             ),
         }
-        self.finished = max(row["constraint"], row["change"]) < self._tol
+        self.finished = not single and max(row["constraint"], row["change"]) < self._tol
         return row
+
+    def _in_single(self) -> bool:
+        """Return whether the singular values of this iteration may be found in single precision."""
+        if self._largest * self.step > _SINGLE_RANGE:
+            return False
+        last = self.history[-1] if self.history else {"constraint": 1.0, "change": 1.0}
+        return max(last["constraint"], last["change"]) > max(_SINGLE_UNTIL, 3 * self._tol)
 
     def _balance(self) -> None:
         """Change the step where one of the two criteria lags far behind the other."""
