@@ -116,26 +116,31 @@ def window_threshold(windows: Windows, scores: FloatArray, contamination: float)
     float
     """
     by_windows = quantile_threshold(scores, contamination)
-    lowest, stands_out = _lowest_scores(windows, scores)
+    lowest = lowest_scores(windows, scores)
+    stands_out = _limit(windows, lowest)
     positions = windows.n_positions()
     by_steps = quantile_threshold(lowest[positions == positions.max()], contamination)
     return float(min(by_windows, max(by_steps, stands_out)))
 
 
-def _lowest_scores(windows: Windows, scores: FloatArray) -> tuple[FloatArray, float]:
-    """Return the lowest score of the windows of each step, and above what it stands out.
+def lowest_scores(windows: Windows, scores: FloatArray) -> FloatArray:
+    """Return the lowest score of the windows that cover each step; NaN where there is none."""
+    return -windows.combine(-scores, "max")
+
+
+def _limit(windows: Windows, lowest: FloatArray) -> float:
+    """Return above which lowest score a step stands out.
 
     Near ends and gaps few windows cover a step, and the lowest score of few is a high one. So the
     limit comes from the steps that as many windows as possible cover; of a few of them there is
     none.
     """
-    lowest = -windows.combine(-scores, "max")
     positions = windows.n_positions()
     inside = lowest[positions == positions.max()]
     if len(inside) < _FEWEST_STEPS:
-        return lowest, np.inf
+        return np.inf
     median, upper = np.quantile(inside, [0.5, _UPPER])
-    return lowest, float(median + _STANDS_OUT * (upper - median))
+    return float(median + _STANDS_OUT * (upper - median))
 
 
 def end_threshold(windows: Windows, scores: FloatArray, contamination: object) -> float:
@@ -157,7 +162,8 @@ def end_threshold(windows: Windows, scores: FloatArray, contamination: object) -
     float
     """
     share = float(contamination) if isinstance(contamination, Real) else _USUAL_SHARE
-    lowest, stands_out = _lowest_scores(windows, scores)
+    lowest = lowest_scores(windows, scores)
+    stands_out = _limit(windows, lowest)
     without = windows.count(lowest > stands_out) == 0
     # Of few windows, the highest: with anything lower one of them would exceed it in any case.
     ordinary = scores[without] if without.any() else scores
@@ -193,7 +199,35 @@ def flag_steps(
     -------
     ndarray of shape (n_timesteps,), bool
     """
-    labels = windows.all_of(flagged)
+    return end_events(windows, scores, flagged, ordinary, windows.all_of(flagged), at_ends)
+
+
+def end_events(
+    windows: Windows,
+    scores: FloatArray,
+    flagged: BoolArray,
+    ordinary: float,
+    labels: BoolArray,
+    at_ends: float = -np.inf,
+) -> BoolArray:
+    """Clear the labels of steps near ends that come after an event, or before it.
+
+    Parameters
+    ----------
+    windows : Windows
+    scores : ndarray of shape (n_windows,)
+    flagged : ndarray of shape (n_windows,), bool
+    ordinary : float
+    labels : ndarray of shape (n_timesteps,), bool
+        Changed in place.
+    at_ends : float
+        See :func:`flag_steps`.
+
+    Returns
+    -------
+    ndarray of shape (n_timesteps,), bool
+        `labels`.
+    """
     lag = -(-windows.size // windows.stride)
     for first, stop in windows.stretches():
         mine = slice(first, stop)

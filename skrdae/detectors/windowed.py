@@ -16,7 +16,7 @@ from skrdae._typing import FloatArray, IntArray, SeriesLike, Thresholder
 from skrdae._validation import check_parameters, outside, refitting, warn_of_constants
 from skrdae.detectors.calibrated import CalibratedDetector
 from skrdae.detectors.outlier_adapter import OutlierAdapter
-from skrdae.detectors.series import check_series, find_window_size
+from skrdae.detectors.series import CheckedSeries, check_series, find_window_size
 from skrdae.detectors.steps import end_threshold, step_scores, window_threshold
 from skrdae.detectors.window_fits import fitted_to_windows
 from skrdae.detectors.windowed_scores import ScoredWindows, SeriesScorer, explains
@@ -206,6 +206,11 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         return self
 
     def _fit(self, X: SeriesLike) -> None:
+        self._learn(self._checked(X))
+        self._warn_of_labels()
+
+    def _checked(self, X: SeriesLike) -> CheckedSeries:
+        """Forget an earlier fit, and check the parameters and X."""
         if isinstance(self.detector, OutlierAdapter):
             raise TypeError(
                 "detector is an OutlierAdapter, whose scores and labels have scikit-learn's signs. "
@@ -215,16 +220,20 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         if isinstance(self.detector, CalibratedDetector):
             raise TypeError(
                 "detector is a CalibratedDetector, whose p-values do not hold for windows, because "
-                "they overlap. Pass the detector within it."
+                "they overlap. Calibrate the whole: CalibratedDetector(WindowedDetector(...))."
             )
         check_parameters(self)
         for name in [n for n in vars(self) if n.endswith("_") and not n.startswith("_")]:
             delattr(self, name)  # what an earlier fit found
         series = check_series(self, X, reset=True, on_gap=self.on_gap)
-        self._spacing, self._index_kind = series.spacing, series.index_kind
         self._check_channels()
         names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
         warn_of_constants(names[np.ptp(series.values, axis=0) == 0].tolist(), "Channels")
+        return series
+
+    def _learn(self, series: CheckedSeries) -> None:
+        """Fit to series that have been checked."""
+        self._spacing, self._index_kind = series.spacing, series.index_kind
         self.window_size_ = find_window_size(self.window_size, series.values, series.lengths)
         windows = ScoredWindows(series, self.window_size_, self.stride)
         self.classes_ = np.array([0, 1])
@@ -247,16 +256,6 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         self._ordinary_by_channel = self._find_ordinary(windows) if explains(self) else None
         self.decision_scores_ = step_scores(windows, scores, self.aggregate, self._ordinary)
         self._set_threshold(windows)
-        self._warn_of_labels(windows)
-        n_uncovered = int(np.isnan(self.decision_scores_).sum())
-        if n_uncovered:
-            warnings.warn(
-                f"No window covers {n_uncovered} of {len(self.decision_scores_)} steps; their "
-                "score is NaN and their label 0. (A stride above window_size leaves steps out, and "
-                "so do series, or stretches between gaps, that are shorter than a window.)",
-                UserWarning,
-                stacklevel=outside(),
-            )
         self.decision_scores_ = windows.by_row(self.decision_scores_)
         self.labels_ = windows.by_row(self.labels_)
 
@@ -299,11 +298,12 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         found = self.decision_scores_[covered]
         self.threshold_ = labels_threshold(found, self.labels_[covered])
 
-    def _warn_of_labels(self, windows: Windows) -> None:
+    def _warn_of_labels(self) -> None:
         """Warn where the labels say little."""
-        if len(windows) < FEW_WINDOWS:
+        n_windows = len(self.window_scores_)
+        if n_windows < FEW_WINDOWS:
             warnings.warn(
-                f"X has {len(windows)} windows of {self.window_size_} steps, too few to tell what "
+                f"X has {n_windows} windows of {self.window_size_} steps, too few to tell what "
                 "is ordinary: use a longer series, or a smaller window_size.",
                 UserWarning,
                 stacklevel=outside(),
@@ -313,6 +313,15 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
                 "No step of X is flagged: none has all of its windows above the threshold. If "
                 "there are anomalies in X, look at the highest decision_scores_, or raise the "
                 "detector's contamination.",
+                UserWarning,
+                stacklevel=outside(),
+            )
+        n_uncovered = int(np.isnan(self.decision_scores_).sum())
+        if n_uncovered:
+            warnings.warn(
+                f"No window covers {n_uncovered} of {len(self.decision_scores_)} steps; their "
+                "score is NaN and their label 0. (A stride above window_size leaves steps out, and "
+                "so do series, or stretches between gaps, that are shorter than a window.)",
                 UserWarning,
                 stacklevel=outside(),
             )

@@ -79,6 +79,16 @@ class SeriesScorer(ScoredDetector):
         check_window_size(self.window_size_, series.lengths, fitted=True)
         return ScoredWindows(series, self.window_size_, self._stride)
 
+    def _newest(self, X: ArrayLike) -> ScoredWindows | None:
+        """Return the window that ends with the newest step; None if there is a gap within it."""
+        check_is_fitted(self)
+        size = self.window_size_
+        series = self._series(newest_steps(X, size))
+        check_newest(series, size)
+        if series.lengths[-1] < size:
+            return None
+        return ScoredWindows(series, size, 1)
+
     def _series(self, X: SeriesLike) -> CheckedSeries:
         return check_series(
             self,
@@ -216,13 +226,8 @@ class SeriesScorer(ScoredDetector):
             score.
         """
         self = snapshot(self)
-        check_is_fitted(self)
-        size = self.window_size_
-        series = self._series(newest_steps(X, size))
-        check_newest(series, size)
-        if series.lengths[-1] < size:
-            return np.nan
-        return float(self._window_scores(Windows(series.values, series.lengths, size))[0])
+        newest = self._newest(X)
+        return np.nan if newest is None else float(self._window_scores(newest)[0])
 
     def score(self, X: SeriesLike, y: ArrayLike | None = None) -> float:
         """Return the area under the ROC curve of the scores.
