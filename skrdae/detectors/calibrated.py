@@ -41,18 +41,21 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
     at least as high as its score by the same clone) / (n + 1), n the number of calibration scores.
     Of new rows from the distribution of X, a share of about α has a p-value of α or less.
 
+    With a :class:`WindowedDetector` the rows are the steps of series, see the notes.
+
     Parameters
     ----------
     detector : object
         A detector of rows of this package or of PyOD, an outlier detector of scikit-learn, or a
-        pipeline that ends in one of these. Clones of it are fitted.
+        pipeline that ends in one of these; or a :class:`WindowedDetector`. Clones of it are fitted.
     max_fpr : float, default=0.1
         The share of new normal rows that may be flagged: ``predict`` flags a row whose p-value is
         `max_fpr` or less. It takes effect in `fit`; :meth:`p_values` do not depend on it.
     cv : int, splitter, iterable or None, default=None
-        The cross-validation folds. An int is the number of shuffled folds (``None`` means 5). Each
-        row has to be in exactly one test part. Rows that belong together, such as measurements of
-        one machine, belong into one fold: pass ``list(GroupKFold().split(X, groups=groups))``.
+        The cross-validation folds. An int is the number of shuffled folds (``None`` means 5); of
+        series, the number of blocks of steps that follow each other. Each row has to be in exactly
+        one test part. Rows that belong together, such as measurements of one machine, belong into
+        one fold: pass ``list(GroupKFold().split(X, groups=groups))``.
     random_state : int, RandomState instance or None, default=None
         Shuffles the rows for a number of folds. If not None, it also decides each `random_state` of
         the clones that is None.
@@ -69,7 +72,10 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
         The score that a share `max_fpr` of the calibration scores exceeds. Of new rows the p-value
         decides: labels may differ for scores close to the threshold.
     labels_ : ndarray of shape (n_samples,)
-        1 for the rows of X that score above the threshold.
+        1 for the rows of X that score above the threshold; of series, for the steps that are
+        flagged.
+    window_scores_ : ndarray of shape (n_windows,)
+        The score of each window by the clone that has not seen it, in time order. Only of series.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns of X. Only if they are all strings.
@@ -85,7 +91,18 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
     **What it costs.** A fit for each fold, and as many scorings of a new row.
 
     **Exchangeable rows.** The rate holds if the order of old and new normal rows tells nothing: no
-    drift, and no rows that depend on each other across folds. Windows of a series that overlap do.
+    drift, and no rows that depend on each other across folds.
+
+    **Series.** A clone is fitted to the steps that share no window with its block. A step counts by
+    the lowest score of the k windows that cover it, as in :class:`WindowedDetector`, so that the
+    steps around an anomaly are not flagged with it. This is compared with the lowest scores of all
+    k windows that follow each other in a block. k is 1 for the newest step. High scores come in
+    runs, because neighbouring windows overlap, and a new step comes with a run of its own. So the 1
+    in the p-value is replaced by ℓ = (K + 1) / 2, where K windows cover a step: 24.5 for windows of
+    48 steps. A rate α then needs some ℓ / α steps; `fit` says how many, if there are too few. Near
+    ends and gaps labels end where the scores of the windows stop rising, as those of
+    :class:`WindowedDetector` do; p-values do not. The rate holds for series that are stationary,
+    if a block is much longer than a window, and than a period.
 
     **Anomalies in X** are among the calibration scores. They make p-values larger, so that fewer
     rows are flagged than `max_fpr` says.
@@ -118,6 +135,20 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
     >>> anomalies = 3 * rng.normal(size=(3, 6))  # off the plane
     >>> bool((detector.p_values(anomalies) < 0.01).all())
     True
+
+    A series, and the newest step of another:
+
+    >>> from skrdae import WindowedDetector
+    >>> def series(n):
+    ...     return np.sin(np.arange(n) / 4) + 0.1 * rng.normal(size=n)
+    >>> windowed = WindowedDetector(RobustDeepAutoencoder(), window_size=25)
+    >>> detector = CalibratedDetector(windowed, max_fpr=0.01, random_state=0).fit(series(3000))
+    >>> new = series(500)
+    >>> detector.predict_new(new)
+    0
+    >>> new[-1] += 3
+    >>> detector.predict_new(new), round(detector.p_value_new(new), 4)
+    (1, 0.0043)
     """
 
     detectors_: list[Any]
@@ -159,7 +190,7 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or series
             Training data, as free of anomalies as they can be had; whatever `detector` takes.
         y : array-like of shape (n_samples,), optional
             Only for a splitter that stratifies.

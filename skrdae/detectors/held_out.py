@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter1d
 
 from skrdae._typing import BoolArray, FloatArray, IntArray
-from skrdae.detectors.steps import end_events, lowest_scores, step_scores
+from skrdae.detectors.steps import (
+    cut_flanks,
+    distances_from_peaks,
+    end_events,
+    lowest_scores,
+    step_scores,
+)
 from skrdae.detectors.windowed_scores import ScoredWindows
 from skrdae.metrics import anomaly_scores
 
@@ -188,9 +194,12 @@ class ScoredSteps:
         return self._windows.by_row(np.mean(found, axis=0))
 
     @cached_property
+    def _lowest(self) -> list[FloatArray]:
+        return [lowest_scores(self._windows, scores) for scores in self._by_detector]
+
+    @cached_property
     def _p_values(self) -> FloatArray:
-        lowest = [lowest_scores(self._windows, scores) for scores in self._by_detector]
-        return self._held_out.p_values(lowest, self._windows.covering()[1], self._folds)
+        return self._held_out.p_values(self._lowest, self._windows.covering()[1], self._folds)
 
     def p_values(self) -> FloatArray:
         """Return the p-values, in the order of the rows; NaN for steps that no window covers."""
@@ -199,20 +208,30 @@ class ScoredSteps:
     def labels(self, share: float) -> IntArray:
         """Return 1 for the steps that are flagged, in the order of the rows.
 
-        Those are the steps whose p-value is `share` or less, up to the end of an event.
+        Those are the steps whose p-value is `share` or less, but for those that an event beside
+        them makes small.
         """
         share = share * ROUNDED
         with np.errstate(invalid="ignore"):
             labels: BoolArray = self._p_values <= share
         if labels.any():
+            windows = self._windows
+            ordinary = float(np.mean([one._ordinary for one in self._detectors]))
             # A window is flagged if as many of them as cover a step would flag it.
-            counts = np.full(len(self._windows), self._windows.covering()[1].max())
-            of_windows = self._held_out.p_values(self._by_detector, counts, self._folds)
-            end_events(
-                self._windows,
-                np.mean(self._by_detector, axis=0),
-                of_windows <= share,
-                float(np.mean([one._ordinary for one in self._detectors])),
-                labels,
-            )
+            counts = np.full(len(windows), windows.covering()[1].max())
+            flagged = self._held_out.p_values(self._by_detector, counts, self._folds) <= share
+            end_events(windows, np.mean(self._by_detector, axis=0), flagged, ordinary, labels)
+            self._cut_flanks(labels, share)
         return self._windows.by_row(labels).astype(int)
+
+    def _cut_flanks(self, labels: BoolArray, share: float) -> None:
+        lowest, lengths = np.mean(self._lowest, axis=0), self._windows.lengths
+        distances = distances_from_peaks(labels, lowest, lengths)
+        places = np.flatnonzero(labels)
+        # So many windows cover a step beside a peak and do not hold the peak. The peak itself has
+        # to be more than what a run of high scores comes to by chance: one window has to tell it.
+        counts = np.clip(distances, 1, self._windows.covering()[1])[places]
+        of_steps = [values[places] for values in self._lowest]
+        strong = np.zeros_like(labels)
+        strong[places] = self._held_out.p_values(of_steps, counts, self._folds) <= share
+        cut_flanks(labels, strong, distances, lengths)

@@ -251,6 +251,71 @@ def end_events(
     return labels
 
 
+def distances_from_peaks(
+    labels: BoolArray, lowest: FloatArray, lengths: NDArray[np.intp]
+) -> NDArray[np.intp]:
+    """Return how far each flagged step is from the highest one of its run; 0 for the others.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_timesteps,), bool
+    lowest : ndarray of shape (n_timesteps,)
+        The lowest score of the windows that cover a step.
+    lengths : ndarray of int
+        Of the stretches.
+    """
+    found = np.zeros(len(labels), np.intp)
+    for run in _runs(labels, lengths):
+        found[run] = np.abs(run - run[lowest[run].argmax()])
+    return found
+
+
+def cut_flanks(
+    labels: BoolArray,
+    strong: BoolArray,
+    distances: NDArray[np.intp],
+    lengths: NDArray[np.intp],
+) -> BoolArray:
+    """Clear the labels of steps beside an event that are flagged because of it.
+
+    All windows that hold a strange step score high, so that of the windows which cover the step
+    beside it one alone can clear that step. If this one happens to score a little higher than
+    usual, the step is flagged as well. So a run of flagged steps ends with the last strong one, if
+    its peak is strong.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_timesteps,), bool
+        Changed in place.
+    strong : ndarray of shape (n_timesteps,), bool
+        The steps that would be flagged by the windows without the peak of the run alone; and the
+        peaks that would be flagged by one window.
+    distances : ndarray of shape (n_timesteps,), int
+        From :func:`distances_from_peaks`.
+    lengths : ndarray of int
+        Of the stretches.
+
+    Returns
+    -------
+    ndarray of shape (n_timesteps,), bool
+        `labels`.
+    """
+    for run in _runs(labels, lengths):
+        if strong[run][distances[run] == 0].any():
+            kept = run[strong[run]]
+            labels[run[0] : kept[0]] = labels[kept[-1] + 1 : run[-1] + 1] = False
+    return labels
+
+
+def _runs(labels: BoolArray, lengths: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Return the places of flagged steps that follow each other."""
+    places = np.flatnonzero(labels)
+    if not len(places):
+        return []
+    stretch = np.repeat(np.arange(len(lengths)), lengths)[places]
+    return np.split(places, np.flatnonzero((np.diff(places) > 1) | (np.diff(stretch) > 0)) + 1)
+
+
 def _run_length(marked: BoolArray) -> int:
     """Return how many entries are True before the first that is not."""
     return len(marked) if marked.all() else int(np.argmin(marked))

@@ -109,8 +109,8 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
 
     Only one window contains the newest step of a series. For such a window alone to flag a step,
     its score has to exceed a higher threshold, which a share `contamination` / ``window_size_`` of
-    the ordinary windows exceed. For alarms on single new steps, compare :meth:`score_new` with a
-    high quantile of ``window_scores_``.
+    the ordinary windows exceed. For alarms at a rate that holds, also on single new steps, wrap the
+    whole in a :class:`CalibratedDetector`.
 
     Examples
     --------
