@@ -6,14 +6,20 @@ Rates: a detector is fitted to normal rows, and as many as 5000 new ones from th
 are flagged by its own threshold, the quantile of its training scores, and by the p-values of
 ``CalibratedDetector``. Discoveries: 100 sets of 500 new rows, of which 5 % are anomalies, flagged
 by ``fdr_labels`` and by the detector's own threshold. In both, the training data may hold
-anomalies.
+anomalies. Series: a ``WindowedDetector`` is fitted to one, and the 20,000 steps of a new one of the
+same kind are flagged by the p-values of ``CalibratedDetector``. Newest steps, those that the last
+window alone tells of, are flagged by their p-values and by the quantile of the scores of the
+training windows.
 """
 
 import argparse
+import warnings
 
 import numpy as np
 import torch
+from joblib import Parallel, delayed
 from report import write_csv
+from scipy.signal import lfilter
 from sklearn.base import clone
 from tqdm import tqdm
 
@@ -23,6 +29,7 @@ from skrdae import (
     RobustDeepAutoencoder,
     RobustPCA,
     VAEDetector,
+    WindowedDetector,
 )
 from skrdae.thresholds import fdr_labels
 
@@ -132,13 +139,122 @@ def discoveries(n_sets):
             }
 
 
+# ------------------------------------------------------------------------------------ series
+
+#: steps, window, detectors, repetitions, levels
+SERIES_SIZES = (
+    (4000, 48, ("RobustDeepAutoencoder", "RobustPCA"), 5, (0.01, 0.05)),
+    (20_000, 24, ("RobustDeepAutoencoder",), 3, (0.001, 0.01, 0.05)),
+)
+N_NEW_STEPS, DAY = 20_000, 96
+#: Of the new steps one of so many is looked at as the newest.
+EVERY = 20
+
+
+def autoregressive(rng, n):
+    return lfilter([1], [1, -0.9], rng.normal(size=n + 200))[200:]
+
+
+def sine(rng, n):
+    return np.sin(2 * np.pi * (np.arange(n) + rng.integers(48)) / 48) + 0.1 * rng.normal(size=n)
+
+
+def daily(rng, n):
+    """Days of two hills, whose height and noise change from day to day, and a slow deviation."""
+    hour = 2 * np.pi * (np.arange(n) + rng.integers(DAY)) / DAY
+    height, noise = np.exp(0.2 * rng.normal(size=(2, n // DAY + 2))).repeat(DAY, axis=1)[:, :n]
+    shape = np.sin(hour) + 0.5 * np.sin(2 * hour + 1)
+    return height * shape + 0.3 * autoregressive(rng, n) + 0.1 * noise * rng.normal(size=n)
+
+
+def channels(rng, n):
+    """Eight channels that share two causes; one of them is a switch."""
+    mixing = np.random.default_rng(0).normal(size=(2, 8))
+    causes = np.column_stack([sine(rng, n), autoregressive(rng, n) / 2])
+    x = causes @ mixing + 0.2 * rng.normal(size=(n, 8))
+    x[:, 7] = x[:, 7] > 0
+    return x
+
+
+SERIES = {
+    "white noise": lambda rng, n: rng.normal(size=n),
+    "AR(1), 0.9": autoregressive,
+    "sine and noise": sine,
+    "daily rhythm": daily,
+    "8 channels": channels,
+}
+
+
+def series_rates():
+    """Yield the rate of each detector on each kind of series."""
+    cases = [
+        (kind, name, n_steps, window, n_times, levels)
+        for n_steps, window, names, n_times, levels in SERIES_SIZES
+        for kind in SERIES
+        for name in names
+        if (kind, name) != ("8 channels", "RobustPCA")  # minutes, and nothing new
+    ]
+    tasks = [delayed(rates_of_series)(*case) for case in cases]
+    made = Parallel(n_jobs=2, return_as="generator")(tasks)
+    for rows in tqdm(made, desc="series", total=len(cases)):
+        yield from rows
+
+
+def rates_of_series(kind, name, n_steps, size, n_times, levels):
+    """Return the rates of a detector on a kind of series."""
+    found = {"own, newest": [], "calibrated, newest": [], "calibrated, all": []}
+    for seed in range(n_times):
+        rng = np.random.default_rng(seed)
+        X, new = SERIES[kind](rng, n_steps), SERIES[kind](rng, N_NEW_STEPS)
+        newest = [new[stop - size : stop] for stop in range(size, N_NEW_STEPS, EVERY)]
+        inner = clone(DETECTORS[name])
+        if "random_state" in inner.get_params():
+            inner.set_params(random_state=seed)
+        windowed = WindowedDetector(inner, window_size=size)
+        calibrated = CalibratedDetector(windowed, random_state=seed).fit(X)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "No step of X is flagged")
+            windowed.fit(X)
+        scores = windowed.decision_function(newest)[size - 1 :: size]
+        limits = np.quantile(windowed.window_scores_, [1 - level for level in levels])
+        found["own, newest"].append([(scores > limit).mean() for limit in limits])
+        p_values = calibrated.p_values(newest)[size - 1 :: size]
+        found["calibrated, newest"].append([(p_values <= a).mean() for a in levels])
+        p_values = calibrated.p_values(new)
+        found["calibrated, all"].append([(p_values <= a).mean() for a in levels])
+    rows = []
+    for threshold, by_level in found.items():
+        mean = np.mean(by_level, axis=0)
+        errors = np.std(by_level, axis=0, ddof=1) / np.sqrt(n_times)
+        for level, rate, error in zip(levels, mean, errors, strict=True):
+            rows.append(
+                {
+                    "series": kind,
+                    "steps": n_steps,
+                    "window": size,
+                    "detector": name,
+                    "threshold": threshold,
+                    "level": level,
+                    "rate": float(rate),
+                    "standard_error": float(error),
+                    "repetitions": n_times,
+                }
+            )
+    return rows
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=int, default=100)
-    parser.add_argument("--parts", nargs="+", default=["discoveries", "rates"])
+    parser.add_argument("--parts", nargs="+", default=["discoveries", "rates", "series"])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for name, made in (("discoveries", discoveries(arguments.sets)), ("rates", rates())):
+    makers = {
+        "discoveries": discoveries(arguments.sets),
+        "rates": rates(),
+        "series": series_rates(),
+    }
+    for name, made in makers.items():
         if name not in arguments.parts:
             continue
         rows = list(made)

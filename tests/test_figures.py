@@ -44,6 +44,7 @@ class Traced(NamedTuple):
 
 
 ADBENCH = "adbench_summary"
+STEPS = ("white noise", "AR(1), 0.9", "sine and noise", "daily rhythm", "8 channels")
 CONV = {"share": "0.0500", "detector": "robust"}
 L1 = "mnist_l1_conv_summary"
 NAB = ("nab_scores_summary", {"series": "mean"})
@@ -86,6 +87,19 @@ ALIASES = {
     ("costs", "PyOD IForest in WindowedDetector"): "PyOD IForest",
     ("adbench_summary", "AnoGANDetector, search"): "AnoGANDetector search",
 }
+
+
+def steps_of_series(*levels):
+    """Return the columns of a table of the rates of steps."""
+    thresholds = {"own, newest": "own, newest", "newest": "calibrated, newest"}
+    return {
+        f"{name} {level}": Column(
+            "calibration_series", "rate", {"threshold": threshold, "level": f"{level:.4f}"}
+        )
+        for name, threshold in (thresholds | {"all": "calibrated, all"}).items()
+        for level in levels
+    }
+
 
 TABLES = [
     Traced(
@@ -321,6 +335,26 @@ TABLES = [
             "anomalies found": Column("calibration_discoveries", "anomalies_found"),
             "normal rows flagged": Column("calibration_discoveries", "normal_flagged"),
         },
+    ),
+    Traced(
+        ALARMS,
+        "series | detector | own, newest 0.01 | newest 0.01 | all 0.01 | own, newest 0.05 | "
+        "newest 0.05 | all 0.05",
+        "series, detector",
+        {
+            f"{kind}, {name}": {"series": kind, "detector": name, "steps": "4000"}
+            for kind in STEPS
+            for name in ("RobustDeepAutoencoder", "RobustPCA")
+        },
+        steps_of_series(0.01, 0.05),
+    ),
+    Traced(
+        ALARMS,
+        "series | own, newest 0.001 | newest 0.001 | all 0.001 | own, newest 0.01 | newest 0.01 | "
+        "all 0.01 | own, newest 0.05 | newest 0.05 | all 0.05",
+        "series",
+        {kind: {"series": kind, "steps": "20000"} for kind in STEPS},
+        steps_of_series(0.001, 0.01, 0.05),
     ),
     Traced(
         BENCHMARKS,

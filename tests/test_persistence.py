@@ -80,6 +80,9 @@ DETECTORS = {
     "windows": WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=10),
     "adapter": OutlierAdapter(RobustDeepAutoencoder(**RDA)),
     "calibrated": CalibratedDetector(RobustDeepAutoencoder(**RDA), cv=KFold(2)),
+    "calibrated, series": CalibratedDetector(
+        WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=6), max_fpr=0.2, cv=2
+    ),
     "pipeline": make_pipeline(StandardScaler(), MinMaxScaler(), VAEDetector(**VAE)),
 }
 
@@ -109,7 +112,7 @@ def test_what_is_loaded_scores_as_what_was_saved(name, data, fitted, tmp_path):
     assert type(after) is type(before)
     assert np.array_equal(after.decision_function(X), before.decision_function(X))
     assert np.array_equal(after.predict(X), before.predict(X))
-    for method in ("explain", "predict_proba", "transform", "decompose"):
+    for method in ("explain", "p_values", "predict_proba", "transform", "decompose"):
         if hasattr(before, method):
             found, right = getattr(after, method)(X), getattr(before, method)(X)
             assert np.array_equal(np.asarray(found), np.asarray(right))
@@ -441,6 +444,7 @@ def test_what_files_of_earlier_versions_do_not_have_is_made(data, fitted, tmp_pa
         ("vae", [], ["max_samples"]),
         ("gan", [], ["max_samples"]),
         ("windows", [], ["_ordinary", "_end_threshold", "_index_kind"]),
+        ("calibrated", [], ["_held_out"]),
     ):
         save(fitted[name], tmp_path / "file")
 

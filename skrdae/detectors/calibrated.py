@@ -8,42 +8,28 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import Pipeline
 from sklearn.utils import ClassifierTags, Tags, _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _num_samples, check_is_fitted
+from sklearn.utils.validation import _num_samples
 
 from skrdae._bases import MetaEstimatorMixin
 from skrdae._random import member_seeds
-from skrdae._typing import FloatArray, IntArray, MatrixLike, RandomStateLike
-from skrdae._validation import check_data, check_parameters, refitting, snapshot
+from skrdae._typing import FloatArray, IntArray, MatrixLike, RandomStateLike, SeriesLike
+from skrdae._validation import check_parameters, refitting
 from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.calibrated_scores import CalibratedScorer, of_series
 from skrdae.detectors.folds import Folds, Splitter, folds_of
-from skrdae.detectors.scored import ScoredDetector
+from skrdae.detectors.held_out import ROUNDED, HeldOutWindows, ScoredSteps
+from skrdae.detectors.series import CheckedSeries, find_window_size
+from skrdae.detectors.series_blocks import held_out_parts, held_out_windows
 from skrdae.metrics import anomaly_scores, deciding_step
-
-# The product of, say, 0.29 and 100 is a little less than whole.
-_ROUNDED = 1 + 1e-12
+from skrdae.thresholds import labels_threshold
 
 
-def _explains(calibrated: Any) -> bool:
-    fitted = getattr(calibrated, "detectors_", [calibrated.detector])
-    return all(hasattr(detector, "explain") for detector in fitted)
-
-
-class _ScoredRows:
-    """Rows with their scores by each of the fitted clones."""
-
-    def __init__(self, X: Any) -> None:
-        self.X = X
-        self.by_clone: FloatArray = np.empty((0, 0))
-
-
-class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
+class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
     """Give any detector p-values, and flag new normal rows at a rate that holds.
 
     The rows that a detector was fitted to score lower than new rows, so that a threshold from their
@@ -55,18 +41,21 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
     at least as high as its score by the same clone) / (n + 1), n the number of calibration scores.
     Of new rows from the distribution of X, a share of about α has a p-value of α or less.
 
+    With a :class:`WindowedDetector` the rows are the steps of series, see the notes.
+
     Parameters
     ----------
     detector : object
         A detector of rows of this package or of PyOD, an outlier detector of scikit-learn, or a
-        pipeline that ends in one of these. Clones of it are fitted.
+        pipeline that ends in one of these; or a :class:`WindowedDetector`. Clones of it are fitted.
     max_fpr : float, default=0.1
         The share of new normal rows that may be flagged: ``predict`` flags a row whose p-value is
         `max_fpr` or less. It takes effect in `fit`; :meth:`p_values` do not depend on it.
     cv : int, splitter, iterable or None, default=None
-        The cross-validation folds. An int is the number of shuffled folds (``None`` means 5). Each
-        row has to be in exactly one test part. Rows that belong together, such as measurements of
-        one machine, belong into one fold: pass ``list(GroupKFold().split(X, groups=groups))``.
+        The cross-validation folds. An int is the number of shuffled folds (``None`` means 5); of
+        series, the number of blocks of steps that follow each other. Each row has to be in exactly
+        one test part. Rows that belong together, such as measurements of one machine, belong into
+        one fold: pass ``list(GroupKFold().split(X, groups=groups))``.
     random_state : int, RandomState instance or None, default=None
         Shuffles the rows for a number of folds. If not None, it also decides each `random_state` of
         the clones that is None.
@@ -83,7 +72,10 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
         The score that a share `max_fpr` of the calibration scores exceeds. Of new rows the p-value
         decides: labels may differ for scores close to the threshold.
     labels_ : ndarray of shape (n_samples,)
-        1 for the rows of X that score above the threshold.
+        1 for the rows of X that score above the threshold; of series, for the steps that are
+        flagged.
+    window_scores_ : ndarray of shape (n_windows,)
+        The score of each window by the clone that has not seen it, in time order. Only of series.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns of X. Only if they are all strings.
@@ -99,7 +91,18 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
     **What it costs.** A fit for each fold, and as many scorings of a new row.
 
     **Exchangeable rows.** The rate holds if the order of old and new normal rows tells nothing: no
-    drift, and no rows that depend on each other across folds. Windows of a series that overlap do.
+    drift, and no rows that depend on each other across folds.
+
+    **Series.** A clone is fitted to the steps that share no window with its block. A step counts by
+    the lowest score of the k windows that cover it, as in :class:`WindowedDetector`, so that the
+    steps around an anomaly are not flagged with it. This is compared with the lowest scores of all
+    k windows that follow each other in a block. k is 1 for the newest step. High scores come in
+    runs, because neighbouring windows overlap, and a new step comes with a run of its own. So the 1
+    in the p-value is replaced by ℓ = (K + 1) / 2, where K windows cover a step: 24.5 for windows of
+    48 steps. A rate α then needs some ℓ / α steps; `fit` says how many, if there are too few. Near
+    ends and gaps labels end where the scores of the windows stop rising, as those of
+    :class:`WindowedDetector` do; p-values do not. The rate holds for series that are stationary,
+    if a block is much longer than a window, and than a period.
 
     **Anomalies in X** are among the calibration scores. They make p-values larger, so that fewer
     rows are flagged than `max_fpr` says.
@@ -132,6 +135,20 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
     >>> anomalies = 3 * rng.normal(size=(3, 6))  # off the plane
     >>> bool((detector.p_values(anomalies) < 0.01).all())
     True
+
+    A series, and the newest step of another:
+
+    >>> from skrdae import WindowedDetector
+    >>> def series(n):
+    ...     return np.sin(np.arange(n) / 4) + 0.1 * rng.normal(size=n)
+    >>> windowed = WindowedDetector(RobustDeepAutoencoder(), window_size=25)
+    >>> detector = CalibratedDetector(windowed, max_fpr=0.01, random_state=0).fit(series(3000))
+    >>> new = series(500)
+    >>> detector.predict_new(new)
+    0
+    >>> new[-1] += 3
+    >>> detector.predict_new(new), round(detector.p_value_new(new), 4)
+    (1, 0.0043)
     """
 
     detectors_: list[Any]
@@ -173,7 +190,7 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or series
             Training data, as free of anomalies as they can be had; whatever `detector` takes.
         y : array-like of shape (n_samples,), optional
             Only for a splitter that stratifies.
@@ -192,22 +209,35 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
             draft._fit(X, y)
         return self
 
-    def _fit(self, X: MatrixLike, y: ArrayLike | None) -> None:
+    def _fit(self, X: Any, y: ArrayLike | None) -> None:
         self._check_detector()
         check_parameters(self)
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)  # what an earlier fit found
+        self._held_out = None
+        given = self.random_state
+        seed = int(given) if isinstance(given, Integral) else int(member_seeds(given, 1)[0])
+        if of_series(self):
+            self._fit_series(X, y, seed)
+        else:
+            self._fit_rows(X, y, seed)
+        self.classes_ = np.array([0, 1])
+        self._share, self._by_p_value = float(self.max_fpr), True
+
+    def _clone(self, seed: int) -> Any:
+        detector: Any = clone(self.detector)
+        if self.random_state is not None:
+            detector.set_params(**dict.fromkeys(_open_seeds(detector), seed))
+        return detector
+
+    def _fit_rows(self, X: MatrixLike, y: ArrayLike | None, seed: int) -> None:
         rows = self._checked(X, reset=True)
         n_samples = _num_samples(rows)
         n_flagged = self._n_flagged(n_samples)
-        given = self.random_state
-        seed = int(given) if isinstance(given, Integral) else int(member_seeds(given, 1)[0])
         scores, numbers = np.empty(n_samples), np.empty(n_samples, np.int64)
         self.detectors_ = []
-        for number, (train, test) in enumerate(self._folds(rows, y, seed)):
-            detector: Any = clone(self.detector)
-            if given is not None:
-                detector.set_params(**dict.fromkeys(_open_seeds(detector), seed))
+        for number, (train, test) in enumerate(self._folds(n_samples, y, seed)):
+            detector = self._clone(seed)
             last = deciding_step(detector)
             quiet = number > 0 and hasattr(last, "warns_of_constants")
             if quiet:  # the first has told of them
@@ -223,8 +253,53 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
         self.decision_scores_, self.folds_ = scores, numbers
         self.threshold_ = float(np.sort(scores)[-n_flagged])
         self.labels_ = (scores > self.threshold_).astype(int)
-        self.classes_ = np.array([0, 1])
-        self._share, self._by_p_value = float(self.max_fpr), True
+
+    def _fit_series(self, X: SeriesLike, y: ArrayLike | None, seed: int) -> None:
+        probe = clone(self.detector)
+        series = probe._checked(X)
+        self._take_names(probe)
+        n_steps = len(series.values)
+        size = find_window_size(probe.window_size, series.values, series.lengths)
+        stride = min(probe.stride, n_steps)
+        folds, numbers = self._folds_of_steps(series, y)
+        parts = list(held_out_parts(series, folds, size, stride))
+        options = (series.lengths, numbers, size, stride)
+        self._check_steps(held_out_windows(parts, *options), n_steps, size)
+        self.detectors_ = []
+        for part in parts:
+            detector = self._clone(seed).set_params(window_size=size)
+            for name in vars(self).keys() & {"n_features_in_", "feature_names_in_"}:
+                setattr(detector, name, getattr(self, name))
+            detector._learn(part.training)
+            part.windows.scores = detector._window_scores(part.windows)
+            self.detectors_.append(detector)
+        self._held_out = held_out_windows(parts, *options)
+        scores, labels = np.full(n_steps, np.nan), np.zeros(n_steps, int)
+        for part, detector in zip(parts, self.detectors_, strict=True):
+            steps = ScoredSteps(
+                [detector], self._held_out, part.windows, [None], [part.windows.scores]
+            )
+            mine = part.places[part.own]
+            scores[mine] = steps.scores()[part.own]
+            labels[mine] = steps.labels(self.max_fpr)[part.own]
+        covered = ~np.isnan(scores)
+        self.threshold_ = labels_threshold(scores[covered], labels[covered])
+        self.decision_scores_, self.labels_ = series.by_row(scores), series.by_row(labels)
+        self.folds_ = series.by_row(numbers)
+
+    def _folds_of_steps(
+        self, series: CheckedSeries, y: ArrayLike | None
+    ) -> tuple[Folds, NDArray[np.int64]]:
+        """Return the folds as places in time order, and the number of that which holds a step."""
+        n_steps = len(series.values)
+        numbers = np.empty(n_steps, np.int64)
+        folds = self._folds(n_steps, y, None)
+        if series.order is not None and not isinstance(self.cv, Integral | None):
+            place = np.argsort(series.order)  # a splitter has seen the rows
+            folds = [(place[train], place[test]) for train, test in folds]
+        for number, (_, test) in enumerate(folds):
+            numbers[test] = number
+        return folds, numbers
 
     def _check_detector(self) -> None:
         detector = self.detector
@@ -232,42 +307,24 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
             raise TypeError(
                 f"detector must be an object, not the class: write {detector.__name__}()."
             )
-        if getattr(deciding_step(detector), "_takes_series", False):
+        takes_series = getattr(detector, "_takes_series", False)
+        if not takes_series and getattr(deciding_step(detector), "_takes_series", False):
             raise TypeError(
-                "detector takes series, whose windows overlap, so that no fold is new to a "
-                "detector of the others. CalibratedDetector is for detectors of rows."
+                "detector is a pipeline that ends in a detector of series. Calibrate its last "
+                "step: make_pipeline(..., CalibratedDetector(WindowedDetector(...)))."
             )
+        if isinstance(detector, CalibratedDetector):
+            raise TypeError("detector is calibrated already: pass the detector within it.")
         if isinstance(detector, LocalOutlierFactor) and not detector.novelty:
             raise ValueError(
                 "detector has to score new rows: write LocalOutlierFactor(novelty=True)."
             )
 
-    def _checked(self, X: Any, *, reset: bool) -> Any:
-        """Return X as the detector takes it, of which some rows can be taken."""
-        if not self._passes_on():
-            return check_data(self, X, reset=reset)
-        if reset and isinstance(self.detector, BaseTorchDetector):
-            probe = clone(self.detector)
-            probe._check_data(X, reset=True)
-            self._take_names(probe)
-        if issparse(X):
-            return X.tocsr()
-        return X if hasattr(X, "shape") else np.asarray(X)
-
-    def _passes_on(self) -> bool:
-        """Whether the detector gets X as it is; those of PyOD and scikit-learn get arrays."""
-        return isinstance(self.detector, BaseTorchDetector | Pipeline)
-
-    def _take_names(self, detector: Any) -> None:
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(detector, name):
-                setattr(self, name, getattr(detector, name))
-
     def _n_flagged(self, n_samples: int) -> int:
         """Return the place of the threshold among the calibration scores, from the largest on."""
-        place = math.floor(self.max_fpr * (n_samples + 1) * _ROUNDED)
+        place = math.floor(self.max_fpr * (n_samples + 1) * ROUNDED)
         if place < 1:
-            needed = math.ceil(1 / self.max_fpr / _ROUNDED) - 1
+            needed = math.ceil(1 / self.max_fpr / ROUNDED) - 1
             raise ValueError(
                 f"max_fpr={self.max_fpr!r} needs at least {needed} samples to calibrate with, the "
                 f"smallest p-value being 1 / (n_samples + 1), but X has n_samples={n_samples}. "
@@ -275,8 +332,21 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
             )
         return place
 
-    def _folds(self, X: Any, y: ArrayLike | None, seed: int) -> Folds:
-        places: Any = np.arange(_num_samples(X))[:, None]  # splitters look at how many there are
+    def _check_steps(self, held_out: HeldOutWindows, n_steps: int, size: int) -> None:
+        """Raise if there are too few steps to calibrate with."""
+        needed = math.ceil(held_out.n_alike * (1 / self.max_fpr / ROUNDED - 1))
+        missing = needed - held_out.n_places()
+        if missing > 0:
+            wanted = n_steps + missing * self.detector.stride
+            raise ValueError(
+                f"max_fpr={self.max_fpr!r} needs at least {wanted} steps to calibrate with, in "
+                f"windows of {size}, but X has {n_steps}. (Neighbouring steps share windows and "
+                "score alike, so that they count for fewer.) Pass more steps, raise max_fpr, or "
+                "choose a smaller window_size."
+            )
+
+    def _folds(self, n_samples: int, y: ArrayLike | None, seed: int | None) -> Folds:
+        places: Any = np.arange(n_samples)[:, None]  # splitters look at how many there are
         folds = folds_of(self.cv, places, y, stratify=False, seed=seed)
         times = np.bincount(np.concatenate([test for _, test in folds]), minlength=len(places))
         if (times != 1).any():
@@ -296,90 +366,6 @@ class CalibratedDetector(MetaEstimatorMixin, ScoredDetector):
                 "calibrated."
             )
         return scores
-
-    # ------------------------------------------------------------------------------ scoring
-
-    def _validated(self, X: MatrixLike) -> _ScoredRows:
-        check_is_fitted(self, "detectors_")
-        return _ScoredRows(self._checked(X, reset=False))
-
-    def _score(self, rows: _ScoredRows) -> FloatArray:
-        rows.by_clone = np.stack([anomaly_scores(one, rows.X) for one in self.detectors_])
-        found: FloatArray = rows.by_clone.mean(axis=0)
-        return found
-
-    def _p_values(self, rows: _ScoredRows) -> FloatArray:
-        n_above = np.zeros(rows.by_clone.shape[1])
-        for number, scores in enumerate(rows.by_clone):
-            known = np.sort(self.decision_scores_[self.folds_ == number])
-            n_above += len(known) - np.searchsorted(known, scores, side="left")
-        return (1 + n_above) / (1 + len(self.decision_scores_))
-
-    def _labels_of(self, rows: _ScoredRows, scores: FloatArray) -> IntArray:
-        if not self._by_p_value:  # the threshold was set from outside
-            return (scores > self.threshold_).astype(int)
-        return (self._p_values(rows) <= self._share * _ROUNDED).astype(int)
-
-    @property
-    def _flagged_share(self) -> float:
-        return self._share
-
-    def _flag_above_threshold(self) -> None:
-        """Let ``threshold_``, set from outside, decide."""
-        self._share, self._by_p_value = float(self.labels_.mean()), False
-
-    def decision_function(self, X: MatrixLike) -> FloatArray:
-        """Return the anomaly score of each row; the higher, the more anomalous.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            The mean of the scores of ``detectors_``. On the training data it is lower than
-            ``decision_scores_``, because most of the clones have seen them.
-        """
-        self = snapshot(self)
-        return self._score(self._validated(X))
-
-    def p_values(self, X: MatrixLike) -> FloatArray:
-        """Return the p-value of each row: how rare a score as high is among normal rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            New rows. Those of the training data are not new to most of the clones, and their
-            p-values are too large.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), float64
-            In [1 / (n + 1), 1], n the number of calibration scores.
-        """
-        self = snapshot(self)
-        rows = self._validated(X)
-        self._score(rows)
-        return self._p_values(rows)
-
-    @available_if(_explains)
-    def explain(self, X: MatrixLike) -> FloatArray:
-        """Return the contribution of each feature to the score of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features), float64
-            The mean of what the clones explain. Only for detectors with an `explain`.
-        """
-        self = snapshot(self)
-        rows = self._validated(X)
-        found: FloatArray = np.mean([one.explain(rows.X) for one in self.detectors_], axis=0)
-        return found
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

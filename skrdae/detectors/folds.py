@@ -26,9 +26,11 @@ Splitter: TypeAlias = int | _Splits | Iterable[tuple[ArrayLike, ArrayLike]] | No
 
 
 def folds_of(
-    splitter: Splitter, X: FloatRows, y: ArrayLike | None, *, stratify: bool, seed: int
+    splitter: Splitter, X: FloatRows, y: ArrayLike | None, *, stratify: bool, seed: int | None
 ) -> Folds:
     """Return pairs of training and test places; a number of folds is shuffled by the seed.
+
+    Without a seed the folds of a number are blocks of rows that follow each other.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def folds_of(
     if isinstance(cv, Integral):
         two = stratify and y is not None and type_of_target(y) == "binary"
         y = y if two else None
-        cv = (StratifiedKFold if two else KFold)(cv, shuffle=True, random_state=seed)
+        cv = (StratifiedKFold if two else KFold)(cv, shuffle=seed is not None, random_state=seed)
     places = np.arange(len(X))
     try:
         folds = [(places[train], places[test]) for train, test in check_cv(cv).split(X, y)]

@@ -105,7 +105,8 @@ class ScoredDetector(BaseDetector):
                 "y holds -1 and 1; here 0 is normal and anything else an anomaly. Of "
                 "scikit-learn's outlier labels pass y == -1."
             )
-        return float(roc_auc_score(y != 0, scores))
+        # A step of a series that has no score counts as the least anomalous.
+        return float(roc_auc_score(y != 0, np.nan_to_num(scores, nan=np.nanmin(scores))))
 
     def predict(self, X: MatrixLike, return_confidence: bool = False) -> Any:
         """Return 1 for anomalies and 0 for normal rows.

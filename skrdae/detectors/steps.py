@@ -116,26 +116,31 @@ def window_threshold(windows: Windows, scores: FloatArray, contamination: float)
     float
     """
     by_windows = quantile_threshold(scores, contamination)
-    lowest, stands_out = _lowest_scores(windows, scores)
+    lowest = lowest_scores(windows, scores)
+    stands_out = _limit(windows, lowest)
     positions = windows.n_positions()
     by_steps = quantile_threshold(lowest[positions == positions.max()], contamination)
     return float(min(by_windows, max(by_steps, stands_out)))
 
 
-def _lowest_scores(windows: Windows, scores: FloatArray) -> tuple[FloatArray, float]:
-    """Return the lowest score of the windows of each step, and above what it stands out.
+def lowest_scores(windows: Windows, scores: FloatArray) -> FloatArray:
+    """Return the lowest score of the windows that cover each step; NaN where there is none."""
+    return -windows.combine(-scores, "max")
+
+
+def _limit(windows: Windows, lowest: FloatArray) -> float:
+    """Return above which lowest score a step stands out.
 
     Near ends and gaps few windows cover a step, and the lowest score of few is a high one. So the
     limit comes from the steps that as many windows as possible cover; of a few of them there is
     none.
     """
-    lowest = -windows.combine(-scores, "max")
     positions = windows.n_positions()
     inside = lowest[positions == positions.max()]
     if len(inside) < _FEWEST_STEPS:
-        return lowest, np.inf
+        return np.inf
     median, upper = np.quantile(inside, [0.5, _UPPER])
-    return lowest, float(median + _STANDS_OUT * (upper - median))
+    return float(median + _STANDS_OUT * (upper - median))
 
 
 def end_threshold(windows: Windows, scores: FloatArray, contamination: object) -> float:
@@ -157,7 +162,8 @@ def end_threshold(windows: Windows, scores: FloatArray, contamination: object) -
     float
     """
     share = float(contamination) if isinstance(contamination, Real) else _USUAL_SHARE
-    lowest, stands_out = _lowest_scores(windows, scores)
+    lowest = lowest_scores(windows, scores)
+    stands_out = _limit(windows, lowest)
     without = windows.count(lowest > stands_out) == 0
     # Of few windows, the highest: with anything lower one of them would exceed it in any case.
     ordinary = scores[without] if without.any() else scores
@@ -193,7 +199,35 @@ def flag_steps(
     -------
     ndarray of shape (n_timesteps,), bool
     """
-    labels = windows.all_of(flagged)
+    return end_events(windows, scores, flagged, ordinary, windows.all_of(flagged), at_ends)
+
+
+def end_events(
+    windows: Windows,
+    scores: FloatArray,
+    flagged: BoolArray,
+    ordinary: float,
+    labels: BoolArray,
+    at_ends: float = -np.inf,
+) -> BoolArray:
+    """Clear the labels of steps near ends that come after an event, or before it.
+
+    Parameters
+    ----------
+    windows : Windows
+    scores : ndarray of shape (n_windows,)
+    flagged : ndarray of shape (n_windows,), bool
+    ordinary : float
+    labels : ndarray of shape (n_timesteps,), bool
+        Changed in place.
+    at_ends : float
+        See :func:`flag_steps`.
+
+    Returns
+    -------
+    ndarray of shape (n_timesteps,), bool
+        `labels`.
+    """
     lag = -(-windows.size // windows.stride)
     for first, stop in windows.stretches():
         mine = slice(first, stop)
@@ -215,6 +249,71 @@ def flag_steps(
             begin = starts[:run][-event] if event else left
             labels[starts[0] : min(begin, left)] = False
     return labels
+
+
+def distances_from_peaks(
+    labels: BoolArray, lowest: FloatArray, lengths: NDArray[np.intp]
+) -> NDArray[np.intp]:
+    """Return how far each flagged step is from the highest one of its run; 0 for the others.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_timesteps,), bool
+    lowest : ndarray of shape (n_timesteps,)
+        The lowest score of the windows that cover a step.
+    lengths : ndarray of int
+        Of the stretches.
+    """
+    found = np.zeros(len(labels), np.intp)
+    for run in _runs(labels, lengths):
+        found[run] = np.abs(run - run[lowest[run].argmax()])
+    return found
+
+
+def cut_flanks(
+    labels: BoolArray,
+    strong: BoolArray,
+    distances: NDArray[np.intp],
+    lengths: NDArray[np.intp],
+) -> BoolArray:
+    """Clear the labels of steps beside an event that are flagged because of it.
+
+    All windows that hold a strange step score high, so that of the windows which cover the step
+    beside it one alone can clear that step. If this one happens to score a little higher than
+    usual, the step is flagged as well. So a run of flagged steps ends with the last strong one, if
+    its peak is strong.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_timesteps,), bool
+        Changed in place.
+    strong : ndarray of shape (n_timesteps,), bool
+        The steps that would be flagged by the windows without the peak of the run alone; and the
+        peaks that would be flagged by one window.
+    distances : ndarray of shape (n_timesteps,), int
+        From :func:`distances_from_peaks`.
+    lengths : ndarray of int
+        Of the stretches.
+
+    Returns
+    -------
+    ndarray of shape (n_timesteps,), bool
+        `labels`.
+    """
+    for run in _runs(labels, lengths):
+        if strong[run][distances[run] == 0].any():
+            kept = run[strong[run]]
+            labels[run[0] : kept[0]] = labels[kept[-1] + 1 : run[-1] + 1] = False
+    return labels
+
+
+def _runs(labels: BoolArray, lengths: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Return the places of flagged steps that follow each other."""
+    places = np.flatnonzero(labels)
+    if not len(places):
+        return []
+    stretch = np.repeat(np.arange(len(lengths)), lengths)[places]
+    return np.split(places, np.flatnonzero((np.diff(places) > 1) | (np.diff(stretch) > 0)) + 1)
 
 
 def _run_length(marked: BoolArray) -> int:

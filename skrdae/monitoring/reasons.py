@@ -40,7 +40,9 @@ def facts_of(detector: Any, X: MatrixLike, rows: NDArray[np.intp]) -> dict[int, 
     if not of_series:  # a step of a series is nothing without its neighbours
         some = some.iloc[rows] if hasattr(some, "iloc") else _array(some)[rows]
     if hasattr(last, "p_values"):
-        for row, p_value in zip(facts, last.p_values(some), strict=True):
+        p_values = last.p_values(some)
+        p_values = p_values[rows] if of_series else p_values
+        for row, p_value in zip(facts, p_values, strict=True):
             facts[row]["p_value"] = float(p_value)
     if hasattr(last, "explain"):
         found = np.asarray(last.explain(some), float)

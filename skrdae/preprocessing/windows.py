@@ -119,7 +119,7 @@ class Windows:
         combined = np.full(self.n_steps, np.nan)
         if not len(self):
             return combined
-        first, counts = self._covering()
+        first, counts = self.covering()
         # Not the most there are here, so that sums do not depend on the rest of the series. One
         # more for the window that ends a stretch.
         most = -(-self.size // self.stride) + 1
@@ -156,12 +156,17 @@ class Windows:
         ndarray of shape (n_timesteps,), bool
             False where no window covers a step.
         """
-        first, counts = self._covering()
+        first, counts = self.covering()
         before = np.concatenate([[0], np.cumsum(~marked)])
         return (counts > 0) & (before[first + counts] == before[first])
 
-    def _covering(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return for each step the first window that covers it, and how many do."""
+    def covering(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return for each step the first window that covers it, and how many do.
+
+        Returns
+        -------
+        first, counts : ndarray of shape (n_timesteps,), int
+        """
         steps = np.arange(self.n_steps)
         first = np.searchsorted(self.starts, steps - self.size, side="right")
         return first, np.searchsorted(self.starts, steps, side="right") - first

@@ -427,6 +427,10 @@ def test_reasons_of_series_sparse_rows_and_detectors_without_any():
     new[50:70, 1] = 4.0
     (alert,) = Monitor(windowed, window_size=100).update(new).alerts[:1]
     assert alert.details["rows"][0]["reasons"][0]["feature"] == "feature 1"
+    calibrated = CalibratedDetector(windowed, cv=2, random_state=0).fit(series)
+    (alert,) = Monitor(calibrated, window_size=100).update(new).alerts[:1]
+    for row in alert.details["rows"]:
+        assert row["p_value"] == calibrated.p_values(new)[row["row"]]
     X = csr_matrix(np.where(rng.random((300, 5)) < 0.3, rng.normal(size=(300, 5)), 0))
     sparse = RobustDeepAutoencoder(
         n_estimators=1, contamination=0.1, device="cpu", random_state=0

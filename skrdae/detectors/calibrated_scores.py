@@ -1,0 +1,231 @@
+"""What a fitted CalibratedDetector says of new rows and steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from skrdae._typing import FloatArray, IntArray, MatrixLike
+from skrdae._validation import check_data, snapshot
+from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.held_out import HeldOutWindows, ScoredRows, ScoredSteps
+from skrdae.detectors.scored import ScoredDetector
+from skrdae.detectors.windowed_scores import ScoredWindows
+
+
+def _explains(calibrated: Any) -> bool:
+    fitted = getattr(calibrated, "detectors_", [calibrated.detector])
+    return all(hasattr(detector, "explain") for detector in fitted)
+
+
+def of_series(calibrated: Any) -> bool:
+    """Whether a detector, or the fitted clones of it, take series."""
+    fitted = vars(calibrated).get("detectors_") or [calibrated.detector]
+    return getattr(fitted[0], "_takes_series", False)
+
+
+class CalibratedScorer(ScoredDetector):
+    """Scores, p-values and labels by clones of a detector, each with its calibration scores.
+
+    The subclass, :class:`CalibratedDetector`, has the parameters and fits.
+    """
+
+    detector: Any
+    detectors_: list[Any]
+    folds_: NDArray[np.int64]
+
+    #: Of a series; None for rows.
+    _held_out: HeldOutWindows | None = None
+    _share: float
+    _by_p_value: bool
+
+    @property
+    def window_scores_(self) -> FloatArray:
+        """Scores of the windows of the training series; see the class."""
+        if self._held_out is None:
+            raise AttributeError("window_scores_ is there after a fit to series only.")
+        return self._held_out.scores
+
+    @property
+    def _takes_series(self) -> bool:
+        return of_series(self)
+
+    @property
+    def _leaves_steps_out(self) -> bool:
+        return of_series(self)
+
+    def _checked(self, X: Any, *, reset: bool) -> Any:
+        """Return X as the detector takes it, of which some rows can be taken."""
+        if not self._passes_on():
+            return check_data(self, X, reset=reset)
+        if reset and isinstance(self.detector, BaseTorchDetector):
+            probe = clone(self.detector)
+            probe._check_data(X, reset=True)
+            self._take_names(probe)
+        if issparse(X):
+            return X.tocsr()
+        return X if hasattr(X, "shape") else np.asarray(X)
+
+    def _passes_on(self) -> bool:
+        """Whether the detector gets X as it is; those of PyOD and scikit-learn get arrays."""
+        return isinstance(self.detector, BaseTorchDetector | Pipeline)
+
+    def _take_names(self, detector: Any) -> None:
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(detector, name):
+                setattr(self, name, getattr(detector, name))
+
+    def _validated(self, X: Any) -> ScoredRows | ScoredSteps:
+        check_is_fitted(self, "detectors_")
+        if self._held_out is not None:
+            return self._steps(self.detectors_[0]._validated(X))
+        X = self._checked(X, reset=False)
+        return ScoredRows(self.detectors_, self.decision_scores_, self.folds_, X)
+
+    def _steps(self, windows: ScoredWindows) -> ScoredSteps:
+        folds = range(len(self.detectors_))
+        assert self._held_out is not None
+        return ScoredSteps(self.detectors_, self._held_out, windows, folds)
+
+    def _score(self, rows: ScoredRows | ScoredSteps) -> FloatArray:
+        return rows.scores()
+
+    def _labels_of(self, rows: ScoredRows | ScoredSteps, scores: FloatArray) -> IntArray:
+        if not self._by_p_value:  # the threshold was set from outside
+            return (scores > self.threshold_).astype(int)
+        return rows.labels(self._share)
+
+    @property
+    def _flagged_share(self) -> float:
+        return self._share
+
+    def _flag_above_threshold(self) -> None:
+        """Let ``threshold_``, set from outside, decide."""
+        self._share, self._by_p_value = float(self.labels_.mean()), False
+
+    def decision_function(self, X: MatrixLike) -> FloatArray:
+        """Return the anomaly score of each row; the higher, the more anomalous.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            The mean of the scores of ``detectors_``. On the training data it is lower than
+            ``decision_scores_``, because most of the clones have seen them.
+        """
+        self = snapshot(self)
+        return self._score(self._validated(X))
+
+    def p_values(self, X: MatrixLike) -> FloatArray:
+        """Return the p-value of each row: how rare a score as high is among normal rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            New rows, or a series. Those of the training data are not new to most of the clones, and
+            their p-values are too large.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            In [1 / (n + 1), 1], n the number of calibration scores. For the steps of a series see
+            the notes of the class; NaN for steps that no window covers.
+        """
+        self = snapshot(self)
+        return self._validated(X).p_values()
+
+    @available_if(of_series)
+    def score_new(self, X: ArrayLike) -> float:
+        """Return the score of the newest step of a series alone.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,)
+            The series so far, or its end, see :meth:`WindowedDetector.score_new`.
+
+        Returns
+        -------
+        float
+            The mean of what the clones say. NaN if there is a gap within the last window.
+        """
+        self = snapshot(self)
+        steps = self._newest(X)
+        return np.nan if steps is None else float(steps.scores()[-1])
+
+    @available_if(of_series)
+    def p_value_new(self, X: ArrayLike) -> float:
+        """Return the p-value of the newest step of a series alone.
+
+        Use it for data that arrive step by step: each clone scores the last window only.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,)
+            The series so far, or its end, see :meth:`WindowedDetector.score_new`.
+
+        Returns
+        -------
+        float
+            How rare a score as high is among windows of the training series, which is what
+            :meth:`p_values` says of the last step of X. NaN if there is a gap within the last
+            window. An anomaly makes it small as long as the last window holds it.
+        """
+        self = snapshot(self)
+        steps = self._newest(X)
+        return np.nan if steps is None else float(steps.p_values()[-1])
+
+    @available_if(of_series)
+    def predict_new(self, X: ArrayLike) -> int:
+        """Return 1 if the newest step of a series is flagged, and 0 if it is not.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,)
+            The series so far, or its end, see :meth:`WindowedDetector.score_new`.
+
+        Returns
+        -------
+        int
+            1 if :meth:`p_value_new` is `max_fpr` or less.
+        """
+        self = snapshot(self)
+        steps = self._newest(X)
+        if steps is None:
+            return 0
+        return int(self._labels_of(steps, steps.scores())[-1])
+
+    def _newest(self, X: ArrayLike) -> ScoredSteps | None:
+        check_is_fitted(self, "detectors_")
+        windows = self.detectors_[0]._newest(X)
+        return None if windows is None else self._steps(windows)
+
+    @available_if(_explains)
+    def explain(self, X: MatrixLike) -> FloatArray:
+        """Return the contribution of each feature to the score of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), float64
+            The mean of what the clones explain; of a series, for each step and channel. Only for
+            detectors with an `explain`.
+        """
+        self = snapshot(self)
+        if self._held_out is None:
+            check_is_fitted(self, "detectors_")
+            X = self._checked(X, reset=False)
+        found: FloatArray = np.mean([one.explain(X) for one in self.detectors_], axis=0)
+        return found
