@@ -15,6 +15,7 @@ from skrdae._typing import FloatArray, SeriesLike
 from skrdae.detectors.series_error import SeriesError
 from skrdae.detectors.spacing import OneSeries
 from skrdae.detectors.time_index import TimeIndex, read_index
+from skrdae.preprocessing import dominant_period
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -210,3 +211,68 @@ def check_window_size(size: int, lengths: Sequence[int], *, fitted: bool) -> Non
             size=size,
             longest=max(lengths),
         )
+
+
+def find_window_size(size: int | Literal["auto"], values: FloatArray, lengths: list[int]) -> int:
+    """Return the number of steps in a window.
+
+    Parameters
+    ----------
+    size : int or "auto"
+        ``"auto"`` is the period of the longest stretch.
+    values : ndarray of shape (n_timesteps, n_channels)
+    lengths : list of int
+
+    Raises
+    ------
+    SeriesError
+        If no stretch is as long as a window.
+    ValueError
+        If there is no period.
+    """
+    if isinstance(size, str):
+        longest = int(np.argmax(lengths))
+        first = sum(lengths[:longest])
+        period = dominant_period(values[first : first + lengths[longest]])
+        if period is None:
+            raise ValueError(
+                "window_size='auto' found no period in X, up to a third of its length: pass a "
+                "number of steps, as many as an anomaly needs to show."
+            )
+        size = period
+    check_window_size(size, lengths, fitted=False)
+    return int(size)
+
+
+def newest_steps(X: Any, size: int) -> Any:
+    """Return the last steps of a series, whatever holds it.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,)
+        One series; the entries of a list are its steps.
+    size : int
+    """
+    if hasattr(X, "iloc"):  # whose index may hold numbers, too
+        return X.iloc[-size:]
+    # What Arrow has need not have a shape.
+    sliced = hasattr(X, "shape") or hasattr(X, "to_pylist")
+    return X[-size:] if sliced else np.asarray(list(X)[-size:])
+
+
+def check_newest(series: CheckedSeries, size: int) -> None:
+    """Raise unless the newest steps are those of one series, and fill a window.
+
+    Parameters
+    ----------
+    series : CheckedSeries
+        Of the :func:`newest_steps`.
+    size : int
+    """
+    if series.n_series > 1:
+        raise SeriesError(
+            f"The newest {size} rows of X are of {series.n_series} series: pass one series.",
+            "several",
+            count=series.n_series,
+        )
+    check_window_size(size, [len(series.values)], fitted=True)

@@ -3,68 +3,31 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
-from sklearn.metrics import roc_auc_score
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skrdae._bases import BaseDetector, MetaEstimatorMixin
-from skrdae._typing import BoolArray, FloatArray, FloatRows, IntArray, SeriesLike, Thresholder
-from skrdae._validation import (
-    check_labels,
-    check_labels_given,
-    check_parameters,
-    outside,
-    refitting,
-    snapshot,
-    warn_of_constants,
-)
-from skrdae.detectors.base import BaseTorchDetector
+from skrdae._typing import FloatArray, IntArray, SeriesLike, Thresholder
+from skrdae._validation import check_parameters, outside, refitting, warn_of_constants
 from skrdae.detectors.calibrated import CalibratedDetector
 from skrdae.detectors.outlier_adapter import OutlierAdapter
-from skrdae.detectors.scored import ScoredDetector
-from skrdae.detectors.series import CheckedSeries, check_series, check_window_size
-from skrdae.detectors.series_error import SeriesError
-from skrdae.detectors.steps import (
-    end_threshold,
-    flag_steps,
-    step_contributions,
-    step_scores,
-    window_threshold,
-)
-from skrdae.preprocessing import ColumnScaler, Windows, dominant_period, spread_places
+from skrdae.detectors.series import check_series, find_window_size
+from skrdae.detectors.steps import end_threshold, step_scores, window_threshold
+from skrdae.detectors.window_fits import fitted_to_windows
+from skrdae.detectors.windowed_scores import ScoredWindows, SeriesScorer, explains
+from skrdae.preprocessing import Windows, spread_places
 from skrdae.thresholds import labels_threshold, thresholder_threshold
 
 #: Fewer windows than this tell little of what is ordinary.
 FEW_WINDOWS = 50
-# So many windows tell what each channel adds to the score of an ordinary one.
-_EXPLAINED_WINDOWS = 100
 
 
-def _explains(windowed: Any) -> bool:
-    # Others may mean something else by that name.
-    return isinstance(windowed.detector, BaseTorchDetector)
-
-
-class _ScoredWindows(Windows):
-    """Windows with their scores, by which steps are flagged."""
-
-    scores: FloatArray
-
-    def __init__(self, series: CheckedSeries, size: int, stride: int) -> None:
-        super().__init__(series.values, series.lengths, size, stride)
-        self.by_row = series.by_row
-
-
-class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
+class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
     """Turn any detector of rows into a detector for time series, by sliding windows.
 
     The detector is fitted to the windows of a series, one window a row. The score of a time step
@@ -186,12 +149,6 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
         "on_gap": [StrOptions({"raise", "split"})],
     }
     _boolean_parameters = ()
-    #: It reads the index of X, and takes lists of series.
-    _takes_series = True
-    #: Steps that no window covers have the score NaN, and by right.
-    _leaves_steps_out = True
-    #: Files of earlier versions do not hold it.
-    _index_kind: str | None = None
 
     def __init__(
         self,
@@ -268,8 +225,8 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
         self._check_channels()
         names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
         warn_of_constants(names[np.ptp(series.values, axis=0) == 0].tolist(), "Channels")
-        self.window_size_ = self._find_window_size(series.values, series.lengths)
-        windows = _ScoredWindows(series, self.window_size_, self.stride)
+        self.window_size_ = find_window_size(self.window_size, series.values, series.lengths)
+        windows = ScoredWindows(series, self.window_size_, self.stride)
         self.classes_ = np.array([0, 1])
         # What scoring needs, as it was in this fit.
         self._stride = min(self.stride, len(series.values))
@@ -287,7 +244,7 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
                 scores = self._fit_detector(windows, kept)
         self.window_scores_ = windows.scores = scores
         self._ordinary = float(np.median(scores))
-        self._ordinary_by_channel = self._find_ordinary(windows) if _explains(self) else None
+        self._ordinary_by_channel = self._find_ordinary(windows) if explains(self) else None
         self.decision_scores_ = step_scores(windows, scores, self.aggregate, self._ordinary)
         self._set_threshold(windows)
         self._warn_of_labels(windows)
@@ -302,6 +259,45 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
             )
         self.decision_scores_ = windows.by_row(self.decision_scores_)
         self.labels_ = windows.by_row(self.labels_)
+
+    def _check_channels(self) -> None:
+        expected = getattr(self.detector, "n_channels", None)
+        # One, the default, becomes what there are.
+        if expected not in (None, 1, self.n_features_in_):
+            raise ValueError(
+                f"X has {self.n_features_in_} channels, but the detector's n_channels is "
+                f"{expected!r}: set n_channels={self.n_features_in_}."
+            )
+
+    def _fit_detector(self, windows: Windows, places: NDArray[np.intp]) -> FloatArray:
+        """Fit a clone to some windows; return the scores of all."""
+        n_wanted = len(places) if self.max_windows is None else self.max_windows
+        chosen = places[spread_places(len(places), n_wanted)]
+        self.detector_ = fitted_to_windows(self.detector, windows, chosen)
+        scores = np.empty(len(windows))
+        if len(chosen) < len(windows):
+            scores[:] = self._window_scores(windows)
+        # What a detector says of the rows it was fitted to is not always what it would say of them
+        # as new ones: one that looks at neighbours leaves out the row itself.
+        scores[chosen] = self._finite(self.detector_.decision_scores_)
+        return scores
+
+    def _set_threshold(self, windows: ScoredWindows) -> None:
+        scores, contamination = self.window_scores_, self.detector.contamination
+        self.window_threshold_ = None
+        if isinstance(contamination, Real):
+            self.window_threshold_ = window_threshold(windows, scores, float(contamination))
+        elif not isinstance(contamination, str):
+            self.thresholder_, self.window_threshold_ = thresholder_threshold(contamination, scores)
+        flagged = self._flagged_windows(windows)
+        self._end_threshold = end_threshold(windows, scores, contamination)
+        if "thresholder_" in vars(self) and self.window_threshold_ is not None:
+            # It may be for rarer alarms than that.
+            self._end_threshold = max(self._end_threshold, self.window_threshold_)
+        self.labels_ = self._flag(windows, flagged)
+        covered = ~np.isnan(self.decision_scores_)
+        found = self.decision_scores_[covered]
+        self.threshold_ = labels_threshold(found, self.labels_[covered])
 
     def _warn_of_labels(self, windows: Windows) -> None:
         """Warn where the labels say little."""
@@ -321,291 +317,8 @@ class WindowedDetector(MetaEstimatorMixin, ScoredDetector):
                 stacklevel=outside(),
             )
 
-    def _check_channels(self) -> None:
-        expected = getattr(self.detector, "n_channels", None)
-        # One, the default, becomes what there are.
-        if expected not in (None, 1, self.n_features_in_):
-            raise ValueError(
-                f"X has {self.n_features_in_} channels, but the detector's n_channels is "
-                f"{expected!r}: set n_channels={self.n_features_in_}."
-            )
-
-    def _find_window_size(self, series: FloatArray, lengths: list[int]) -> int:
-        size = self.window_size
-        if isinstance(size, str):
-            longest = int(np.argmax(lengths))
-            first = sum(lengths[:longest])
-            period = dominant_period(series[first : first + lengths[longest]])
-            if period is None:
-                raise ValueError(
-                    "window_size='auto' found no period in X, up to a third of its length: pass a "
-                    "number of steps, as many as an anomaly needs to show."
-                )
-            size = period
-        check_window_size(size, lengths, fitted=False)
-        return int(size)
-
-    def _fit_detector(self, windows: Windows, places: NDArray[np.intp]) -> FloatArray:
-        """Fit a clone to some windows; return the scores of all."""
-        n_wanted = len(places) if self.max_windows is None else self.max_windows
-        chosen = places[spread_places(len(places), n_wanted)]
-        self.detector_ = clone(self.detector)
-        automatic = [k for k, v in self.detector_.get_params().items() if _is_auto_score(k, v)]
-        self.detector_.set_params(**dict.fromkeys(automatic, "norm"))
-        if hasattr(self.detector_, "n_channels"):
-            self.detector_.set_params(n_channels=self.n_features_in_)
-        if getattr(self.detector_, "image_shape", ()) is None:
-            line = (1, self.window_size_, self.n_features_in_)
-            self.detector_.set_params(image_shape=line)
-        # What fit returns is not used: with some of PyOD's it is None.
-        if isinstance(self.detector_, BaseTorchDetector):
-            self.detector_.warns_of_constants = False  # of steps of windows; see _fit
-            self.detector_.fit(windows.rows(chosen))
-            del self.detector_.warns_of_constants
-            self._scale_constants(self.detector_, windows.series)
-        else:
-            self.detector_.fit(windows.rows(chosen))
-        scores = np.empty(len(windows))
-        if len(chosen) < len(windows):
-            scores[:] = self._window_scores(windows)
-        # What a detector says of the rows it was fitted to is not always what it would say of them
-        # as new ones: one that looks at neighbours leaves out the row itself.
-        scores[chosen] = self._finite(self.detector_.decision_scores_)
-        return scores
-
-    def _find_ordinary(self, windows: Windows) -> FloatArray:
-        """Return what each channel adds to the score of an ordinary window."""
-        some = spread_places(len(windows), _EXPLAINED_WINDOWS)
-        found: FloatArray = np.median(self._by_channel(windows.rows(some)), axis=0)
-        if found.sum() > 0:
-            return found * (self._ordinary / found.sum())
-        return np.full(len(found), self._ordinary / len(found))
-
-    def _by_channel(self, rows: FloatRows) -> FloatArray:
-        """Return what each channel adds to the scores of windows, (n, n_channels)."""
-        shares: FloatArray = self.detector_.explain(rows)
-        return shares.reshape(len(rows), self.window_size_, -1).sum(axis=1)
-
-    @staticmethod
-    def _scale_constants(detector: BaseTorchDetector, series: FloatRows) -> None:
-        """Give steps that did not change in the windows fitted to the scale of their channel.
-
-        What changes in the series now and then is not as strange as what never does.
-        """
-        scaler = detector.scaler_
-        steps = np.flatnonzero(scaler.constant_)
-        if not len(steps):
-            return
-        by_channel = ColumnScaler(scaler.method, scaler.bound).fit(series)
-        channels = steps % series.shape[1]
-        changing = ~by_channel.constant_[channels]
-        scaler = scaler.with_columns(
-            steps[changing], scale_=by_channel.scale_[channels[changing]], constant_=False
-        )
-        detector.model_ = replace(detector.model_, scaler=scaler)
-
-    def _window_scores(self, windows: Windows) -> FloatArray:
-        scores = np.empty(len(windows))
-        for block in windows.blocks():
-            scores[block] = np.ravel(self.detector_.decision_function(windows.rows(block)))
-        return self._finite(scores)
-
-    def _finite(self, scores: ArrayLike) -> FloatArray:
-        scores = np.asarray(scores, np.float64).ravel()
-        if not np.isfinite(scores).all():
-            raise ValueError(f"{self.detector!r} gives windows scores that are not finite.")
-        return scores
-
-    def _set_threshold(self, windows: _ScoredWindows) -> None:
-        scores, contamination = self.window_scores_, self.detector.contamination
-        self.window_threshold_ = None
-        if isinstance(contamination, Real):
-            self.window_threshold_ = window_threshold(windows, scores, float(contamination))
-        elif not isinstance(contamination, str):
-            self.thresholder_, self.window_threshold_ = thresholder_threshold(contamination, scores)
-        flagged = self._flagged_windows(windows)
-        self._end_threshold = end_threshold(windows, scores, contamination)
-        if "thresholder_" in vars(self) and self.window_threshold_ is not None:
-            # It may be for rarer alarms than that.
-            self._end_threshold = max(self._end_threshold, self.window_threshold_)
-        self.labels_ = self._flag(windows, flagged)
-        covered = ~np.isnan(self.decision_scores_)
-        found = self.decision_scores_[covered]
-        self.threshold_ = labels_threshold(found, self.labels_[covered])
-
-    # ------------------------------------------------------------------------------ scoring
-
-    def _validated(self, X: SeriesLike) -> _ScoredWindows:
-        check_is_fitted(self)
-        series = self._series(X)
-        check_window_size(self.window_size_, series.lengths, fitted=True)
-        return _ScoredWindows(series, self.window_size_, self._stride)
-
-    def _series(self, X: SeriesLike) -> CheckedSeries:
-        return check_series(
-            self,
-            X,
-            reset=False,
-            on_gap=self._on_gap,
-            spacing=self._spacing,
-            index_kind=self._index_kind,
-        )
-
-    def _score(self, windows: _ScoredWindows) -> FloatArray:
-        return windows.by_row(self._step_scores(windows))
-
-    def _step_scores(self, windows: _ScoredWindows) -> FloatArray:
-        windows.scores = self._window_scores(windows)
-        return step_scores(windows, windows.scores, self._aggregate, self._ordinary)
-
-    def _labels_of(self, windows: _ScoredWindows, scores: FloatArray) -> IntArray:
-        if not self._by_windows:  # the threshold was set from outside
-            return (scores > self.threshold_).astype(int)
-        return windows.by_row(self._flag(windows, self._flagged_windows(windows)))
-
-    def _flagged_windows(self, windows: _ScoredWindows) -> BoolArray:
-        if self.window_threshold_ is not None:
-            return windows.scores > self.window_threshold_
-        votes = [self.detector_.predict(windows.rows(block)) for block in windows.blocks()]
-        return np.concatenate(votes) == 1
-
-    def _flag(self, windows: _ScoredWindows, flagged: BoolArray) -> IntArray:
-        labels = flag_steps(windows, windows.scores, flagged, self._ordinary, self._end_threshold)
-        return labels.astype(int)
-
-    def _flag_above_threshold(self) -> None:
-        """Let ``threshold_``, set from outside, decide from now on."""
-        self._by_windows = False
-        self.__dict__.pop("thresholder_", None)
-
-    @property
-    def _flagged_share(self) -> float:
-        return float(self.labels_[~np.isnan(self.decision_scores_)].mean())
-
-    def decision_function(self, X: SeriesLike) -> FloatArray:
-        """Return the anomaly score of each step; the higher, the more anomalous.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
-            As in `fit`, and at least as long as a window. The index has to be of the same kind as
-            in training, with steps of the same size. For an array, or an index that is no time,
-            equal steps are assumed.
-
-        Returns
-        -------
-        ndarray of shape (n_timesteps,), float64
-            In the order of the rows; those of a list of series one after another. NaN for steps
-            that no window covers.
-        """
-        self = snapshot(self)
-        return self._score(self._validated(X))
-
-    @available_if(_explains)
-    def explain(self, X: SeriesLike) -> FloatArray:
-        """Return the contribution of each channel to the score of each step.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
-            As in :meth:`decision_function`.
-
-        Returns
-        -------
-        ndarray of shape (n_timesteps, n_channels), float64
-            What a channel adds to the score of an ordinary window, and √k times what it adds to the
-            windows of the step beyond that, k as in `aggregate`. The contributions to a step add up
-            to its ``decision_function``, within the rounding of single precision; that of a channel
-            which is quieter than usual may be negative. NaN for steps that no window covers. Only
-            for detectors of this package.
-        """
-        self = snapshot(self)
-        windows = self._validated(X)
-        scores = self._step_scores(windows)
-        by_channel = np.concatenate(
-            [self._by_channel(windows.rows(block)) for block in windows.blocks()]
-        )
-        ordinary = self._ordinary_by_channel
-        if ordinary is None:  # of a file of an earlier version
-            ordinary = np.full(self.n_features_in_, self._ordinary / self.n_features_in_)
-        return windows.by_row(step_contributions(windows, by_channel, scores, ordinary))
-
-    def score_new(self, X: ArrayLike) -> float:
-        """Return the score of the newest step alone.
-
-        Use it for data that arrive step by step: it scores the last window only, which costs as
-        much as scoring one row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,)
-            The series so far, or its end: at least the last `window_size_` steps, oldest first. X
-            is always one series here; the entries of a list are its steps.
-
-        Returns
-        -------
-        float
-            The score that ``decision_function`` gives the last step of X (bit for bit, if the
-            detector's scores do not depend on the rows scored together). NaN if there is a gap
-            within the last window (``on_gap="split"``). It is the score of the last window, so
-            compare it with ``window_scores_`` and ``window_threshold_``. Once further steps have
-            arrived, more windows contain the step, and ``decision_function`` gives it a different
-            score.
-        """
-        self = snapshot(self)
-        check_is_fitted(self)
-        size = self.window_size_
-        steps: Any = X
-        # What Arrow has need not have a shape.
-        sliced = hasattr(X, "shape") or hasattr(X, "to_pylist")
-        if hasattr(X, "iloc"):  # whose index may hold numbers, too
-            newest = steps.iloc[-size:]
-        else:
-            newest = steps[-size:] if sliced else np.asarray(list(steps)[-size:])
-        series = self._series(newest)
-        if series.n_series > 1:
-            raise SeriesError(
-                f"The newest {size} rows of X are of {series.n_series} series: pass one series.",
-                "several",
-                count=series.n_series,
-            )
-        check_window_size(size, [len(series.values)], fitted=True)
-        if series.lengths[-1] < size:
-            return np.nan
-        return float(self._window_scores(Windows(series.values, series.lengths, size))[0])
-
-    def score(self, X: SeriesLike, y: ArrayLike | None = None) -> float:
-        """Return the area under the ROC curve of the scores.
-
-        A step without a score counts as the least anomalous.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
-        y : array-like of shape (n_timesteps,)
-            1 for anomalous steps, 0 for the others.
-
-        Returns
-        -------
-        float
-
-        Raises
-        ------
-        ValueError
-            If there is no y, or it holds anything but 0 and 1.
-        """
-        y = check_labels_given(y, "WindowedDetector.score")
-        scores, y = self.decision_function(X), check_labels(y)
-        check_consistent_length(scores, y)
-        return float(roc_auc_score(y, np.nan_to_num(scores, nan=np.nanmin(scores))))
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         # PyOD's labels 0 and 1 are not the −1 and +1 of scikit-learn's outlier detectors.
         tags.estimator_type = None
         return tags
-
-
-def _is_auto_score(name: str, value: object) -> bool:
-    """Whether a parameter, maybe of a nested estimator, is a score_function left open."""
-    return name.split("__")[-1] == "score_function" and isinstance(value, str) and value == "auto"

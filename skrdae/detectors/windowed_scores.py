@@ -1,0 +1,250 @@
+"""What a fitted WindowedDetector says of series: scores, labels and contributions of channels."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import roc_auc_score
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from skrdae._typing import BoolArray, FloatArray, FloatRows, IntArray, SeriesLike
+from skrdae._validation import check_labels, check_labels_given, snapshot
+from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.scored import ScoredDetector
+from skrdae.detectors.series import (
+    CheckedSeries,
+    check_newest,
+    check_series,
+    check_window_size,
+    newest_steps,
+)
+from skrdae.detectors.steps import flag_steps, step_contributions, step_scores
+from skrdae.preprocessing import Windows, spread_places
+
+# So many windows tell what each channel adds to the score of an ordinary one.
+_EXPLAINED_WINDOWS = 100
+
+
+def explains(windowed: Any) -> bool:
+    """Whether a detector in windows tells what each value adds to its score."""
+    # Others may mean something else by that name.
+    return isinstance(windowed.detector, BaseTorchDetector)
+
+
+class ScoredWindows(Windows):
+    """Windows with their scores, by which steps are flagged."""
+
+    scores: FloatArray
+
+    def __init__(self, series: CheckedSeries, size: int, stride: int) -> None:
+        super().__init__(series.values, series.lengths, size, stride)
+        self.by_row = series.by_row
+
+
+class SeriesScorer(ScoredDetector):
+    """Scores and labels of the steps of series, from those of windows.
+
+    The subclass, :class:`WindowedDetector`, has the parameters and fits.
+    """
+
+    detector: Any
+    detector_: Any
+    window_size_: int
+    window_scores_: FloatArray
+    window_threshold_: float | None
+    n_features_in_: int
+
+    #: It reads the index of X, and takes lists of series.
+    _takes_series = True
+    #: Steps that no window covers have the score NaN, and by right.
+    _leaves_steps_out = True
+    #: Files of earlier versions do not hold it.
+    _index_kind: str | None = None
+
+    _spacing: float | None
+    _stride: int
+    _aggregate: Literal["mean", "max", "median"]
+    _on_gap: Literal["raise", "split"]
+    _by_windows: bool
+    _ordinary: float
+    _ordinary_by_channel: FloatArray | None
+    _end_threshold: float
+
+    def _validated(self, X: SeriesLike) -> ScoredWindows:
+        check_is_fitted(self)
+        series = self._series(X)
+        check_window_size(self.window_size_, series.lengths, fitted=True)
+        return ScoredWindows(series, self.window_size_, self._stride)
+
+    def _series(self, X: SeriesLike) -> CheckedSeries:
+        return check_series(
+            self,
+            X,
+            reset=False,
+            on_gap=self._on_gap,
+            spacing=self._spacing,
+            index_kind=self._index_kind,
+        )
+
+    def _score(self, windows: ScoredWindows) -> FloatArray:
+        return windows.by_row(self._step_scores(windows))
+
+    def _step_scores(self, windows: ScoredWindows) -> FloatArray:
+        windows.scores = self._window_scores(windows)
+        return step_scores(windows, windows.scores, self._aggregate, self._ordinary)
+
+    def _window_scores(self, windows: Windows) -> FloatArray:
+        scores = np.empty(len(windows))
+        for block in windows.blocks():
+            scores[block] = np.ravel(self.detector_.decision_function(windows.rows(block)))
+        return self._finite(scores)
+
+    def _finite(self, scores: ArrayLike) -> FloatArray:
+        scores = np.asarray(scores, np.float64).ravel()
+        if not np.isfinite(scores).all():
+            raise ValueError(f"{self.detector!r} gives windows scores that are not finite.")
+        return scores
+
+    def _labels_of(self, windows: ScoredWindows, scores: FloatArray) -> IntArray:
+        if not self._by_windows:  # the threshold was set from outside
+            return (scores > self.threshold_).astype(int)
+        return windows.by_row(self._flag(windows, self._flagged_windows(windows)))
+
+    def _flagged_windows(self, windows: ScoredWindows) -> BoolArray:
+        if self.window_threshold_ is not None:
+            return windows.scores > self.window_threshold_
+        votes = [self.detector_.predict(windows.rows(block)) for block in windows.blocks()]
+        return np.concatenate(votes) == 1
+
+    def _flag(self, windows: ScoredWindows, flagged: BoolArray) -> IntArray:
+        labels = flag_steps(windows, windows.scores, flagged, self._ordinary, self._end_threshold)
+        return labels.astype(int)
+
+    def _flag_above_threshold(self) -> None:
+        """Let ``threshold_``, set from outside, decide from now on."""
+        self._by_windows = False
+        self.__dict__.pop("thresholder_", None)
+
+    @property
+    def _flagged_share(self) -> float:
+        return float(self.labels_[~np.isnan(self.decision_scores_)].mean())
+
+    def _find_ordinary(self, windows: Windows) -> FloatArray:
+        """Return what each channel adds to the score of an ordinary window."""
+        some = spread_places(len(windows), _EXPLAINED_WINDOWS)
+        found: FloatArray = np.median(self._by_channel(windows.rows(some)), axis=0)
+        if found.sum() > 0:
+            return found * (self._ordinary / found.sum())
+        return np.full(len(found), self._ordinary / len(found))
+
+    def _by_channel(self, rows: FloatRows) -> FloatArray:
+        """Return what each channel adds to the scores of windows, (n, n_channels)."""
+        shares: FloatArray = self.detector_.explain(rows)
+        return shares.reshape(len(rows), self.window_size_, -1).sum(axis=1)
+
+    def decision_function(self, X: SeriesLike) -> FloatArray:
+        """Return the anomaly score of each step; the higher, the more anomalous.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
+            As in `fit`, and at least as long as a window. The index has to be of the same kind as
+            in training, with steps of the same size. For an array, or an index that is no time,
+            equal steps are assumed.
+
+        Returns
+        -------
+        ndarray of shape (n_timesteps,), float64
+            In the order of the rows; those of a list of series one after another. NaN for steps
+            that no window covers.
+        """
+        self = snapshot(self)
+        return self._score(self._validated(X))
+
+    @available_if(explains)
+    def explain(self, X: SeriesLike) -> FloatArray:
+        """Return the contribution of each channel to the score of each step.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
+            As in :meth:`decision_function`.
+
+        Returns
+        -------
+        ndarray of shape (n_timesteps, n_channels), float64
+            What a channel adds to the score of an ordinary window, and √k times what it adds to the
+            windows of the step beyond that, k as in `aggregate`. The contributions to a step add up
+            to its ``decision_function``, within the rounding of single precision; that of a channel
+            which is quieter than usual may be negative. NaN for steps that no window covers. Only
+            for detectors of this package.
+        """
+        self = snapshot(self)
+        windows = self._validated(X)
+        scores = self._step_scores(windows)
+        by_channel = np.concatenate(
+            [self._by_channel(windows.rows(block)) for block in windows.blocks()]
+        )
+        ordinary = self._ordinary_by_channel
+        if ordinary is None:  # of a file of an earlier version
+            ordinary = np.full(self.n_features_in_, self._ordinary / self.n_features_in_)
+        return windows.by_row(step_contributions(windows, by_channel, scores, ordinary))
+
+    def score_new(self, X: ArrayLike) -> float:
+        """Return the score of the newest step alone.
+
+        Use it for data that arrive step by step: it scores the last window only, which costs as
+        much as scoring one row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,)
+            The series so far, or its end: at least the last `window_size_` steps, oldest first. X
+            is always one series here; the entries of a list are its steps.
+
+        Returns
+        -------
+        float
+            The score that ``decision_function`` gives the last step of X (bit for bit, if the
+            detector's scores do not depend on the rows scored together). NaN if there is a gap
+            within the last window (``on_gap="split"``). It is the score of the last window, so
+            compare it with ``window_scores_`` and ``window_threshold_``. Once further steps have
+            arrived, more windows contain the step, and ``decision_function`` gives it a different
+            score.
+        """
+        self = snapshot(self)
+        check_is_fitted(self)
+        size = self.window_size_
+        series = self._series(newest_steps(X, size))
+        check_newest(series, size)
+        if series.lengths[-1] < size:
+            return np.nan
+        return float(self._window_scores(Windows(series.values, series.lengths, size))[0])
+
+    def score(self, X: SeriesLike, y: ArrayLike | None = None) -> float:
+        """Return the area under the ROC curve of the scores.
+
+        A step without a score counts as the least anomalous.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
+        y : array-like of shape (n_timesteps,)
+            1 for anomalous steps, 0 for the others.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If there is no y, or it holds anything but 0 and 1.
+        """
+        y = check_labels_given(y, "WindowedDetector.score")
+        scores, y = self.decision_function(X), check_labels(y)
+        check_consistent_length(scores, y)
+        return float(roc_auc_score(y, np.nan_to_num(scores, nan=np.nanmin(scores))))
