@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from skrdae.detectors.usad import USADDetector
     from skrdae.detectors.vae import VAEDetector
     from skrdae.detectors.windowed import WindowedDetector
+    from skrdae.explanation import explain
     from skrdae.onnx import to_onnx
     from skrdae.persistence import load, save
 
@@ -78,6 +79,7 @@ __all__ = [
     "USADDetector",
     "VAEDetector",
     "WindowedDetector",
+    "explain",
     "load",
     "save",
     "to_onnx",
@@ -100,6 +102,7 @@ _HOMES = {
     "TransformerRobustAutoencoder": "detectors.transformer_robust_autoencoder",
     "VAEDetector": "detectors.vae",
     "WindowedDetector": "detectors.windowed",
+    "explain": "explanation",
     "load": "persistence",
     "save": "persistence",
     "to_onnx": "onnx",

@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skrdae
-from skrdae import RobustPCA, save
+from skrdae import OutlierAdapter, RobustPCA, save
 from skrdae.cli import main
 from skrdae.commands.arguments import make_parser
 from skrdae.tables import read_table
@@ -96,8 +96,9 @@ def test_reasons_of_models_that_were_fitted_in_python(tmp_path, capsys):
     cases = {
         "named": scaled.fit(table),
         "bare": RobustPCA(contamination=0.02).fit(table.to_numpy()),
+        "adapted": OutlierAdapter(RobustPCA(contamination=0.02)).fit(table),
     }
-    for name, first in {"named": "c", "bare": "column 2"}.items():
+    for name, first in {"named": "c", "bare": "column 2", "adapted": "c"}.items():
         save(cases[name], tmp_path / name)
         call = ("score", tmp_path / name, tmp_path / "t.csv", "--explain", "--json")
         (top, *_) = json.loads(_run(capsys, *call)[1])["anomalies"]

@@ -23,6 +23,7 @@ import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.pipeline import Pipeline
 
+import skrdae
 from skrdae import RobustDeepAutoencoder
 from skrdae.plotting import DecompositionDisplay, ScoreDisplay
 from skrdae.tables import TableEncoder, read_table
@@ -132,21 +133,14 @@ display.ax_.set_title("Scores of new payments")
 # Reasons for each alarm
 # ----------------------
 #
-# ``explain`` splits a score into shares of the encoded columns. The shares of
-# the columns that come from one category are added up, so that the reasons
-# name the columns of the file. A common value can be a reason, too, where it
-# does not go with the others: groceries are common, but not for such an
-# amount.
+# ``skrdae.explain`` splits a score into shares of the columns of the file; the
+# shares of the values of one category are added up. A common value can be a
+# reason, too, where it does not go with the others: groceries are common, but
+# not for such an amount.
 
+shares = skrdae.explain(tuned, new)
 encoder, detector = tuned["encode"], tuned["detect"]
 encoded = encoder.transform(new)
-source = {
-    f"{column}_{value}": column
-    for column, values in encoder.categories_.items()
-    for value in values
-}
-shares = pd.DataFrame(detector.explain(encoded), new.index, encoded.columns)
-shares = shares.T.groupby(lambda name: source.get(name, name)).sum().T
 
 
 def in_words(row, column):

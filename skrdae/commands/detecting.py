@@ -17,7 +17,7 @@ from skrdae.commands.reading import (
     order_of,
     read,
 )
-from skrdae.commands.reasons import Reasons, names_and_parts, reasons_of
+from skrdae.commands.reasons import Reasons, looked_at, reasons_of
 from skrdae.commands.results import Report, Scored, check_files, new_figure, write_results
 from skrdae.commands.runtime import check_device, heard
 from skrdae.commands.series import (
@@ -43,6 +43,7 @@ from skrdae.detectors.transformer_robust_autoencoder import TransformerRobustAut
 from skrdae.detectors.usad import USADDetector
 from skrdae.detectors.vae import VAEDetector
 from skrdae.detectors.windowed import FEW_WINDOWS, WindowedDetector
+from skrdae.explanation import origins_of
 from skrdae.persistence import save
 from skrdae.preprocessing import dominant_period
 from skrdae.tables import EvenSteps, TableEncoder
@@ -163,7 +164,8 @@ def detect(options: Namespace, console: Console) -> Report:
 
 
 def _reasons(detector: Any, seen: "DataFrame", encoder: TableEncoder) -> Reasons:
-    return reasons_of(detector, seen, detector.labels_, *names_and_parts(encoder))
+    names = looked_at(encoder)
+    return reasons_of(detector, seen, detector.labels_, names, origins_of([encoder], names))
 
 
 def _check_options(options: Namespace) -> None:

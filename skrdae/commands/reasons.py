@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skrdae._typing import FloatArray
+from skrdae._typing import FloatArray, IntArray
 from skrdae.detectors.windowed import WindowedDetector
+from skrdae.explanation import summed
 from skrdae.tables import TableEncoder
 
 #: How many columns are named for a row.
@@ -46,7 +47,7 @@ class Reasons:
 
 
 def reasons_of(
-    detector: Any, seen: Any, labels: NDArray[Any], names: Iterable[str], parts: list[int]
+    detector: Any, seen: Any, labels: NDArray[Any], names: Iterable[str], origins: IntArray
 ) -> Reasons:
     """Return why rows are flagged.
 
@@ -59,24 +60,21 @@ def reasons_of(
     labels : ndarray of shape (n_steps,)
         1 where a row is flagged.
     names : iterable of str
-        Of the columns of the table; empty for columns without names, which are counted from 0.
-    parts : list of int
-        How many of the features belong to each of these: as many as a column has categories.
+        Of the columns of the table.
+    origins : ndarray of shape (n_features,), int
+        The column that each feature comes from.
 
     Returns
     -------
     Reasons
     """
-    told = [str(name) for name in names] or [f"column {place}" for place in range(len(parts))]
-    every = np.array(told, dtype=object)
+    every = np.array(list(map(str, names)), dtype=object)
     rows = np.flatnonzero(labels == 1)
     n_reasons = min(MOST_REASONS, len(every))
     columns = np.full((len(labels), n_reasons), None, dtype=object)
     shares = np.full((len(labels), n_reasons), np.nan)
     if len(rows):
-        found = _contributions(detector, seen, rows)
-        starts = np.concatenate([[0], np.cumsum(parts)[:-1]])
-        found = np.add.reduceat(found, starts, axis=1)
+        found = summed(_contributions(detector, seen, rows), origins, len(every))
         found /= np.maximum(found.sum(axis=1, keepdims=True), np.finfo(float).tiny)
         best = np.argsort(-found, axis=1, kind="stable")[:, :n_reasons]
         columns[rows] = every[best]
@@ -92,8 +90,6 @@ def _contributions(detector: Any, seen: Any, rows: NDArray[np.intp]) -> FloatArr
     return np.asarray(detector.explain(flagged), float)
 
 
-def names_and_parts(encoder: TableEncoder) -> tuple[list[str], list[int]]:
-    """Return the columns that an encoder looks at, and how many features it makes of each."""
-    names = [*map(str, encoder.numeric_columns_), *map(str, encoder.categories_)]
-    counts = [len(values) for values in encoder.categories_.values()]
-    return names, [1] * len(encoder.numeric_columns_) + counts
+def looked_at(encoder: TableEncoder) -> list[Any]:
+    """Return the columns that an encoder looks at."""
+    return [*encoder.numeric_columns_, *encoder.categories_]

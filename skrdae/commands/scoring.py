@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from skrdae._typing import FloatArray, IntArray
 from skrdae.commands.console import CommandError, Console
 from skrdae.commands.reading import note_what_was_done, order_of, read
-from skrdae.commands.reasons import names_and_parts, reasons_of
+from skrdae.commands.reasons import looked_at, reasons_of
 from skrdae.commands.results import (
     Report,
     Scored,
@@ -40,6 +40,7 @@ from skrdae.commands.series import (
 )
 from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.windowed import WindowedDetector
+from skrdae.explanation import MixedColumnsError, origins_of
 from skrdae.persistence import load
 from skrdae.tables import EvenSteps, TableEncoder
 from skrdae.tables.columns import as_floats, is_numbers
@@ -79,6 +80,8 @@ def score(options: Namespace, console: Console) -> Report:
         steps = _load(options, console)
         encoder = steps.pop(0) if isinstance(steps[0], TableEncoder) else None
         names = _names_of(encoder, steps)
+        if isinstance(steps[-1], OutlierAdapter):  # which knows the names
+            steps[-1] = steps[-1].detector_
     counted = encoder is None or encoder.time_format_ is None or encoder.time_format_ in EPOCHS
     times = names.times if counted and len(names.times) == 1 else ()
     file = read(options, console, text=names.text, times=times, known_names=names.all)
@@ -101,32 +104,23 @@ def score(options: Namespace, console: Console) -> Report:
 
 
 def _explained(
-    scored: Scored, encoder: TableEncoder | None, steps: list[Any], names: list[str]
+    scored: Scored, encoder: TableEncoder | None, steps: list[Any], known: list[str]
 ) -> Scored:
     """Return scores with the reasons of rows that are flagged."""
-    # A grid of times leaves the columns as they are.
-    steps = [step for step in steps if not isinstance(step, EvenSteps)]
-    detector, n_features = steps[-1], scored.values.shape[1]
-    if encoder is not None and len(steps) == 1:
-        found, parts = names_and_parts(encoder)
-    else:
-        found, parts = _names_through(steps[:-1], encoder, names), [1] * n_features
-    return replace(scored, reasons=reasons_of(detector, scored.values, scored.labels, found, parts))
-
-
-def _names_through(steps: list[Any], encoder: TableEncoder | None, names: list[str]) -> list[str]:
-    """Return the names of the columns that steps of a model make; none if there are none."""
-    found: Any = np.array(names, dtype=object) if names else None
     if encoder is not None:
-        found = encoder.get_feature_names_out()
-    for step in steps:
-        if not hasattr(step, "get_feature_names_out"):
-            raise CommandError(
-                f"--explain needs the names of the columns that {type(step).__name__}, a step of "
-                "the model, makes, and it has none: leave --explain out"
-            )
-        found = step.get_feature_names_out(found)
-    return [] if found is None else list(found)
+        steps, names = [encoder, *steps], looked_at(encoder)
+    else:
+        n_columns = getattr(steps[0], "n_features_in_", scored.values.shape[1])
+        names = known or [f"column {place}" for place in range(n_columns)]
+    try:
+        origins = origins_of(steps[:-1], names)
+    except MixedColumnsError as error:
+        raise CommandError(
+            f"--explain cannot tell which columns of the table {error.step}, a step of the model, "
+            "makes its own from: leave --explain out"
+        ) from error
+    reasons = reasons_of(steps[-1], scored.values, scored.labels, names, origins)
+    return replace(scored, reasons=reasons)
 
 
 def _load(options: Namespace, console: Console) -> list[Any]:
@@ -157,7 +151,7 @@ def _load(options: Namespace, console: Console) -> list[Any]:
 def _flat(model: Any) -> list[Any]:
     """Return the steps of a pipeline that do something, those of pipelines within it too."""
     if not isinstance(model, Pipeline):
-        return [model.detector_ if isinstance(model, OutlierAdapter) else model]
+        return [model]
     steps = (step for _, step in model.steps if step not in (None, "passthrough"))
     return [inner for step in steps for inner in _flat(step)]
 
@@ -235,6 +229,8 @@ def _scored(
             grid, places = step, step.steps_of(seen)
         seen = step.transform(seen)
     windowed, times = isinstance(detector, WindowedDetector), np.empty(0)
+    if hasattr(seen, "iloc") and not windowed and not hasattr(detector, "feature_names_in_"):
+        seen = seen.to_numpy()  # as an adapter gives them to what it holds
     if windowed:
         as_read = steps_in(_index_of(rows), order)
         _check_series(console, as_read, seen, places, names, grid, detector)

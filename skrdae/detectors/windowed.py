@@ -15,6 +15,7 @@ from skrdae._bases import BaseDetector, MetaEstimatorMixin
 from skrdae._typing import FloatArray, IntArray, SeriesLike, Thresholder
 from skrdae._validation import check_parameters, outside, refitting, warn_of_constants
 from skrdae.detectors.calibrated import CalibratedDetector
+from skrdae.detectors.channels import fitted_by_channel
 from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.series import CheckedSeries, check_series, find_window_size
 from skrdae.detectors.steps import end_threshold, step_scores, window_threshold
@@ -73,11 +74,24 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         series there, and where the index goes back (when a clock is put back, for example), so that
         no window contains a gap. Steps between two gaps that are closer than a window have no score
         then. Steps of another size than in training are an error in both cases.
+    channels : {"joint", "separate", "both"}, default="joint"
+        How several channels are scored; of one channel all three do the same. ``"joint"`` fits one
+        detector to windows of all channels. A sensor that fails among many that do not is drowned
+        in their noise then. ``"separate"`` fits a detector to each channel. A channel's scores are
+        brought to a unit: 0 is the median of its training windows, and 1 what a tenth of them
+        exceed (more, if a hundredth exceed five times that). The score of a window is the sum
+        of log(1 + a² / m) over the m scores a (0 if negative): quiet channels add little, however
+        many there are, and one channel alone does not rule.
+        ``"both"`` adds a joint detector, for anomalies in how channels go together: what it makes
+        of each channel is brought to a unit and joined in the same way. This fits one detector more
+        than there are channels.
 
     Attributes
     ----------
     detector_ : object
-        The fitted clone.
+        The fitted clone. With several channels and `channels` other than ``"joint"``, an object
+        with the list `detectors`, the clones for the channels, and `joint`, that for all of them
+        or None.
     window_size_ : int
     decision_scores_ : ndarray of shape (n_timesteps,)
         Scores of the training series, in the order of the rows (those of a list of series one after
@@ -147,6 +161,7 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         "max_windows": [Interval(Integral, 1, None, closed="left"), None],
         "trim": [Interval(Real, 0, 0.5, closed="both")],
         "on_gap": [StrOptions({"raise", "split"})],
+        "channels": [StrOptions({"joint", "separate", "both"})],
     }
     _boolean_parameters = ()
 
@@ -160,6 +175,7 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         max_windows: int | None = 400,
         trim: float = 0.05,
         on_gap: Literal["raise", "split"] = "raise",
+        channels: Literal["joint", "separate", "both"] = "joint",
     ) -> None:
         self.detector = detector
         self.window_size = window_size
@@ -168,6 +184,7 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         self.max_windows = max_windows
         self.trim = trim
         self.on_gap = on_gap
+        self.channels = channels
 
     @property
     def contamination(self) -> Any:
@@ -272,6 +289,10 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         """Fit a clone to some windows; return the scores of all."""
         n_wanted = len(places) if self.max_windows is None else self.max_windows
         chosen = places[spread_places(len(places), n_wanted)]
+        if self.channels != "joint" and self.n_features_in_ > 1:
+            joint = self.channels == "both"
+            self.detector_ = fitted_by_channel(self.detector, windows, chosen, joint=joint)
+            return self._window_scores(windows)
         self.detector_ = fitted_to_windows(self.detector, windows, chosen)
         scores = np.empty(len(windows))
         if len(chosen) < len(windows):

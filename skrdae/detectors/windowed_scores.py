@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from skrdae._typing import BoolArray, FloatArray, FloatRows, IntArray, SeriesLike
 from skrdae._validation import check_labels, check_labels_given, snapshot
 from skrdae.detectors.base import BaseTorchDetector
+from skrdae.detectors.channels import ChannelDetectors
 from skrdae.detectors.scored import ScoredDetector
 from skrdae.detectors.series import (
     CheckedSeries,
@@ -29,7 +30,10 @@ _EXPLAINED_WINDOWS = 100
 
 
 def explains(windowed: Any) -> bool:
-    """Whether a detector in windows tells what each value adds to its score."""
+    """Whether a detector in windows tells what each channel adds to its score."""
+    held = getattr(windowed, "detector_", None)
+    if isinstance(held, ChannelDetectors) and held.joint is None:
+        return True
     # Others may mean something else by that name.
     return isinstance(windowed.detector, BaseTorchDetector)
 
@@ -152,6 +156,8 @@ class SeriesScorer(ScoredDetector):
 
     def _by_channel(self, rows: FloatRows) -> FloatArray:
         """Return what each channel adds to the scores of windows, (n, n_channels)."""
+        if isinstance(self.detector_, ChannelDetectors):
+            return self.detector_.by_channel(rows)
         shares: FloatArray = self.detector_.explain(rows)
         return shares.reshape(len(rows), self.window_size_, -1).sum(axis=1)
 
@@ -190,7 +196,7 @@ class SeriesScorer(ScoredDetector):
             windows of the step beyond that, k as in `aggregate`. The contributions to a step add up
             to its ``decision_function``, within the rounding of single precision; that of a channel
             which is quieter than usual may be negative. NaN for steps that no window covers. Only
-            for detectors of this package.
+            for detectors of this package, or with ``channels="separate"``.
         """
         self = snapshot(self)
         windows = self._validated(X)

@@ -27,6 +27,7 @@ from skrdae._validation import check_parameters
 from skrdae.detectors import lstm_vae, omni_anomaly  # noqa: F401  # which registers them
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.calibrated import CalibratedDetector
+from skrdae.detectors.channels import ChannelDetectors
 from skrdae.detectors.held_out import HeldOutWindows
 from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.windowed import WindowedDetector
@@ -82,6 +83,10 @@ def _unknown(found: dict[str, Any]) -> None:
     """Stand for what earlier versions did not write."""
 
 
+def _joint(found: dict[str, Any]) -> str:
+    return "joint"
+
+
 def _high(found: dict[str, Any]) -> float:
     return quantile_threshold(found["window_scores_"], 0.1 / found["window_size_"])
 
@@ -94,7 +99,7 @@ KINDS[WindowedDetector] = Kind(
         "window_size_": whole(1),
         "window_scores_": array(np.float64, "windows"),
         "window_threshold_": optional(number()),
-        "detector_": _HELD,
+        "detector_": instance(BaseTorchDetector, WindowedDetector, ChannelDetectors),
         "_spacing": optional(number(5e-324)),
         "_stride": whole(1, _LARGEST_STRIDE),
         "_aggregate": choice("mean", "max", "median"),
@@ -113,7 +118,32 @@ KINDS[WindowedDetector] = Kind(
         "_end_threshold": _high,
         "_index_kind": _unknown,
         "_ordinary_by_channel": _unknown,
+        "channels": _joint,
     },
+)
+
+
+def _by_channel(held: ChannelDetectors, where: str, sizes: Sizes) -> None:
+    n_channels, n_scores = len(held.detectors), len(held.centers)
+    if n_scores != n_channels * (1 + (held.joint is not None)):
+        misfit(f"the length of {where}.centers", n_scores, "that of the detectors' scores")
+    for place, detector in enumerate(held.detectors):
+        if detector.n_features_in_ != held.n_steps:
+            name = f"{where}.detectors[{place}].n_features_in_"
+            misfit(name, detector.n_features_in_, f"{held.n_steps}, the steps of a window")
+    if held.joint is not None and held.joint.n_features_in_ != held.n_features_in_:
+        misfit(f"{where}.joint.n_features_in_", held.joint.n_features_in_, str(held.n_features_in_))
+
+
+KINDS[ChannelDetectors] = Kind(
+    {
+        "detectors": each(instance(BaseTorchDetector)),
+        "joint": optional(instance(BaseTorchDetector)),
+        "n_steps": whole(1),
+        "centers": array(np.float64, "scores of channels"),
+        "scales": array(np.float64, "scores of channels", low=5e-324),
+    },
+    whole=_by_channel,
 )
 
 
