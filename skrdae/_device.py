@@ -25,18 +25,34 @@ class _ExactArithmetic:
     def __enter__(self) -> None:
         with self._lock:
             if not self._n_inside:
-                for owner, name, wanted, harmless in _settings():
-                    value = getattr(owner, name)
-                    if value not in harmless:
-                        self._before.append((owner, name, value))
-                        setattr(owner, name, wanted)
+                try:
+                    for setting in _settings():
+                        self._change(*setting)
+                except BaseException:
+                    self._put_back()
+                    raise
             self._n_inside += 1
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
             self._n_inside -= 1
-            while not self._n_inside and self._before:
-                setattr(*self._before.pop())
+            if not self._n_inside:
+                self._put_back()
+
+    def _change(self, owner: Any, name: str, wanted: Any, harmless: tuple[Any, ...]) -> None:
+        value = getattr(owner, name)
+        if value in harmless:
+            return
+        self._before.append((owner, name, value))
+        if "none" in harmless:
+            setattr(owner, name, "none")
+            if getattr(owner, name) == value:  # a more general setting says so
+                self._before[-1] = (owner, name, "none")
+        setattr(owner, name, wanted)
+
+    def _put_back(self) -> None:
+        while self._before:
+            setattr(*self._before.pop())
 
 
 @functools.cache

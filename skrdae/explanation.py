@@ -95,11 +95,8 @@ def explain(estimator: Any, X: SeriesLike) -> DataFrame:
     *steps, detector = steps_of(estimator)
     detector_, adapted = _unwrapped(detector)
     if not hasattr(detector_, "explain"):
-        told = type(getattr(detector_, "detector", detector_)).__name__
-        raise TypeError(f"{told} has no explain: its scores cannot be split over columns.")
+        raise TypeError(_no_explain(detector_))
     check_is_fitted(detector_)
-    names = _names(X, [*steps, detector])
-    origins = origins_of(steps, names)
     seen: Any = X
     for step in steps:
         seen = step.transform(seen)
@@ -107,6 +104,8 @@ def explain(estimator: Any, X: SeriesLike) -> DataFrame:
         seen = detector._checked(seen)
     found = np.asarray(detector_.explain(seen), float)
     found = found.reshape(len(found), -1)  # windows with channels, images
+    names = _names(X, [*steps, detector_])
+    origins = origins_of(steps, names)
     if len(origins) != found.shape[1]:
         raise ValueError(
             f"{type(detector_).__name__} explains {found.shape[1]} features, but there are "
@@ -114,7 +113,25 @@ def explain(estimator: Any, X: SeriesLike) -> DataFrame:
         )
     given: list[Any] = [seen, X]
     index = next((x.index for x in given if hasattr(x, "iloc") and len(x) == len(found)), None)
-    return pd.DataFrame(summed(found, origins, len(names)), index=index, columns=names)
+    parts = pd.DataFrame(summed(found, origins, len(names)), index=index, columns=names)
+    own = _names_of(X)
+    if own is None or own == names or not set(own) & set(names):
+        return parts
+    # X in another order, or with columns that no step looks at.
+    needed = [names[place] for place in sorted(set(origins.tolist()))]
+    own = [name for name in own if name in names or steps]
+    return parts.reindex(columns=[*own, *(n for n in needed if n not in own)], fill_value=0.0)
+
+
+def _no_explain(detector: Any) -> str:
+    held = getattr(detector, "detector", detector)
+    told = f"{type(held).__name__} has no explain: its scores cannot be split over columns."
+    if isinstance(held, Pipeline) and held is not detector:
+        inner = type(detector).__name__
+        told += f" Put the steps before it: make_pipeline(steps, {inner}(detector))."
+    if getattr(detector, "_takes_series", False) and hasattr(detector, "channels"):
+        told += " With channels='separate' WindowedDetector has one for any detector."
+    return told
 
 
 def steps_of(estimator: Any) -> list[Any]:
@@ -137,18 +154,23 @@ def _unwrapped(detector: Any) -> tuple[Any, bool]:
     return detector.detector_, True
 
 
-def _names(X: Any, steps: list[Any]) -> list[Any]:
-    """Return the names of the columns of X."""
+def _names_of(X: Any) -> list[Any] | None:
+    """Return the names of the columns of a table."""
     if hasattr(X, "column_names"):  # Arrow
         return list(X.column_names)
-    if hasattr(X, "columns"):
-        return list(X.columns)
-    if getattr(X, "name", None) is not None:
-        return [X.name]
+    return list(X.columns) if hasattr(X, "columns") else None
+
+
+def _names(X: Any, steps: list[Any]) -> list[Any]:
+    """Return the names of the columns that the first step was fitted to, or those of X."""
     known = getattr(steps[0], "feature_names_in_", None)
-    if known is not None:
+    named = getattr(X, "ndim", 2) == 1 and getattr(X, "name", None) is not None  # a flat series
+    if known is not None and not named:
         return list(known)
-    return [f"x{place}" for place in range(steps[0].n_features_in_)]
+    own = [X.name] if named else _names_of(X)
+    if own is None:
+        return [f"x{place}" for place in range(steps[0].n_features_in_)]
+    return own
 
 
 def summed(found: NDArray[np.float64], origins: IntArray, n_columns: int) -> NDArray[np.float64]:

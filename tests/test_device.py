@@ -127,6 +127,21 @@ def test_the_last_of_several_threads_puts_the_settings_back():
         assert _settings_of_products() == ("bf16", "tf32")
 
 
+@pytest.mark.skipif(
+    not hasattr(torch.backends, "fp32_precision"), reason="needs settings for each operation"
+)
+def test_what_was_inherited_stays_so():
+    matmul, before = torch.backends.mkldnn.matmul, torch.backends.fp32_precision
+    torch.backends.fp32_precision = "tf32"
+    was = matmul.fp32_precision
+    with _ExactArithmetic():
+        assert matmul.fp32_precision == "ieee"
+    assert matmul.fp32_precision == was
+    torch.backends.fp32_precision = "ieee"
+    assert matmul.fp32_precision == "ieee"
+    torch.backends.fp32_precision = before
+
+
 def test_a_pickle_names_its_device_and_falls_back_to_the_cpu():
     X = np.random.default_rng(0).normal(size=(60, 3))
     for name in ("robust", "VAE", "GAN"):

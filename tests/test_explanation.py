@@ -103,3 +103,29 @@ def test_what_cannot_be_told(table):
         explain(make_pipeline(encode, unknown, PLAIN).fit(table), table)
     with pytest.raises(TypeError, match="StandardScaler has no explain"):
         explain(StandardScaler(), table)
+
+
+def test_columns_are_told_by_name_whatever_their_order(table):
+    model = make_pipeline(_columns("drop"), PLAIN).fit(table)
+    usual = explain(model, table)
+    for columns in (["c", "b", "k", "a"], ["k", "b", "c"]):  # nothing looks at a
+        found = explain(model, table[columns])
+        assert found.columns.tolist() == columns
+        assert found.equals(usual[columns])
+    found = explain(model, table.assign(more=1.0)[["more", "b", "c", "k"]])
+    assert found.columns.tolist() == ["more", "b", "c", "k"]
+    assert not found["more"].any()
+    with pytest.raises(ValueError, match="columns are missing"):
+        explain(model, table[["a", "k", "c"]])
+    numbers = table[["a", "b"]]
+    calibrated = CalibratedDetector(make_pipeline(StandardScaler(), PLAIN)).fit(numbers)
+    with pytest.raises(TypeError, match="Put the steps before it: make_pipeline"):
+        explain(calibrated, numbers)
+
+
+def test_the_times_of_a_table_are_no_channel(table):
+    polars = pytest.importorskip("polars")
+    times = pd.date_range("2026", periods=100, freq="min")
+    series = polars.DataFrame({"t": times, "b": table["b"].to_numpy(), "c": table["c"].to_numpy()})
+    model = WindowedDetector(PLAIN, window_size=10).fit(series)
+    assert explain(model, series).columns.tolist() == ["b", "c"]

@@ -94,9 +94,9 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
     drift, and no rows that depend on each other across folds.
 
     **Series.** A clone is fitted to the steps that share no window with its block. A step counts by
-    the lowest score of the k windows that cover it, as in :class:`WindowedDetector`, so that the
-    steps around an anomaly are not flagged with it. This is compared with the lowest scores of all
-    k windows that follow each other in a block. k is 1 for the newest step. High scores come in
+    the lowest score of the k windows that cover it, as in :class:`WindowedDetector`, so that
+    the steps around an anomaly are rarely flagged with it. This is compared with the lowest scores of
+    all k windows that follow each other in a block. k is 1 for the newest step. High scores come in
     runs, because neighbouring windows overlap, and a new step comes with a run of its own. So the 1
     in the p-value is replaced by ℓ = (K + 1) / 2, where K windows cover a step: 24.5 for windows of
     48 steps. A rate α then needs some ℓ / α steps; `fit` says how many, if there are too few. Near

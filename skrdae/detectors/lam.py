@@ -48,22 +48,30 @@ def check_lam(lam: object) -> None:
 
 def lams_of(lams: Any) -> tuple[FloatArray, bool]:
     """Return the values of a list of λ, and whether they are multiples of the median."""
+    entries = lams.ravel().tolist() if isinstance(lams, np.ndarray) else lams
+    texts = [isinstance(entry, str) for entry in entries] if np.iterable(entries) else []
+    if any(texts) and not all(texts):
+        raise ValueError(
+            f"lams must hold numbers, or multiples of the median norm, but not both; got {lams!r}."
+        )
+    relative = any(texts)
     try:
-        values = np.asarray(lams)
-    except ValueError:  # rows of several lengths
+        if relative:
+            multiples = [multiple_of_median(entry) for entry in entries]
+            values = np.array([np.nan if m is None else m for m in multiples])
+        else:
+            values = np.asarray(lams)
+            values = values.astype(float) if values.dtype.kind in "iufO" else np.empty(0)
+    except (TypeError, ValueError):  # rows of several lengths, or no numbers
         values = np.empty(0)
-    relative = values.ndim == 1 and values.dtype.kind in "UO" and len(values) > 0
-    if relative:
-        multiples = [multiple_of_median(value) for value in values.tolist()]
-        values = np.array([np.nan if m is None else m for m in multiples])
-    if values.ndim != 1 or not len(values) or values.dtype.kind not in "iuf":
+    if values.ndim != 1 or not len(values):
         raise ValueError(
             f"lams must be a number of λ to try, or a list of at least one; got {lams!r}."
         )
     if np.isnan(values).any() or values.min() < 0:
         raise ValueError(
-            "lams must hold numbers ≥ 0, or multiples of the median norm such as '1.5*median', but "
-            f"not both; got {lams!r}."
+            "lams must hold numbers ≥ 0, or multiples of the median norm such as '1.5*median'; got "
+            f"{lams!r}."
         )
     values = values.astype(np.float64)
     steps = values[1:] > values[:-1], values[1:] < values[:-1]

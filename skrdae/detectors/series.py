@@ -205,8 +205,8 @@ def check_window_size(size: int, lengths: Sequence[int], *, fitted: bool) -> Non
         remedy = f"Pass at least {size} steps." if fitted else "Choose a smaller window_size."
         raise SeriesError(
             f"X is shorter than the window: window_size is {size}, and the longest series has "
-            f"{max(lengths)} steps between its gaps. {remedy} (A list of flat arrays is one of "
-            "several series.)",
+            f"{max(lengths)} steps between its gaps. {remedy} (X has the shape (n_timesteps, "
+            "n_channels); a list of flat arrays is one of several series.)",
             "short",
             size=size,
             longest=max(lengths),

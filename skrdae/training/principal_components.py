@@ -12,9 +12,10 @@ from skrdae.training.rounds import Training
 _BALANCED, _BALANCE_EVERY, _IMBALANCE = 200, 5, 3.0
 # How far L goes beyond the constraint at an iteration; above one it takes fewer of them.
 _RELAXATION = 1.6
-# Single precision finds singular values that are no smaller than the largest divided by the first.
-# It serves until the criteria are below the second number, or three times the tolerance.
-_SINGLE_RANGE, _SINGLE_UNTIL = 300.0, 1e-4
+# Single precision is enough until both criteria are below _SINGLE_UNTIL, or three times the
+# tolerance. It cannot tell singular values below the largest over _SINGLE_RANGE, and the squares of
+# numbers beyond _SINGLE_SIZES, or of their reciprocals, would leave its range.
+_SINGLE_UNTIL, _SINGLE_RANGE, _SINGLE_SIZES = 1e-4, 300.0, 1e12
 
 
 class Pursuit(Training):
@@ -94,7 +95,8 @@ class Pursuit(Training):
 
     def _in_single(self) -> bool:
         """Return whether the singular values of this iteration may be found in single precision."""
-        if self._largest * self.step > _SINGLE_RANGE:
+        fits = 1 / _SINGLE_SIZES < self._size < _SINGLE_SIZES
+        if not fits or self._largest * self.step > _SINGLE_RANGE:
             return False
         last = self.history[-1] if self.history else {"constraint": 1.0, "change": 1.0}
         return max(last["constraint"], last["change"]) > max(_SINGLE_UNTIL, 3 * self._tol)

@@ -88,3 +88,11 @@ def test_each_iteration_is_told_of_and_counted():
     assert len(result.history) == 7
     assert rows == result.history
     assert [row["iteration"] for row in rows] == list(range(1, 8))
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_the_size_of_the_numbers_does_not_matter(size):
+    low_rank, sparse = _planted(60, 20, 2, 0.05)
+    result = _pursue((low_rank + sparse) * size, tol=1e-6)
+    assert result.finished
+    torch.testing.assert_close(result.sparse / size, sparse, atol=1e-3, rtol=0)
