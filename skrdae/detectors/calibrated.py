@@ -95,7 +95,7 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
 
     **Series.** A clone is fitted to the steps that share no window with its block. A step counts by
     the lowest score of the k windows that cover it, as in :class:`WindowedDetector`, so that
-    the steps around an anomaly are rarely flagged with it. This is compared with the lowest scores of
+    the steps around an anomaly are rarely flagged with it. It is compared with the lowest scores of
     all k windows that follow each other in a block. k is 1 for the newest step. High scores come in
     runs, because neighbouring windows overlap, and a new step comes with a run of its own. So the 1
     in the p-value is replaced by ℓ = (K + 1) / 2, where K windows cover a step: 24.5 for windows of
