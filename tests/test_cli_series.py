@@ -8,7 +8,7 @@ import pytest
 from optional import Optional
 from sklearn.pipeline import make_pipeline
 
-from skrdae import RobustPCA, WindowedDetector, save
+from skrdae import CalibratedDetector, RobustPCA, WindowedDetector, save
 from skrdae.cli import main
 from skrdae.tables import TableEncoder, read_table
 
@@ -235,6 +235,33 @@ def test_models_that_python_fitted_to_times(tmp_path, capsys):
     assert "fitted in Python to refuse any" in err[0]
 
 
+def test_a_calibrated_model_labels_by_p_values(tmp_path, capsys):
+    table, model = _series(), tmp_path / "model"
+    data, output = _write(table, tmp_path / "t.csv"), tmp_path / "o.csv"
+    windowed = WindowedDetector(RobustPCA(), window_size=10)
+    series = CalibratedDetector(windowed, max_fpr=0.1, random_state=0)
+    save(series.fit(table.set_index("t")), model)
+    status, _, err = _run(capsys, "score", model, _write(table[["v"]], tmp_path / "v.csv"))
+    assert status == 1
+    assert "does not say which column holds them" in err[0]
+    pipeline = make_pipeline(TableEncoder("t"), series).fit(table)
+    save(pipeline, model)
+    status, out, _ = _run(capsys, "score", model, data, "-o", output, "--json", "--explain")
+    report = json.loads(out)
+    expected = pipeline.predict(table)
+    by_score = pipeline.decision_function(table) > series.threshold_
+    assert (status, report["model"], report["threshold"]) == (0, "RobustPCA", None)
+    assert not np.array_equal(expected, by_score)  # or this would tell nothing
+    assert np.array_equal(read_table(output)["skrdae_label"], expected)
+    assert "start" in report["anomalies"][0]
+    rows = CalibratedDetector(RobustPCA(), max_fpr=0.3, cv=3, random_state=0)
+    wide = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=[*"abc"])
+    save(rows.fit(wide), model)
+    _run(capsys, "score", model, _write(wide, tmp_path / "w.csv"), "-o", output)
+    assert not np.array_equal(rows.predict(wide), rows.decision_function(wide) > rows.threshold_)
+    assert np.array_equal(read_table(output)["skrdae_label"], rows.predict(wide))
+
+
 def test_times_written_as_digits(tmp_path, capsys):
     table = _series("2024-01-29", "D")
     _run(capsys, *_call(_write(table, tmp_path / "iso.csv"), "-o", tmp_path / "iso.o.csv"))
@@ -346,7 +373,7 @@ def test_what_a_detector_finds_wrong_with_a_series(
     data, model = _write(_series(), tmp_path / "t.csv"), tmp_path / "model"
     assert _run(capsys, *_call(data, "--save", model))[0] == 0
     monkeypatch.setattr(WindowedDetector, "fit", refuse)
-    monkeypatch.setattr(WindowedDetector, "decision_function", refuse)
+    monkeypatch.setattr(WindowedDetector, "scores_and_labels", refuse)
     for call in (_call(data), ["score", model, data]):
         status, out, err = _run(capsys, *call)
         assert (status, out, len(err)) == (1, "", 1)

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrdae._typing import FloatArray, IntArray
-from skrdae.detectors.windowed import WindowedDetector
 from skrdae.explanation import summed
 from skrdae.tables import TableEncoder
 
@@ -84,7 +83,7 @@ def reasons_of(
 
 def _contributions(detector: Any, seen: Any, rows: NDArray[np.intp]) -> FloatArray:
     """Return what each feature adds to the scores of some rows, or steps; nothing below zero."""
-    if isinstance(detector, WindowedDetector):  # steps are scored by windows, not one by one
+    if getattr(detector, "_takes_series", False):  # steps are scored by windows, not one by one
         return np.maximum(detector.explain(seen)[rows], 0.0)
     flagged = seen.iloc[rows] if hasattr(seen, "iloc") else seen[rows]
     return np.asarray(detector.explain(flagged), float)

@@ -38,6 +38,7 @@ from skrdae.commands.series import (
     steps_in,
     warn_of_rows_without_score,
 )
+from skrdae.detectors.calibrated import CalibratedDetector
 from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.windowed import WindowedDetector
 from skrdae.explanation import MixedColumnsError, origins_of
@@ -228,38 +229,42 @@ def _scored(
         if isinstance(step, EvenSteps):
             grid, places = step, step.steps_of(seen)
         seen = step.transform(seen)
-    windowed, times = isinstance(detector, WindowedDetector), np.empty(0)
-    if hasattr(seen, "iloc") and not windowed and not hasattr(detector, "feature_names_in_"):
+    windowed, times = _windowed_in(detector), np.empty(0)
+    is_series = windowed is not None
+    if hasattr(seen, "iloc") and not is_series and not hasattr(detector, "feature_names_in_"):
         seen = seen.to_numpy()  # as an adapter gives them to what it holds
-    if windowed:
+    if windowed is not None:
         as_read = steps_in(_index_of(rows), order)
-        _check_series(console, as_read, seen, places, names, grid, detector)
+        _check_series(console, as_read, seen, places, names, grid, windowed)
         counts_rows = grid is None or grid.step is None
         times = np.asarray(as_read.index if counts_rows else seen.index)
     try:
-        scores = np.asarray(detector.decision_function(seen), float)
+        scores, labels = detector.scores_and_labels(seen)
     except ValueError as error:
         told = series_error(error, _index_of(seen))
         if told is not None:
             raise told from error
         raise
-    if windowed or isinstance(detector.contamination, str):
-        labels = detector.predict(seen)
-    else:  # not scored a second time
-        labels = (scores > detector.threshold_).astype(int)
     scored = Scored(
         values=seen,
-        scores=scores,
+        scores=np.asarray(scores, float),
         labels=labels,
-        model=type(detector.detector if windowed else detector).__name__,
-        threshold=None if windowed else float(detector.threshold_),
+        model=type(detector if windowed is None else windowed.detector).__name__,
+        threshold=None if is_series else float(detector.threshold_),
         order=order,
         steps=places,
         times=times,
     )
-    if windowed:
-        warn_of_rows_without_score(console, scored, detector.window_size_, fitted=True)
+    if windowed is not None:
+        warn_of_rows_without_score(console, scored, windowed.window_size_, fitted=True)
     return scored
+
+
+def _windowed_in(detector: Any) -> WindowedDetector | None:
+    """Return the detector in windows that a detector of series is, or is made of."""
+    if not getattr(detector, "_takes_series", False):
+        return None
+    return detector.detectors_[0] if isinstance(detector, CalibratedDetector) else detector
 
 
 def _index_of(rows: Any) -> "Index":
