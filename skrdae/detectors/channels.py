@@ -75,17 +75,20 @@ class ChannelDetectors:
 
     def decision_function(self, rows: FloatRows) -> FloatArray:
         """Return the scores of windows, (n,); `rows` are of shape (n, n_steps · n_channels)."""
-        found: FloatArray = self._terms(rows).sum(axis=1)
-        return found
+        return self._joined(self._raw(rows))
 
     def by_channel(self, rows: FloatRows) -> FloatArray:
         """Return what each channel adds to the scores of windows, (n, n_channels)."""
-        terms = self._terms(rows)
+        terms = self._terms(self._raw(rows))
         found: FloatArray = terms.reshape(len(rows), -1, len(self.detectors)).sum(axis=1)
         return found
 
-    def _terms(self, rows: FloatRows) -> FloatArray:
-        scores = np.clip((self._raw(rows) - self.centers) / self.scales, 0.0, _LARGEST)
+    def _joined(self, raw: FloatArray) -> FloatArray:
+        found: FloatArray = self._terms(raw).sum(axis=1)
+        return found
+
+    def _terms(self, raw: FloatArray) -> FloatArray:
+        scores = np.clip((raw - self.centers) / self.scales, 0.0, _LARGEST)
         terms: FloatArray = np.log1p(np.square(scores) / scores.shape[1])
         return terms
 
@@ -103,12 +106,44 @@ class ChannelDetectors:
             part: Any = rows[:, channel::n_channels]
             yield np.ascontiguousarray(part)
 
-    def set_units(self, rows: FloatRows) -> None:
-        """Measure what scores are usual, on windows of the training series."""
-        raw = self._raw(rows)
+    def learn_units(self, windows: Windows, chosen: NDArray[np.intp]) -> FloatArray:
+        """Measure what scores are usual; return the scores of all windows of the training series.
+
+        Parameters
+        ----------
+        windows : Windows
+        chosen : ndarray of int
+            The places of the windows that the detectors were fitted to.
+
+        Returns
+        -------
+        ndarray of shape (n_windows,)
+        """
+        # Not only of the windows fitted to: what is rare but happens may not be among them.
+        raw = self._raw_in_training(windows, spread_places(len(windows), _MEASURED), chosen)
         self.centers, usual, rare = np.quantile(raw, [0.5, _USUAL, _RARE], axis=0)
         scales = np.maximum(usual - self.centers, _RARE_PART * (rare - self.centers))
         self.scales = np.maximum(scales, max(_LEAST_PART * np.median(scales), _LEAST))
+        every = np.arange(len(windows))
+        blocks = (every[block] for block in windows.blocks())
+        return np.concatenate(
+            [self._joined(self._raw_in_training(windows, block, chosen)) for block in blocks]
+        )
+
+    def _raw_in_training(
+        self, windows: Windows, places: NDArray[np.intp], chosen: NDArray[np.intp]
+    ) -> FloatArray:
+        """Return all scores of windows of the training series, as in the fit where they were in it.
+
+        A detector that looks at neighbours leaves out the window itself in the fit. If the window
+        were new, it would be its own nearest neighbour.
+        """
+        raw = self._raw(windows.rows(places))
+        _, here, fitted = np.intersect1d(places, chosen, assume_unique=True, return_indices=True)
+        for column, detector in enumerate([*self.detectors, self.joint]):
+            if detector is not None and not isinstance(detector, BaseTorchDetector):
+                raw[here, column] = np.ravel(detector.decision_scores_)[fitted]
+        return raw
 
     def _raw(self, rows: FloatRows) -> FloatArray:
         """Return all scores that the detectors give windows, in units of their own."""
@@ -131,8 +166,8 @@ def _of_joint(joint: Any, rows: FloatRows, n_steps: int) -> FloatArray:
 
 def fitted_by_channel(
     detector: Any, windows: Windows, chosen: NDArray[np.intp], *, joint: bool
-) -> ChannelDetectors:
-    """Fit a clone of a detector to each channel of some windows.
+) -> tuple[ChannelDetectors, FloatArray]:
+    """Fit a clone of a detector to each channel of some windows; return the scores of all too.
 
     Parameters
     ----------
@@ -147,6 +182,7 @@ def fitted_by_channel(
     Returns
     -------
     ChannelDetectors
+    scores : ndarray of shape (n_windows,)
     """
     detectors = []
     for channel in windows.series.T:
@@ -159,6 +195,4 @@ def fitted_by_channel(
         detectors.append(fitted_to_windows(detector, own, chosen))
     together = fitted_to_windows(detector, windows, chosen) if joint else None
     found = ChannelDetectors(detectors, together, windows.size)
-    # Not only of the windows fitted to: what is rare but happens may not be among them.
-    found.set_units(windows.rows(spread_places(len(windows), _MEASURED)))
-    return found
+    return found, found.learn_units(windows, chosen)

@@ -291,8 +291,8 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         chosen = places[spread_places(len(places), n_wanted)]
         if self.channels != "joint" and self.n_features_in_ > 1:
             joint = self.channels == "both"
-            self.detector_ = fitted_by_channel(self.detector, windows, chosen, joint=joint)
-            return self._window_scores(windows)
+            self.detector_, scores = fitted_by_channel(self.detector, windows, chosen, joint=joint)
+            return self._finite(scores)
         self.detector_ = fitted_to_windows(self.detector, windows, chosen)
         scores = np.empty(len(windows))
         if len(chosen) < len(windows):

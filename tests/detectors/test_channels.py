@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from pyod.models.hbos import HBOS
+from pyod.models.knn import KNN
 from sklearn.metrics import roc_auc_score
 
 from skrdae import RobustDeepAutoencoder, WindowedDetector, load, save
@@ -85,6 +86,15 @@ def test_any_detector_explains_what_is_separate():
     both = WindowedDetector(HBOS(), window_size=20, channels="both").fit(X)
     assert not hasattr(both, "explain")
     assert 295 < both.decision_scores_.argmax() < 315
+
+
+@pytest.mark.filterwarnings("ignore:No step of X is flagged")
+@pytest.mark.parametrize("channels", ["both", "separate"])
+def test_a_window_is_not_its_own_neighbour(channels):
+    X, new = np.random.default_rng(0).normal(size=(2, 300, 3))
+    found = WindowedDetector(KNN(n_neighbors=1), window_size=10, channels=channels).fit(X)
+    assert (found.detector_.scales > 0.01).all()
+    assert found.predict(new).mean() < 0.1
 
 
 def test_other_ways_are_refused():
