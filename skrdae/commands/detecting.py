@@ -42,7 +42,8 @@ from skrdae.detectors.robust_pca import RobustPCA
 from skrdae.detectors.transformer_robust_autoencoder import TransformerRobustAutoencoder
 from skrdae.detectors.usad import USADDetector
 from skrdae.detectors.vae import VAEDetector
-from skrdae.detectors.windowed import FEW_WINDOWS, WindowedDetector
+from skrdae.detectors.windowed import WindowedDetector
+from skrdae.detectors.windowed_scores import FEW_WINDOWS
 from skrdae.explanation import origins_of
 from skrdae.persistence import save
 from skrdae.preprocessing import dominant_period

@@ -23,8 +23,10 @@ from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.calibrated_scores import CalibratedScorer, of_series
 from skrdae.detectors.folds import Folds, Splitter, folds_of
 from skrdae.detectors.held_out import ROUNDED, HeldOutWindows, ScoredSteps
+from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.series import CheckedSeries, find_window_size
-from skrdae.detectors.series_blocks import held_out_parts, held_out_windows
+from skrdae.detectors.series_blocks import held_out_parts, held_out_windows, n_steps_wanted
+from skrdae.detectors.windowed_scores import warn_of_windows
 from skrdae.metrics import anomaly_scores, deciding_step
 from skrdae.thresholds import labels_threshold
 
@@ -264,7 +266,7 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
         folds, numbers = self._folds_of_steps(series, y)
         parts = list(held_out_parts(series, folds, size, stride))
         options = (series.lengths, numbers, size, stride)
-        self._check_steps(held_out_windows(parts, *options), n_steps, size)
+        self._check_steps(held_out_windows(parts, *options), series.lengths, numbers, size)
         self.detectors_ = []
         for part in parts:
             detector = self._clone(seed).set_params(window_size=size)
@@ -286,6 +288,7 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
         self.threshold_ = labels_threshold(scores[covered], labels[covered])
         self.decision_scores_, self.labels_ = series.by_row(scores), series.by_row(labels)
         self.folds_ = series.by_row(numbers)
+        warn_of_windows(len(self.window_scores_), size, scores)
 
     def _folds_of_steps(
         self, series: CheckedSeries, y: ArrayLike | None
@@ -307,8 +310,14 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
             raise TypeError(
                 f"detector must be an object, not the class: write {detector.__name__}()."
             )
+        last = deciding_step(detector)
+        if isinstance(last, OutlierAdapter) and getattr(last.detector, "_takes_series", False):
+            raise TypeError(
+                "detector is an OutlierAdapter around a detector of series. Adapt the whole: "
+                "OutlierAdapter(CalibratedDetector(WindowedDetector(...)))."
+            )
         takes_series = getattr(detector, "_takes_series", False)
-        if not takes_series and getattr(deciding_step(detector), "_takes_series", False):
+        if not takes_series and getattr(last, "_takes_series", False):
             raise TypeError(
                 "detector is a pipeline that ends in a detector of series. Calibrate its last "
                 "step: make_pipeline(..., CalibratedDetector(WindowedDetector(...)))."
@@ -332,17 +341,18 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
             )
         return place
 
-    def _check_steps(self, held_out: HeldOutWindows, n_steps: int, size: int) -> None:
+    def _check_steps(
+        self, held_out: HeldOutWindows, lengths: list[int], numbers: IntArray, size: int
+    ) -> None:
         """Raise if there are too few steps to calibrate with."""
         needed = math.ceil(held_out.n_alike * (1 / self.max_fpr / ROUNDED - 1))
-        missing = needed - held_out.n_places()
-        if missing > 0:
-            wanted = n_steps + missing * self.detector.stride
+        if held_out.n_places() < needed:
+            wanted = n_steps_wanted(needed, lengths, numbers, size, self.detector.stride)
             raise ValueError(
                 f"max_fpr={self.max_fpr!r} needs at least {wanted} steps to calibrate with, in "
-                f"windows of {size}, but X has {n_steps}. (Neighbouring steps share windows and "
-                "score alike, so that they count for fewer.) Pass more steps, raise max_fpr, or "
-                "choose a smaller window_size."
+                f"windows of {size}, but X has {len(numbers)}. (Neighbouring steps share windows "
+                "and score alike, so that they count for fewer.) Pass more steps, raise max_fpr, "
+                "or choose a smaller window_size."
             )
 
     def _folds(self, n_samples: int, y: ArrayLike | None, seed: int | None) -> Folds:

@@ -196,7 +196,8 @@ class CalibratedScorer(ScoredDetector):
         Returns
         -------
         int
-            1 if :meth:`p_value_new` is `max_fpr` or less.
+            1 if :meth:`p_value_new` is `max_fpr` or less. 0 also if the step has no score, because
+            there is a gap within the last window: :meth:`score_new` is NaN then.
         """
         self = snapshot(self)
         steps = self._newest(X)

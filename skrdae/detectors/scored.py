@@ -58,6 +58,11 @@ class ScoredDetector(BaseDetector):
         """The contamination as a number."""
         raise NotImplementedError
 
+    @property
+    def _leaves_steps_out(self) -> bool:
+        """Whether steps that no window covers have the score NaN, and by right."""
+        return False
+
     def scores_and_labels(self, X: MatrixLike) -> tuple[FloatArray, IntArray]:
         """Return :meth:`decision_function` and :meth:`predict` at the cost of one of them.
 
@@ -79,9 +84,11 @@ class ScoredDetector(BaseDetector):
     def score(self, X: MatrixLike, y: ArrayLike | None = None) -> float:
         """Return the area under the ROC curve of the scores.
 
+        A step of a series that has no score counts as the least anomalous.
+
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or series
         y : array-like of shape (n_samples,)
             Labels, as numbers or booleans: 0 for normal rows, anything else for anomalies.
 
@@ -105,8 +112,9 @@ class ScoredDetector(BaseDetector):
                 "y holds -1 and 1; here 0 is normal and anything else an anomaly. Of "
                 "scikit-learn's outlier labels pass y == -1."
             )
-        # A step of a series that has no score counts as the least anomalous.
-        return float(roc_auc_score(y != 0, np.nan_to_num(scores, nan=np.nanmin(scores))))
+        if self._leaves_steps_out:
+            scores = np.nan_to_num(scores, nan=np.nanmin(scores))
+        return float(roc_auc_score(y != 0, scores))
 
     def predict(self, X: MatrixLike, return_confidence: bool = False) -> Any:
         """Return 1 for anomalies and 0 for normal rows.

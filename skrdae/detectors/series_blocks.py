@@ -108,6 +108,32 @@ def held_out_windows(
     )
 
 
+def n_steps_wanted(
+    n_places: int, lengths: list[int], folds: IntArray, size: int, stride: int
+) -> int:
+    """Return of how many steps a series has so many with all of their windows in one fold.
+
+    Parameters
+    ----------
+    n_places : int
+        How many of these are wanted.
+    lengths : list of int
+        Of the stretches of a series that is too short.
+    folds : ndarray of shape (n_timesteps,), int
+        Of its steps.
+    size, stride : int
+        Of the windows.
+    """
+    found = np.asarray(lengths)
+    stretch = np.repeat(np.arange(len(found)), found)
+    begins = (np.diff(stretch, prepend=-1) != 0) | (np.diff(folds, prepend=-1) != 0)
+    n_runs = int((begins & (found >= size)[stretch]).sum())
+    # A run of windows has places for all of them but those that the first place takes.
+    n_windows = n_places + n_runs * (-(-size // stride) - 1)
+    n_starts = int(np.maximum(found - size + 1, 0).sum())
+    return len(folds) + n_windows * stride - n_starts
+
+
 def _with_neighbours(marked: BoolArray, lengths: list[int], reach: int) -> BoolArray:
     """Mark the steps up to `reach` from marked ones too, within their stretches."""
     ends = np.cumsum(lengths)

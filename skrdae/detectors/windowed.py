@@ -20,12 +20,9 @@ from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.series import CheckedSeries, check_series, find_window_size
 from skrdae.detectors.steps import end_threshold, step_scores, window_threshold
 from skrdae.detectors.window_fits import fitted_to_windows
-from skrdae.detectors.windowed_scores import ScoredWindows, SeriesScorer, explains
+from skrdae.detectors.windowed_scores import ScoredWindows, SeriesScorer, explains, warn_of_windows
 from skrdae.preprocessing import Windows, spread_places
 from skrdae.thresholds import labels_threshold, thresholder_threshold
-
-#: Fewer windows than this tell little of what is ordinary.
-FEW_WINDOWS = 50
 
 
 class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
@@ -84,7 +81,8 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         many there are, and one channel alone does not rule.
         ``"both"`` adds a joint detector, for anomalies in how channels go together: what it makes
         of each channel is brought to a unit and joined in the same way. This fits one detector more
-        than there are channels.
+        than there are channels. With ``contamination="auto"`` a window is flagged if any channel's
+        detector flags it.
 
     Attributes
     ----------
@@ -321,28 +319,12 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
 
     def _warn_of_labels(self) -> None:
         """Warn where the labels say little."""
-        n_windows = len(self.window_scores_)
-        if n_windows < FEW_WINDOWS:
-            warnings.warn(
-                f"X has {n_windows} windows of {self.window_size_} steps, too few to tell what "
-                "is ordinary: use a longer series, or a smaller window_size.",
-                UserWarning,
-                stacklevel=outside(),
-            )
+        warn_of_windows(len(self.window_scores_), self.window_size_, self.decision_scores_)
         if not self.labels_.any() and not hasattr(self, "thresholder_"):
             warnings.warn(
-                "No step of X is flagged: none has all of its windows above the threshold. If "
-                "there are anomalies in X, look at the highest decision_scores_, or raise the "
-                "detector's contamination.",
-                UserWarning,
-                stacklevel=outside(),
-            )
-        n_uncovered = int(np.isnan(self.decision_scores_).sum())
-        if n_uncovered:
-            warnings.warn(
-                f"No window covers {n_uncovered} of {len(self.decision_scores_)} steps; their "
-                "score is NaN and their label 0. (A stride above window_size leaves steps out, and "
-                "so do series, or stretches between gaps, that are shorter than a window.)",
+                "No step of X is flagged: none has all of its windows above the threshold. That is "
+                "as it should be if X holds no anomaly; if it does, look at the highest "
+                "decision_scores_, or raise the detector's contamination.",
                 UserWarning,
                 stacklevel=outside(),
             )

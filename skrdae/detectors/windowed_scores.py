@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.metrics import roc_auc_score
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from skrdae._typing import BoolArray, FloatArray, FloatRows, IntArray, SeriesLike
-from skrdae._validation import check_labels, check_labels_given, snapshot
+from skrdae._validation import outside, snapshot
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.channels import ChannelDetectors
 from skrdae.detectors.scored import ScoredDetector
@@ -27,6 +27,40 @@ from skrdae.preprocessing import Windows, spread_places
 
 # So many windows tell what each channel adds to the score of an ordinary one.
 _EXPLAINED_WINDOWS = 100
+
+
+#: Fewer windows than this tell little of what is ordinary.
+FEW_WINDOWS = 50
+
+
+def warn_of_windows(n_windows: int, size: int, scores: FloatArray) -> None:
+    """Warn of too few windows, and of steps that no window covers.
+
+    Parameters
+    ----------
+    n_windows : int
+        Of the training series.
+    size : int
+        Steps of a window.
+    scores : ndarray of shape (n_timesteps,)
+        NaN for steps that no window covers.
+    """
+    if n_windows < FEW_WINDOWS:
+        warnings.warn(
+            f"X has {n_windows} windows of {size} steps, too few to tell what is ordinary: use a "
+            "longer series, or a smaller window_size.",
+            UserWarning,
+            stacklevel=outside(),
+        )
+    n_uncovered = int(np.isnan(scores).sum())
+    if n_uncovered:
+        warnings.warn(
+            f"No window covers {n_uncovered} of {len(scores)} steps; their score is NaN and their "
+            "label 0. (A stride above window_size leaves steps out, and so do series, or stretches "
+            "between gaps, that are shorter than a window.)",
+            UserWarning,
+            stacklevel=outside(),
+        )
 
 
 def explains(windowed: Any) -> bool:
@@ -234,28 +268,3 @@ class SeriesScorer(ScoredDetector):
         self = snapshot(self)
         newest = self._newest(X)
         return np.nan if newest is None else float(self._window_scores(newest)[0])
-
-    def score(self, X: SeriesLike, y: ArrayLike | None = None) -> float:
-        """Return the area under the ROC curve of the scores.
-
-        A step without a score counts as the least anomalous.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_timesteps, n_channels) or (n_timesteps,), or list of such
-        y : array-like of shape (n_timesteps,)
-            1 for anomalous steps, 0 for the others.
-
-        Returns
-        -------
-        float
-
-        Raises
-        ------
-        ValueError
-            If there is no y, or it holds anything but 0 and 1.
-        """
-        y = check_labels_given(y, "WindowedDetector.score")
-        scores, y = self.decision_function(X), check_labels(y)
-        check_consistent_length(scores, y)
-        return float(roc_auc_score(y, np.nan_to_num(scores, nan=np.nanmin(scores))))

@@ -221,6 +221,10 @@ def test_several_series_gaps_and_the_order_of_rows():
         ({"cv": [(np.arange(400), np.arange(400))]}, "both"),
         ({"detector": make_pipeline(StandardScaler(), WindowedDetector(_Energy()))}, "last"),
         ({"detector": CalibratedDetector(_Energy())}, "calibrated already"),
+        (
+            {"detector": OutlierAdapter(WindowedDetector(_Energy()))},
+            r"OutlierAdapter\(CalibratedDetector\(WindowedDetector",
+        ),
         ({"detector__detector": CalibratedDetector(_Energy())}, "Calibrate the whole"),
     ],
 )
@@ -246,6 +250,27 @@ def test_as_many_steps_as_asked_for_are_enough():
     assert np.flatnonzero(calibrated.predict(new)).tolist() == [50]
     with pytest.raises(NotFittedError):
         _calibrated().p_value_new(new)
+
+
+@pytest.mark.parametrize("size", [7, 48])
+@pytest.mark.parametrize(("stride", "cv"), [(1, 3), (1, 8), (5, 4)])
+@pytest.mark.parametrize(("max_fpr", "n"), [(0.05, 400), (0.01, 400), (0.01, 700)])
+def test_the_first_number_of_steps_told_is_enough(size, stride, cv, max_fpr, n):
+    calibrated = _calibrated(size, stride, cv, max_fpr)
+    try:
+        calibrated.fit(_white(n))
+    except ValueError as error:
+        needed = int(str(error).split("at least ")[1].split()[0])
+        assert n < needed < 20 * n
+        calibrated.fit(_white(needed))
+
+
+def test_steps_left_out_and_few_windows_are_told_of():
+    with pytest.warns(UserWarning, match="No window covers 95 of 300 steps"):
+        left_out = _calibrated(10, 15, max_fpr=0.3).fit(_white(300))
+    assert np.isnan(left_out.decision_scores_).sum() == 95
+    with pytest.warns(UserWarning, match="X has 43 windows of 8 steps, too few"):
+        _calibrated(max_fpr=0.5).fit(_white(50))
 
 
 def test_constant_channels_are_told_of_once_and_labels_not_at_all():

@@ -95,6 +95,16 @@ def test_what_is_not_confident_is_rejected(fitted, X):
     assert all(np.isfinite(stats))
 
 
+def test_only_steps_of_series_may_lack_a_score(fitted, X, monkeypatch):
+    y = X[:, 0] > 80
+    with pytest.raises(ValueError, match="NaN"):
+        fitted.score(X, y)
+    monkeypatch.setattr(_Distance, "_leaves_steps_out", True)
+    assert fitted.score(X, y) == 1
+    with pytest.raises(ValueError, match=r"_Distance\.score compares"):
+        fitted.score(X)
+
+
 def test_parameters_are_scikit_learns(fitted):
     assert fitted.get_params() == {"contamination": 0.1}
     assert clone(fitted).set_params(contamination=0.2).contamination == 0.2
