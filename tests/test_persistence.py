@@ -10,8 +10,9 @@ import torch
 from optional import Optional
 from pyod.models.iforest import IForest
 from safetensors.numpy import load_file, save_file
+from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
@@ -383,6 +384,19 @@ def test_what_cannot_be_saved_is_named_and_leaves_the_old_file(data, fitted, fil
         save(IForest(n_estimators=5).fit(data[0]), file)
     assert file.read_bytes() == before
     assert [p.name for p in file.parent.iterdir()] == ["file"]
+
+
+def test_ways_out_are_told(data, tmp_path):
+    X, file = data[0], tmp_path / "file"
+    search = GridSearchCV(RobustPCA(), {"contamination": [0.1]}, scoring=lambda *_: 0.0, cv=2)
+    with pytest.raises(TypeError, match=r"save\(search\.best_estimator_\)"):
+        save(search.fit(X), file)
+    columns = ColumnTransformer([("some", StandardScaler(), [0, 1])])
+    with pytest.raises(TypeError, match=r"steps\[0\].*ColumnTransformer.*TableEncoder.*joblib"):
+        save(make_pipeline(columns, RobustPCA()).fit(X), file)
+    changed = CalibratedDetector(RobustPCA(), cv=2).fit(X).set_params(max_fpr=7)
+    with pytest.raises(ValueError, match=r"max_fpr.*[^.]\.$"):
+        save(changed, file)
 
 
 def test_a_write_that_fails_leaves_the_old_file(fitted, file, monkeypatch):

@@ -52,7 +52,8 @@ def fitted_to_windows(detector: Any, windows: Windows, chosen: NDArray[np.intp])
 def _scale_constants(detector: BaseTorchDetector, series: FloatRows) -> None:
     """Give steps that did not change in the windows fitted to the scale of their channel.
 
-    What changes in the series now and then is not as strange as what never does.
+    A change in a channel that changes now and then is less strange than one in a channel that never
+    changes.
     """
     scaler = detector.scaler_
     steps = np.flatnonzero(scaler.constant_)

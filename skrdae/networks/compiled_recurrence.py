@@ -196,7 +196,7 @@ def _gradients(
     Parameters
     ----------
     lstm : bool
-        Whose two are the same array. Otherwise a GRU.
+        `of_gates` and `of_linear` are one array for an LSTM. Otherwise it is a GRU.
     grad, out : ndarray of shape (T, n, u)
     kept : ndarray of shape (T, n, kept · u)
     of_inputs, of_states : ndarray of shape (gates · u, in) and (gates · u, u)

@@ -312,7 +312,7 @@ class MemberOmniAnomaly(MemberSequenceVAE):
 def _chain_by_steps(
     inputs: torch.Tensor, weight: torch.Tensor, noise: torch.Tensor, least: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Do what :func:`~skrdae.networks.compiled_recurrence.chain` does, on any device."""
+    """Do what :func:`~skrdae.networks.compiled_latent.chain` does, on any device."""
     z, drawn, deviations = noise.new_zeros(noise.shape[1:]), [], []
     for now, drawn_now in zip(inputs, noise, strict=True):
         mean, spread = torch.addmm(now, z, weight).chunk(2, dim=-1)

@@ -93,7 +93,7 @@ def save(detector: BaseEstimator, path: str | PathLike[str]) -> None:
         check_text(tree)
         check_number(len(writer.arrays), "arrays", MOST_ARRAYS)
     except ValueError as error:
-        raise ValueError(f"This detector cannot be saved: {error}.") from error
+        raise ValueError(f"This detector cannot be saved: {str(error).rstrip('.')}.") from error
     names = ("torch", "scikit-learn", "numpy")
     header: dict[str, Any] = {
         "format": FORMAT,

@@ -83,8 +83,7 @@ class Writer:
                 )
             raise TypeError(
                 f"{where} is a {kind.__module__}.{kind.__qualname__}, which a file of skrdae.save "
-                "cannot hold. It holds numbers, names, detectors of this package or registered by "
-                "skrdae.registry.detector, and Pipeline and scalers of scikit-learn."
+                f"cannot hold. {_way_out(value)}"
             )
         if isinstance(value, FittedModel):
             self.device = self.device or str(value.device)
@@ -126,3 +125,19 @@ class Writer:
             part: {k: self.encode(v, f"{where}.{k}") for k, v in members.items()}
             for part, members in parts.items()
         }
+
+
+def _way_out(value: object) -> str:
+    """Return what can be done about an object that a file cannot hold."""
+    if hasattr(value, "best_estimator_"):
+        return "Save what the search has found: save(search.best_estimator_)."
+    holds = (
+        "It holds numbers, names, detectors of this package or registered by "
+        "skrdae.registry.detector, and Pipeline and scalers of scikit-learn."
+    )
+    if hasattr(value, "transform") and not hasattr(value, "decision_function"):
+        holds += (
+            " Use TableEncoder, which turns the columns of a table into numbers and can be saved, "
+            "or write the whole with joblib.dump."
+        )
+    return holds

@@ -176,8 +176,8 @@ class MemberAdam:
         Returns
         -------
         list of (Adam, Layers)
-            Views of the buffers, in which each member has places of its own. Who has made steps
-            says so to :meth:`count`.
+            Views of the buffers, in which each member has places of its own. Call :meth:`count`
+            afterwards.
         """
         values, mean, square = (t.numpy() for t in (self._values, self._mean, self._square))
         grads = self._grads.numpy()[None]
