@@ -103,6 +103,17 @@ def steps_of_series(*levels):
 
 TABLES = [
     Traced(
+        BENCHMARKS,
+        "detector | beside | window | n_channels | ours, s | theirs, s | times as fast",
+        "detector, window, n_channels",
+        {},
+        {
+            "ours, s": Column("sequences_speed", "seconds"),
+            "theirs, s": Column("sequences_speed", "seconds_beside"),
+            "times as fast": Column("sequences_speed", "ratio"),
+        },
+    ),
+    Traced(
         SPEED,
         "measured | times the CPU | seconds on the GPU",
         "measured",
