@@ -9,7 +9,6 @@ all of it and its own scores are looked at, because those who have no clean data
 detectors of ``channels="both"`` are also joined in other ways: by their sum, the root of the
 sum of squares, the sum of logarithms or the loudest, of one detector of all channels or of one for
 each.
-
 """
 
 import argparse

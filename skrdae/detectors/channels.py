@@ -21,8 +21,7 @@ from skrdae.preprocessing import Windows, spread_places
 _USUAL = 0.9
 # But at least this part of the distance of a higher quantile: a flag that is set now and then has
 # high scores in few windows, but is no anomaly. With a larger part, anomalies in the training
-# series would make themselves the unit. 1/4 to 1/6 did equally well on
-# series like those of benchmarks/channels.py.
+# series would make themselves the unit.
 _RARE, _RARE_PART = 0.99, 0.2
 # And at least this part of the median channel's: a channel that the detector knows to the last
 # digit is not measured by what little is left of it.
@@ -60,12 +59,7 @@ class ChannelDetectors:
     centers: FloatArray
     scales: FloatArray
 
-    def __init__(
-        self,
-        detectors: list[Any],
-        joint: Any,
-        n_steps: int,
-    ) -> None:
+    def __init__(self, detectors: list[Any], joint: Any, n_steps: int) -> None:
         self.detectors, self.joint, self.n_steps = detectors, joint, n_steps
 
     @property
