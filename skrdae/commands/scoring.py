@@ -261,10 +261,10 @@ def _scored(
 
 
 def _windowed_in(detector: Any) -> WindowedDetector | None:
-    """Return the detector in windows that a detector of series is, or is made of."""
+    """Return the detector in windows that a detector of series is, or calibrates."""
     if not getattr(detector, "_takes_series", False):
         return None
-    return detector.detectors_[0] if isinstance(detector, CalibratedDetector) else detector
+    return detector.detector_ if isinstance(detector, CalibratedDetector) else detector
 
 
 def _index_of(rows: Any) -> "Index":

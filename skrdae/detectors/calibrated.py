@@ -39,9 +39,9 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
     `detector` is fitted to the rows outside of each fold of a cross-validation and scores those
     inside. These are the calibration scores.
 
-    A new row is scored by all clones. Its p-value is (1 + the number of calibration scores that are
-    at least as high as its score by the same clone) / (n + 1), n the number of calibration scores.
-    Of new rows from the distribution of X, a share of about α has a p-value of α or less.
+    A new row is scored by a detector that is fitted to all rows. Its p-value is (1 + the number of
+    calibration scores that are at least as high) / (n + 1), n the number of calibration scores. Of
+    new rows from the distribution of X, a share of about α has a p-value of α or less.
 
     With a :class:`WindowedDetector` the rows are the steps of series, see the notes.
 
@@ -64,15 +64,13 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
 
     Attributes
     ----------
-    detectors_ : list
-        The fitted clones, one for each fold.
+    detector_ : object
+        The detector, fitted to all of X. It scores new rows.
     decision_scores_ : ndarray of shape (n_samples,)
         The calibration scores: each row of X by the clone that has not seen it.
-    folds_ : ndarray of shape (n_samples,)
-        The number of the fold, and of the clone, that scored each row.
     threshold_ : float
-        The score that a share `max_fpr` of the calibration scores exceeds. Of new rows the p-value
-        decides: labels may differ for scores close to the threshold.
+        Rows are flagged if they score above it, because their p-value is `max_fpr` or less then. Of
+        series the p-value of a step decides.
     labels_ : ndarray of shape (n_samples,)
         1 for the rows of X that score above the threshold; of series, for the steps that are
         flagged.
@@ -87,10 +85,12 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
     skrdae.thresholds.fdr_labels : Flag rows by their p-values, so that few of those flagged are
         normal.
     skrdae.thresholds.tune_threshold : A threshold by labels.
+    sklearn.calibration.CalibratedClassifierCV : With ``ensemble=False`` it combines fits to folds
+        and one to all rows in the same way.
 
     Notes
     -----
-    **What it costs.** A fit for each fold, and as many scorings of a new row.
+    **What it costs.** A fit for each fold, and one to all rows. New rows are scored once.
 
     **Exchangeable rows.** The rate holds if the order of old and new normal rows tells nothing: no
     drift, and no rows that depend on each other across folds.
@@ -110,9 +110,8 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
     rows are flagged than `max_fpr` says.
 
     **By chance**, the rate of one fit differs from `max_fpr`, with a standard error of about
-    √(max_fpr / n). The rate is lower than `max_fpr` for detectors whose scores depend much on which
-    rows they are fitted to, and where many scores are equal. Its proven bound is 2 · `max_fpr`, for
-    any detector and distribution (up to a term of the size of the folds).
+    √(max_fpr / n). The rate is lower than `max_fpr` where many scores are equal, and for detectors
+    to which new rows look more normal the more rows they are fitted to: more folds bring it closer.
 
     ``skrdae.save`` takes it around a detector of this package; others can be pickled.
 
@@ -153,8 +152,6 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
     (1, 0.0043)
     """
 
-    detectors_: list[Any]
-    folds_: NDArray[np.int64]
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
     classes_: IntArray
@@ -236,58 +233,52 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
         rows = self._checked(X, reset=True)
         n_samples = _num_samples(rows)
         n_flagged = self._n_flagged(n_samples)
-        scores, numbers = np.empty(n_samples), np.empty(n_samples, np.int64)
-        self.detectors_ = []
-        for number, (train, test) in enumerate(self._folds(n_samples, y, seed)):
+        folds = self._folds(n_samples, y, seed)
+        self.detector_ = self._clone(seed).fit(rows)
+        if isinstance(self.detector, Pipeline):
+            self._take_names(self.detector_)
+        self.decision_scores_ = np.empty(n_samples)
+        for train, test in folds:
             detector = self._clone(seed)
             last = deciding_step(detector)
-            quiet = number > 0 and hasattr(last, "warns_of_constants")
-            if quiet:  # the first has told of them
+            if hasattr(last, "warns_of_constants"):  # the one fitted to all rows has told of them
                 last.warns_of_constants = False
             detector.fit(_safe_indexing(rows, train))
-            if quiet:
-                del last.warns_of_constants
-            scores[test] = self._finite(anomaly_scores(detector, _safe_indexing(rows, test)))
-            numbers[test] = number
-            self.detectors_.append(detector)
-        if isinstance(self.detector, Pipeline):
-            self._take_names(self.detectors_[0])
-        self.decision_scores_, self.folds_ = scores, numbers
-        self.threshold_ = float(np.sort(scores)[-n_flagged])
-        self.labels_ = (scores > self.threshold_).astype(int)
+            scores = anomaly_scores(detector, _safe_indexing(rows, test))
+            self.decision_scores_[test] = self._finite(scores)
+        self.threshold_ = float(np.sort(self.decision_scores_)[-n_flagged])
+        self.labels_ = (self.decision_scores_ > self.threshold_).astype(int)
 
     def _fit_series(self, X: SeriesLike, y: ArrayLike | None, seed: int) -> None:
-        probe = clone(self.detector)
-        series = probe._checked(X)
-        self._take_names(probe)
+        self.detector_ = self._clone(seed)
+        series = self.detector_._checked(X)
+        self._take_names(self.detector_)
         n_steps = len(series.values)
-        size = find_window_size(probe.window_size, series.values, series.lengths)
-        stride = min(probe.stride, n_steps)
+        size = find_window_size(self.detector_.window_size, series.values, series.lengths)
+        stride = min(self.detector_.stride, n_steps)
         folds, numbers = self._folds_of_steps(series, y)
         parts = list(held_out_parts(series, folds, size, stride))
         options = (series.lengths, numbers, size, stride)
         self._check_steps(held_out_windows(parts, *options), series.lengths, numbers, size)
-        self.detectors_ = []
+        self.detector_._learn(series)
+        clones = []
         for part in parts:
             detector = self._clone(seed).set_params(window_size=size)
             for name in vars(self).keys() & {"n_features_in_", "feature_names_in_"}:
                 setattr(detector, name, getattr(self, name))
             detector._learn(part.training)
             part.windows.scores = detector._window_scores(part.windows)
-            self.detectors_.append(detector)
+            clones.append(detector)
         self._held_out = held_out_windows(parts, *options)
         scores, labels = np.full(n_steps, np.nan), np.zeros(n_steps, int)
-        for part, detector in zip(parts, self.detectors_, strict=True):
-            steps = ScoredSteps(
-                [detector], self._held_out, part.windows, [None], [part.windows.scores]
-            )
+        for part, detector in zip(parts, clones, strict=True):
+            steps = ScoredSteps(detector, self._held_out, part.windows, part.windows.scores)
             mine = part.places[part.own]
             scores[mine] = steps.scores()[part.own]
             labels[mine] = steps.labels(self.max_fpr)[part.own]
         covered = ~np.isnan(scores)
         self.threshold_ = labels_threshold(scores[covered], labels[covered])
         self.decision_scores_, self.labels_ = series.by_row(scores), series.by_row(labels)
-        self.folds_ = series.by_row(numbers)
         warn_of_windows(len(self.window_scores_), size, scores)
 
     def _folds_of_steps(

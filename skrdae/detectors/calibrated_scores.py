@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
@@ -15,31 +15,28 @@ from sklearn.utils.validation import check_is_fitted
 from skrdae._typing import FloatArray, IntArray, MatrixLike
 from skrdae._validation import check_data, snapshot
 from skrdae.detectors.base import BaseTorchDetector
-from skrdae.detectors.held_out import HeldOutWindows, ScoredRows, ScoredSteps
+from skrdae.detectors.held_out import HeldOutWindows, ScoredSteps, row_p_values
 from skrdae.detectors.scored import ScoredDetector
-from skrdae.detectors.windowed_scores import ScoredWindows
+from skrdae.metrics import anomaly_scores
 
 
 def _explains(calibrated: Any) -> bool:
-    fitted = getattr(calibrated, "detectors_", [calibrated.detector])
-    return all(hasattr(detector, "explain") for detector in fitted)
+    return hasattr(vars(calibrated).get("detector_", calibrated.detector), "explain")
 
 
 def of_series(calibrated: Any) -> bool:
-    """Whether a detector, or the fitted clones of it, take series."""
-    fitted = vars(calibrated).get("detectors_") or [calibrated.detector]
-    return getattr(fitted[0], "_takes_series", False)
+    """Whether a detector, or the fitted clone of it, takes series."""
+    return getattr(vars(calibrated).get("detector_", calibrated.detector), "_takes_series", False)
 
 
 class CalibratedScorer(ScoredDetector):
-    """Scores, p-values and labels by clones of a detector, each with its calibration scores.
+    """Scores, p-values and labels by a fitted detector and calibration scores.
 
     The subclass, :class:`CalibratedDetector`, has the parameters and fits.
     """
 
     detector: Any
-    detectors_: list[Any]
-    folds_: NDArray[np.int64]
+    detector_: Any
 
     #: Of a series; None for rows.
     _held_out: HeldOutWindows | None = None
@@ -82,25 +79,20 @@ class CalibratedScorer(ScoredDetector):
             if hasattr(detector, name):
                 setattr(self, name, getattr(detector, name))
 
-    def _validated(self, X: Any) -> ScoredRows | ScoredSteps:
-        check_is_fitted(self, "detectors_")
-        if self._held_out is not None:
-            return self._steps(self.detectors_[0]._validated(X))
-        X = self._checked(X, reset=False)
-        return ScoredRows(self.detectors_, self.decision_scores_, self.folds_, X)
+    def _validated(self, X: Any) -> Any:
+        check_is_fitted(self, "detector_")
+        if self._held_out is None:
+            return self._checked(X, reset=False)
+        return ScoredSteps(self.detector_, self._held_out, self.detector_._validated(X))
 
-    def _steps(self, windows: ScoredWindows) -> ScoredSteps:
-        folds = range(len(self.detectors_))
-        assert self._held_out is not None
-        return ScoredSteps(self.detectors_, self._held_out, windows, folds)
+    def _score(self, X: Any) -> FloatArray:
+        return X.scores() if isinstance(X, ScoredSteps) else anomaly_scores(self.detector_, X)
 
-    def _score(self, rows: ScoredRows | ScoredSteps) -> FloatArray:
-        return rows.scores()
-
-    def _labels_of(self, rows: ScoredRows | ScoredSteps, scores: FloatArray) -> IntArray:
-        if not self._by_p_value:  # the threshold was set from outside
-            return (scores > self.threshold_).astype(int)
-        return rows.labels(self._share)
+    def _labels_of(self, X: Any, scores: FloatArray) -> IntArray:
+        # Of rows, those above the threshold are those with a small p-value.
+        if self._by_p_value and isinstance(X, ScoredSteps):
+            return X.labels(self._share)
+        return (scores > self.threshold_).astype(int)
 
     @property
     def _flagged_share(self) -> float:
@@ -120,8 +112,8 @@ class CalibratedScorer(ScoredDetector):
         Returns
         -------
         ndarray of shape (n_samples,), float64
-            The mean of the scores of ``detectors_``. On the training data it is lower than
-            ``decision_scores_``, because most of the clones have seen them.
+            The scores of ``detector_``. On the training data they are lower than
+            ``decision_scores_``, because it has seen them.
         """
         self = snapshot(self)
         return self._score(self._validated(X))
@@ -132,8 +124,8 @@ class CalibratedScorer(ScoredDetector):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            New rows, or a series. Those of the training data are not new to most of the clones, and
-            their p-values are too large.
+            New rows, or a series. Those of the training data are not new, and their p-values are
+            too large.
 
         Returns
         -------
@@ -142,7 +134,10 @@ class CalibratedScorer(ScoredDetector):
             the notes of the class; NaN for steps that no window covers.
         """
         self = snapshot(self)
-        return self._validated(X).p_values()
+        X = self._validated(X)
+        if isinstance(X, ScoredSteps):
+            return X.p_values()
+        return row_p_values(self.decision_scores_, self._score(X))
 
     @available_if(of_series)
     def score_new(self, X: ArrayLike) -> float:
@@ -156,7 +151,7 @@ class CalibratedScorer(ScoredDetector):
         Returns
         -------
         float
-            The mean of what the clones say. NaN if there is a gap within the last window.
+            NaN if there is a gap within the last window.
         """
         self = snapshot(self)
         steps = self._newest(X)
@@ -166,7 +161,7 @@ class CalibratedScorer(ScoredDetector):
     def p_value_new(self, X: ArrayLike) -> float:
         """Return the p-value of the newest step of a series alone.
 
-        Use it for data that arrive step by step: each clone scores the last window only.
+        Use it for data that arrive step by step: only the last window is scored.
 
         Parameters
         ----------
@@ -206,9 +201,12 @@ class CalibratedScorer(ScoredDetector):
         return int(self._labels_of(steps, steps.scores())[-1])
 
     def _newest(self, X: ArrayLike) -> ScoredSteps | None:
-        check_is_fitted(self, "detectors_")
-        windows = self.detectors_[0]._newest(X)
-        return None if windows is None else self._steps(windows)
+        check_is_fitted(self, "detector_")
+        windows = self.detector_._newest(X)
+        if windows is None:
+            return None
+        assert self._held_out is not None
+        return ScoredSteps(self.detector_, self._held_out, windows)
 
     @available_if(_explains)
     def explain(self, X: MatrixLike) -> FloatArray:
@@ -221,12 +219,12 @@ class CalibratedScorer(ScoredDetector):
         Returns
         -------
         ndarray of shape (n_samples, n_features), float64
-            The mean of what the clones explain; of a series, for each step and channel. Only for
-            detectors with an `explain`.
+            What ``detector_`` explains; of a series, for each step and channel. Only for detectors
+            with an `explain`.
         """
         self = snapshot(self)
         if self._held_out is None:
-            check_is_fitted(self, "detectors_")
+            check_is_fitted(self, "detector_")
             X = self._checked(X, reset=False)
-        found: FloatArray = np.mean([one.explain(X) for one in self.detectors_], axis=0)
+        found: FloatArray = self.detector_.explain(X)
         return found

@@ -78,7 +78,7 @@ def held_out_parts(
 def held_out_windows(
     parts: list[HeldOutPart], lengths: list[int], folds: IntArray, size: int, stride: int
 ) -> HeldOutWindows:
-    """Return the scores of all windows by the detector that has not seen their first step.
+    """Return the scores of all windows by the clone that has not seen their first step.
 
     Parameters
     ----------
@@ -99,11 +99,10 @@ def held_out_windows(
     order = np.argsort(first)
     stretch = np.repeat(np.arange(len(lengths)), lengths)
     run = np.cumsum(np.diff(stretch, prepend=0) + np.abs(np.diff(folds, prepend=folds[0])) > 0)
-    _, begins, counts = np.unique(run[first[order]], return_index=True, return_counts=True)
+    _, counts = np.unique(run[first[order]], return_counts=True)
     return HeldOutWindows(
         np.concatenate(found)[order],
         counts.astype(np.int64),
-        folds[first[order]][begins],
         -(-size // stride),
     )
 

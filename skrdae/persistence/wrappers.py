@@ -170,7 +170,6 @@ KINDS[HeldOutWindows] = Kind(
     {
         "scores": array(np.float64, "windows"),
         "lengths": array(np.int64, "runs", low=1),
-        "folds": array(np.int64, "runs", low=0),
         "n_overlapping": whole(1),
     },
     whole=_held_out,
@@ -178,27 +177,13 @@ KINDS[HeldOutWindows] = Kind(
 
 
 def _calibrated(detector: Any, where: str, sizes: Sizes) -> None:
-    n_folds = int(detector.folds_.max()) + 1
-    if len(detector.detectors_) != n_folds:
-        found = len(detector.detectors_)
-        misfit(f"the length of {where}.detectors_", found, f"{n_folds}, one for each fold")
-    windows = detector._held_out
+    held, windows = detector.detector_, detector._held_out
     if windows is None and np.isnan(detector.decision_scores_).any():
         raise ValueError(f"{where}.decision_scores_ has rows without a score")
-    if windows is not None and windows.folds.max() >= n_folds:
-        misfit(f"{where}._held_out.folds", windows.folds, f"below {n_folds}")
-    first = detector.detectors_[0]
-    for place, held in enumerate(detector.detectors_):
-        name = f"{where}.detectors_[{place}]"
-        if held.n_features_in_ != sizes["features"]:
-            misfit(f"{name}.n_features_in_", held.n_features_in_, str(sizes["features"]))
-        if (type(held) is WindowedDetector) != (windows is not None):
-            misfit(name, held, "a detector of what the others are for")
-        if windows is not None and (held.window_size_, held._stride) != (
-            first.window_size_,
-            first._stride,
-        ):
-            misfit(f"{name}.window_size_", held.window_size_, "that of the first, or its stride")
+    if held.n_features_in_ != sizes["features"]:
+        misfit(f"{where}.detector_.n_features_in_", held.n_features_in_, str(sizes["features"]))
+    if (type(held) is WindowedDetector) != (windows is not None):
+        misfit(f"{where}.detector_", held, "what the calibration scores are for")
 
 
 KINDS[CalibratedDetector] = Kind(
@@ -210,8 +195,7 @@ KINDS[CalibratedDetector] = Kind(
     {
         **LABELLED,
         "decision_scores_": array(np.float64, "rows", nan=True),
-        "folds_": array(np.int64, "rows", low=0),
-        "detectors_": each(_HELD),
+        "detector_": _HELD,
         "_share": number(0, 1),
         "_by_p_value": boolean,
         "_held_out": optional(instance(HeldOutWindows)),

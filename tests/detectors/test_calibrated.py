@@ -56,19 +56,19 @@ def test_check_estimator(detector):
     ],
     ids=lambda d: type(d).__name__,
 )
-def test_scores_are_those_of_clones_that_have_not_seen_the_row(detector, plane):
+def test_calibration_scores_are_of_clones_that_have_not_seen_the_row(detector, plane):
     folds = list(KFold(3).split(plane))
     calibrated = CalibratedDetector(detector, cv=folds).fit(plane)
     alone = [clone(detector).fit(plane[train]) for train, _ in folds]
     for one, (_, test) in zip(alone, folds, strict=True):
         found = calibrated.decision_scores_[test]
         assert np.array_equal(found, anomaly_scores(one, plane[test]))
+    # New rows are scored by one that is fitted to all rows.
     new = plane[:20] + 0.1
-    scores = np.array([anomaly_scores(one, new) for one in alone])
-    assert np.array_equal(calibrated.decision_function(new), scores.mean(axis=0))
-    # Each calibration score is held against that of the same clone.
-    same = scores[calibrated.folds_]
-    by_hand = (1 + (calibrated.decision_scores_[:, None] >= same).sum(axis=0)) / (1 + len(plane))
+    scores = anomaly_scores(clone(detector).fit(plane), new)
+    assert np.array_equal(calibrated.decision_function(new), scores)
+    known = calibrated.decision_scores_[:, None]
+    by_hand = (1 + (known >= scores).sum(axis=0)) / (1 + len(plane))
     assert np.array_equal(calibrated.p_values(new), by_hand)
 
 
@@ -167,7 +167,8 @@ def test_a_seed_decides_everything(plane):
 def test_seeds_that_are_set_stay(plane):
     detector = RobustDeepAutoencoder(n_estimators=1, max_iter=1, random_state=7)
     calibrated = CalibratedDetector(detector, cv=2, random_state=0).fit(plane)
-    assert {one.random_state for one in calibrated.detectors_} == {7}
+    assert calibrated.detector_.random_state == 7
+    assert calibrated.detector.random_state == 7
 
 
 def test_a_rate_takes_effect_in_the_next_fit(plane):
@@ -222,7 +223,7 @@ def test_whatever_the_detector_takes():
     network = ConvRobustAutoencoder(channels=(2,), max_iter=1, n_estimators=1, random_state=0)
     shaped = CalibratedDetector(network, cv=2).fit(images)
     assert shaped.p_values(images[:5]).shape == (5,)
-    assert shaped.detectors_[0].image_shape_[:2] == (6, 8)
+    assert shaped.detector_.image_shape_[:2] == (6, 8)
     sparse = csr_matrix(np.where(rng.random((80, 5)) < 0.3, 1.0, 0))
     held = RobustDeepAutoencoder(n_estimators=1, max_iter=1, device="cpu", random_state=0)
     counted = CalibratedDetector(held, cv=2).fit(sparse)
@@ -238,17 +239,27 @@ def test_constant_columns_are_told_of_once(plane):
         assert len(told) == 1
 
 
-def test_a_splitter_that_stratifies_gets_the_labels(plane):
+class _Tallies(_Counts):
+    """Scores a row by the number of rows like it that it was fitted to, by the last column."""
+
+    def fit(self, X, y=None):
+        self.kinds_ = X[:, -1].tolist()
+        return self
+
+    def decision_function(self, X):
+        return np.array([float(self.kinds_.count(kind)) for kind in X[:, -1]])
+
+
+def test_a_splitter_gets_the_labels_and_groups_stay_together(plane):
     y = np.arange(len(plane)) % 4 == 0
-    calibrated = CalibratedDetector(QUICK, cv=StratifiedKFold(2)).fit(plane, y)
-    assert np.bincount(calibrated.folds_[y]).tolist() == [38, 37]
-
-
-def test_groups_stay_together(plane):
-    groups = np.arange(len(plane)) // 50
-    folds = list(GroupKFold(3).split(plane, groups=groups))
-    calibrated = CalibratedDetector(QUICK, cv=folds).fit(plane)
-    assert len(calibrated.detectors_) == 3
+    X = np.column_stack([plane, y])
+    stratified = CalibratedDetector(_Tallies(), cv=StratifiedKFold(2)).fit(X, y)
+    assert set(stratified.decision_scores_[y]) == {37, 38}
+    X[:, -1] = np.arange(len(X)) // 50
+    folds = list(GroupKFold(3).split(X, groups=X[:, -1]))
+    grouped = CalibratedDetector(_Tallies(), cv=folds).fit(X)
+    assert not grouped.decision_scores_.any()
+    assert set(grouped.decision_function(X)) == {50}
 
 
 @pytest.mark.parametrize(
