@@ -100,8 +100,9 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
     the steps around an anomaly are rarely flagged with it. It is compared with the lowest scores of
     all k windows that follow each other in a block. k is 1 for the newest step. High scores come in
     runs, because neighbouring windows overlap, and a new step comes with a run of its own. So the 1
-    in the p-value is replaced by ℓ = (K + 1) / 2, where K windows cover a step: 24.5 for windows of
-    48 steps. A rate α then needs some ℓ / α steps; `fit` says how many, if there are too few. Near
+    in the p-value is replaced by the mean length of these runs, at most ℓ = (K + 1) / 2, where K
+    windows cover a step: 24.5 for windows of 48 steps. A rate α needs some ℓ / α steps; `fit` says
+    how many, if there are too few. Near
     ends and gaps labels end where the scores of the windows stop rising, as those of
     :class:`WindowedDetector` do; p-values do not. The rate holds for series that are stationary,
     if a block is much longer than a window, and than a period.
@@ -336,7 +337,7 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
         self, held_out: HeldOutWindows, lengths: list[int], numbers: IntArray, size: int
     ) -> None:
         """Raise if there are too few steps to calibrate with."""
-        needed = math.ceil(held_out.n_alike * (1 / self.max_fpr / ROUNDED - 1))
+        needed = math.ceil(held_out.n_alike_at_most * (1 / self.max_fpr / ROUNDED - 1))
         if held_out.n_places() < needed:
             wanted = n_steps_wanted(needed, lengths, numbers, size, self.detector.stride)
             raise ValueError(

@@ -22,21 +22,18 @@ from skrdae.detectors.windowed_scores import ScoredWindows
 
 #: The product of, say, 0.29 and 100 is a little less than whole.
 ROUNDED = 1 + 1e-12
-# To compare all pairs is faster than to sort, if there are few.
-_FEW = 16
+# This share of the lowest scores is high.
+_HIGH = 0.02
 
 
 def _n_at_least(known: FloatArray, values: FloatArray) -> NDArray[np.intp]:
-    """Return for each value how many of the known ones are as large or larger."""
-    if len(values) < _FEW:
-        found: NDArray[np.intp] = (known >= values[:, None]).sum(axis=1)
-        return found
-    return len(known) - np.searchsorted(np.sort(known), values, side="left")
+    """Return for each value how many of the known ones, sorted, are as large or larger."""
+    return len(known) - np.searchsorted(known, values, side="left")
 
 
 def row_p_values(known: FloatArray, scores: FloatArray) -> FloatArray:
     """Return the p-values of rows with these scores, given the calibration scores."""
-    found: FloatArray = (1 + _n_at_least(known, scores)) / (1 + len(known))
+    found: FloatArray = (1 + _n_at_least(np.sort(known), scores)) / (1 + len(known))
     return found
 
 
@@ -59,11 +56,11 @@ class HeldOutWindows:
     n_overlapping: int
 
     @property
-    def n_alike(self) -> float:
-        """For how many windows one counts, because its neighbours share steps with it.
+    def n_alike_at_most(self) -> float:
+        """For how many windows one counts at most, because its neighbours share steps with it.
 
         High scores come in runs, and a new step comes with a run of its own. Half of the windows
-        that cover a step is about the length of such a run.
+        that cover a step is about the length of the longest.
         """
         return (self.n_overlapping + 1) / 2
 
@@ -71,15 +68,36 @@ class HeldOutWindows:
         """Return how many steps with all of their windows there are to compare with."""
         return int(np.maximum(self.lengths - self.n_overlapping + 1, 0).sum())
 
-    def lowest_of(self, count: int) -> FloatArray:
-        """Return the lowest scores of all `count` windows that follow each other."""
-        runs = np.split(self.scores, np.cumsum(self.lengths)[:-1])
-        found = [
+    def known(self, count: int) -> tuple[FloatArray, float]:
+        """Return with what steps that `count` windows cover are compared.
+
+        Returns
+        -------
+        lowest : ndarray
+            The lowest scores of all `count` windows that follow each other, sorted.
+        n_alike : float
+            For how many of them one counts: the mean length of the runs of high ones, which is one
+            over the extremal index (estimated by runs; Smith & Weissman, JRSS B 56, 1994).
+        """
+        runs = [
             minimum_filter1d(run, count)[count // 2 : count // 2 + len(run) - count + 1]
-            for run in runs
+            for run in np.split(self.scores, np.cumsum(self.lengths)[:-1])
             if len(run) >= count
         ]
-        return np.concatenate([np.empty(0), *found])
+        lowest = np.sort(np.concatenate([np.empty(0), *runs]))
+        if not len(lowest):
+            return lowest, self.n_alike_at_most
+        limit = np.quantile(lowest, 1 - _HIGH)
+        places = [np.flatnonzero(run > limit) for run in runs]
+        n_high = sum(map(len, places))
+        # Those that share no step belong to two runs.
+        n_runs = sum((np.diff(p, prepend=-np.inf) > self.n_overlapping).sum() for p in places)
+        n_alike = n_high / n_runs if n_runs else np.inf
+        return lowest, min(n_alike, self.n_alike_at_most)
+
+    @cached_property
+    def _known_of_one(self) -> tuple[FloatArray, float]:
+        return self.known(1)
 
     def p_values(self, lowest: FloatArray, counts: NDArray[np.intp]) -> FloatArray:
         """Return p-values of steps: how rarely as many windows have a lowest score as high.
@@ -98,9 +116,11 @@ class HeldOutWindows:
         """
         found = np.full(len(counts), np.nan)
         for count in np.unique(counts[counts > 0]):
-            here, known = counts == count, self.lowest_of(int(count))
+            here = counts == count
+            # The newest step is looked up again and again.
+            known, n_alike = self._known_of_one if count == 1 else self.known(int(count))
             n_above = _n_at_least(known, lowest[here])
-            found[here] = (self.n_alike + n_above) / (self.n_alike + len(known))
+            found[here] = (n_alike + n_above) / (n_alike + len(known))
         return found
 
 

@@ -22,8 +22,10 @@ _STANDS_OUT, _UPPER = 10.0, 0.8
 # Fewer steps than this do not tell what stands out among them.
 _FEWEST_STEPS = 50
 # Where a series ends, an event counts as over once what is still to come adds less than this, on
-# average and at most, in shares of the highest excess of a window.
+# average and at most, in shares of the highest excess of a window; or, because windows with one
+# spike score differently by where in them it is, in shares of what a step has added so far.
 _STILL_TO_COME, _STILL_AT_MOST = 0.05, 0.3
+_OF_A_STEP, _OF_A_STEP_AT_MOST = 0.3, 0.6
 # The share of windows flagged, where `contamination` is not a number.
 _USUAL_SHARE = 0.1
 
@@ -343,6 +345,8 @@ def _event_length(excess: NDArray[np.float64], lag: int) -> int:
     padded[: len(energy)] = energy
     total = padded.reshape(-1, lag).cumsum(axis=0).ravel()[: len(energy)]
     to_come = np.cumsum(total[::-1])[::-1] / np.arange(len(total), 0, -1) - total
-    highest = energy.max()
-    over = (to_come <= _STILL_TO_COME * highest) & (total.max() - total <= _STILL_AT_MOST * highest)
+    highest, of_a_step = energy.max(), total / np.arange(1, len(total) + 1)
+    over = to_come <= np.maximum(_STILL_TO_COME * highest, _OF_A_STEP * of_a_step)
+    at_most = np.maximum(_STILL_AT_MOST * highest, _OF_A_STEP_AT_MOST * of_a_step)
+    over &= total.max() - total <= at_most
     return int(np.argmax(over)) + 1

@@ -7,6 +7,7 @@ written nor read.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,8 +104,13 @@ def attributes(value: Any) -> dict[str, Any]:
     """Return the attributes of an object; of a network, those beside weights and parts."""
     found = vars(value)
     if not isinstance(value, nn.Module):
-        return found
+        # What is kept for speed is made anew.
+        return {k: v for k, v in found.items() if not _is_cached(type(value), k)}
     return {k: v for k, v in found.items() if not k.startswith("_") and k not in _NOT_OF_NETWORKS}
+
+
+def _is_cached(cls: type, name: str) -> bool:
+    return isinstance(getattr(cls, name, None), cached_property)
 
 
 def is_detector(cls: type) -> bool:
