@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skrdae._bases import BaseDetector, MetaEstimatorMixin
 from skrdae._typing import FloatArray, IntArray, SeriesLike, Thresholder
 from skrdae._validation import check_parameters, outside, refitting, warn_of_constants
+from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.calibrated import CalibratedDetector
 from skrdae.detectors.channels import fitted_by_channel
 from skrdae.detectors.outlier_adapter import OutlierAdapter
@@ -71,8 +72,8 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         series there, and where the index goes back (when a clock is put back, for example), so that
         no window contains a gap. Steps between two gaps that are closer than a window have no score
         then. Steps of another size than in training are an error in both cases.
-    channels : {"joint", "separate", "both"}, default="joint"
-        How several channels are scored; of one channel all three do the same. ``"joint"`` fits one
+    channels : {"auto", "joint", "separate", "both"}, default="auto"
+        How several channels are scored; of one channel all do the same. ``"joint"`` fits one
         detector to windows of all channels. A sensor that fails among many that do not is drowned
         in their noise then. ``"separate"`` fits a detector to each channel. A channel's scores are
         brought to a unit: 0 is the median of its training windows, and 1 what a tenth of them
@@ -83,13 +84,16 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         of each channel is brought to a unit and joined in the same way. This fits one detector more
         than there are channels. With ``contamination="auto"`` a window is flagged if any channel's
         detector flags it.
+        ``"auto"`` is ``"both"`` for detectors of this package, but ``"joint"`` for those that know
+        of channels themselves (with a parameter `n_channels` or `image_shape`) and for those of
+        PyOD.
 
     Attributes
     ----------
     detector_ : object
-        The fitted clone. With several channels and `channels` other than ``"joint"``, an object
-        with the list `detectors`, the clones for the channels, and `joint`, that for all of them
-        or None.
+        The fitted clone. With several channels that are not scored jointly alone, an object with
+        the list `detectors`, the clones for the channels, and `joint`, that for all of them or
+        None.
     window_size_ : int
     decision_scores_ : ndarray of shape (n_timesteps,)
         Scores of the training series, in the order of the rows (those of a list of series one after
@@ -159,7 +163,7 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         "max_windows": [Interval(Integral, 1, None, closed="left"), None],
         "trim": [Interval(Real, 0, 0.5, closed="both")],
         "on_gap": [StrOptions({"raise", "split"})],
-        "channels": [StrOptions({"joint", "separate", "both"})],
+        "channels": [StrOptions({"auto", "joint", "separate", "both"})],
     }
     _boolean_parameters = ()
 
@@ -173,7 +177,7 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         max_windows: int | None = 400,
         trim: float = 0.05,
         on_gap: Literal["raise", "split"] = "raise",
-        channels: Literal["joint", "separate", "both"] = "joint",
+        channels: Literal["auto", "joint", "separate", "both"] = "auto",
     ) -> None:
         self.detector = detector
         self.window_size = window_size
@@ -287,8 +291,9 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         """Fit a clone to some windows; return the scores of all."""
         n_wanted = len(places) if self.max_windows is None else self.max_windows
         chosen = places[spread_places(len(places), n_wanted)]
-        if self.channels != "joint" and self.n_features_in_ > 1:
-            joint = self.channels == "both"
+        how = _how_channels(self.detector) if self.channels == "auto" else self.channels
+        if how != "joint" and self.n_features_in_ > 1:
+            joint = how == "both"
             self.detector_, scores = fitted_by_channel(self.detector, windows, chosen, joint=joint)
             return self._finite(scores)
         self.detector_ = fitted_to_windows(self.detector, windows, chosen)
@@ -334,3 +339,9 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         # PyOD's labels 0 and 1 are not the −1 and +1 of scikit-learn's outlier detectors.
         tags.estimator_type = None
         return tags
+
+
+def _how_channels(detector: Any) -> Literal["joint", "both"]:
+    """Return what ``channels="auto"`` means."""
+    knows_channels = hasattr(detector, "n_channels") or hasattr(detector, "image_shape")
+    return "both" if isinstance(detector, BaseTorchDetector) and not knows_channels else "joint"
