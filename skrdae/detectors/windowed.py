@@ -177,7 +177,7 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         max_windows: int | None = 400,
         trim: float = 0.05,
         on_gap: Literal["raise", "split"] = "raise",
-        channels: Literal["auto", "joint", "separate", "both"] = "auto",
+        channels: str = "auto",
     ) -> None:
         self.detector = detector
         self.window_size = window_size
