@@ -221,11 +221,6 @@ def as_array(value: torch.Tensor) -> NDArray[np.float32]:
     return value.detach().contiguous().numpy()
 
 
-def as_arrays(*values: torch.Tensor) -> tuple[NDArray[np.float32], ...]:
-    """Return tensors as arrays in one piece each."""
-    return tuple(map(as_array, values))
-
-
 @inlined
 def block(flat: NDArray[np.float32], start: int, rows: int, columns: int) -> NDArray[np.float32]:
     """Return a part of a flat array as a matrix."""

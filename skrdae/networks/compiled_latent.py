@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from skrdae._compiled import compiled
-from skrdae.networks.compiled import ONE, TWO, ZERO, as_arrays, tanh
+from skrdae.networks.compiled import ONE, TWO, ZERO, as_array, tanh
 
 
 @compiled
@@ -71,8 +71,15 @@ class _Chain(torch.autograd.Function):
         ctx: Any, inputs: torch.Tensor, weight: torch.Tensor, noise: torch.Tensor, least: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
         z, deviation, slope = (torch.empty_like(noise) for _ in range(3))
-        made = z.numpy(), deviation.numpy(), slope.numpy()
-        _chain(*as_arrays(inputs, weight, noise), np.float32(least), *made)
+        _chain(
+            as_array(inputs),
+            as_array(weight),
+            as_array(noise),
+            np.float32(least),
+            z.numpy(),
+            deviation.numpy(),
+            slope.numpy(),
+        )
         ctx.save_for_backward(weight, noise, z, slope)
         return z, deviation
 
@@ -80,7 +87,14 @@ class _Chain(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         weight, noise, z, slope = ctx.saved_tensors
         of_inputs = z.new_empty(*z.shape[:2], 2 * z.shape[2])
-        _chain_backward(*as_arrays(*grads, weight, noise, slope), of_inputs.numpy())
+        _chain_backward(
+            as_array(grads[0]),
+            as_array(grads[1]),
+            as_array(weight),
+            as_array(noise),
+            as_array(slope),
+            of_inputs.numpy(),
+        )
         of_weight = z.detach()[:-1].flatten(0, 1).t() @ of_inputs[1:].flatten(0, 1)
         return of_inputs, of_weight, None, None
 
@@ -183,23 +197,33 @@ class _Flows(torch.autograd.Function):
         flat = z.detach().flatten(0, 1)
         moved, log_det = torch.empty_like(flat), flat.new_empty(len(flat))
         bends = flat.new_empty(len(flat), len(parameters[0]))
+        weight, bias, scale, wanted = map(as_array, parameters)
         made = moved.numpy(), log_det.numpy(), bends.numpy()
-        _flows(*as_arrays(flat, *parameters), *made)
+        _flows(as_array(flat), weight, bias, scale, wanted, *made)
         ctx.save_for_backward(*parameters, moved, bends)
         return moved.view_as(z), log_det.view(*z.shape[:2], 1)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, ...]:
         *parameters, moved, bends = (saved.detach() for saved in ctx.saved_tensors)
-        weight, _, scale, wanted = parameters
-        of_moved, of_log_det = grads[0].flatten(0, 1), grads[1].flatten()
+        weight, _, scale, wanted = map(as_array, parameters)
         of_z = torch.empty_like(moved)
         # In double precision, because there are many rows to add up.
         found = [torch.zeros_like(p, dtype=torch.float64) for p in parameters]
+        of_weight, of_bias, of_scale, of_wanted = (total.numpy() for total in found)
         _flows_backward(
-            *as_arrays(of_moved, of_log_det, weight, scale, wanted, moved, bends),
+            as_array(grads[0].flatten(0, 1)),
+            as_array(grads[1].flatten()),
+            weight,
+            scale,
+            wanted,
+            moved.numpy(),
+            bends.numpy(),
             of_z.numpy(),
-            *(total.numpy() for total in found),
+            of_weight,
+            of_bias,
+            of_scale,
+            of_wanted,
         )
         return of_z.view_as(grads[0]), *(total.float() for total in found)
 

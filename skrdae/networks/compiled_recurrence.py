@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from skrdae._compiled import compiled, inlined
 from skrdae._parallel import one_blas_thread
-from skrdae.networks.compiled import KINDS, ONE, activate, as_arrays, dense
+from skrdae.networks.compiled import KINDS, ONE, activate, as_array, dense
 
 _IDENTITY, _TANH, _SIGMOID = (KINDS[name] for name in ("identity", "tanh", "sigmoid"))
 # Numbers of a unit that the way back needs. An LSTM's are its gates, in torch's order, and its
@@ -240,8 +240,16 @@ class _Layer(torch.autograd.Function):
         way_back = any(ctx.needs_input_grad)
         out = x.new_empty(n_steps, n, u)
         kept = x.new_empty(n_steps if way_back else 1, n, _KEPT[cell] * u)
-        layer = of_inputs.t()[None], bias[None, None], of_states.t()[None], other[None, None]
-        _states(cell == "lstm", *as_arrays(x, *layer), out.numpy(), kept.numpy())
+        _states(
+            cell == "lstm",
+            as_array(x),
+            as_array(of_inputs.t()[None]),
+            as_array(bias[None, None]),
+            as_array(of_states.t()[None]),
+            as_array(other[None, None]),
+            out.numpy(),
+            kept.numpy(),
+        )
         if way_back:
             ctx.cell = cell
             ctx.save_for_backward(x, of_inputs, of_states, out, kept)
@@ -257,7 +265,11 @@ class _Layer(torch.autograd.Function):
         with one_blas_thread:
             _gradients(
                 lstm,
-                *as_arrays(grad, out, kept, of_inputs, of_states),
+                as_array(grad),
+                out.numpy(),
+                kept.numpy(),
+                as_array(of_inputs),
+                as_array(of_states),
                 of_gates.numpy(),
                 of_linear.numpy(),
                 of_x.numpy(),
