@@ -22,7 +22,7 @@ collect_ignore = [path for name in _MISSING for path in _NEEDING[name]]
 if "hypothesis" not in _MISSING:
     from hypothesis import settings
 
-    settings.register_profile("short", max_examples=25, derandomize=True)
+    settings.register_profile("short", max_examples=15, derandomize=True)
     settings.register_profile("long", max_examples=700)
     settings.load_profile("short")
 
