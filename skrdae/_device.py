@@ -2,57 +2,37 @@
 
 import contextlib
 import functools
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
+from skrdae._shared import SharedContext
 
-class _ExactArithmetic:
-    """Holds back, while somebody is inside, the shortcuts that torch's settings allow.
+
+@contextlib.contextmanager
+def _exact() -> Iterator[None]:
+    """Hold back the shortcuts that torch's settings, which are the process's, allow.
 
     By default cuDNN rounds the factors of recurrent and convolutional products to ten bits (TF32),
     and may choose kernels whose sums change from call to call. A program can allow the first for
-    every product. These settings belong to the whole process, so the first who comes changes them
-    and the last who goes puts them back.
+    every product.
     """
+    with contextlib.ExitStack() as changed:
+        for owner, name, wanted, harmless in _settings():
+            value = getattr(owner, name)
+            if value in harmless:
+                continue
+            if "none" in harmless:
+                setattr(owner, name, "none")
+                if getattr(owner, name) == value:  # a more general setting says so
+                    value = "none"
+            changed.callback(setattr, owner, name, value)
+            setattr(owner, name, wanted)
+        yield
 
-    def __init__(self) -> None:
-        self._lock, self._n_inside = threading.Lock(), 0
-        self._before: list[tuple[Any, str, Any]] = []
 
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._n_inside:
-                try:
-                    for setting in _settings():
-                        self._change(*setting)
-                except BaseException:
-                    self._put_back()
-                    raise
-            self._n_inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._n_inside -= 1
-            if not self._n_inside:
-                self._put_back()
-
-    def _change(self, owner: Any, name: str, wanted: Any, harmless: tuple[Any, ...]) -> None:
-        value = getattr(owner, name)
-        if value in harmless:
-            return
-        self._before.append((owner, name, value))
-        if "none" in harmless:
-            setattr(owner, name, "none")
-            if getattr(owner, name) == value:  # a more general setting says so
-                self._before[-1] = (owner, name, "none")
-        setattr(owner, name, wanted)
-
-    def _put_back(self) -> None:
-        while self._before:
-            setattr(*self._before.pop())
+exact_arithmetic = SharedContext(_exact)
 
 
 @functools.cache
@@ -72,9 +52,6 @@ def _settings() -> list[tuple[Any, str, Any, tuple[Any, ...]]]:
     return found + [(owner, "fp32_precision", "ieee", ("ieee", "none")) for owner in products]
 
 
-_exact_arithmetic = _ExactArithmetic()
-
-
 @contextlib.contextmanager
 def plain_torch() -> Iterator[None]:
     """Compute in full single precision, without gradients, whatever torch is set to.
@@ -89,7 +66,7 @@ def plain_torch() -> Iterator[None]:
             if torch.is_autocast_enabled(kind):
                 modes.enter_context(torch.autocast(kind, enabled=False))
         modes.enter_context(torch.no_grad())
-        modes.enter_context(_exact_arithmetic)
+        modes.enter_context(exact_arithmetic)
         yield
 
 

@@ -1,15 +1,17 @@
 """Independent pieces of work on a CPU, one thread each."""
 
+import contextlib
 import functools
 import os
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import torch
 from threadpoolctl import ThreadpoolController
+
+from skrdae._shared import SharedContext
 
 _Piece = TypeVar("_Piece")
 _Result = TypeVar("_Result")
@@ -57,33 +59,16 @@ def _limit_to_one_thread() -> None:
     _controller("openmp").limit(limits=1)
 
 
-class _OneBlasThread:
-    """A context in which every BLAS of the process uses one thread.
-
-    The number is the process's, so that several threads share one context: the first to enter sets
-    it, and the last to leave puts it back. Each putting back what it found would, in the wrong
-    order, leave the limit for ever.
-    """
-
-    _before: list[tuple[Any, int]]
-
-    def __init__(self) -> None:
-        self._lock, self._n_inside, self._before = threading.Lock(), 0, []
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._n_inside == 0:
-                # Where the number is one it is somebody else's to put back.
-                libraries = _controller("blas").lib_controllers
-                self._before = [(b, b.num_threads) for b in libraries if b.num_threads != 1]
-                _set_threads((library, 1) for library, _ in self._before)
-            self._n_inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._n_inside -= 1
-            if self._n_inside == 0:
-                _set_threads(self._before)
+@contextlib.contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    # Where the number is one it is somebody else's to put back.
+    libraries = _controller("blas").lib_controllers
+    before = [(b, b.num_threads) for b in libraries if b.num_threads != 1]
+    _set_threads((library, 1) for library, _ in before)
+    try:
+        yield
+    finally:
+        _set_threads(before)
 
 
 def _set_threads(numbers: Iterable[tuple[Any, int]]) -> None:
@@ -95,7 +80,8 @@ def _set_threads(numbers: Iterable[tuple[Any, int]]) -> None:
         clear(force=True)
 
 
-one_blas_thread = _OneBlasThread()
+#: A context in which every BLAS of the process uses one thread.
+one_blas_thread = SharedContext(_one_blas_thread)
 
 
 def one_openmp_thread() -> AbstractContextManager[object]:

@@ -7,7 +7,6 @@ which for NumPy's ``ArrayLike`` alone is some hundred characters.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from os import PathLike
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -30,8 +29,6 @@ FloatRowsOrSparse: TypeAlias = FloatRows | csr_matrix | csr_array
 
 #: What scikit-learn calls ``random_state``.
 RandomStateLike: TypeAlias = int | np.integer[Any] | RandomState | None
-#: A file or folder by its name.
-PathLikeStr: TypeAlias = str | PathLike[str]
 #: A row of a training's ``history_``.
 Record: TypeAlias = dict[str, Any]
 #: What is called with each row of a history as it is made.

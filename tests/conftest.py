@@ -1,3 +1,4 @@
+import gc
 import importlib.util
 import os
 
@@ -21,7 +22,7 @@ collect_ignore = [path for name in _MISSING for path in _NEEDING[name]]
 if "hypothesis" not in _MISSING:
     from hypothesis import settings
 
-    settings.register_profile("short", max_examples=25, derandomize=True)
+    settings.register_profile("short", max_examples=15, derandomize=True)
     settings.register_profile("long", max_examples=700)
     settings.load_profile("short")
 
@@ -40,6 +41,12 @@ def pytest_configure(config):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # CUDA has not been asked for anything yet
     elif not torch.cuda.is_available():
         raise pytest.UsageError("--device cuda: PyTorch finds no CUDA device here.")
+
+
+def pytest_collection_finish():
+    # Modules and tests stay to the end. The garbage collector need not look at them each time.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

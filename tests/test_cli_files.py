@@ -572,9 +572,7 @@ def test_a_model_of_numbers_says_what_it_cannot_take(tmp_path, capsys):
         assert re.search(words, err), err
 
 
-@pytest.mark.parametrize(
-    "name", ["a$b$c.csv", "$x^2.csv", "$\\frac{.csv", "データ.csv", "a_{b}.csv"]
-)
+@pytest.mark.parametrize("name", ["a$b^2$_{c}.csv", "$\\frac{.csv", "データ.csv"])
 def test_no_name_breaks_a_picture(name, tmp_path, capsys):
     table = pd.DataFrame({"$t": pd.date_range("2026", periods=N, freq="h"), "b^$_{": A, "$": B})
     for columns, options in (

@@ -57,7 +57,7 @@ def test_a_window_that_fits_nowhere_is_explained(skipped, tmp_path, capsys):
     assert _run(capsys, *_call(skipped, window=21))[0] == 1
 
 
-@pytest.mark.parametrize("step", ["auto", "1s", "1000ms"])
+@pytest.mark.parametrize("step", ["auto", "1000ms"])
 def test_an_even_grid_gives_each_row_a_score(step, skipped, tmp_path, capsys):
     model, output = tmp_path / "model", tmp_path / "o.csv"
     call = _call(skipped, "--resample", step, "--max-gap", "30", "-o", output, "--save", model)
@@ -262,7 +262,7 @@ def test_labels_of_a_calibrated_model(tmp_path, capsys):
 
 
 def test_times_written_as_digits(tmp_path, capsys):
-    table = _series("2024-01-29", "D")
+    table = _series("2024-01-29", "D")[:200]
     _run(capsys, *_call(_write(table, tmp_path / "iso.csv"), "-o", tmp_path / "iso.o.csv"))
     expected = read_table(tmp_path / "iso.o.csv")["skrdae_score"]
     since = (table["t"] - pd.Timestamp("1970")) // pd.Timedelta("1s")

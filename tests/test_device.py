@@ -20,7 +20,7 @@ from skrdae import (
     USADDetector,
     VAEDetector,
 )
-from skrdae._device import _ExactArithmetic, resolve_device
+from skrdae._device import exact_arithmetic, resolve_device
 from skrdae.model import FittedModel
 
 
@@ -116,10 +116,9 @@ def test_modes_of_torch_have_no_say(name, mode):
 
 def test_the_last_of_several_threads_puts_the_settings_back():
     with _rounded_products():
-        exact = _ExactArithmetic()
-        with exact:
-            exact.__enter__()  # another thread
-            exact.__exit__(None, None, None)
+        with exact_arithmetic:
+            exact_arithmetic.__enter__()  # another thread
+            exact_arithmetic.__exit__(None, None, None)
             assert _settings_of_products() == (
                 "ieee",
                 "ieee" if torch.backends.cuda.is_built() else "tf32",
@@ -134,7 +133,7 @@ def test_what_was_inherited_stays_so():
     matmul, before = torch.backends.mkldnn.matmul, torch.backends.fp32_precision
     torch.backends.fp32_precision = "tf32"
     was = matmul.fp32_precision
-    with _ExactArithmetic():
+    with exact_arithmetic:
         assert matmul.fp32_precision == "ieee"
     assert matmul.fp32_precision == was
     torch.backends.fp32_precision = "ieee"

@@ -13,7 +13,15 @@ import pytest
 import torch
 from edited_file import EditedFile, refused
 
-from skrdae import RobustDeepAutoencoder, VAEDetector, WindowedDetector, load, save
+from skrdae import (
+    LSTMVAEDetector,
+    OmniAnomalyDetector,
+    RobustDeepAutoencoder,
+    VAEDetector,
+    WindowedDetector,
+    load,
+    save,
+)
 from skrdae.tables import TableEncoder
 
 pytestmark = pytest.mark.slow
@@ -220,6 +228,9 @@ def test_what_could_not_be_read_is_not_written(X, fitted, tmp_path):
         return detector
 
     vae = fitted["vae"].model_
+    brief = {"n_epochs": 1, "n_estimators": 1, "hidden_layer_sizes": (2,), "random_state": 0}
+    lstm, omni = (cls(**brief).fit(X) for cls in (LSTMVAEDetector, OmniAnomalyDetector))
+    lstm.model_ = replace(lstm.model_, network=omni.network_)
 
     for detector, words in (
         (changed("rda", labels_=np.full(60, 2)), "labels_"),
@@ -228,6 +239,7 @@ def test_what_could_not_be_read_is_not_written(X, fitted, tmp_path):
         (changed("rda", n_iter_=7), "n_iter_"),
         (changed("vae", model_=replace(vae, scorer=replace(vae.scorer, level=-1.0))), "level"),
         (changed("rda", model_=vae), r"scorer is a ElboScorer"),
+        (lstm, "network is a MemberOmniAnomaly, not a MemberLSTMVAE"),
         (changed("windows", window_size_=4), "the values of a window"),
         (changed("rda", lam=-1.0), "'lam' parameter"),
     ):

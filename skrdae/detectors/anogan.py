@@ -252,11 +252,13 @@ class AnoGANDetector(GenerativeDetector):
 
         def keep_gan(make: MakeState) -> None:
             nonlocal of_gan
+            assert keep is not None
             of_gan = made = make()  # now, because what follows changes the networks
-            keep(lambda: {"gan": made, "encoder": None})  # type: ignore[misc]  # there is one
+            keep(lambda: {"gan": made, "encoder": None})
 
         def keep_encoder(make: MakeState) -> None:
-            keep(lambda: {"gan": of_gan, "encoder": make()})  # type: ignore[misc]
+            assert keep is not None
+            keep(lambda: {"gan": of_gan, "encoder": make()})
 
         objective = BidirectionalGAN(network) if network.joint else HingeGAN(network)
         gan = Epochs(Trainer(network, objective, **options), rows)

@@ -41,19 +41,19 @@ def judged(
         for an object, ``thresholder_``.
     """
     found: dict[str, Any] = {"decision_scores_": scores}
+    share: float | None = None
     if isinstance(contamination, str):
         model = replace(model, by_vote=True)
         labels = label(model, scores, np.nan, rows)
         threshold = labels_threshold(scores, labels) if vote_threshold is None else vote_threshold
     else:
         if isinstance(contamination, float | Real):  # to type checkers a float is no Real
-            threshold = quantile_threshold(scores, float(contamination))
+            share = float(contamination)
+            threshold = quantile_threshold(scores, share)
         else:
             found["thresholder_"], threshold = thresholder_threshold(contamination, scores)
         labels = label(model, scores, threshold, rows)
-    number = isinstance(contamination, float | Real)
-    share = float(contamination) if number else float(labels.mean())  # type: ignore[arg-type]
-    model = replace(model, share=share)
+    model = replace(model, share=float(labels.mean()) if share is None else share)
     return found | {"model_": model, "labels_": labels, "threshold_": threshold}
 
 

@@ -20,7 +20,7 @@ from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.penalties import penalty_of
 from skrdae.rows import HeldMemberRows, MemberRows, training_rows
 from skrdae.scorers.residual_scale import rows_to_measure
-from skrdae.training.alternating import alternate_path, largest_multiple
+from skrdae.training.lam_path import alternate_path, largest_multiple
 from skrdae.training.rounds import Session
 from skrdae.training.split import part_rows
 

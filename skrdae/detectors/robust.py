@@ -262,7 +262,8 @@ class BaseRobustAutoencoder(BaseDecomposition):
             rule,
             adam=stream.adam,
         )
-        stream.adam = result.adam()  # type: ignore[misc]  # None comes of sparse trainings only
+        assert result.adam is not None  # which comes of sparse trainings only
+        stream.adam = result.adam()
         stream.extra = result.lam
         return result.history
 

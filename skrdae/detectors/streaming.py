@@ -31,7 +31,7 @@ from skrdae.training.trainer import Epochs
 _Detector = TypeVar("_Detector", bound=BaseEstimator)
 
 # Rows that are remembered, a uniform sample of all that came.
-_MEMORY = 4096
+MEMORY = 4096
 # Random numbers go on from chunk to chunk.
 _NO_SEEDS = np.zeros(0, np.int64)
 # What chunks do not go with: parameters, and their only value.
@@ -274,12 +274,12 @@ class Stream:
 
     def remember(self, X: FloatRows) -> None:
         """Take a chunk into the sample of all rows (Vitter's algorithm R)."""
-        n_free = _MEMORY if self.rows is None else _MEMORY - len(self.rows)
+        n_free = MEMORY if self.rows is None else MEMORY - len(self.rows)
         parts: list[NDArray[Any]] = [X[:n_free]] if self.rows is None else [self.rows, X[:n_free]]
         self.rows, rest = np.concatenate(parts), X[n_free:]
         # The row that comes as the k-th takes the place of one of k drawn, if that is remembered.
         order = np.arange(self.n_seen + len(X) - len(rest), self.n_seen + len(X)) + 1
         places = (self.random.random_sample(len(rest)) * order).astype(np.int64)
-        kept = places < _MEMORY
+        kept = places < MEMORY
         self.rows[places[kept]] = rest[kept]
         self.n_seen += len(X)

@@ -121,7 +121,7 @@ def chain(
     -------
     z, deviation : Tensor of shape (T, n, d)
     """
-    return _Chain.apply(inputs, weight, noise, least)  # type: ignore[no-untyped-call]  # torch's
+    return _Chain.apply(inputs, weight, noise, least)
 
 
 @compiled
@@ -248,4 +248,4 @@ def flows(
     bias, wanted : Tensor of shape (flows, 1)
         b and :math:`w^\top \hat u`.
     """
-    return _Flows.apply(z, weight, bias, scale, wanted)  # type: ignore[no-untyped-call]  # torch's
+    return _Flows.apply(z, weight, bias, scale, wanted)

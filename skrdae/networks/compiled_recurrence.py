@@ -297,4 +297,4 @@ def run_layer(cell: str, x: torch.Tensor, weights: list[torch.Tensor]) -> torch.
         Of inputs and of states, (gates · units, in) and (gates · units, units), and their biases:
         as of torch's layers, which this agrees with.
     """
-    return _Layer.apply(cell, x, *weights)  # type: ignore[no-untyped-call]  # torch's
+    return _Layer.apply(cell, x, *weights)

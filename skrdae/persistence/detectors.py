@@ -20,7 +20,6 @@ from skrdae._schema import (
     misfit,
     nothing,
     number,
-    record,
     size,
     text,
     whole,
@@ -33,14 +32,15 @@ from skrdae.detectors.epochs import EpochsDetector
 from skrdae.detectors.generative import GenerativeDetector
 from skrdae.detectors.lam import multiple_of_median
 from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
+from skrdae.detectors.lstm_vae import LSTMVAEDetector
+from skrdae.detectors.omni_anomaly import OmniAnomalyDetector
 from skrdae.detectors.recurrent_vae import RecurrentVAEDetector
-from skrdae.detectors.resuming import KEPT
 from skrdae.detectors.robust import BaseRobustAutoencoder
 from skrdae.detectors.robust_autoencoder import RobustDeepAutoencoder
 from skrdae.detectors.robust_autoencoder_cv import RobustDeepAutoencoderCV
 from skrdae.detectors.robust_pca import RobustPCA
 from skrdae.detectors.sequences import SequenceDetector
-from skrdae.detectors.streaming import _MEMORY, Stream
+from skrdae.detectors.streaming import Stream
 from skrdae.detectors.transformer_robust_autoencoder import TransformerRobustAutoencoder
 from skrdae.detectors.usad import USADDetector
 from skrdae.detectors.vae import VAEDetector
@@ -55,7 +55,9 @@ from skrdae.history import (
 from skrdae.model import FittedModel
 from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.networks.recurrent import MemberRecurrentAutoencoder
+from skrdae.networks.sequential import MemberLSTMVAE, MemberOmniAnomaly
 from skrdae.networks.stacked import StackedModule
+from skrdae.persistence.continued import RESUMED, STREAMED, check_kept, check_stream
 from skrdae.persistence.kinds import (
     CLASSES,
     KINDS,
@@ -83,7 +85,6 @@ from skrdae.scorers.two_decoders import TwoDecodersScorer
 from skrdae.training.schemas import (
     adam,
     alternating_state,
-    generators,
     shapes_of,
 )
 
@@ -128,16 +129,6 @@ def _settled(detector: Any, where: str) -> None:
         settle(detector, network, where)
 
 
-def _check_kept(detector: Any, check: Check, where: str, sizes: Sizes) -> None:
-    """Check what a training with warm_start goes on from; `check` is of its state."""
-    kept = vars(detector).get("_kept")
-    if kept is None:
-        return
-    record(KEPT)(kept, f"{where}._kept", sizes)
-    array(np.int64, "members", low=0)(kept["seeds"], f"{where}._kept.seeds", sizes)
-    check(kept["state"], f"{where}._kept.state", sizes)
-
-
 # ---------------------------------------------------------------------- robust decompositions
 
 
@@ -159,14 +150,14 @@ def _robust(detector: Any, where: str, sizes: Sizes) -> None:
     scorer, network = detector.model_.scorer, detector.model_.network
     _lam_of_scorer(detector, where, sizes)
     state = alternating_state(network, sizes["features"], scorer.penalty)
-    _check_kept(detector, state, where, sizes)
+    check_kept(detector, state, where, sizes)
 
     def check(stream: Stream, where: str, sizes: Sizes) -> None:
         adam(shapes_of(network))(stream.adam, f"{where}.adam", sizes)
         LAM(stream.extra, f"{where}.extra", sizes)
         history(IterationRecord, "iterations")(stream.history, f"{where}.history", sizes)
 
-    _check_stream(detector, check, where, sizes)
+    check_stream(detector, check, where, sizes)
 
 
 def _images(detector: Any, where: str, sizes: Sizes) -> None:
@@ -214,7 +205,7 @@ _MATRIX = of_data(np.float64, "rows", "features")
 
 
 def _epochs(detector: Any, where: str, sizes: Sizes) -> None:
-    _check_kept(detector, detector._state_check(detector.network_), where, sizes)
+    check_kept(detector, detector._state_check(detector.network_), where, sizes)
 
 
 # ------------------------------------------------------------------------- generative models
@@ -238,7 +229,7 @@ def _variational(detector: Any, where: str, sizes: Sizes) -> None:
         detector._state_check(detector.network_)(stream.extra, f"{where}.extra", sizes)
         history(VariationalRecord)(stream.history, f"{where}.history", sizes)
 
-    _check_stream(detector, check, where, sizes)
+    check_stream(detector, check, where, sizes)
 
 
 # -------------------------------------------------------------------------- models of windows
@@ -252,7 +243,7 @@ def _sequence(detector: Any, where: str, sizes: Sizes) -> None:
         state = stream.extra | {"history": stream.history}
         detector._state_check(detector.network_)(state, f"{where}.extra", sizes)
 
-    _check_stream(detector, check, where, sizes)
+    check_stream(detector, check, where, sizes)
 
 
 def _two_decoders(detector: Any, where: str, sizes: Sizes) -> None:
@@ -262,48 +253,8 @@ def _two_decoders(detector: Any, where: str, sizes: Sizes) -> None:
         raise ValueError(f"{where}.errors_ are not those that decision_scores_ were made of")
 
 
-# ----------------------------------------------------------------------------------- streams
-
-KINDS[Stream] = Kind(
-    {
-        "settings": mapping(text, text),
-        "network": anything,  # see _check_stream
-        "adam": anything,
-        "extra": anything,
-        "generators": generators(),
-        "rows": of_data((np.float32, np.float64), "rows", "features"),
-        "history": each(anything),
-        "n_seen": whole(1),
-        "random": of_type(np.random.RandomState),
-    }
-)
-_STREAM = {"_stream": instance(Stream), "n_samples_seen_": whole(1)}
-
-
-def _check_stream(detector: Any, check: Check, where: str, sizes: Sizes) -> None:
-    """Check what partial_fit goes on from; `check` is of what the trainings differ in."""
-    stream = vars(detector).get("_stream")
-    if (stream is None) != ("n_samples_seen_" not in vars(detector)):
-        raise ValueError(f"{where} has only one of n_samples_seen_ and what chunks left")
-    if stream is None:
-        return
-    network, where = detector.network_, f"{where}._stream"
-    instance(type(network))(stream.network, f"{where}.network", sizes)
-    if isinstance(network, StackedModule):
-        settle(detector, stream.network, f"{where}.network")
-    check(stream, where, sizes)
-    if stream.settings.get("n_estimators") != str(sizes["members"]):
-        raise ValueError(f"{where}.settings are not of {sizes['members']} members")
-    n_seen = stream.n_seen
-    if n_seen != detector.n_samples_seen_ or len(stream.rows) != min(n_seen, _MEMORY):
-        raise ValueError(f"{where} remembers {len(stream.rows)} of {n_seen} rows")
-    if "_kept" in vars(detector):
-        raise ValueError(f"{where} is there beside a training by fit")
-
-
 # ------------------------------------------------------------------------------------- kinds
 
-_KEPT = {"_kept": anything}
 # Once codes were never sparse.
 _NOT_SPARSE = {"sparsity": lambda found: 0.0}
 #: class → what it adds to the kind of every class that derives from it
@@ -326,7 +277,7 @@ _PARTS = {
         extra={"low_rank_": _MATRIX, "sparse_": _MATRIX},
         whole=_of(ResidualScorer, more=_decomposed),
     ),
-    BaseRobustAutoencoder: Kind(extra=_KEPT | _STREAM, whole=_robust),
+    BaseRobustAutoencoder: Kind(extra=RESUMED | STREAMED, whole=_robust),
     RobustDeepAutoencoder: Kind(whole=_of(ResidualScorer, MemberAutoencoder), later=_NOT_SPARSE),
     ConvRobustAutoencoder: Kind(
         fitted={"image_shape_": image_shape},
@@ -349,11 +300,11 @@ _PARTS = {
         fitted={"history_": history(_PURSUIT, "iterations"), "rank_": anything},
         whole=_of(ResidualScorer, MemberAutoencoder, _pca),
     ),
-    EpochsDetector: Kind(extra=_KEPT, whole=_epochs),
+    EpochsDetector: Kind(extra=RESUMED, whole=_epochs),
     GenerativeDetector: Kind(later=_ALL_ROWS),
     VAEDetector: Kind(
         fitted={"history_": history(VariationalRecord)},
-        extra={"noise_variance_": array(np.float64, "members", "features", low=0), **_STREAM},
+        extra={"noise_variance_": array(np.float64, "members", "features", low=0), **STREAMED},
         whole=_of(ElboScorer, more=_variational),
     ),
     AnoGANDetector: Kind(
@@ -363,10 +314,12 @@ _PARTS = {
         },
         whole=_of(MismatchScorer),
     ),
-    SequenceDetector: Kind(extra=_STREAM, whole=_sequence),
+    SequenceDetector: Kind(extra=STREAMED, whole=_sequence),
     RecurrentVAEDetector: Kind(
         fitted={"history_": history(SequenceRecord)}, whole=_of(LikelihoodScorer)
     ),
+    LSTMVAEDetector: Kind(whole=_of(LikelihoodScorer, MemberLSTMVAE)),
+    OmniAnomalyDetector: Kind(whole=_of(LikelihoodScorer, MemberOmniAnomaly)),
     USADDetector: Kind(
         fitted={
             "history_": history(TwoDecodersRecord),

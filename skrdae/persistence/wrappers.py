@@ -24,7 +24,6 @@ from skrdae._schema import (
     whole,
 )
 from skrdae._validation import check_parameters
-from skrdae.detectors import lstm_vae, omni_anomaly  # noqa: F401  # which registers them
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.calibrated import CalibratedDetector
 from skrdae.detectors.channels import ChannelDetectors

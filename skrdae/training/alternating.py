@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +16,7 @@ from skrdae.networks.member import MemberModule
 from skrdae.objectives.base import Objective
 from skrdae.objectives.reconstruction import Reconstruction
 from skrdae.penalties.base import GroupPenalty
-from skrdae.rows import HeldMemberRows, LazyMemberRows, MemberRows
+from skrdae.rows import LazyMemberRows, MemberRows
 from skrdae.training.batches import same_generator
 from skrdae.training.lam_rule import LamRule
 from skrdae.training.rounds import Session, Training, run
@@ -120,7 +119,7 @@ class Alternation(Training):
         rule: LamRule | None = None,
     ) -> None:
         self.network, self.penalty, self.schedule = network, penalty, schedule
-        self.history, self._has_residual = [], False
+        self.history, self.has_residual = [], False
         self.members = torch.arange(len(generators), device=rows.device)
         self.trainer = Trainer(
             network.select(self.members),
@@ -146,7 +145,7 @@ class Alternation(Training):
     def find_residual(self) -> None:
         """Find the residual of the networks as they are."""
         self.split.find_residual(self.trainer.network, self.schedule.bound, self.penalty)
-        self._has_residual = True
+        self.has_residual = True
 
     def find_lam(self) -> torch.Tensor:
         """Return λ, found anew if it depends on the residual."""
@@ -157,9 +156,9 @@ class Alternation(Training):
 
     def advance(self) -> Record:
         """Train the networks, and shrink what they leave to S."""
-        if not self._has_residual:
+        if not self.has_residual:
             self.train()
-        self._has_residual = False
+        self.has_residual = False
         # With λ = ∞ or at the start, S and its penalty are zero.
         charge: torch.Tensor | float = 0.0
         if self.lam is not None:
@@ -189,7 +188,8 @@ class Alternation(Training):
         """Store the weights, λ and norms of the members that leave, given by a mask."""
         places = self.members[leaving]
         self.network.assign(places, self.trainer.network.select(leaving))
-        self.final_lam[places] = self.lam[leaving]  # type: ignore[index]  # after a prox
+        assert self.lam is not None  # after a prox
+        self.final_lam[places] = self.lam[leaving]
         if self.penalty.across_rows:
             norms = self.split.norms
             if self.final_norms is None:
@@ -339,83 +339,3 @@ def _one_after_another(
         for each in zip(*(result.history for result in results), strict=False)
     ]
     return AlternatingResult(torch.cat([r.lam for r in results]), None, True, means)
-
-
-def alternate_path(
-    network: MemberModule,
-    rows: HeldMemberRows,
-    penalty: GroupPenalty,
-    schedule: Schedule,
-    generators: Sequence[torch.Generator],
-    rule: LamRule,
-    *,
-    n_at_once: int,
-) -> Iterator[tuple[slice, MemberModule, torch.Tensor, torch.Tensor | None]]:
-    """Make K fits for each of several λ, as :func:`alternate` would one after another.
-
-    Until the first prox λ plays no part, so that much is trained once for all. The last prox
-    changes no network and is left out. Parameters not named here are those of :func:`alternate`.
-
-    Parameters
-    ----------
-    network : MemberModule
-        K members, not trained; left as they are.
-    rule : LamRule
-        With a value for each λ, not for each member.
-    n_at_once : int
-        How many λ are trained together.
-
-    Yields
-    ------
-    slice
-        Places in the values of `rule`.
-    MemberModule
-        The networks trained with those λ, all K of one λ before those of the next.
-    Tensor
-        As ``lam`` in :class:`AlternatingResult`, for these networks.
-    Tensor or None
-        As ``norms`` there.
-    """
-    trunk = Alternation(network, rows, penalty, schedule, generators)
-    trunk.train()
-    for start in range(0, len(rule.values), n_at_once):
-        places = slice(start, min(start + n_at_once, len(rule.values)))
-        branch = trunk.branch(rule.take(range(places.start, places.stop)))
-        # The norms of groups that reach over rows come with the last prox.
-        n_rounds = schedule.max_iter - (not penalty.across_rows)
-        run(branch, n_rounds, Session())
-        if not (penalty.across_rows or branch.finished):
-            if not branch._has_residual:
-                branch.trainer.train(branch.split, schedule.n_epochs)
-                if not rule.given:
-                    branch.find_residual()
-            branch.find_lam()
-        result = branch.finish()
-        yield places, branch.network, result.lam, result.norms
-
-
-def largest_multiple(
-    network: MemberModule,
-    rows: HeldMemberRows,
-    penalty: GroupPenalty,
-    schedule: Schedule,
-    generators: Sequence[torch.Generator],
-) -> float:
-    """Train plain autoencoders; return how many medians the largest of the norms is.
-
-    Returns
-    -------
-    float
-        The most in any iteration of any member: from this multiple of the median on, no prox ever
-        leaves anything. Infinite where half of the groups leave nothing.
-    """
-    training = Alternation(network, rows, penalty, schedule, generators)
-    split: Any = training.split
-    median = LamRule([1.0] * len(generators), "median")
-    largest = 0.0
-    for _ in range(schedule.max_iter):
-        split.start_again()
-        training.train()
-        multiples = split.norms.flatten(1).amax(dim=1) / median.find(split.norms)
-        largest = max(largest, torch.nan_to_num(multiples, nan=0.0, posinf=math.inf).max().item())
-    return largest

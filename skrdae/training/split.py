@@ -80,8 +80,7 @@ class HeldSplit(HeldMemberRows, Split):
         super().__init__(matrix_like(self.data, self.data.shape).copy_(self.data))
         self.watched = _watched_rows(*self.shape[1:])
         self.workspace = Workspace(self.device)
-        # Until the first residual and the first prox.
-        self.norms = self.error = self.rest = None  # type: ignore[assignment]
+        self.rest = None  # until the first prox
         self._total, self._total_watched = self._over_parts(self._sizes, (2, self.shape[0]))
 
     def _over_parts(
@@ -203,8 +202,9 @@ class HeldSplit(HeldMemberRows, Split):
         other.tensor = take_rows(self.tensor, members)
         other.shape = (len(members), *self.shape[1:])
         for name in ("norms", "rest", "error", "_total", "_total_watched"):
-            value = getattr(self, name)
-            setattr(other, name, None if value is None else value[members.to(value.device)])
+            value = getattr(self, name, None)
+            if value is not None:
+                setattr(other, name, value[members.to(value.device)])
         return other
 
 

@@ -86,14 +86,14 @@ class CapturedSteps(EagerSteps):
     def __init__(self, trainer: Trainer, rows: HeldMemberRows, step: Step) -> None:
         super().__init__(trainer, rows, step)
         self._graphs: dict[Any, Any] = {}
-        self._stream: Any = torch.cuda.Stream(rows.device)  # type: ignore[no-untyped-call]  # torch's
+        self._stream: Any = torch.cuda.Stream(rows.device)
         self._pool: Any = None
         self._orders: torch.Tensor | None = None
         self._noise = self._places = self._first = self._total = torch.empty(0)
         self._n_eager = 0
         # Copies into it are waited for before it is written to again.
         self._pinned: tuple[torch.Tensor, torch.Tensor] | None = None
-        self._copied: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch's
+        self._copied: Any = torch.cuda.Event()
 
     def epoch(
         self, orders: torch.Tensor, noise: torch.Tensor, sizes: Sequence[int]

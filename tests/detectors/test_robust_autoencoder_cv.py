@@ -395,7 +395,7 @@ for limit, options in eval(sys.argv[1]):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
 def test_memory_is_bounded():
-    matrices = {"size": (6000, 40)}  # of 64 members: 92 MB
+    matrices = {"size": (6000, 40), "hidden_layer_sizes": (1,)}  # of 64 members: 92 MB
     weights = {"size": (60, 80), "hidden_layer_sizes": (256, 16)}  # and their copies: 84 MB
     small = {"max_samples": 64, "hidden_layer_sizes": (1,)}
     scores = {"size": (60_000, 5), **small}  # of 30,000 rows each: 31 MB

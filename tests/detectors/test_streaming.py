@@ -226,7 +226,7 @@ def test_names_are_those_of_the_first_chunk(plane):
 
 
 def test_rows_are_remembered_with_equal_odds(monkeypatch):
-    monkeypatch.setattr(streaming, "_MEMORY", 20)
+    monkeypatch.setattr(streaming, "MEMORY", 20)
     found = np.zeros(200)
     for seed in range(600):
         stream = Stream(np.array([seed]), {}).opened()
@@ -241,7 +241,7 @@ def test_rows_are_remembered_with_equal_odds(monkeypatch):
 
 
 def test_memory_and_threshold_follow_the_stream(plane, monkeypatch):
-    monkeypatch.setattr(streaming, "_MEMORY", 256)
+    monkeypatch.setattr(streaming, "MEMORY", 256)
     detector = clone(CASES["rda"])
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(2, 6))

@@ -7,13 +7,9 @@ from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.penalties import PENALTIES
 from skrdae.rows import HeldMemberRows
 from skrdae.training import split, trainer
-from skrdae.training.alternating import (
-    Schedule,
-    alternate,
-    alternate_path,
-    largest_multiple,
-)
+from skrdae.training.alternating import Schedule, alternate
 from skrdae.training.kernels.autoencoder import pieces
+from skrdae.training.lam_path import alternate_path, largest_multiple
 from skrdae.training.lam_rule import LamRule
 from skrdae.training.rounds import Session
 
