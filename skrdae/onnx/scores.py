@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from skrdae.model import FittedModel
+from skrdae.networks.denoiser import MemberDenoiser
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.member import MemberModule
 from skrdae.networks.mlp import MemberMLP
@@ -21,6 +22,7 @@ from skrdae.onnx.recurrent import recurrent
 from skrdae.penalties import PENALTIES
 from skrdae.penalties.l20 import least_size
 from skrdae.preprocessing import CHANGED, LARGEST, ColumnScaler
+from skrdae.scorers.denoising import DenoisingScorer
 from skrdae.scorers.generative import ElboScorer, UnitScorer
 from skrdae.scorers.mismatch import MismatchScorer
 from skrdae.scorers.residual import ResidualScorer
@@ -64,11 +66,13 @@ def scores_and_labels(graph: Graph, model: FittedModel, threshold: float) -> tup
         members = _gan_scores(graph, scorer, network, rows)
     elif isinstance(scorer, TwoDecodersScorer) and isinstance(network, MemberTwoDecoders):
         members = _two_decoders_scores(graph, scorer, network, rows)
+    elif isinstance(scorer, DenoisingScorer) and isinstance(network, MemberDenoiser):
+        members = _denoising_scores(graph, scorer, network, rows)
     else:
         raise TypeError(
             f"There are no nodes for a {type(scorer).__name__} of a {type(network).__name__}: "
             "to_onnx takes detectors that score by a ResidualScorer, or as VAEDetector, "
-            "AnoGANDetector or USADDetector."
+            "AnoGANDetector, DenoisingDetector or USADDetector."
         )
     return _finish(graph, model, threshold, members, votes)
 
@@ -284,6 +288,29 @@ def _two_decoders_scores(
         total = graph.sum(graph.op("Mul", residual, residual), -1)
         parts.append(graph.op("Mul", total, graph.constant(weight)))
     return graph.op("Add", *parts)
+
+
+# ---------------------------------------------------------------------------- denoising
+
+
+def _denoising_scores(
+    graph: Graph, scorer: DenoisingScorer, network: MemberDenoiser, rows: str
+) -> str:
+    """Return each member's scores: (K, n)."""
+    shown, whole = _shown(graph, scorer, rows), _in_units(graph, scorer, rows)
+    column = graph.op("ReduceSum", shown, graph.constant([-1], np.int64), keepdims=1)
+    nothing = graph.op("Mul", column, graph.constant(0.0))
+    total = ""
+    for level, sigma in enumerate(scorer.noise_levels):
+        told = graph.op("Add", nothing, graph.constant(0.5 * np.log(sigma)))
+        made = perceptron(graph, network.layers, graph.op("Concat", shown, told, axis=-1))[-1]
+        moved = graph.op("ReduceL2", graph.op("Sub", made, whole), axes=[-1], keepdims=0)
+        # In double precision, because ONNX has no logarithm of 1 + a.
+        scale = graph.constant(as_array(scorer.scale)[:, :, level], np.float64)
+        ratio = graph.op("Div", graph.cast(moved, np.float64), scale)
+        term = graph.op("Log", graph.op("Add", ratio, graph.constant(1.0, np.float64)))
+        total = graph.op("Add", total, term) if total else term
+    return total
 
 
 # --------------------------------------------------------------------- scores and labels
