@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import StrOptions
 
 from skrdae._random import member_generators
 from skrdae._schema import Check
-from skrdae._typing import Activation, Record, Scaling
+from skrdae._typing import Record, Scaling
 from skrdae._validation import check_layer_sizes
 from skrdae.detectors.base import Learnt, Task
 from skrdae.detectors.epochs import EpochsDetector
 from skrdae.detectors.samples import rows_a_batch, warn_of_too_few
 from skrdae.detectors.streaming import Stream, partial_fit, train_epochs
 from skrdae.networks.denoiser import MemberDenoiser
-from skrdae.networks.mlp import ACTIVATIONS
 from skrdae.objectives.denoising import Denoising
 from skrdae.registry import detector
 from skrdae.scorers.denoising import DenoisingScorer
@@ -56,9 +54,7 @@ class DenoisingDetector(EpochsDetector):
         The sizes σ of the noise, in units of the scaled columns. Small ones look at the closest
         surroundings of a row, large ones at the shape of the data as a whole.
     hidden_layer_sizes : sequence of int, default=(128, 128, 128)
-        Units of the hidden layers.
-    activation : {"tanh", "relu", "sigmoid", "identity"}, default="tanh"
-        Activation function of the hidden layers.
+        Units of the hidden layers, whose activation is SiLU.
     n_epochs : int, default=100
         Number of passes over the data.
     batch_size : int or "auto", default="auto"
@@ -158,7 +154,6 @@ class DenoisingDetector(EpochsDetector):
 
     noise_levels: Sequence[float] = (0.1, 0.3, 1.0)
     hidden_layer_sizes: Sequence[int] = (128, 128, 128)
-    activation: Activation = "tanh"
     n_epochs: int = 100
     n_estimators: int = 1
     scaler: Scaling = "standard"
@@ -166,7 +161,6 @@ class DenoisingDetector(EpochsDetector):
     _parameter_constraints = {
         **EpochsDetector._parameter_constraints,
         "noise_levels": "no_validation",  # by _checked_levels
-        "activation": [StrOptions(set(ACTIVATIONS))],
     }
     #: What the rows of the history are numbered by.
     _history_counter = "epoch"
@@ -183,10 +177,10 @@ class DenoisingDetector(EpochsDetector):
         self, n_features: int, generators: Sequence[torch.Generator], device: torch.device
     ) -> MemberDenoiser:
         sizes = check_layer_sizes(self.hidden_layer_sizes)
-        return MemberDenoiser(n_features, sizes, self.activation, generators, device)
+        return MemberDenoiser(n_features, sizes, generators, device)
 
     def _trainer(self, network: MemberDenoiser, n_rows: int, generators: Any) -> Trainer:
-        like = network.layers.weights[0]
+        like = network.weights[0]
         return Trainer(
             network,
             Denoising(like.new_tensor(_checked_levels(self.noise_levels))),
@@ -210,7 +204,7 @@ class DenoisingDetector(EpochsDetector):
         self, task: Task, network: MemberDenoiser, level: float, history: list[Record]
     ) -> Learnt:
         levels = _checked_levels(self.noise_levels)
-        ones = network.layers.weights[0].new_ones(network.n_members, 1, len(levels))
+        ones = network.weights[0].new_ones(network.n_members, 1, len(levels))
         scorer = DenoisingScorer(task.scaler.bound_, level, levels, ones)
         scorer = replace(scorer, scale=scorer.measured(network, task.rows))
         return Learnt(network, scorer, {"history_": history})

@@ -45,7 +45,7 @@ class Denoising(Objective):
         n_rows = x.shape[1]
         repeats = -(-n_rows // len(self.levels))
         sigma = self.levels.repeat(repeats)[:n_rows, None]
-        error = (network(x + sigma * noise, sigma) - x).square()
+        error = (network.denoise(x + sigma * noise, sigma) - x).square()
         total = (error / sigma.square()).sum(dim=(1, 2))
         return total / n_rows, total.detach()[None]
 

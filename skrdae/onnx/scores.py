@@ -17,7 +17,7 @@ from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MOST_LOG_VARIANCE, MemberVAE
 from skrdae.onnx.graph import Graph, as_array
 from skrdae.onnx.modules import member_nodes
-from skrdae.onnx.perceptrons import perceptron
+from skrdae.onnx.perceptrons import denoiser, perceptron
 from skrdae.onnx.recurrent import recurrent
 from skrdae.penalties import PENALTIES
 from skrdae.penalties.l20 import least_size
@@ -303,7 +303,7 @@ def _denoising_scores(
     total = ""
     for level, sigma in enumerate(scorer.noise_levels):
         told = graph.op("Add", nothing, graph.constant(0.5 * np.log(sigma)))
-        made = perceptron(graph, network.layers, graph.op("Concat", shown, told, axis=-1))[-1]
+        made = denoiser(graph, network, graph.op("Concat", shown, told, axis=-1))
         moved = graph.op("ReduceL2", graph.op("Sub", made, whole), axes=[-1], keepdims=0)
         # In double precision, because ONNX has no logarithm of 1 + a.
         scale = graph.constant(as_array(scorer.scale)[:, :, level], np.float64)

@@ -146,9 +146,10 @@ def _gan(network: MemberGAN, where: str, sizes: Sizes) -> None:
 
 
 def _denoiser(network: MemberDenoiser, where: str, sizes: Sizes) -> None:
-    _check_parts(network, ["layers"], where)
-    units: list[int | str] = [sizes["features"] + 1, *_hidden(network.layers), "features"]
-    _check_layers(network.layers, units, f"{where}.layers", sizes)
+    units: list[int | str] = [sizes["features"] + 1, *_hidden(network), "features"]
+    _check_layers(network, units, where, sizes)
+    if {*network.activations} != {"identity"}:  # SiLU is beside them
+        misfit(f"{where}.activations", network.activations, "those of a denoiser")
 
 
 def _two_decoders(network: MemberTwoDecoders, where: str, sizes: Sizes) -> None:
@@ -257,7 +258,7 @@ KINDS[MemberAutoencoder] = Kind(
 KINDS[MemberVAE] = Kind({"latent_dim": size("latent")}, whole=_vae)
 # Without an encoder it is None, and else a part.
 KINDS[MemberGAN] = Kind({"latent_dim": size("latent")}, extra={"encoder": nothing}, whole=_gan)
-KINDS[MemberDenoiser] = Kind({}, whole=_denoiser)
+KINDS[MemberDenoiser] = Kind({"activations": _ACTIVATIONS}, whole=_denoiser)
 KINDS[MemberTwoDecoders] = Kind(
     {"latent_dim": size("latent"), "n_steps": whole(1), "n_channels": whole(1)},
     whole=_two_decoders,

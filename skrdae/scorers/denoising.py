@@ -38,7 +38,7 @@ class DenoisingScorer(UnitScorer):
         self, network: Any, rows: torch.Tensor, sigma: float, workspace: Workspace
     ) -> torch.Tensor:
         """Return D(x, σ) − x: (n, d) → (K, n, d). The network sees rows clipped."""
-        made = network(self.shown(network, rows), rows.new_full((1, 1), sigma), workspace)
+        made = network.denoise(self.shown(network, rows), rows.new_full((1, 1), sigma), workspace)
         return made.sub_(self.in_units(rows))
 
     def distances(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
@@ -64,7 +64,7 @@ class DenoisingScorer(UnitScorer):
     def codes(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         """Return the rows without noise of the smallest size: (n, d) → (K, n, d)."""
         sigma = rows.new_full((1, 1), min(self.noise_levels))
-        return network(self.shown(network, rows), sigma, workspace)
+        return network.denoise(self.shown(network, rows), sigma, workspace)
 
     def decode(self, network: Any, codes: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         return codes * self.level
