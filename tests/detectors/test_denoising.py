@@ -1,7 +1,5 @@
 import numpy as np
-import pytest
 from detector_contract import DetectorContract
-from sklearn.metrics import roc_auc_score
 
 from skrdae import DenoisingDetector
 

@@ -10,6 +10,7 @@ from trainings import CPU, KINDS, member_rows, rows_for, trainer_of
 
 from skrdae import (
     AnoGANDetector,
+    DenoisingDetector,
     LSTMRobustAutoencoder,
     LSTMVAEDetector,
     OmniAnomalyDetector,
@@ -299,6 +300,7 @@ DETECTORS = {
     "LSTM": (LSTMRobustAutoencoder, "max_iter", {}),
     "LSTM-VAE": (LSTMVAEDetector, "n_epochs", {}),
     "OmniAnomaly": (OmniAnomalyDetector, "n_epochs", {}),
+    "denoising": (DenoisingDetector, "n_epochs", {}),
     "USAD": (USADDetector, "n_epochs", {}),
 }
 
