@@ -118,7 +118,7 @@ def trainer_of(
     elif kind == "omni anomaly":
         objective = StateSpaceBound(network)
     elif kind == "denoiser":
-        objective = Denoising(torch.tensor([0.1, 0.5], device=device))
+        objective = Denoising(network, torch.tensor([0.1, 0.5], device=device))
     elif kind == "two decoders":
         objective = TwoDecodersLoss(torch.zeros(len(seeds), device=device))
     elif kind in ("gaussian", "bernoulli"):

@@ -19,7 +19,7 @@ from skrdae.detectors.epochs import EpochsDetector
 from skrdae.detectors.samples import rows_a_batch, warn_of_too_few
 from skrdae.detectors.streaming import Stream, partial_fit, train_epochs
 from skrdae.networks.denoiser import MemberDenoiser
-from skrdae.objectives.denoising import Denoising
+from skrdae.objectives.denoising import Denoising, averaged
 from skrdae.registry import detector
 from skrdae.scorers.denoising import DenoisingScorer
 from skrdae.training.rounds import run
@@ -53,7 +53,7 @@ class DenoisingDetector(EpochsDetector):
     noise_levels : sequence of float, default=(0.1, 0.3, 1.0)
         The sizes σ of the noise, in units of the scaled columns. Small ones look at the closest
         surroundings of a row, large ones at the shape of the data as a whole.
-    hidden_layer_sizes : sequence of int, default=(128, 128, 128)
+    hidden_layer_sizes : sequence of int, default=(256, 256, 256)
         Units of the hidden layers, whose activation is SiLU.
     n_epochs : int, default=100
         Number of passes over the data.
@@ -109,7 +109,8 @@ class DenoisingDetector(EpochsDetector):
     model_ : FittedModel
         What scoring needs, see :class:`~skrdae.model.FittedModel`; the next three are its parts.
     network_ : MemberDenoiser
-        The trained networks; their weights have the member axis first.
+        The networks, with their weights averaged over the last tenth or so of the training; the
+        weights have the member axis first.
     scaler_ : ColumnScaler
     device_ : torch.device
     thresholder_ : object
@@ -153,7 +154,7 @@ class DenoisingDetector(EpochsDetector):
         n_samples_seen_: int = field(init=False)
 
     noise_levels: Sequence[float] = (0.1, 0.3, 1.0)
-    hidden_layer_sizes: Sequence[int] = (128, 128, 128)
+    hidden_layer_sizes: Sequence[int] = (256, 256, 256)
     n_epochs: int = 100
     n_estimators: int = 1
     scaler: Scaling = "standard"
@@ -180,10 +181,10 @@ class DenoisingDetector(EpochsDetector):
         return MemberDenoiser(n_features, sizes, generators, device)
 
     def _trainer(self, network: MemberDenoiser, n_rows: int, generators: Any) -> Trainer:
-        like = network.weights[0]
+        levels = network.weights[0].new_tensor(_checked_levels(self.noise_levels))
         return Trainer(
             network,
-            Denoising(like.new_tensor(_checked_levels(self.noise_levels))),
+            Denoising(network, levels),
             lr=self.lr,
             batch_size=rows_a_batch(self.batch_size, n_rows),
             generators=generators,
@@ -198,7 +199,8 @@ class DenoisingDetector(EpochsDetector):
         training = Epochs(trainer, rows)
         run(training, self.n_epochs, task.session)
         trainer.release()
-        return self._scored(task, network, level, training.history)
+        learnt = averaged(network, trainer.objective.tensors()[:-1])
+        return self._scored(task, learnt, level, training.history)
 
     def _scored(
         self, task: Task, network: MemberDenoiser, level: float, history: list[Record]
@@ -223,7 +225,9 @@ class DenoisingDetector(EpochsDetector):
         return train_epochs(self, task, stream, unit_scale=True, level=level)
 
     def _settled(self, task: Task, stream: Stream) -> Learnt:
-        return self._scored(task, stream.network, stream.level, stream.history)
+        network = stream.network
+        averages = stream.extra["tensors"][len(list(network.parameters())) : -1]
+        return self._scored(task, averaged(network, averages), stream.level, stream.history)
 
 
 # Beyond these, squares of numbers of that size leave single precision.

@@ -236,4 +236,5 @@ def sequence_state(network: MemberSequenceVAE) -> Check:
 
 def denoising_state(network: MemberDenoiser) -> Check:
     """Return a check of the state of the training of a network that removes noise."""
-    return epochs_state({"adam": network}, DenoisingRecord)
+    averages, n_steps = _parameters(shapes_of(network)), tensor(torch.float32, "members", low=0)
+    return epochs_state({"adam": network}, DenoisingRecord, *averages, n_steps)
