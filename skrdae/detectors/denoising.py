@@ -26,6 +26,9 @@ from skrdae.training.rounds import run
 from skrdae.training.schemas import denoising_state
 from skrdae.training.trainer import Epochs, Trainer
 
+# Of a batch, by default: with noise of its own each time, few rows are worth many steps.
+_LEAST_ROWS = 8
+
 
 @detector
 class DenoisingDetector(EpochsDetector):
@@ -39,7 +42,7 @@ class DenoisingDetector(EpochsDetector):
     rows like it are: :math:`D(x, \sigma) - x` is σ² times the gradient of the log-density of the
     data with noise of size σ. The score of a row is how far it is moved,
 
-    .. math:: \sum_\sigma \log(1 + \|D(x, \sigma) - x\| / s_\sigma),
+    .. math:: \max_\sigma \|D(x, \sigma) - x\| / s_\sigma,
 
     where :math:`s_\sigma` is the median of the training rows. So rows in the gaps of the data
     score high as well as rows far from all others.
@@ -55,11 +58,11 @@ class DenoisingDetector(EpochsDetector):
         surroundings of a row, large ones at the shape of the data as a whole.
     hidden_layer_sizes : sequence of int, default=(256, 256, 256)
         Units of the hidden layers, whose activation is SiLU.
-    n_epochs : int, default=100
+    n_epochs : int, default=50
         Number of passes over the data.
     batch_size : int or "auto", default="auto"
         Largest number of rows in a gradient step; batches are of equal size within one row.
-        ``"auto"`` is n / 24, but at least 32 and at most 128, where n is the number of rows a
+        ``"auto"`` is n / 24, but at least 8 and at most 128, where n is the number of rows a
         member is trained on.
     lr : float, default=1e-3
         Learning rate of Adam.
@@ -99,7 +102,7 @@ class DenoisingDetector(EpochsDetector):
     Attributes
     ----------
     decision_scores_ : ndarray of shape (n_samples,)
-        Scores of the training data.
+        Scores of the training data, in multiples of how far an ordinary row is moved.
     threshold_ : float
         Rows with a higher score are flagged.
     labels_ : ndarray of shape (n_samples,)
@@ -126,7 +129,8 @@ class DenoisingDetector(EpochsDetector):
     ``transform`` gives the scaled rows from which each member has removed noise of the smallest
     size, ``inverse_transform`` of them the rows in the units of X, averaged over the members.
 
-    ``explain`` splits the term of each level by the squares of the entries of D(x, σ) − x.
+    ``explain`` splits the score by the squares of the entries of D(x, σ) − x at the level σ that
+    decides.
 
     With ``scaler=None`` or ``"minmax"`` the data are divided by their mean scale for the network,
     so that σ has the same meaning.
@@ -155,7 +159,7 @@ class DenoisingDetector(EpochsDetector):
 
     noise_levels: Sequence[float] = (0.1, 0.3, 1.0)
     hidden_layer_sizes: Sequence[int] = (256, 256, 256)
-    n_epochs: int = 100
+    n_epochs: int = 50
     n_estimators: int = 1
     scaler: Scaling = "standard"
 
@@ -186,7 +190,7 @@ class DenoisingDetector(EpochsDetector):
             network,
             Denoising(network, levels),
             lr=self.lr,
-            batch_size=rows_a_batch(self.batch_size, n_rows),
+            batch_size=rows_a_batch(self.batch_size, n_rows, _LEAST_ROWS),
             generators=generators,
         )
 

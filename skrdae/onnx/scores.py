@@ -300,17 +300,14 @@ def _denoising_scores(
     shown, whole = _shown(graph, scorer, rows), _in_units(graph, scorer, rows)
     column = graph.op("ReduceSum", shown, graph.constant([-1], np.int64), keepdims=1)
     nothing = graph.op("Mul", column, graph.constant(0.0))
-    total = ""
+    largest = ""
     for level, sigma in enumerate(scorer.noise_levels):
         told = graph.op("Add", nothing, graph.constant(0.5 * np.log(sigma)))
         made = denoiser(graph, network, graph.op("Concat", shown, told, axis=-1))
         moved = graph.op("ReduceL2", graph.op("Sub", made, whole), axes=[-1], keepdims=0)
-        # In double precision, because ONNX has no logarithm of 1 + a.
-        scale = graph.constant(as_array(scorer.scale)[:, :, level], np.float64)
-        ratio = graph.op("Div", graph.cast(moved, np.float64), scale)
-        term = graph.op("Log", graph.op("Add", ratio, graph.constant(1.0, np.float64)))
-        total = graph.op("Add", total, term) if total else term
-    return total
+        ratio = graph.op("Div", moved, graph.constant(as_array(scorer.scale)[:, :, level]))
+        largest = graph.op("Max", largest, ratio) if largest else ratio
+    return largest
 
 
 # --------------------------------------------------------------------- scores and labels

@@ -21,14 +21,14 @@ _LEAST_SCALE = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class DenoisingScorer(UnitScorer):
-    """Scores rows by Σ log(1 + ‖D(x, σ) − x‖ / s) over the noise levels σ.
+    """Scores rows by the largest ‖D(x, σ) − x‖ / s of the noise levels σ.
 
     Attributes
     ----------
     noise_levels : tuple of float
         In units of what the networks see.
     scale : Tensor of shape (K, 1, n_levels)
-        s: how far ordinary rows are moved.
+        s, how far ordinary rows are moved.
     """
 
     noise_levels: tuple[float, ...]
@@ -37,7 +37,7 @@ class DenoisingScorer(UnitScorer):
     def _moved(
         self, network: Any, rows: torch.Tensor, sigma: float, workspace: Workspace
     ) -> torch.Tensor:
-        """Return D(x, σ) − x: (n, d) → (K, n, d). The network sees rows clipped."""
+        """Return D(x, σ) − x: (n, d) → (K, n, d), in a buffer. The network sees rows clipped."""
         made = network.denoise(self.shown(network, rows), rows.new_full((1, 1), sigma), workspace)
         return made.sub_(self.in_units(rows))
 
@@ -49,17 +49,18 @@ class DenoisingScorer(UnitScorer):
         return torch.stack(moved, dim=-1)
 
     def scores(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        return self.distances(network, rows, workspace).div_(self.scale).log1p_().sum(dim=-1)
+        return self.distances(network, rows, workspace).div_(self.scale).amax(dim=-1)
 
     def shares(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        total: Any = 0.0
-        for level, sigma in enumerate(self.noise_levels):
-            square = self._moved(network, rows, sigma, workspace).square_()
-            whole = square.sum(dim=-1, keepdim=True)
-            term = whole.sqrt().div_(self.scale[:, :, level, None]).log1p_()
-            # A row that is not moved has a term of zero.
-            total = square.mul_(term / whole.clamp(min=torch.finfo(whole.dtype).tiny)) + total
-        return total
+        squares = [self._moved(network, rows, s, workspace).square() for s in self.noise_levels]
+        square = torch.stack(squares, dim=-2)  # shape: (K, n, n_levels, d)
+        distance = square.sum(dim=-1).sqrt_()
+        score, level = (distance / self.scale).max(dim=-1, keepdim=True)
+        place = level[..., None].expand(-1, -1, 1, square.shape[-1])
+        square = square.gather(-2, place).squeeze(-2)
+        # A row that is not moved has a score of zero.
+        whole = square.sum(dim=-1, keepdim=True).clamp_(min=torch.finfo(square.dtype).tiny)
+        return square.mul_(score / whole)
 
     def codes(self, network: Any, rows: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         """Return the rows without noise of the smallest size: (n, d) → (K, n, d)."""
