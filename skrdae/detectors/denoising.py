@@ -66,7 +66,7 @@ class DenoisingDetector(EpochsDetector):
         member is trained on.
     lr : float, default=1e-3
         Learning rate of Adam.
-    n_estimators : int, default=2
+    n_estimators : int, default=1
         Number of members of the ensemble, which are trained together; they differ in seed and rows.
         Their scores are brought to one scale and averaged.
     max_samples : int, float, "auto" or None, default=None
@@ -160,7 +160,7 @@ class DenoisingDetector(EpochsDetector):
     noise_levels: Sequence[float] = (0.1, 0.3, 1.0)
     hidden_layer_sizes: Sequence[int] = (256, 256, 256)
     n_epochs: int = 50
-    n_estimators: int = 2
+    n_estimators: int = 1
     scaler: Scaling = "standard"
 
     _parameter_constraints = {
