@@ -105,9 +105,8 @@ CLEAN, CLEAN_OTHERS = "adbench_clean_summary", "adbench_clean_report_summary"
 TABLES = [
     Traced(
         BENCHMARKS,
-        "detector, clean | ROC AUC, 22 | AP, 22 | rank, 22 | ROC AUC, 21 | AP, 21 | rank, 21 | "
-        "seconds",
-        "detector, clean",
+        "detector | ROC AUC, 22 | AP, 22 | rank, 22 | ROC AUC, 21 | AP, 21 | rank, 21 | seconds",
+        "detector",
         {},
         {
             "ROC AUC, 22": Column(CLEAN, "roc_auc"),
