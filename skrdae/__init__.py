@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from skrdae.detectors.anogan import AnoGANDetector
     from skrdae.detectors.calibrated import CalibratedDetector
     from skrdae.detectors.conv_robust_autoencoder import ConvRobustAutoencoder
+    from skrdae.detectors.denoising import DenoisingDetector
     from skrdae.detectors.lstm_robust_autoencoder import LSTMRobustAutoencoder
     from skrdae.detectors.lstm_vae import LSTMVAEDetector
     from skrdae.detectors.omni_anomaly import OmniAnomalyDetector
@@ -68,6 +69,7 @@ __all__ = [
     "AnoGANDetector",
     "CalibratedDetector",
     "ConvRobustAutoencoder",
+    "DenoisingDetector",
     "LSTMRobustAutoencoder",
     "LSTMVAEDetector",
     "OmniAnomalyDetector",
@@ -91,6 +93,7 @@ _HOMES = {
     "AnoGANDetector": "detectors.anogan",
     "CalibratedDetector": "detectors.calibrated",
     "ConvRobustAutoencoder": "detectors.conv_robust_autoencoder",
+    "DenoisingDetector": "detectors.denoising",
     "LSTMRobustAutoencoder": "detectors.lstm_robust_autoencoder",
     "LSTMVAEDetector": "detectors.lstm_vae",
     "OmniAnomalyDetector": "detectors.omni_anomaly",

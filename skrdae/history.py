@@ -119,6 +119,21 @@ class TwoDecodersRecord(TypedDict):
     both_error: float
 
 
+class DenoisingRecord(TypedDict):
+    """One epoch of :class:`~skrdae.DenoisingDetector`, averaged over rows, levels and members.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    error : float
+        ‖x − D(x + σε, σ)‖² / σ². A network that leaves rows as they are has the number of features.
+    """
+
+    epoch: int
+    error: float
+
+
 class SequenceRecord(TypedDict):
     """One epoch of a recurrent variational autoencoder, averaged over windows and members.
 

@@ -11,6 +11,7 @@ from sklearn.base import clone
 from skrdae import (
     AnoGANDetector,
     ConvRobustAutoencoder,
+    DenoisingDetector,
     LSTMRobustAutoencoder,
     LSTMVAEDetector,
     OmniAnomalyDetector,
@@ -63,6 +64,7 @@ DETECTORS = {
     "GAN, search": AnoGANDetector(inference="search", n_estimators=2, n_epochs=2, random_state=0),
     "LSTM-VAE": LSTMVAEDetector(n_epochs=2, random_state=0),
     "OmniAnomaly": OmniAnomalyDetector(n_epochs=2, random_state=0),
+    "denoising": DenoisingDetector(n_epochs=2, random_state=0),
     "USAD": USADDetector(n_estimators=2, n_epochs=2, random_state=0),
     "PCA": RobustPCA(),
     "CV": RobustDeepAutoencoderCV(3, cv=2, n_estimators=2, random_state=0),

@@ -101,7 +101,23 @@ def steps_of_series(*levels):
     }
 
 
+CLEAN, CLEAN_OTHERS = "adbench_clean_summary", "adbench_clean_report_summary"
 TABLES = [
+    Traced(
+        BENCHMARKS,
+        "detector | ROC AUC, 22 | AP, 22 | rank, 22 | ROC AUC, 21 | AP, 21 | rank, 21 | seconds",
+        "detector",
+        {},
+        {
+            "ROC AUC, 22": Column(CLEAN, "roc_auc"),
+            "AP, 22": Column(CLEAN, "average_precision"),
+            "rank, 22": Column(CLEAN, "rank"),
+            "ROC AUC, 21": Column(CLEAN_OTHERS, "roc_auc"),
+            "AP, 21": Column(CLEAN_OTHERS, "average_precision"),
+            "rank, 21": Column(CLEAN_OTHERS, "rank"),
+            "seconds": Column(CLEAN, "seconds"),
+        },
+    ),
     Traced(
         BENCHMARKS,
         "detector | beside | window | n_channels | ours, s | theirs, s | times as fast",

@@ -13,6 +13,7 @@ from sklearn.preprocessing import RobustScaler, StandardScaler
 from skrdae import (
     AnoGANDetector,
     ConvRobustAutoencoder,
+    DenoisingDetector,
     LSTMRobustAutoencoder,
     LSTMVAEDetector,
     OmniAnomalyDetector,
@@ -77,6 +78,7 @@ DETECTORS = {
     "warm columns": RobustDeepAutoencoder(warm_start=True, penalty="l21_features", **RDA),
     "warm vae": VAEDetector(warm_start=True, **VAE),
     "warm gan": AnoGANDetector(warm_start=True, **GAN),
+    "denoising": DenoisingDetector(warm_start=True, **VAE),
     "warm usad": USADDetector(warm_start=True, **VAE),
 }
 STREAMS = {
@@ -85,6 +87,7 @@ STREAMS = {
     "image stream": ConvRobustAutoencoder(**CONV),
     "vae stream": VAEDetector(**VAE),
     "usad stream": USADDetector(n_channels=2, **VAE),
+    "denoising stream": DenoisingDetector(**VAE),
     "omni stream": OmniAnomalyDetector(n_channels=2, **VAE),
 }
 

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skrdae import (
     AnoGANDetector,
+    DenoisingDetector,
     LSTMRobustAutoencoder,
     RobustDeepAutoencoder,
     RobustDeepAutoencoderCV,
@@ -70,6 +71,8 @@ DETECTORS = {
     "gan": AnoGANDetector(**GAN),
     "usad": USADDetector(**VAE),
     "usad, channels": USADDetector(n_channels=3, alpha=0.2, activation="tanh", **VAE),
+    "denoising": DenoisingDetector(hidden_layer_sizes=(7, 5), **VAE),
+    "denoising, min-max": DenoisingDetector(scaler="minmax", **VAE),
     "gan of pairs": AnoGANDetector(inference="bidirectional", **GAN),
     "lstm": LSTMRobustAutoencoder(max_iter=2, n_estimators=2, random_state=0),
     "gru": LSTMRobustAutoencoder(

@@ -21,6 +21,7 @@ from skrdae import (
     AnoGANDetector,
     CalibratedDetector,
     ConvRobustAutoencoder,
+    DenoisingDetector,
     LSTMRobustAutoencoder,
     LSTMVAEDetector,
     OmniAnomalyDetector,
@@ -84,6 +85,7 @@ DETECTORS = {
     "calibrated, series": CalibratedDetector(
         WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=6), max_fpr=0.2, cv=2
     ),
+    "denoising": DenoisingDetector(noise_levels=[0.2, 1], hidden_layer_sizes=(7, 5), **VAE),
     "pipeline": make_pipeline(StandardScaler(), MinMaxScaler(), VAEDetector(**VAE)),
 }
 

@@ -20,6 +20,7 @@ def test_the_package_registers_its_detectors_of_rows():
     names = {
         "AnoGANDetector",
         "ConvRobustAutoencoder",
+        "DenoisingDetector",
         "LSTMRobustAutoencoder",
         "LSTMVAEDetector",
         "OmniAnomalyDetector",

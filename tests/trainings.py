@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from skrdae._random import member_generators
+from skrdae.networks.denoiser import MemberDenoiser
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.networks.recurrent import MemberRecurrentAutoencoder
@@ -12,6 +13,7 @@ from skrdae.networks.stacked import StackedModule
 from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MemberVAE
 from skrdae.objectives.adversarial import BidirectionalGAN, GeneratorInversion, HingeGAN
+from skrdae.objectives.denoising import Denoising
 from skrdae.objectives.elbo import EvidenceLowerBound
 from skrdae.objectives.reconstruction import Reconstruction, SparseReconstruction
 from skrdae.objectives.sequences import ProgressBound, StateSpaceBound
@@ -23,7 +25,7 @@ CPU = torch.device("cpu")
 KINDS = (
     *("autoencoder", "sparse", "lstm", "gru", "module"),
     *("gaussian", "bernoulli", "gan", "pairs", "encoder", "two decoders"),
-    *("lstm vae", "omni anomaly"),
+    *("lstm vae", "omni anomaly", "denoiser"),
 )
 
 
@@ -91,6 +93,8 @@ def trainer_of(
         network = MemberLSTMVAE(d, 1, sizes or (4,), latent_dim, generators, device)
     elif kind == "omni anomaly":
         network = MemberOmniAnomaly(d, 1, sizes or (4,), latent_dim, 2, generators, device)
+    elif kind == "denoiser":
+        network = MemberDenoiser(d, sizes or (8, 4), generators, device)
     elif kind == "two decoders":
         network = MemberTwoDecoders(d, 1, sizes or (8,), latent_dim, activation, generators, device)
     else:
@@ -113,6 +117,8 @@ def trainer_of(
         objective = ProgressBound(network, 1.0)
     elif kind == "omni anomaly":
         objective = StateSpaceBound(network)
+    elif kind == "denoiser":
+        objective = Denoising(network, torch.tensor([0.1, 0.5], device=device))
     elif kind == "two decoders":
         objective = TwoDecodersLoss(torch.zeros(len(seeds), device=device))
     elif kind in ("gaussian", "bernoulli"):

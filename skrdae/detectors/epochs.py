@@ -25,12 +25,11 @@ from skrdae.rows import MemberRows
 
 @parameters
 class EpochsDetector(BaseTorchDetector):
-    """Base class of networks with a code of latent variables, trained epoch by epoch."""
+    """Base class of networks that are trained epoch by epoch."""
 
     if TYPE_CHECKING:
         n_epochs: int = field(init=False)
 
-    latent_dim: int | Literal["auto"] = "auto"
     hidden_layer_sizes: Sequence[int] = (64,)
     batch_size: int | Literal["auto"] = "auto"
     lr: float = 1e-3
@@ -42,7 +41,6 @@ class EpochsDetector(BaseTorchDetector):
 
     _parameter_constraints = {
         **BaseTorchDetector._parameter_constraints,
-        "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "hidden_layer_sizes": "no_validation",  # by check_layer_sizes, which says more
         "n_epochs": [Interval(Integral, 1, None, closed="left")],
         "max_samples": MAX_SAMPLES,
@@ -73,11 +71,6 @@ class EpochsDetector(BaseTorchDetector):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_layer_sizes(self.hidden_layer_sizes)
-
-    def _latent_units(self, n_values: int) -> int:
-        if self.latent_dim == "auto":
-            return max(2, round(math.sqrt(n_values)))
-        return int(self.latent_dim)
 
     def _two_parts(self, X: MatrixLike) -> tuple[FloatArray, FloatArray]:
         """Return the two parts of each row's score, of scorers that have them."""
@@ -128,3 +121,20 @@ class EpochsDetector(BaseTorchDetector):
         network = self._new_network(shape[1], member_generators(seeds), torch.device("cpu"))
         sizes = {"members": self.n_estimators, "features": shape[1]}
         self._state_check(network)(state, "state", sizes)
+
+
+@parameters
+class LatentDetector(EpochsDetector):
+    """Base class of those with a code of latent variables."""
+
+    latent_dim: int | Literal["auto"] = "auto"
+
+    _parameter_constraints = {
+        **EpochsDetector._parameter_constraints,
+        "latent_dim": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+    }
+
+    def _latent_units(self, n_values: int) -> int:
+        if self.latent_dim == "auto":
+            return max(2, round(math.sqrt(n_values)))
+        return int(self.latent_dim)

@@ -13,19 +13,19 @@ from skrdae._random import member_seeds
 from skrdae._typing import Activation, FloatArray, RandomStateLike
 from skrdae._validation import snapshot
 from skrdae.detectors.device_memory import scores_in_memory
-from skrdae.detectors.epochs import EpochsDetector
+from skrdae.detectors.epochs import LatentDetector
 from skrdae.networks.mlp import ACTIVATIONS
 from skrdae.registry import parameters
 
 
 @parameters
-class GenerativeDetector(EpochsDetector):
+class GenerativeDetector(LatentDetector):
     """Base class of models whose codes have a prior; their scorer is a ``GenerativeScorer``."""
 
     activation: Activation = "tanh"
 
     _parameter_constraints = {
-        **EpochsDetector._parameter_constraints,
+        **LatentDetector._parameter_constraints,
         "activation": [StrOptions(set(ACTIVATIONS))],
     }
 

@@ -73,9 +73,9 @@ def warn_of_too_few(max_samples: float | Literal["auto"] | None, n_samples: int)
         )
 
 
-def rows_a_batch(batch_size: int | Literal["auto"], n_rows: int) -> int:
+def rows_a_batch(batch_size: int | Literal["auto"], n_rows: int, least: int = 32) -> int:
     """Return the batch size for members that are trained on so many rows."""
-    return min(max(n_rows // 24, 32), 128) if batch_size == "auto" else batch_size
+    return min(max(n_rows // 24, least), 128) if batch_size == "auto" else batch_size
 
 
 def warn_of_reach(rows: Rows, output_activation: str, scaler: Scaling) -> None:

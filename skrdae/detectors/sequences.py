@@ -12,7 +12,7 @@ import torch
 from skrdae._random import member_generators
 from skrdae._typing import Record
 from skrdae.detectors.base import Learnt, Task
-from skrdae.detectors.epochs import EpochsDetector
+from skrdae.detectors.epochs import LatentDetector
 from skrdae.detectors.samples import rows_a_batch, warn_of_too_few
 from skrdae.detectors.shaped import ChannelWindows
 from skrdae.detectors.streaming import Stream, partial_fit, train_epochs
@@ -25,7 +25,7 @@ from skrdae.training.trainer import Epochs, Trainer
 
 
 @parameters
-class SequenceDetector(ChannelWindows, EpochsDetector):
+class SequenceDetector(ChannelWindows, LatentDetector):
     """Base class of models of windows: a network, an objective and a scorer each."""
 
     if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class SequenceDetector(ChannelWindows, EpochsDetector):
 
     _parameter_constraints = {
         **ChannelWindows._parameter_constraints,
-        **EpochsDetector._parameter_constraints,
+        **LatentDetector._parameter_constraints,
     }
     #: What the rows of the history are numbered by.
     _history_counter = "epoch"

@@ -28,9 +28,9 @@ def to_onnx(detector: BaseTorchDetector, path: str | PathLike[str]) -> None:
     detector : estimator
         A fitted detector whose scoring is a forward pass: ``RobustDeepAutoencoder`` (and its CV),
         ``LSTMRobustAutoencoder``, ``TransformerRobustAutoencoder``, ``ConvRobustAutoencoder``,
-        ``RobustPCA``, ``VAEDetector``, ``USADDetector``, ``AnoGANDetector`` with
-        ``inference="encoder"`` or ``"bidirectional"``, or a robust autoencoder of your own whose
-        network PyTorch can export.
+        ``RobustPCA``, ``VAEDetector``, ``DenoisingDetector``, ``USADDetector``, ``AnoGANDetector``
+        with ``inference="encoder"`` or ``"bidirectional"``, or a robust autoencoder of your own
+        whose network PyTorch can export.
     path : str or path-like
         Of the file. It is moved to its place when it is whole.
 

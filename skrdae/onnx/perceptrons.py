@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skrdae.networks.denoiser import MemberDenoiser
 from skrdae.networks.mlp import MemberMLP
 from skrdae.onnx.graph import Graph, as_array
 
@@ -19,3 +20,14 @@ def perceptron(graph: Graph, network: MemberMLP, x: str, n_layers: int | None = 
             x = graph.op(_ACTIVATIONS[kind], x)
         values.append(x)
     return values
+
+
+def denoiser(graph: Graph, network: MemberDenoiser, x: str) -> str:
+    """Return what a stacked denoiser makes of rows with the noise level in a last column."""
+    last = len(network.weights) - 1
+    for layer, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+        x = graph.op("MatMul", x, graph.constant(as_array(weight)))
+        x = graph.op("Add", x, graph.constant(as_array(bias)))
+        if layer < last:
+            x = graph.op("Mul", x, graph.op("Sigmoid", x))
+    return x

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from skrdae.model import FittedModel
+from skrdae.networks.denoiser import MemberDenoiser
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.member import MemberModule
 from skrdae.networks.mlp import MemberMLP
@@ -16,11 +17,12 @@ from skrdae.networks.two_decoders import MemberTwoDecoders
 from skrdae.networks.variational import MOST_LOG_VARIANCE, MemberVAE
 from skrdae.onnx.graph import Graph, as_array
 from skrdae.onnx.modules import member_nodes
-from skrdae.onnx.perceptrons import perceptron
+from skrdae.onnx.perceptrons import denoiser, perceptron
 from skrdae.onnx.recurrent import recurrent
 from skrdae.penalties import PENALTIES
 from skrdae.penalties.l20 import least_size
 from skrdae.preprocessing import CHANGED, LARGEST, ColumnScaler
+from skrdae.scorers.denoising import DenoisingScorer
 from skrdae.scorers.generative import ElboScorer, UnitScorer
 from skrdae.scorers.mismatch import MismatchScorer
 from skrdae.scorers.residual import ResidualScorer
@@ -64,11 +66,13 @@ def scores_and_labels(graph: Graph, model: FittedModel, threshold: float) -> tup
         members = _gan_scores(graph, scorer, network, rows)
     elif isinstance(scorer, TwoDecodersScorer) and isinstance(network, MemberTwoDecoders):
         members = _two_decoders_scores(graph, scorer, network, rows)
+    elif isinstance(scorer, DenoisingScorer) and isinstance(network, MemberDenoiser):
+        members = _denoising_scores(graph, scorer, network, rows)
     else:
         raise TypeError(
             f"There are no nodes for a {type(scorer).__name__} of a {type(network).__name__}: "
             "to_onnx takes detectors that score by a ResidualScorer, or as VAEDetector, "
-            "AnoGANDetector or USADDetector."
+            "AnoGANDetector, DenoisingDetector or USADDetector."
         )
     return _finish(graph, model, threshold, members, votes)
 
@@ -284,6 +288,26 @@ def _two_decoders_scores(
         total = graph.sum(graph.op("Mul", residual, residual), -1)
         parts.append(graph.op("Mul", total, graph.constant(weight)))
     return graph.op("Add", *parts)
+
+
+# ---------------------------------------------------------------------------- denoising
+
+
+def _denoising_scores(
+    graph: Graph, scorer: DenoisingScorer, network: MemberDenoiser, rows: str
+) -> str:
+    """Return each member's scores: (K, n)."""
+    shown, whole = _shown(graph, scorer, rows), _in_units(graph, scorer, rows)
+    column = graph.op("ReduceSum", shown, graph.constant([-1], np.int64), keepdims=1)
+    nothing = graph.op("Mul", column, graph.constant(0.0))
+    largest = ""
+    for level, sigma in enumerate(scorer.noise_levels):
+        told = graph.op("Add", nothing, graph.constant(0.5 * np.log(sigma)))
+        made = denoiser(graph, network, graph.op("Concat", shown, told, axis=-1))
+        moved = graph.op("ReduceL2", graph.op("Sub", made, whole), axes=[-1], keepdims=0)
+        ratio = graph.op("Div", moved, graph.constant(as_array(scorer.scale)[:, :, level]))
+        largest = graph.op("Max", largest, ratio) if largest else ratio
+    return largest
 
 
 # --------------------------------------------------------------------- scores and labels

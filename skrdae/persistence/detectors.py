@@ -28,6 +28,7 @@ from skrdae.detectors.anogan import AnoGANDetector
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.conv_robust_autoencoder import ConvRobustAutoencoder
 from skrdae.detectors.decomposition import BaseDecomposition
+from skrdae.detectors.denoising import DenoisingDetector
 from skrdae.detectors.epochs import EpochsDetector
 from skrdae.detectors.generative import GenerativeDetector
 from skrdae.detectors.lam import multiple_of_median
@@ -46,6 +47,7 @@ from skrdae.detectors.usad import USADDetector
 from skrdae.detectors.vae import VAEDetector
 from skrdae.history import (
     AdversarialRecord,
+    DenoisingRecord,
     EncoderRecord,
     IterationRecord,
     SequenceRecord,
@@ -53,6 +55,7 @@ from skrdae.history import (
     VariationalRecord,
 )
 from skrdae.model import FittedModel
+from skrdae.networks.denoiser import MemberDenoiser
 from skrdae.networks.mlp import MemberAutoencoder
 from skrdae.networks.recurrent import MemberRecurrentAutoencoder
 from skrdae.networks.sequential import MemberLSTMVAE, MemberOmniAnomaly
@@ -76,6 +79,7 @@ from skrdae.persistence.splitters import SPLITTERS
 from skrdae.persistence.templates import settle
 from skrdae.registry import DETECTORS
 from skrdae.scorers.base import Scorer
+from skrdae.scorers.denoising import DenoisingScorer
 from skrdae.scorers.generative import ElboScorer
 from skrdae.scorers.likelihood import LikelihoodScorer
 from skrdae.scorers.mismatch import MismatchScorer
@@ -232,10 +236,7 @@ def _variational(detector: Any, where: str, sizes: Sizes) -> None:
     check_stream(detector, check, where, sizes)
 
 
-# -------------------------------------------------------------------------- models of windows
-
-
-def _sequence(detector: Any, where: str, sizes: Sizes) -> None:
+def _by_chunks(detector: Any, where: str, sizes: Sizes) -> None:
     def check(stream: Stream, where: str, sizes: Sizes) -> None:
         nothing(stream.adam, f"{where}.adam", sizes)
         of_type(dict)(stream.extra, f"{where}.extra", sizes)
@@ -244,6 +245,9 @@ def _sequence(detector: Any, where: str, sizes: Sizes) -> None:
         detector._state_check(detector.network_)(state, f"{where}.extra", sizes)
 
     check_stream(detector, check, where, sizes)
+
+
+# -------------------------------------------------------------------------- models of windows
 
 
 def _two_decoders(detector: Any, where: str, sizes: Sizes) -> None:
@@ -314,7 +318,12 @@ _PARTS = {
         },
         whole=_of(MismatchScorer),
     ),
-    SequenceDetector: Kind(extra=STREAMED, whole=_sequence),
+    SequenceDetector: Kind(extra=STREAMED, whole=_by_chunks),
+    DenoisingDetector: Kind(
+        fitted={"history_": history(DenoisingRecord)},
+        extra=STREAMED,
+        whole=_of(DenoisingScorer, MemberDenoiser, _by_chunks),
+    ),
     RecurrentVAEDetector: Kind(
         fitted={"history_": history(SequenceRecord)}, whole=_of(LikelihoodScorer)
     ),

@@ -17,10 +17,12 @@ from skrdae._schema import (
     nothing,
     number,
     optional,
+    size,
     tensor,
     whole,
 )
 from skrdae.model import FittedModel
+from skrdae.networks.denoiser import MemberDenoiser
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.sequential import MemberLSTMVAE, MemberOmniAnomaly
 from skrdae.networks.stacked import StackedModule
@@ -30,6 +32,7 @@ from skrdae.penalties import PENALTIES
 from skrdae.persistence.kinds import KINDS, Kind, instance, of_data
 from skrdae.persistence.networks import AUTOENCODERS
 from skrdae.preprocessing import SCALERS, ColumnScaler
+from skrdae.scorers.denoising import DenoisingScorer
 from skrdae.scorers.generative import ElboScorer
 from skrdae.scorers.likelihood import LikelihoodScorer
 from skrdae.scorers.mismatch import MismatchScorer
@@ -97,6 +100,14 @@ def _residual(scorer: ResidualScorer, where: str, sizes: Sizes) -> None:
         misfit(f"{where}.norms", scorer.norms, f"what goes with {scorer.penalty}")
 
 
+def _noise_levels(value: Any, where: str, sizes: Sizes) -> None:
+    if type(value) is not tuple:
+        misfit(where, value, "a tuple")
+    size("noise levels")(len(value), f"the length of {where}", sizes)
+    for level in value:
+        number(1e-6, 1e6)(level, where, sizes)
+
+
 def _elbo(scorer: ElboScorer, where: str, sizes: Sizes) -> None:
     whole(0, _MOST_DRAWS)(sizes["draws"], f"{where}'s number of draws", sizes)
 
@@ -139,6 +150,14 @@ KINDS[MismatchScorer] = Kind(
         "n_search_iter": whole(0, _MOST_STEPS),
     }
 )
+KINDS[DenoisingScorer] = Kind(
+    {
+        "bound": _BOUND,
+        "level": _LEVEL,
+        "noise_levels": _noise_levels,
+        "scale": tensor(torch.float32, "members", 1, "noise levels", low=1e-7, high=1e20),
+    }
+)
 KINDS[LikelihoodScorer] = Kind({"bound": _BOUND, "level": _LEVEL})
 KINDS[TwoDecodersScorer] = Kind({"bound": _BOUND, "level": _LEVEL, "alpha": number(0, 1)})
 #: scorer → the networks that it can score with
@@ -147,6 +166,7 @@ _NETWORKS: dict[type, tuple[type, ...]] = {
     SmoothedScorer: (StackedModule,),
     ElboScorer: (MemberVAE,),
     MismatchScorer: (MemberGAN,),
+    DenoisingScorer: (MemberDenoiser,),
     LikelihoodScorer: (MemberLSTMVAE, MemberOmniAnomaly),
     TwoDecodersScorer: (MemberTwoDecoders,),
 }

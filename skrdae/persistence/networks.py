@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from skrdae._schema import Check, Sizes, choice, each, misfit, nothing, size, whole
+from skrdae.networks.denoiser import MemberDenoiser
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.mlp import ACTIVATIONS, MemberAutoencoder, MemberMLP
 from skrdae.networks.recurrent import (
@@ -144,6 +145,13 @@ def _gan(network: MemberGAN, where: str, sizes: Sizes) -> None:
         _check_layers(network.encoder, encoder, f"{where}.encoder", sizes)
 
 
+def _denoiser(network: MemberDenoiser, where: str, sizes: Sizes) -> None:
+    units: list[int | str] = [sizes["features"] + 1, *_hidden(network), "features"]
+    _check_layers(network, units, where, sizes)
+    if {*network.activations} != {"identity"}:  # SiLU is beside them
+        misfit(f"{where}.activations", network.activations, "those of a denoiser")
+
+
 def _two_decoders(network: MemberTwoDecoders, where: str, sizes: Sizes) -> None:
     _check_steps(network, where, sizes)
     _check_parts(network, ["encoder", "first", "second"], where)
@@ -250,6 +258,7 @@ KINDS[MemberAutoencoder] = Kind(
 KINDS[MemberVAE] = Kind({"latent_dim": size("latent")}, whole=_vae)
 # Without an encoder it is None, and else a part.
 KINDS[MemberGAN] = Kind({"latent_dim": size("latent")}, extra={"encoder": nothing}, whole=_gan)
+KINDS[MemberDenoiser] = Kind({"activations": _ACTIVATIONS}, whole=_denoiser)
 KINDS[MemberTwoDecoders] = Kind(
     {"latent_dim": size("latent"), "n_steps": whole(1), "n_channels": whole(1)},
     whole=_two_decoders,

@@ -32,12 +32,14 @@ from skrdae._schema import (
 )
 from skrdae.history import (
     AdversarialRecord,
+    DenoisingRecord,
     EncoderRecord,
     IterationRecord,
     SequenceRecord,
     TwoDecodersRecord,
     VariationalRecord,
 )
+from skrdae.networks.denoiser import MemberDenoiser
 from skrdae.networks.gan import MemberGAN
 from skrdae.networks.sequential import MemberSequenceVAE
 from skrdae.networks.two_decoders import MemberTwoDecoders
@@ -230,3 +232,9 @@ def two_decoders_state(network: MemberTwoDecoders) -> Check:
 def sequence_state(network: MemberSequenceVAE) -> Check:
     """Return a check of the state of the training of a recurrent variational autoencoder."""
     return epochs_state({"adam": network}, SequenceRecord)
+
+
+def denoising_state(network: MemberDenoiser) -> Check:
+    """Return a check of the state of the training of a network that removes noise."""
+    averages, n_steps = _parameters(shapes_of(network)), tensor(torch.float32, "members", low=0)
+    return epochs_state({"adam": network}, DenoisingRecord, *averages, n_steps)

@@ -17,6 +17,7 @@ from sklearn.base import clone
 from skrdae import (
     AnoGANDetector,
     ConvRobustAutoencoder,
+    DenoisingDetector,
     LSTMRobustAutoencoder,
     LSTMVAEDetector,
     OmniAnomalyDetector,
@@ -49,6 +50,7 @@ CASES = {
     "encoder": (AnoGANDetector(n_epochs=4, **RDA), "n_encoder_epochs"),
     "search": (AnoGANDetector(inference="search", n_search_iter=2, **RDA), "n_epochs"),
     "usad": (USADDetector(**RDA), "n_epochs"),
+    "denoising": (DenoisingDetector(hidden_layer_sizes=(7, 5), **RDA), "n_epochs"),
     "pairs": (AnoGANDetector(inference="bidirectional", **RDA), "n_epochs"),
     "lstm vae": (LSTMVAEDetector(hidden_layer_sizes=(6,), **SLOW), "n_epochs"),
     "omni": (OmniAnomalyDetector(hidden_layer_sizes=(6,), **SLOW), "n_epochs"),

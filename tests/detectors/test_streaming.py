@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from skrdae import (
     ConvRobustAutoencoder,
+    DenoisingDetector,
     LSTMRobustAutoencoder,
     LSTMVAEDetector,
     OmniAnomalyDetector,
@@ -37,6 +38,7 @@ CASES = {
     "conv": ConvRobustAutoencoder(image_shape=(2, 4), channels=(4,), **BRIEF),
     "usad": USADDetector(n_channels=2, n_epochs=2, **RDA),
     "usad, minmax": USADDetector(scaler="minmax", n_epochs=2, **RDA),
+    "denoising": DenoisingDetector(n_epochs=2, hidden_layer_sizes=(7, 5), **RDA),
     "lstm vae": LSTMVAEDetector(n_channels=2, n_epochs=2, **RDA),
     "omni": OmniAnomalyDetector(n_channels=2, n_epochs=2, n_estimators=1, random_state=0),
     "vae": VAEDetector(**RDA),

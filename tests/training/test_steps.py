@@ -10,6 +10,7 @@ from trainings import CPU, KINDS, member_rows, rows_for, trainer_of
 
 from skrdae import (
     AnoGANDetector,
+    DenoisingDetector,
     LSTMRobustAutoencoder,
     LSTMVAEDetector,
     OmniAnomalyDetector,
@@ -195,8 +196,9 @@ def test_there_is_a_graph_for_each_size_of_a_batch_and_variant_of_a_step(kind, n
         others = (False, False)
         variants = [(4, (False, *others)), (4, (True, *others)), (3, (False, *others))]
     else:
-        never = (False,) * len(trainer.optimisers)
-        variants = [(4, never), (3, never)]
+        # The weights of a denoiser are averaged after each step.
+        same = (kind == "denoiser",) * len(trainer.optimisers)
+        variants = [(4, same), (3, same)]
     assert sorted(fake.captures) == sorted((*key, n_members) for key in variants)
     assert set(trainer._steps._graphs) == set(variants)
     assert fake.eager == _WARM_UP == 3
@@ -299,6 +301,7 @@ DETECTORS = {
     "LSTM": (LSTMRobustAutoencoder, "max_iter", {}),
     "LSTM-VAE": (LSTMVAEDetector, "n_epochs", {}),
     "OmniAnomaly": (OmniAnomalyDetector, "n_epochs", {}),
+    "denoising": (DenoisingDetector, "n_epochs", {}),
     "USAD": (USADDetector, "n_epochs", {}),
 }
 
