@@ -167,7 +167,7 @@ def _is_plain(X: object, estimator: Any) -> TypeGuard[FloatRows]:
         return np.isfinite(X.sum())
 
 
-def plain_values(X: object, estimator: Any) -> FloatArray | None:
+def plain_values(X: Any, estimator: Any) -> FloatArray | None:
     """Return X in double precision if it is plainly what a fitted estimator takes.
 
     Parameters
@@ -181,8 +181,10 @@ def plain_values(X: object, estimator: Any) -> FloatArray | None:
     ndarray of shape (n_samples, n_features), float64, or None
         None if it takes a closer look to tell, or what is wrong.
     """
+    values: FloatArray
     if _is_plain(X, estimator):
-        return X if X.dtype == np.float64 else None
+        values = X.astype(np.float64, copy=False)
+        return values
     names = getattr(estimator, "feature_names_in_", None)
     pandas: Any = sys.modules.get("pandas")
     if names is None or pandas is None or type(X) is not pandas.DataFrame:

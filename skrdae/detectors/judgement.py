@@ -15,12 +15,12 @@ class Judgement:
     ----------
     scores : ndarray of shape (n,)
         The higher, the more anomalous; NaN where there is none.
-    labels : ndarray of shape (n,)
-        1 for anomalies, 0 for the others.
+    labels : ndarray of shape (n,) or None
+        1 for anomalies, 0 for the others. None if only the scores are known.
     p_values : ndarray of shape (n,) or None
-        None for detectors that have none.
+        None if there are none.
     """
 
     scores: FloatArray
-    labels: IntArray
+    labels: IntArray | None = None
     p_values: FloatArray | None = None

@@ -272,6 +272,9 @@ class SeriesScorer(ScoredDetector):
 
     # ------------------------------------------------------------------------------ watching
 
+    def _windows(self, X: SeriesLike) -> ScoredWindows:
+        return self._validated(X)
+
     def _each_as_newest(self, windows: ScoredWindows) -> Judgement:
         """Judge the last step of each window by that window alone."""
         windows.scores = scores = self._window_scores(windows)
