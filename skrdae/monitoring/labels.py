@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from skrdae._typing import FloatArray, MatrixLike
 from skrdae.detectors.calibrated import CalibratedDetector
+from skrdae.detectors.held_out import row_p_values
 from skrdae.detectors.judgement import Judgement
 from skrdae.metrics import deciding_step, high_is_normal, scores_or_nan
 from skrdae.thresholds import labels_threshold
@@ -92,7 +93,7 @@ def judged_in_training(detector: Any) -> Judgement:
     return Judgement(
         np.ravel(last.decision_scores_).astype(float),
         np.ravel(last.labels_),
-        last._ranks_in_training() if calibrated else None,
+        row_p_values(last.decision_scores_, last.decision_scores_) if calibrated else None,
     )
 
 

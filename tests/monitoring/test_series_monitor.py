@@ -70,10 +70,12 @@ def test_flagged_steps_make_one_incident_that_says_why(calibrated):
     ]
     begin, end, other, _ = alerts
     (step,) = begin.details["rows"]
-    assert step["name"] == "2026-01-01 01:40:00" and step["row"] == 100 - SIZE + 1
+    assert step["name"] == "2026-01-01 01:40:00"
+    assert step["row"] == 100 - SIZE + 1
     assert step["p_value"] <= 0.005
     assert step["reasons"][0]["feature"] == "level"
-    assert "2026-01-01 01:40:00 is flagged" in begin.text and "most by level" in begin.text
+    assert "2026-01-01 01:40:00 is flagged" in begin.text
+    assert "most by level" in begin.text
     assert other.details["rows"][0]["reasons"][0]["feature"] == "flow"
     assert end.details["first"] == "2026-01-01 01:40:00"
     assert 110 <= 60 * int(end.details["last"][11:13]) + int(end.details["last"][14:16]) < 130
@@ -104,10 +106,13 @@ def test_drift_is_told_and_a_new_normal_ends_its_alarms(calibrated, given):
     _, alerts = _watched(monitor, np.r_[_series(700, 4), moved])
     assert monitor.drifting_
     assert [a.kind for a in alerts if not a.resolved].count("drift") == 1
-    assert len([a for a in alerts if a.kind == "anomalies"]) > 1 and monitor.n_rows_ > 3000
+    assert len([a for a in alerts if a.kind == "anomalies"]) > 1
+    assert monitor.n_rows_ > 3000
     report = monitor.recalibrate()
-    assert {a.kind for a in report.alerts} >= {"drift"} and all(a.resolved for a in report.alerts)
-    assert not monitor.anomalous_ and not monitor.drifting_
+    assert {a.kind for a in report.alerts} >= {"drift"}
+    assert all(a.resolved for a in report.alerts)
+    assert not monitor.anomalous_
+    assert not monitor.drifting_
     assert len(monitor.reference_.scores) >= 1800  # of all windows since it began
     reports, alerts = _watched(monitor, _series(1500, 6, noise=0.14))
     assert not monitor.drifting_
@@ -151,5 +156,5 @@ def test_a_detector_of_rows_is_refused():
         RobustDeepAutoencoder(random_state=0),
         CalibratedDetector(RobustDeepAutoencoder(n_estimators=1), random_state=0),
     ):
-        with pytest.raises(TypeError, match="WindowedDetector.*use Monitor"):
+        with pytest.raises(TypeError, match=r"WindowedDetector.*use Monitor"):
             SeriesMonitor(detector.fit(X))
