@@ -15,6 +15,7 @@ from skrdae._validation import outside, snapshot
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.channels import ChannelDetectors
 from skrdae.detectors.judgement import Judgement
+from skrdae.detectors.loudest import LoudestChannel
 from skrdae.detectors.scored import ScoredDetector
 from skrdae.detectors.series import (
     CheckedSeries,
@@ -191,7 +192,7 @@ class SeriesScorer(ScoredDetector):
 
     def _by_channel(self, rows: FloatRows) -> FloatArray:
         """Return what each channel adds to the scores of windows, (n, n_channels)."""
-        if isinstance(self.detector_, ChannelDetectors):
+        if isinstance(self.detector_, ChannelDetectors | LoudestChannel):
             return self.detector_.by_channel(rows)
         shares: FloatArray = self.detector_.explain(rows)
         return shares.reshape(len(rows), self.window_size_, -1).sum(axis=1)
