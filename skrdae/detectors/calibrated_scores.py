@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skrdae._typing import BoolArray, FloatArray, IntArray, MatrixLike
+from skrdae._typing import FloatArray, IntArray, MatrixLike
 from skrdae._validation import check_data, snapshot
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.held_out import ROUNDED, HeldOutWindows, ScoredSteps, row_p_values
@@ -216,9 +216,8 @@ class CalibratedScorer(ScoredDetector):
         """
         self = snapshot(self)
         newest = self._newest(X)
-        if newest is None:
-            return 0
-        return int(self._flagged_as_newest(self.detector_._window_scores(newest))[0])
+        found = None if newest is None else self._each_as_newest(newest).labels
+        return 0 if found is None else int(found[0])
 
     # ------------------------------------------------------- steps, each by its last window alone
 
@@ -242,13 +241,11 @@ class CalibratedScorer(ScoredDetector):
         return self._judged_as_newest(self.window_scores_)
 
     def _judged_as_newest(self, scores: FloatArray) -> Judgement:
-        labels = self._flagged_as_newest(scores).astype(int)
-        return Judgement(scores, labels, self._p_values_of(scores))
-
-    def _flagged_as_newest(self, scores: FloatArray) -> BoolArray:
+        p_values = self._p_values_of(scores)
+        flagged = p_values <= self._share * ROUNDED
         if not self._by_p_value:  # the threshold was set from outside
-            return scores > self.threshold_
-        return self._p_values_of(scores) <= self._share * ROUNDED
+            flagged = scores > self.threshold_
+        return Judgement(scores, flagged.astype(int), p_values)
 
     def _p_values_of(self, scores: FloatArray) -> FloatArray:
         """Return the p-values of single windows."""

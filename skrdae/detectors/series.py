@@ -259,7 +259,7 @@ def newest_steps(X: Any, size: int) -> Any:
     size : int
     """
     if hasattr(X, "iloc"):  # whose index may hold numbers, too
-        return X.iloc[-size:]
+        return X.iloc[-size:] if len(X) > size else X
     # What Arrow has need not have a shape.
     sliced = hasattr(X, "shape") or hasattr(X, "to_pylist")
     return X[-size:] if sliced else np.asarray(list(X)[-size:])
