@@ -19,6 +19,7 @@ import time
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.dates import DateFormatter
 from matplotlib.figure import Figure
 from report import PICTURES, write_csv
 from scipy.signal import lfilter
@@ -176,14 +177,15 @@ def picture(p_values, rows):
         axis.axvspan(begin, last + pd.Timedelta(hours=3), color=colour, alpha=0.6)
         if row["fault"]:
             told = f"  {row['fault']}: {row['first_reason']}"
-            axis.text(last, 0.6, told, color=colour, va="top", fontsize=9)
+            axis.text(last, 0.6 * RATE, told, color=colour, va="center", fontsize=9)
     axis.set(yscale="log", ylabel="p-value of the newest step")
+    axis.xaxis.set_major_formatter(DateFormatter("%d %b"))
     figure.savefig(PICTURES / "plant.png", dpi=130)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=1)
     torch.set_num_threads(1)
     alarms, summaries = [], []
     for seed in range(parser.parse_args().seeds):
