@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_array, column_or_1d, validate_data
 
 from skrdae._bases import BaseEstimator
 from skrdae._columns import numbers_only
-from skrdae._typing import BoolArray, FloatRows, FloatRowsOrSparse, MatrixLike
+from skrdae._typing import BoolArray, FloatArray, FloatRows, FloatRowsOrSparse, MatrixLike
 
 _T = TypeVar("_T")
 _Estimator = TypeVar("_Estimator", bound=BaseEstimator)
@@ -165,6 +165,37 @@ def _is_plain(X: object, estimator: Any) -> TypeGuard[FloatRows]:
         return False
     with np.errstate(over="ignore", invalid="ignore"):
         return np.isfinite(X.sum())
+
+
+def plain_values(X: Any, estimator: Any) -> FloatArray | None:
+    """Return X in double precision if it is plainly what a fitted estimator takes.
+
+    Parameters
+    ----------
+    X : object
+    estimator : object
+        Has `n_features_in_`, and `feature_names_in_` if it was fitted to a table with names.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features), float64, or None
+        None if it takes a closer look to tell, or what is wrong.
+    """
+    values: FloatArray
+    if _is_plain(X, estimator):
+        values = X.astype(np.float64, copy=False)
+        return values
+    names = getattr(estimator, "feature_names_in_", None)
+    pandas: Any = sys.modules.get("pandas")
+    if names is None or pandas is None or type(X) is not pandas.DataFrame:
+        return None
+    if len(names) != len(X.columns) or list(names) != X.columns.tolist():
+        return None
+    values = X.to_numpy()  # objects, if not all columns are numbers
+    if values.dtype != np.float64 or not len(values):
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        return values if np.isfinite(values.sum()) else None
 
 
 def check_labels_given(y: ArrayLike | None, taker: str) -> ArrayLike:

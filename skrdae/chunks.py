@@ -60,6 +60,7 @@ def _map_part(function: RowFunction, data: torch.Tensor, size: int | None = None
             size_here = size or min(-(-left // CHUNK_ROWS) * CHUNK_ROWS, LARGE_CHUNK_ROWS)
             chunk = data[..., start : start + size_here, :]
             n_real = chunk.shape[-2]
+            workspace.n_used = n_real
             if n_real < size_here:
                 shape = (*chunk.shape[:-2], size_here - n_real, chunk.shape[-1])
                 chunk = torch.cat([chunk, chunk.new_zeros(shape)], dim=-2)

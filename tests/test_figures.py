@@ -11,6 +11,7 @@ from pages import ROOT, prose, tables
 README, GUIDE = ROOT / "README.md", ROOT / "docs" / "which_detector.md"
 ALARMS = ROOT / "docs" / "false_alarms.md"
 BENCHMARKS = ROOT / "docs" / "benchmarks.md"
+MONITORING = ROOT / "docs" / "monitoring.md"
 SPEED = ROOT / "docs" / "speed.md"
 
 
@@ -382,6 +383,21 @@ TABLES = [
         "series",
         {kind: {"series": kind, "steps": "20000"} for kind in STEPS},
         steps_of_series(0.001, 0.01, 0.05),
+    ),
+    Traced(
+        MONITORING,
+        "seed | faults found | sensor named | false alarms | time of a step, ms | "
+        "memory after a day, MB | after 30 days, MB",
+        "seed",
+        {},
+        {
+            "faults found": Column("plant_summary", "found"),
+            "sensor named": Column("plant_summary", "named"),
+            "false alarms": Column("plant_summary", "false_alarms"),
+            "time of a step, ms": Column("plant_summary", "cpu_ms_median"),
+            "memory after a day, MB": Column("plant_summary", "mb_first_day"),
+            "after 30 days, MB": Column("plant_summary", "mb_last_day"),
+        },
     ),
     Traced(
         BENCHMARKS,

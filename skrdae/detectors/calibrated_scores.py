@@ -15,8 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 from skrdae._typing import FloatArray, IntArray, MatrixLike
 from skrdae._validation import check_data, snapshot
 from skrdae.detectors.base import BaseTorchDetector
-from skrdae.detectors.held_out import HeldOutWindows, ScoredSteps, row_p_values
+from skrdae.detectors.held_out import ROUNDED, HeldOutWindows, ScoredSteps, row_p_values
+from skrdae.detectors.judgement import Judgement
 from skrdae.detectors.scored import ScoredDetector
+from skrdae.detectors.windowed_scores import ScoredWindows
 from skrdae.metrics import anomaly_scores
 
 
@@ -49,6 +51,14 @@ class CalibratedScorer(ScoredDetector):
         if self._held_out is None:
             raise AttributeError("window_scores_ is there after a fit to series only.")
         return self._held_out.scores
+
+    @property
+    def window_size_(self) -> int:
+        """Number of steps in a window, after a fit to series."""
+        if self._held_out is None:
+            raise AttributeError("window_size_ is there after a fit to series only.")
+        size: int = self.detector_.window_size_
+        return size
 
     @property
     def _takes_series(self) -> bool:
@@ -139,6 +149,14 @@ class CalibratedScorer(ScoredDetector):
             return X.p_values()
         return row_p_values(self.decision_scores_, self._score(X))
 
+    def _judged(self, X: Any) -> Judgement:
+        """Return scores, labels and p-values of rows, or of the steps of series."""
+        X = self._validated(X)
+        scores = self._score(X)
+        of_steps = isinstance(X, ScoredSteps)
+        p_values = X.p_values() if of_steps else row_p_values(self.decision_scores_, scores)
+        return Judgement(scores, self._labels_of(X, scores), p_values)
+
     @available_if(of_series)
     def score_new(self, X: ArrayLike) -> float:
         """Return the score of the newest step of a series alone.
@@ -154,8 +172,8 @@ class CalibratedScorer(ScoredDetector):
             NaN if there is a gap within the last window.
         """
         self = snapshot(self)
-        steps = self._newest(X)
-        return np.nan if steps is None else float(steps.scores()[-1])
+        newest = self._newest(X)
+        return np.nan if newest is None else float(self.detector_._window_scores(newest)[0])
 
     @available_if(of_series)
     def p_value_new(self, X: ArrayLike) -> float:
@@ -176,8 +194,10 @@ class CalibratedScorer(ScoredDetector):
             window. An anomaly makes it small as long as the last window holds it.
         """
         self = snapshot(self)
-        steps = self._newest(X)
-        return np.nan if steps is None else float(steps.p_values()[-1])
+        newest = self._newest(X)
+        if newest is None:
+            return np.nan
+        return float(self._p_values_of(self.detector_._window_scores(newest))[0])
 
     @available_if(of_series)
     def predict_new(self, X: ArrayLike) -> int:
@@ -195,18 +215,56 @@ class CalibratedScorer(ScoredDetector):
             there is a gap within the last window: :meth:`score_new` is NaN then.
         """
         self = snapshot(self)
-        steps = self._newest(X)
-        if steps is None:
-            return 0
-        return int(self._labels_of(steps, steps.scores())[-1])
+        newest = self._newest(X)
+        found = None if newest is None else self._each_as_newest(newest).labels
+        return 0 if found is None else int(found[0])
 
-    def _newest(self, X: ArrayLike) -> ScoredSteps | None:
+    # ------------------------------------------------------- steps, each by its last window alone
+
+    def _newest(self, X: ArrayLike) -> ScoredWindows | None:
+        """Return the window that ends with the newest step; None if there is a gap within it."""
         check_is_fitted(self, "detector_")
-        windows = self.detector_._newest(X)
-        if windows is None:
-            return None
+        newest: ScoredWindows | None = self.detector_._newest(X)
+        return newest
+
+    def _windows(self, X: Any) -> ScoredWindows:
+        check_is_fitted(self, "detector_")
+        windows: ScoredWindows = self.detector_._validated(X)
+        return windows
+
+    def _each_as_newest(self, windows: ScoredWindows) -> Judgement:
+        """Judge the last step of each window."""
+        return self._judged_as_newest(self.detector_._window_scores(windows))
+
+    def _newest_in_training(self) -> Judgement:
+        """Judge the steps of the training series, by clones that had not seen them."""
+        return self._judged_as_newest(self.window_scores_)
+
+    def _judged_as_newest(self, scores: FloatArray) -> Judgement:
+        p_values = self._p_values_of(scores)
+        flagged = p_values <= self._share * ROUNDED
+        if not self._by_p_value:  # the threshold was set from outside
+            flagged = scores > self.threshold_
+        return Judgement(scores, flagged.astype(int), p_values)
+
+    def _p_values_of(self, scores: FloatArray) -> FloatArray:
+        """Return the p-values of single windows."""
         assert self._held_out is not None
-        return ScoredSteps(self.detector_, self._held_out, windows)
+        return self._held_out.p_values(scores, np.ones(len(scores), np.intp))
+
+    @property
+    def _newest_threshold(self) -> float:
+        """The score of its last window above which the newest step is flagged."""
+        if not self._by_p_value:
+            return self.threshold_
+        known, n_alike = np.sort(self.window_scores_), self._n_alike
+        n_above = int(self._share * ROUNDED * (n_alike + len(known)) - n_alike)
+        return float(known[-max(n_above, 0) - 1])
+
+    @property
+    def _n_alike(self) -> float:
+        """For how many calibration scores one counts."""
+        return 1.0 if self._held_out is None else self._held_out.known(1)[1]
 
     @available_if(_explains)
     def explain(self, X: MatrixLike) -> FloatArray:

@@ -147,10 +147,10 @@ class ChannelDetectors:
         ]
         if self.joint is None:
             return np.column_stack(scores)
-        return np.column_stack([*scores, _of_joint(self.joint, rows, self.n_steps)])
+        return np.column_stack([*scores, by_channel_of(self.joint, rows, self.n_steps)])
 
 
-def _of_joint(joint: Any, rows: FloatRows, n_steps: int) -> FloatArray:
+def by_channel_of(joint: Any, rows: FloatRows, n_steps: int) -> FloatArray:
     """Return what a detector of all channels says of each, (n, n_channels), or of all, (n, 1)."""
     if not isinstance(joint, BaseTorchDetector):
         return np.reshape(joint.decision_function(rows), (-1, 1))

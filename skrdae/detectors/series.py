@@ -12,6 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from skrdae._columns import has, numbers_only
 from skrdae._typing import FloatArray, SeriesLike
+from skrdae._validation import plain_values
 from skrdae.detectors.series_error import SeriesError
 from skrdae.detectors.spacing import OneSeries
 from skrdae.detectors.time_index import TimeIndex, read_index
@@ -136,6 +137,10 @@ def _n_axes(x: Any) -> int:
 
 
 def _values(estimator: object, x: Any, reset: bool, name: str) -> FloatArray:
+    # scikit-learn takes longer to check a few steps than it takes to score them.
+    plain = None if reset else plain_values(x, estimator)
+    if plain is not None:
+        return plain
     x = numbers_only(x, name)
     if _n_axes(x) > 2:
         raise ValueError(
@@ -254,7 +259,7 @@ def newest_steps(X: Any, size: int) -> Any:
     size : int
     """
     if hasattr(X, "iloc"):  # whose index may hold numbers, too
-        return X.iloc[-size:]
+        return X.iloc[-size:] if len(X) > size else X
     # What Arrow has need not have a shape.
     sliced = hasattr(X, "shape") or hasattr(X, "to_pylist")
     return X[-size:] if sliced else np.asarray(list(X)[-size:])

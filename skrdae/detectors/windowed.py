@@ -17,6 +17,7 @@ from skrdae._validation import check_parameters, outside, refitting, warn_of_con
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.calibrated import CalibratedDetector
 from skrdae.detectors.channels import fitted_by_channel
+from skrdae.detectors.loudest import fitted_to_loudest
 from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.series import CheckedSeries, check_series, find_window_size
 from skrdae.detectors.steps import end_threshold, step_scores, window_threshold
@@ -72,18 +73,23 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         series there, and where the index goes back (when a clock is put back, for example), so that
         no window contains a gap. Steps between two gaps that are closer than a window have no score
         then. Steps of another size than in training are an error in both cases.
-    channels : {"auto", "joint", "separate", "both"}, default="auto"
-        How several channels are scored; of one channel all do the same. ``"joint"`` fits one
-        detector to windows of all channels. A sensor that fails among many that do not is drowned
-        in their noise then. ``"separate"`` fits a detector to each channel. A channel's scores are
-        brought to a unit: 0 is the median of its training windows, and 1 what a tenth of them
-        exceed (more, if a hundredth exceed five times that). The score of a window is the sum
+    channels : {"auto", "joint", "separate", "both", "loudest"}, default="auto"
+        How several channels are scored; of one channel all but the last do the same. ``"joint"``
+        fits one detector to windows of all channels. A sensor that fails among many that do not is
+        drowned in their noise then. ``"separate"`` fits a detector to each channel. A channel's
+        scores are brought to a unit: 0 is the median of its training windows, and 1 what a tenth of
+        them exceed (more, if a hundredth exceed five times that). The score of a window is the sum
         of log(1 + a² / m) over the m scores a (0 if negative): quiet channels add little, however
         many there are, and one channel alone does not rule.
         ``"both"`` adds a joint detector, for anomalies in how channels go together: what it makes
         of each channel is brought to a unit and joined in the same way. This fits one detector more
         than there are channels. With ``contamination="auto"`` a window is flagged if any channel's
         detector flags it.
+        ``"loudest"`` fits one joint detector, and looks besides at how rough each channel is: its
+        mean squared step from one value to the next. A stuck sensor is calmer than usual, and a
+        noisy one rougher. What the detector makes of each channel, and its roughness on either
+        side, is brought to a unit: 1 is what a hundredth of the training windows exceed. The score
+        of a window is the largest of these.
         ``"auto"`` is ``"both"`` for detectors of this package, but ``"joint"`` for those that know
         of channels themselves (with a parameter `n_channels` or `image_shape`) and for those of
         PyOD.
@@ -93,7 +99,7 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
     detector_ : object
         The fitted clone. With several channels that are not scored jointly alone, an object with
         the list `detectors`, the clones for the channels, and `joint`, that for all of them or
-        None.
+        None; with ``"loudest"`` an object with `joint` alone.
     window_size_ : int
     decision_scores_ : ndarray of shape (n_timesteps,)
         Scores of the training series, in the order of the rows (those of a list of series one after
@@ -163,7 +169,7 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         "max_windows": [Interval(Integral, 1, None, closed="left"), None],
         "trim": [Interval(Real, 0, 0.5, closed="both")],
         "on_gap": [StrOptions({"raise", "split"})],
-        "channels": [StrOptions({"auto", "joint", "separate", "both"})],
+        "channels": [StrOptions({"auto", "joint", "separate", "both", "loudest"})],
     }
     _boolean_parameters = ()
 
@@ -292,6 +298,9 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         n_wanted = len(places) if self.max_windows is None else self.max_windows
         chosen = places[spread_places(len(places), n_wanted)]
         how = _how_channels(self.detector) if self.channels == "auto" else self.channels
+        if how == "loudest":
+            self.detector_, scores = fitted_to_loudest(self.detector, windows, chosen)
+            return self._finite(scores)
         if how != "joint" and self.n_features_in_ > 1:
             joint = how == "both"
             self.detector_, scores = fitted_by_channel(self.detector, windows, chosen, joint=joint)

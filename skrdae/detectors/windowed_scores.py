@@ -14,6 +14,8 @@ from skrdae._typing import BoolArray, FloatArray, FloatRows, IntArray, SeriesLik
 from skrdae._validation import outside, snapshot
 from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.channels import ChannelDetectors
+from skrdae.detectors.judgement import Judgement
+from skrdae.detectors.loudest import LoudestChannel
 from skrdae.detectors.scored import ScoredDetector
 from skrdae.detectors.series import (
     CheckedSeries,
@@ -190,7 +192,7 @@ class SeriesScorer(ScoredDetector):
 
     def _by_channel(self, rows: FloatRows) -> FloatArray:
         """Return what each channel adds to the scores of windows, (n, n_channels)."""
-        if isinstance(self.detector_, ChannelDetectors):
+        if isinstance(self.detector_, ChannelDetectors | LoudestChannel):
             return self.detector_.by_channel(rows)
         shares: FloatArray = self.detector_.explain(rows)
         return shares.reshape(len(rows), self.window_size_, -1).sum(axis=1)
@@ -268,3 +270,29 @@ class SeriesScorer(ScoredDetector):
         self = snapshot(self)
         newest = self._newest(X)
         return np.nan if newest is None else float(self._window_scores(newest)[0])
+
+    # ------------------------------------------------------------------------------ watching
+
+    def _windows(self, X: SeriesLike) -> ScoredWindows:
+        return self._validated(X)
+
+    def _each_as_newest(self, windows: ScoredWindows) -> Judgement:
+        """Judge the last step of each window by that window alone."""
+        windows.scores = scores = self._window_scores(windows)
+        if not self._by_windows:
+            return Judgement(scores, (scores > self.threshold_).astype(int))
+        flagged = self._flagged_windows(windows) & (scores > self._end_threshold)
+        return Judgement(scores, flagged.astype(int))
+
+    def _newest_in_training(self) -> Judgement:
+        """Judge in this way the steps of the training series."""
+        scores = self.window_scores_
+        return Judgement(scores, (scores > self._newest_threshold).astype(int))
+
+    @property
+    def _newest_threshold(self) -> float:
+        """The score of its last window above which the newest step is flagged, or near it."""
+        if not self._by_windows:
+            return self.threshold_
+        of_windows = self.window_threshold_
+        return max(self._end_threshold, -np.inf if of_windows is None else of_windows)

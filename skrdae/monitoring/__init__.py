@@ -5,6 +5,7 @@ from skrdae.monitoring.batch import BatchReport
 from skrdae.monitoring.drift import ScoreReference
 from skrdae.monitoring.metrics import PrometheusMetrics
 from skrdae.monitoring.monitor import Monitor
+from skrdae.monitoring.series_monitor import SeriesMonitor
 from skrdae.monitoring.webhook import WebhookHandler
 from skrdae.monitoring.window import WindowReport
 
@@ -15,6 +16,7 @@ __all__ = [
     "Monitor",
     "PrometheusMetrics",
     "ScoreReference",
+    "SeriesMonitor",
     "WebhookHandler",
     "WindowReport",
 ]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrdae._typing import FloatArray, IntArray
+from skrdae.monitoring.incident import Incident, told
 from skrdae.monitoring.reasons import encodable
 from skrdae.monitoring.window import WindowReport
 
@@ -141,8 +142,7 @@ def of_rows(
     )
     if first["score"] > threshold:  # not always, where a detector flags by vote
         text += f", the threshold {threshold:.4g}"
-    if first.get("reasons"):
-        text += f"; most by {', '.join(reason['feature'] for reason in first['reasons'])}"
+    text += _most(first)
     details = {
         "n_rows": len(scores),
         "n_flagged": n_flagged,
@@ -150,6 +150,66 @@ def of_rows(
         "rows": rows,
     }
     return Alert(monitor, "anomalies", text, details)
+
+
+def of_step(monitor: str, step: dict[str, Any], threshold: float) -> Alert:
+    """Return the alert on a flagged step that begins an incident.
+
+    Parameters
+    ----------
+    monitor : str
+    step : dict
+        See :class:`~skrdae.monitoring.incident.Incident`.
+    threshold : float
+
+    Returns
+    -------
+    Alert
+    """
+    text = f"{monitor}: step {told(step)} is flagged, {_how_high(step)}{_most(step)}"
+    details = {"n_rows": 1, "n_flagged": 1, "threshold": threshold, "rows": [step]}
+    return Alert(monitor, "anomalies", text, details)
+
+
+def of_end(monitor: str, incident: Incident, threshold: float) -> Alert:
+    """Return the alert on the end of an incident.
+
+    Parameters
+    ----------
+    monitor : str
+    incident : Incident
+    threshold : float
+
+    Returns
+    -------
+    Alert
+    """
+    first, last, highest = incident.first, incident.last, incident.highest
+    n_rows = last["row"] - first["row"] + 1
+    text = (
+        f"{monitor}: no step is flagged any more; {incident.n_flagged} of {n_rows} steps from "
+        f"{told(first)} to {told(last)} were, step {told(highest)} with the highest score, "
+        f"{_how_high(highest)}{_most(highest)}"
+    )
+    details = {
+        "n_rows": n_rows,
+        "n_flagged": incident.n_flagged,
+        "threshold": threshold,
+        "first": told(first),
+        "last": told(last),
+        "rows": [highest],
+    }
+    return Alert(monitor, "anomalies", text, details, resolved=True)
+
+
+def _how_high(step: dict[str, Any]) -> str:
+    p_value = f" (p-value {step['p_value']:.2g})" if "p_value" in step else ""
+    return f"score {step['score']:.4g}{p_value}"
+
+
+def _most(row: dict[str, Any]) -> str:
+    names = [reason["feature"] for reason in row.get("reasons", ())]
+    return f"; most by {', '.join(names)}" if names else ""
 
 
 def of_rate(monitor: str, window: WindowReport, usual: float) -> Alert:
@@ -199,7 +259,7 @@ def of_recalibration(monitor: str, kind: AlertKind, threshold: float) -> Alert:
     Parameters
     ----------
     monitor : str
-    kind : {"alert_rate", "drift"}
+    kind : {"anomalies", "alert_rate", "drift"}
     threshold : float
         The new one.
 

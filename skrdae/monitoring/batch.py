@@ -18,6 +18,8 @@ class BatchReport:
     scores : ndarray of shape (n_rows,)
     labels : ndarray of shape (n_rows,)
         1 for the rows that are flagged.
+    p_values : ndarray of shape (n_rows,) or None
+        Of detectors that give them.
     alerts : list of Alert
         What the handlers are told.
     windows : list of WindowReport
@@ -28,3 +30,4 @@ class BatchReport:
     labels: IntArray
     alerts: list[Alert] = field(default_factory=list)
     windows: list[WindowReport] = field(default_factory=list)
+    p_values: FloatArray | None = None

@@ -315,6 +315,25 @@ class ScoreReference:
         # The asymptotic distribution; the exact one takes seconds, and is for independent rows.
         return float(statistic), float(kolmogorov(np.sqrt(n_compared) * statistic))
 
+    def p_values(self, scores: FloatArray, n_alike: float) -> FloatArray:
+        """Return for scores how rarely the reference has any as high.
+
+        Parameters
+        ----------
+        scores : ndarray of shape (n_samples,)
+        n_alike : float
+            For how many scores of the reference one counts, because neighbours are alike.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            NaN for rows without a score.
+        """
+        n_above = len(self.scores) - np.searchsorted(self.scores, scores, side="left")
+        found: FloatArray
+        found = (n_alike + n_above.astype(np.float64)) / (n_alike + len(self.scores))
+        return np.where(np.isnan(scores), np.nan, found)
+
     def n_above(self, scores: FloatArray) -> dict[float, int]:
         """Return how many scores are above high quantiles of the reference, by quantile."""
         return {q: int((scores > value).sum()) for q, value in self._quantiles.items()}

@@ -10,12 +10,15 @@ from scipy.sparse import issparse
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from skrdae._typing import FloatArray, IntArray, MatrixLike
+from skrdae._typing import FloatArray, MatrixLike
+from skrdae.detectors.calibrated import CalibratedDetector
+from skrdae.detectors.held_out import row_p_values
+from skrdae.detectors.judgement import Judgement
 from skrdae.metrics import deciding_step, high_is_normal, scores_or_nan
 from skrdae.thresholds import labels_threshold
 
 
-def scores_and_labels(detector: Any, X: MatrixLike) -> tuple[FloatArray, IntArray]:
+def judged(detector: Any, X: MatrixLike) -> Judgement:
     """Return what a fitted detector says of rows.
 
     Parameters
@@ -26,23 +29,23 @@ def scores_and_labels(detector: Any, X: MatrixLike) -> tuple[FloatArray, IntArra
 
     Returns
     -------
-    scores : ndarray of shape (n_rows,)
-        The higher the more anomalous; NaN where the detector gives none.
-    labels : ndarray of shape (n_rows,)
-        1 for anomalies, 0 for the others.
+    Judgement
+        p-values are those of a :class:`CalibratedDetector`.
     """
     last, X = last_step(detector, X)
+    if isinstance(last, CalibratedDetector):
+        return last._judged(X)
     if hasattr(last, "scores_and_labels"):
-        return last.scores_and_labels(X)
+        return Judgement(*last.scores_and_labels(X))
     scores = scores_or_nan(last, X)
     if _compares_with_threshold(last):
-        return scores, (scores > last.threshold_).astype(int)
+        return Judgement(scores, (scores > last.threshold_).astype(int))
     anomaly = -1 if high_is_normal(last) else 1
-    return scores, (np.ravel(last.predict(X)) == anomaly).astype(int)
+    return Judgement(scores, (np.ravel(last.predict(X)) == anomaly).astype(int))
 
 
 def scores_of(detector: Any, X: MatrixLike) -> FloatArray:
-    """Return the scores alone, as :func:`scores_and_labels` has them."""
+    """Return the scores alone, as :func:`judged` has them."""
     return scores_or_nan(detector, X)
 
 
@@ -68,8 +71,11 @@ def _compares_with_threshold(detector: Any) -> bool:
     )
 
 
-def training_scores_and_labels(detector: Any) -> tuple[FloatArray, IntArray]:
+def judged_in_training(detector: Any) -> Judgement:
     """Return what a fitted detector says of the rows it was fitted to.
+
+    A :class:`CalibratedDetector` says it of rows that were new to it. The steps of series have no
+    p-values here.
 
     Raises
     ------
@@ -83,7 +89,22 @@ def training_scores_and_labels(detector: Any) -> tuple[FloatArray, IntArray]:
                 f"{type(last).__name__} has no {attribute}: pass reference (or fit it, if that is "
                 "still to be done)."
             )
-    return np.ravel(last.decision_scores_).astype(float), np.ravel(last.labels_)
+    calibrated = isinstance(last, CalibratedDetector) and not last._takes_series
+    return Judgement(
+        np.ravel(last.decision_scores_).astype(float),
+        np.ravel(last.labels_),
+        row_p_values(last.decision_scores_, last.decision_scores_) if calibrated else None,
+    )
+
+
+def has_p_values(detector: Any) -> bool:
+    """Say whether a fitted detector gives p-values."""
+    return isinstance(deciding_step(detector), CalibratedDetector)
+
+
+def n_alike(detector: Any) -> float:
+    """Return for how many rows one counts in p-values: more than one in a series."""
+    return deciding_step(detector)._n_alike
 
 
 def flagging_threshold(detector: Any) -> float:
@@ -104,10 +125,11 @@ def flagging_threshold(detector: Any) -> float:
         )
     if isinstance(last, BaseDetector) and not isinstance(last.contamination, float | int | str):
         # PyOD's threshold is in other units then.
-        scores, labels = training_scores_and_labels(last)
-        known = ~np.isnan(scores)
-        if not np.array_equal(labels[known], scores[known] > last.threshold_):
-            return labels_threshold(scores[known], labels[known])
+        found = judged_in_training(last)
+        known = ~np.isnan(found.scores)
+        scores, labels = found.scores[known], np.ravel(last.labels_)[known]
+        if not np.array_equal(labels, scores > last.threshold_):
+            return labels_threshold(scores, labels)
     return last.threshold_
 
 

@@ -65,6 +65,7 @@ class PrometheusMetrics:
     skrdae_effective_rows             gauge     independent rows that the last window is worth
     skrdae_stability_index            gauge     of the last window
     skrdae_ks_statistic               gauge     of the last window
+    skrdae_anomalous                  gauge     1 during an incident of a ``SeriesMonitor``
     skrdae_drifting                   gauge     1 from a window that drifts to one that does not
     skrdae_drift_unknown              gauge     1 if the last window is worth too few rows to tell
     skrdae_alert_rate_high            gauge     1 if too many rows of the last window are flagged
@@ -120,6 +121,7 @@ class PrometheusMetrics:
         self._of_monitor = {
             "threshold_": gauge("threshold", "Score above which a row is flagged"),
             "expected_rate_": gauge("expected_alert_rate", "Share of the reference flagged"),
+            "anomalous_": gauge("anomalous", "1 during an incident of a SeriesMonitor"),
             "drifting_": gauge("drifting", "1 from a window that drifts to one that does not"),
             "rate_is_high_": gauge("alert_rate_high", "1 if too many rows are flagged"),
         }
@@ -151,7 +153,7 @@ class PrometheusMetrics:
         """
         name = monitor.name
         for attribute, metric in self._of_monitor.items():
-            metric.labels(name).set(getattr(monitor, attribute))
+            metric.labels(name).set(getattr(monitor, attribute, 0))
         rows, flagged = self._rows.labels(name), self._flagged.labels(name)
         if report is None:
             if self._monitors.setdefault(name, monitor) is not monitor:

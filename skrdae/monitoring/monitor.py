@@ -8,16 +8,17 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from skrdae._typing import BoolArray, FloatArray, IntArray, MatrixLike
+from skrdae._typing import FloatArray, MatrixLike
 from skrdae._validation import outside
+from skrdae.detectors.judgement import Judgement
 from skrdae.monitoring import alert
-from skrdae.monitoring.alert import Handler
+from skrdae.monitoring.alert import AlertKind, Handler
 from skrdae.monitoring.arguments import check_arguments, is_number
 from skrdae.monitoring.batch import BatchReport
 from skrdae.monitoring.dispatch import Dispatcher
@@ -25,9 +26,11 @@ from skrdae.monitoring.drift import ScoreReference
 from skrdae.monitoring.labels import (
     are_rows,
     flagging_threshold,
-    scores_and_labels,
+    has_p_values,
+    judged,
+    judged_in_training,
+    n_alike,
     scores_of,
-    training_scores_and_labels,
 )
 from skrdae.monitoring.metrics import PrometheusMetrics
 from skrdae.monitoring.reasons import facts_of
@@ -144,7 +147,7 @@ class Monitor:
     n_rows_: int
     drifting_: bool
     rate_is_high_: bool
-    # Scores of rows that are in no window yet, and 1.0 for those that are flagged.
+    # Scores of rows that are in no window yet, 1.0 for those that are flagged, and p-values.
     _pending: FloatArray
     _recent: FloatArray
 
@@ -174,18 +177,16 @@ class Monitor:
         self.drift_limit, self.rate_limit = drift_limit, rate_limit
         self.handlers, self.metrics, self.name = handlers, metrics, name
         self._uses_own_labels = threshold is None
-        scores, labels = self._of_reference(reference)
+        found = self._of_reference(reference)
         if threshold is None:
-            threshold = flagging_threshold(detector)
+            threshold = self._own_threshold()
         if not is_number(threshold):
             raise ValueError(f"threshold must be a finite number; got {threshold!r}.")
-        self.threshold_ = float(threshold)
-        if labels is None or not self._uses_own_labels:
-            labels = (scores > threshold).astype(int)
-        self._refer_to(scores, labels == 1)
+        self.threshold_, self._ranks_by_reference = float(threshold), False
+        self._refer_to(self._as_it_counts(found))
         self.n_rows_ = 0
         self.drifting_ = self.rate_is_high_ = False
-        self._pending, self._recent, self._n_closed = np.empty((2, 0)), np.empty(0), 0
+        self._pending, self._recent, self._n_closed = np.empty((3, 0)), np.empty(0), 0
         self._lock = threading.RLock()
         self._dispatcher = Dispatcher(name, handlers)
         self._warn_of_shortage()
@@ -203,25 +204,44 @@ class Monitor:
         """Alerts that wait for a handler."""
         return self._dispatcher.n_waiting
 
-    def _of_reference(self, reference: Any) -> tuple[FloatArray, IntArray | None]:
-        """Return the reference's scores, and the detector's labels where they are known."""
+    # What :class:`SeriesMonitor` does in another way: judge the reference and new data.
+
+    def _in_training(self) -> Judgement:
+        return judged_in_training(self.detector)
+
+    def _judged(self, X: Any) -> Judgement:
+        return judged(self.detector, X)
+
+    def _own_threshold(self) -> float:
+        return flagging_threshold(self.detector)
+
+    def _of_reference(self, reference: Any) -> Judgement:
         if reference is None:
-            return training_scores_and_labels(self.detector)
-        return (
-            self._of_rows(reference)
-            if are_rows(reference)
-            else (np.ravel(reference).astype(float), None)
-        )
+            return self._in_training()
+        if are_rows(reference):
+            return self._of_rows(reference)
+        return Judgement(np.ravel(reference).astype(float))
 
-    def _of_rows(self, X: MatrixLike) -> tuple[FloatArray, IntArray | None]:
-        """Return scores, and the detector's labels where they count."""
-        if self._uses_own_labels:
-            return scores_and_labels(self.detector, X)
-        return scores_of(self.detector, X), None
+    def _of_rows(self, X: Any) -> Judgement:
+        """Return what the detector says of rows, with labels where they count."""
+        if self._uses_own_labels or has_p_values(self.detector):
+            return self._judged(X)
+        return Judgement(scores_of(self.detector, X))
 
-    def _refer_to(self, scores: FloatArray, flagged: BoolArray) -> None:
+    def _as_it_counts(self, found: Judgement) -> Judgement:
+        """Return the labels by the threshold, and p-values by the reference, if they decide."""
+        scores, labels, p_values = found.scores, found.labels, found.p_values
+        if labels is None or not self._uses_own_labels:
+            labels = (scores > self.threshold_).astype(int)
+        if self._ranks_by_reference:
+            p_values = self.reference_.p_values(scores, n_alike(self.detector))
+        return Judgement(scores, np.where(np.isnan(scores), 0, labels), p_values)
+
+    def _refer_to(self, reference: Judgement) -> None:
+        assert reference.labels is not None
         options = (self.drift, self.drift_limit, self.rate_limit)
-        self._judge = Judge(scores, flagged, *options)
+        flagged = reference.labels == 1
+        self._judge = Judge(reference.scores, flagged, *options, reference.p_values)
         self.reference_, self.expected_rate_ = self._judge.scores, self._judge.flags.share
 
     def _warn_of_shortage(self) -> None:
@@ -250,18 +270,19 @@ class Monitor:
             As raised by the detector if it cannot score the rows. The batch is ignored then.
         """
         started = time.perf_counter()
-        scores, labels = self._of_rows(X)
+        found = self._of_rows(X)
         seconds = time.perf_counter() - started
         names = getattr(X, "index", None)
-        flagged = labels
-        if flagged is None:
-            flagged = (scores > self.threshold_).astype(int)
+        now = self._as_it_counts(found)
+        assert now.labels is not None
         try:
-            facts = facts_of(self.detector, X, alert.listed_rows(scores, flagged))
+            listed = alert.listed_rows(now.scores, now.labels)
+            facts = facts_of(self.detector, X, listed, now.p_values)
         except Exception:  # an alert without reasons is better than none
             _log.exception("%s: the flagged rows could not be explained", self.name)
             facts = {}
-        return self._take(scores, labels, None if callable(names) else names, seconds, facts)
+        names = None if callable(names) else names
+        return self._take(found, seconds, lambda report: self._alert_on(report, names, facts))
 
     def update_scores(self, scores: ArrayLike) -> BatchReport:
         """Record rows that were scored elsewhere.
@@ -281,33 +302,38 @@ class Monitor:
         scores = np.asarray(scores, float)
         if scores.ndim != 1:
             raise ValueError(f"scores must have one dimension; got shape {scores.shape}.")
-        return self._take(scores)
+        return self._take(Judgement(scores), None, self._alert_on)
+
+    def _alert_on(
+        self,
+        report: BatchReport,
+        names: Any = None,
+        facts: Mapping[int, dict[str, Any]] | None = None,
+    ) -> None:
+        """Add an alert to the report of a batch with flagged rows."""
+        if report.labels.any():
+            flagged = (report.scores, report.labels, self.threshold_, names, facts or {})
+            report.alerts.append(alert.of_rows(self.name, *flagged))
 
     def _take(
-        self,
-        scores: FloatArray,
-        labels: IntArray | None = None,
-        names: Any = None,
-        seconds: float | None = None,
-        facts: Mapping[int, dict[str, Any]] | None = None,
+        self, found: Judgement, seconds: float | None, tell: Callable[[BatchReport], None]
     ) -> BatchReport:
-        if np.isinf(scores).any():
+        """Record a batch; `tell` adds the alerts on its flagged rows."""
+        if np.isinf(found.scores).any():
             raise ValueError("scores must be finite, or NaN where a row has none.")
-        known = ~np.isnan(scores)
+        known = ~np.isnan(found.scores)
         with self._lock:
-            if labels is None or not self._uses_own_labels:
-                labels = (scores > self.threshold_).astype(int)
-            report = BatchReport(scores, np.where(known, labels, 0))
-            if report.labels.any():
-                limit = self.threshold_
-                flagged = (scores, report.labels, limit, names, facts or {})
-                report.alerts.append(alert.of_rows(self.name, *flagged))
+            now = self._as_it_counts(found)
+            assert now.labels is not None
+            report = BatchReport(now.scores, now.labels, p_values=now.p_values)
+            tell(report)
             self.n_rows_ += int(known.sum())
-            rows = np.stack([scores[known], report.labels[known]])
+            p_values = np.full(len(known), np.nan) if now.p_values is None else now.p_values
+            rows = np.stack([now.scores, now.labels, p_values])[:, known]
             self._pending = np.concatenate([self._pending, rows], axis=1)
             while self._pending.shape[1] >= self.window_size:
                 window, self._pending = np.split(self._pending, [self.window_size], axis=1)
-                self._close(window[0], window[1] == 1, report)
+                self._close(window, report)
             if self.metrics is not None:
                 self.metrics.observe(self, report, seconds)
             places = self._dispatcher.queue(report.alerts)
@@ -323,11 +349,15 @@ class Monitor:
         self._dispatcher.deliver(places)
         return report
 
-    def _close(self, window: FloatArray, flagged: BoolArray, report: BatchReport) -> None:
-        """Hold a window against the reference."""
-        found = self._judge.report(self._n_closed, window, flagged)
+    def _close(self, window: FloatArray, report: BatchReport) -> None:
+        """Hold a window, (3, window_size), against the reference."""
+        scores, labels, p_values = window
+        found = self._judge.report(self._n_closed, scores, labels == 1, p_values)
         report.windows.append(found)
-        self._recent = window
+        goes_on = self.drifting_ and (found.drifting or found.drift_unknown)
+        recent = [self._recent, scores] if goes_on else [scores]
+        most = max(len(self.reference_.scores), self.window_size)
+        self._recent = np.concatenate(recent)[-most:]
         self._n_closed += found.n_rows
         # What cannot be told neither begins nor ends anything.
         if not found.rate_unknown and found.rate_is_high != self.rate_is_high_:
@@ -353,7 +383,8 @@ class Monitor:
         contamination : float in (0, 0.5], optional
             The share of these scores to flag. By default ``expected_rate_``.
         scores : array-like of shape (n_samples,), optional
-            By default those of the last window. In time order, like the reference.
+            In time order, like the reference. By default those of the last window, or of all
+            windows since a drift began (at most as many rows as the reference has).
 
         Returns
         -------
@@ -383,23 +414,31 @@ class Monitor:
             if not (is_number(share) and 0 < share <= 0.5):
                 raise ValueError(f"contamination must be a share in (0, 0.5]; got {share!r}.")
             scores = np.ravel(scores).astype(float)
-            threshold = quantile_threshold(ScoreReference(scores).scores, share)
-            self._refer_to(scores, scores > threshold)
+            reference = ScoreReference(scores)
+            threshold = quantile_threshold(reference.scores, share)
+            p_values = None
+            if has_p_values(self.detector):
+                p_values = reference.p_values(scores, n_alike(self.detector))
+            self._refer_to(Judgement(scores, (scores > threshold).astype(int), p_values))
             self.threshold_, self._uses_own_labels = threshold, False
+            self._ranks_by_reference = p_values is not None
             self._n_closed += self._pending.shape[1]
-            self._pending = np.empty((2, 0))
+            self._pending = np.empty((3, 0))
             report = BatchReport(np.empty(0), np.empty(0, int))
-            if self.rate_is_high_:
-                report.alerts.append(alert.of_recalibration(self.name, "alert_rate", threshold))
-            if self.drifting_:
-                report.alerts.append(alert.of_recalibration(self.name, "drift", threshold))
-            self.drifting_ = self.rate_is_high_ = False
+            for kind in self._end_all():
+                report.alerts.append(alert.of_recalibration(self.name, kind, threshold))
             if self.metrics is not None:
                 self.metrics.observe(self, report)
             places = self._dispatcher.queue(report.alerts)
         self._dispatcher.deliver(places)
         self._warn_of_shortage()
         return report
+
+    def _end_all(self) -> list[AlertKind]:
+        """End what has begun, and return what that was."""
+        begun = {"alert_rate": self.rate_is_high_, "drift": self.drifting_}
+        self.drifting_ = self.rate_is_high_ = False
+        return [kind for kind, lasts in begun.items() if lasts]  # type: ignore[misc]
 
 
 def _begin_again() -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from skrdae._typing import MatrixLike
+from skrdae._typing import FloatArray, MatrixLike
 from skrdae.monitoring.labels import last_step
 
 # Features that are named for a row.
 _MOST = 3
 
 
-def facts_of(detector: Any, X: MatrixLike, rows: NDArray[np.intp]) -> dict[int, dict[str, Any]]:
+def facts_of(
+    detector: Any, X: MatrixLike, rows: NDArray[np.intp], p_values: FloatArray | None = None
+) -> dict[int, dict[str, Any]]:
     """Return the p-values of some rows and the reasons for their scores, where a detector has them.
 
     Parameters
@@ -24,6 +26,7 @@ def facts_of(detector: Any, X: MatrixLike, rows: NDArray[np.intp]) -> dict[int, 
     X : array-like of shape (n_rows, n_features)
     rows : ndarray of shape (n_listed,)
         Numbers of rows of X.
+    p_values : ndarray of shape (n_rows,), optional
 
     Returns
     -------
@@ -39,23 +42,43 @@ def facts_of(detector: Any, X: MatrixLike, rows: NDArray[np.intp]) -> dict[int, 
     some: Any = seen
     if not of_series:  # a step of a series is nothing without its neighbours
         some = some.iloc[rows] if hasattr(some, "iloc") else _array(some)[rows]
-    if hasattr(last, "p_values"):
-        p_values = last.p_values(some)
-        p_values = p_values[rows] if of_series else p_values
-        for row, p_value in zip(facts, p_values, strict=True):
-            facts[row]["p_value"] = float(p_value)
+    if p_values is not None:
+        for row in facts:
+            facts[row]["p_value"] = float(p_values[row])
     if hasattr(last, "explain"):
         found = np.asarray(last.explain(some), float)
         found = (found[rows] if of_series else found).reshape(len(rows), -1)
-        names = getattr(last, "feature_names_in_", None)
         for row, contributions in zip(facts, found, strict=True):
-            order = np.argsort(-contributions, kind="stable")[:_MOST]
-            facts[row]["reasons"] = [
-                {"feature": _told(names, place), "contribution": float(contributions[place])}
-                for place in order.tolist()
-                if contributions[place] > 0
-            ]
+            facts[row]["reasons"] = _largest(last, contributions)
     return facts
+
+
+def reasons_of_newest(detector: Any, X: ArrayLike) -> list[dict[str, Any]]:
+    """Return the reasons for the score of the last of the newest steps, [] without `explain`.
+
+    Parameters
+    ----------
+    detector : object
+        A detector of series.
+    X : array-like of shape (window_size_, n_channels) or (window_size_,)
+        Its last window.
+
+    Returns
+    -------
+    list
+        See :func:`facts_of`.
+    """
+    return _largest(detector, detector.explain(X)[-1]) if hasattr(detector, "explain") else []
+
+
+def _largest(detector: Any, contributions: FloatArray) -> list[dict[str, Any]]:
+    names = getattr(detector, "feature_names_in_", None)
+    order = np.argsort(-contributions, kind="stable")[:_MOST]
+    return [
+        {"feature": _told(names, place), "contribution": float(contributions[place])}
+        for place in order.tolist()
+        if contributions[place] > 0
+    ]
 
 
 def _array(X: Any) -> Any:

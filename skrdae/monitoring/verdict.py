@@ -23,6 +23,8 @@ class Judge:
         Which of its rows are flagged.
     drift, drift_limit, rate_limit
         See :class:`Monitor`.
+    p_values : ndarray of shape (n_samples,), optional
+        Of the same rows. Windows that have p-values are held against these.
 
     Attributes
     ----------
@@ -37,12 +39,20 @@ class Judge:
         drift: Literal["psi", "ks"],
         drift_limit: float | None,
         rate_limit: float | None,
+        p_values: FloatArray | None = None,
     ) -> None:
         self.scores = ScoreReference(scores)
+        self._p_values = None if p_values is None else ScoreReference(1 - p_values)
         self.flags = FlagReference(flagged[~np.isnan(scores)])
         self._drift, self._drift_limit, self._rate_limit = drift, drift_limit, rate_limit
 
-    def report(self, first_row: int, scores: FloatArray, flagged: BoolArray) -> WindowReport:
+    def report(
+        self,
+        first_row: int,
+        scores: FloatArray,
+        flagged: BoolArray,
+        p_values: FloatArray | None = None,
+    ) -> WindowReport:
         """Return the report on a window.
 
         Parameters
@@ -50,16 +60,21 @@ class Judge:
         first_row : int
         scores : ndarray of shape (n_rows,)
         flagged : ndarray of bool of shape (n_rows,)
+        p_values : ndarray of shape (n_rows,), optional
+            NaN for rows without one.
 
         Returns
         -------
         WindowReport
         """
         n_rows, n_flagged = len(scores), int(flagged.sum())
-        evidence = self.scores.evidence(scores)
-        index = self.scores.stability_index(scores)
-        statistic, p_value = self.scores.kolmogorov_smirnov(scores, evidence.n_compared)
-        drifts = self._drifts(scores, index, p_value, evidence)
+        reference, values = self.scores, scores
+        if self._p_values is not None and p_values is not None and not np.isnan(p_values).any():
+            reference, values = self._p_values, 1 - p_values
+        evidence = reference.evidence(values)
+        index = reference.stability_index(values)
+        statistic, p_value = reference.kolmogorov_smirnov(values, evidence.n_compared)
+        drifts = self._drifts(reference, scores, index, p_value, evidence)
         too_often = self.flags.too_often(n_flagged, n_rows, evidence, self._rate_limit)
         return WindowReport(
             first_row=first_row,
@@ -77,15 +92,22 @@ class Judge:
         )
 
     def _drifts(
-        self, scores: FloatArray, index: float, p_value: float, evidence: Evidence
+        self,
+        reference: ScoreReference,
+        scores: FloatArray,
+        index: float,
+        p_value: float,
+        evidence: Evidence,
     ) -> bool | None:
         limit = self._drift_limit
         if self._drift == "ks":
             beyond = p_value < (P_VALUE if limit is None else limit)
         elif limit is None:
-            beyond = index > self.scores.stability_limit(evidence.n_compared)
+            beyond = index > reference.stability_limit(evidence.n_compared)
         else:  # whatever chance may do
             return index > limit
+        # p-values have an end, and many scores may share one: how far off scores are, and whether
+        # they repeat, only they can tell.
         if (beyond and evidence.known) or self.scores.beyond_dependence(scores):
             return True
         return False if evidence.enough else None

@@ -180,6 +180,7 @@ def dense(
     bias: NDArray[np.float32],
     kind: int,
     out: NDArray[np.float32],
+    n_rows: int,
 ) -> None:
     """Fill in the value of a layer: activation(x @ weight + bias) of every member.
 
@@ -194,8 +195,10 @@ def dense(
     kind : int
         A value of :data:`KINDS`.
     out : ndarray of shape (K, n, out), float32
+    n_rows : int
+        How many of the n rows are filled in.
     """
-    n_rows, n_out = x.shape[1], weight.shape[2]
+    n_out = weight.shape[2]
     for k in range(len(weight)):
         rows, w, z = x[k if len(x) > 1 else 0], weight[k], out[k]
         for start in range(0, n_rows, _ROWS):

@@ -104,8 +104,8 @@ def _states(
     of_x = np.empty((1, n, of_inputs.shape[2]), np.float32)
     of_h = np.empty_like(of_x)
     for t in range(len(out)):
-        dense(x[t : t + 1], of_inputs, bias, _IDENTITY, of_x)
-        dense(h, of_states, other, _IDENTITY, of_h)
+        dense(x[t : t + 1], of_inputs, bias, _IDENTITY, of_x, x.shape[1])
+        dense(h, of_states, other, _IDENTITY, of_h, h.shape[1])
         k = kept[min(t, len(kept) - 1)]
         for i in range(n):
             if lstm:

@@ -139,6 +139,8 @@ class MemberMLP(MemberModule):
                 values.append(x := _DIFFERENTIABLE[self.activations[layer]](x))
             return values
         n_rows, for_loops = x.shape[1], _is_for_loops(x)
+        # Rows that only fill up a chunk have no use.
+        n_used = n_rows if workspace is None else min(n_rows, workspace.n_used)
         for layer in range(start, stop):
             weight, bias, kind = weights[layer], biases[layer], self.activations[layer]
             shape = (len(weight), n_rows, weight.shape[2])
@@ -149,7 +151,9 @@ class MemberMLP(MemberModule):
             if for_loops:
                 one = x[:1] if x.stride(0) == 0 else x
                 shown = one.contiguous().numpy()
-                dense(shown, weight.numpy(), bias.numpy(), KINDS[kind], out.numpy())
+                dense(shown, weight.numpy(), bias.numpy(), KINDS[kind], out.numpy(), n_used)
+                if n_used < n_rows:
+                    out[:, n_used:].zero_()
             else:
                 ACTIVATIONS[kind][0](_affine(x, weight, bias, out))
             values.append(out)
@@ -232,7 +236,7 @@ def _product(x: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> torch.
         return torch.bmm(x, weight, out=out)
     bias = weight.new_zeros(len(weight), 1, weight.shape[2])
     shown = x.contiguous().numpy(), weight.contiguous().numpy(), bias.numpy()
-    dense(*shown, KINDS["identity"], out.numpy())
+    dense(*shown, KINDS["identity"], out.numpy(), x.shape[1])
     return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Hashable
 from typing import Self, TypeAlias
 
@@ -20,6 +21,12 @@ class Workspace:
     ----------
     device : torch.device
 
+    Attributes
+    ----------
+    n_used : int
+        How many rows of a chunk are real, those at its beginning. The others fill it up, and nobody
+        reads their results.
+
     Examples
     --------
     >>> import torch
@@ -31,6 +38,7 @@ class Workspace:
     6.0
     """
 
+    n_used = sys.maxsize
     _flat: dict[Hashable, torch.Tensor]
     _views: dict[tuple[Hashable, tuple[int, ...]], torch.Tensor]
     _parts: dict[Hashable, Self]
@@ -57,6 +65,7 @@ class Workspace:
         """Return a workspace with names of its own, for a part of a network."""
         if name not in self._parts:
             self._parts[name] = type(self)(self._device)
+        self._parts[name].n_used = self.n_used
         return self._parts[name]
 
 

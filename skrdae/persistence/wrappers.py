@@ -28,6 +28,7 @@ from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.calibrated import CalibratedDetector
 from skrdae.detectors.channels import ChannelDetectors
 from skrdae.detectors.held_out import HeldOutWindows
+from skrdae.detectors.loudest import LoudestChannel
 from skrdae.detectors.outlier_adapter import OutlierAdapter
 from skrdae.detectors.windowed import WindowedDetector
 from skrdae.persistence.columns import TRANSFORMERS, n_columns_out
@@ -98,7 +99,9 @@ KINDS[WindowedDetector] = Kind(
         "window_size_": whole(1),
         "window_scores_": array(np.float64, "windows"),
         "window_threshold_": optional(number()),
-        "detector_": instance(BaseTorchDetector, WindowedDetector, ChannelDetectors),
+        "detector_": instance(
+            BaseTorchDetector, WindowedDetector, ChannelDetectors, LoudestChannel
+        ),
         "_spacing": optional(number(5e-324)),
         "_stride": whole(1, _LARGEST_STRIDE),
         "_aggregate": choice("mean", "max", "median"),
@@ -143,6 +146,27 @@ KINDS[ChannelDetectors] = Kind(
         "scales": array(np.float64, "scores of channels", low=5e-324),
     },
     whole=_by_channel,
+)
+
+
+def _loudest(held: LoudestChannel, where: str, sizes: Sizes) -> None:
+    if len(held.centers) != 2 * held.n_channels:
+        misfit(f"the length of {where}.centers", len(held.centers), f"{2 * held.n_channels}")
+    if held.joint.n_features_in_ != held.n_features_in_:
+        misfit(f"{where}.joint.n_features_in_", held.joint.n_features_in_, str(held.n_features_in_))
+
+
+KINDS[LoudestChannel] = Kind(
+    {
+        "joint": instance(BaseTorchDetector),
+        "n_steps": whole(1),
+        "n_channels": whole(1),
+        "centers": array(np.float64, "scores of channels"),
+        "below": array(np.float64, "scores of channels", low=5e-324),
+        "above": array(np.float64, "scores of channels", low=5e-324),
+        "typical": array(np.float64, "channels", low=5e-324),
+    },
+    whole=_loudest,
 )
 
 

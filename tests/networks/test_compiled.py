@@ -13,7 +13,7 @@ FUNCTIONS = {
 
 def _layer(x, weight, bias, kind="identity"):
     out = np.full((len(weight), x.shape[1], weight.shape[2]), np.nan, np.float32)
-    dense(x, weight, bias, KINDS[kind], out)
+    dense(x, weight, bias, KINDS[kind], out, x.shape[1])
     return out
 
 
