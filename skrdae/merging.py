@@ -124,7 +124,7 @@ def agree(detector: Any, X: MatrixLike, moments: ColumnMoments | None = None) ->
     ValueError, TypeError
         If the detector has no members that could be trained apart, or a parameter or X is invalid.
     """
-    _check_detector(detector)
+    check_detector(detector)
     probe: Any = clone(detector)
     probe._check_parameters()
     rows = _dense(probe._check_data(X, reset=True))
@@ -232,7 +232,8 @@ def without_rows(detector: Any) -> Any:
 # ---------------------------------------------------------------------------------- checks
 
 
-def _check_detector(detector: Any) -> None:
+def check_detector(detector: Any) -> None:
+    """Raise a TypeError unless a detector has members that can be trained apart."""
     name = type(detector).__name__
     if not isinstance(detector, BaseTorchDetector):
         raise TypeError(
@@ -252,7 +253,7 @@ def _check_together(detectors: list[Any]) -> None:
         raise ValueError("detectors is empty: there is nothing to merge.")
     first = detectors[0]
     for number, one in enumerate(detectors):
-        _check_detector(one)
+        check_detector(one)
         where = f"detectors[{number}]"
         if "model_" not in vars(one):
             raise ValueError(f"{where} is not fitted.")

@@ -1,0 +1,250 @@
+"""Fits to Dask collections: scales agreed on in a first pass, members trained where the rows are."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from dask import delayed
+from distributed import Client
+from sklearn.base import clone
+
+from skrdae._typing import IntArray
+from skrdae._validation import refitting
+from skrdae.dask.cluster import client_of, results
+from skrdae.dask.partitions import (
+    Look,
+    Sample,
+    joined,
+    look,
+    named,
+    parts_of,
+    rows_of_parts,
+    sample_of,
+    shared_out,
+    take,
+)
+from skrdae.detectors.calibrated import CalibratedDetector
+from skrdae.detectors.samples import rows_a_member
+from skrdae.merging import Agreement, agree, check_detector, merge, some_rows, without_rows
+
+#: A member that is trained on fewer rows, less than a batch, learns next to nothing.
+FEWEST_ROWS = 32
+
+
+def fit(
+    detector: Any, X: Any, *, sample_size: int | None = None, client: Client | None = None
+) -> Any:
+    """Fit a detector to a Dask array or DataFrame.
+
+    Each of the `n_estimators` members is trained by a worker, on rows of its own partitions: member
+    k of K has the partitions k, k + K, k + 2K and so on, and draws its `max_samples` from them. If
+    there are fewer partitions than members, several members share one. All that has to be known of
+    all rows comes from a first pass over X: scales, from the range and the moments of all rows and
+    the quantiles of a random sample, and the threshold, from the same sample.
+
+    Parameters
+    ----------
+    detector : object
+        A detector of rows of this package, or a :class:`~skrdae.CalibratedDetector` around one. It
+        is left as it is.
+    X : Dask array or DataFrame
+        Of shape (n_samples, n_features), in chunks of whole rows whose number may be unknown. Rows
+        may have a shape of their own, as images. Keep it in the memory of the workers,
+        ``X.persist()``, if it fits in there: X is read twice.
+    sample_size : int, optional
+        Rows of the sample, by default 100,000 (fewer of very wide rows). If X has no more rows, the
+        sample is all of X.
+    client : distributed.Client, optional
+        By default the one created last.
+
+    Returns
+    -------
+    object
+        A clone of the detector, fitted. ``decision_scores_`` and ``labels_`` belong to the rows of
+        the sample.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is no client, if workers lack the package or have other versions, if a parameter or
+        a partition of X is invalid (the message names it), or if the partitions of a member have
+        fewer than 32 rows.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from dask.distributed import Client
+    >>> import skrdae.dask
+    >>> from skrdae import RobustDeepAutoencoder
+    >>> with Client(processes=False, dashboard_address=":0") as client:
+    ...     X = da.random.default_rng(0).normal(size=(10_000, 5), chunks=(1000, -1))
+    ...     detector = skrdae.dask.fit(RobustDeepAutoencoder(random_state=0), X)
+    ...     share = skrdae.dask.predict(detector, X).mean().compute()
+    >>> print(f"{share:.2f}")
+    0.10
+    """
+    if sample_size is not None and not (isinstance(sample_size, Integral) and sample_size > 0):
+        raise ValueError(f"sample_size must be a positive whole number; got {sample_size!r}.")
+    calibrated = isinstance(detector, CalibratedDetector)
+    n_folds = _n_folds(detector) if calibrated else 1
+    inner = detector.detector if calibrated else detector
+    check_detector(inner)
+    clone(inner)._check_parameters()  # before any partition is read
+    client = client_of(client)
+    parts = parts_of(X)
+    wanted = rows_of_parts(X, len(parts), sample_size)
+    looks: list[Look] = results(
+        client,
+        [
+            delayed(look)(inner, part, number, n, n_folds)
+            for number, (part, n) in enumerate(zip(parts, wanted, strict=True))
+        ],
+    )
+    sample = sample_of(looks)
+    if calibrated:
+        return _calibrated(client, detector, parts, looks, sample)
+    return _fitted(client, [inner], parts, looks, sample, [-1])[0]
+
+
+def _fitted(
+    client: Client,
+    detectors: Sequence[Any],
+    parts: list[Any],
+    looks: list[Look],
+    sample: Sample,
+    folds: Sequence[int],
+) -> list[Any]:
+    """Fit detectors to the rows outside of their folds, all of their members beside each other."""
+    tasks, agreements = [], []
+    for detector, fold in zip(detectors, folds, strict=True):
+        places = np.flatnonzero(sample.folds != fold)
+        agreement = agree(detector, some_rows(sample.rows, places), sample.moments)
+        agreements.append((agreement, places))
+        if _has_members(detector):
+            plan = Plan(agreement, looks, fold)
+            there = delayed(plan.training)
+            tasks += [plan.task(there, member, parts) for member in range(len(agreement.seeds))]
+    trained = iter(results(client, tasks))
+    fitted = []
+    for detector, (agreement, places) in zip(detectors, agreements, strict=True):
+        rows = some_rows(sample.rows, places)
+        if _has_members(detector):
+            found = merge([next(trained) for _ in agreement.seeds], rows)
+            found.set_params(**clone(detector).get_params(deep=False))
+        else:
+            found = agreement.fit_member(0, rows)
+        fitted.append(found)
+    return fitted
+
+
+def _has_members(detector: Any) -> bool:
+    return "n_estimators" in detector.get_params()
+
+
+class Plan:
+    """Which member is trained on how many rows of which partitions.
+
+    Parameters
+    ----------
+    agreement : Agreement
+    looks : list of Look
+    fold : int
+        Whose rows are left out.
+    """
+
+    def __init__(self, agreement: Agreement, looks: list[Look], fold: int) -> None:
+        self.fold, self.n_folds = fold, len(looks[0].counts)
+        counts = np.array([found.counts for found in looks])
+        self.sizes: IntArray = counts.sum(axis=1) - (counts[:, fold] if fold >= 0 else 0)
+        self.filled = np.flatnonzero(self.sizes)
+        self.seeds = agreement.seeds
+        # The rows that a member gets are drawn already.
+        detector = clone(agreement.detector)
+        self.max_samples = detector.get_params().get("max_samples", 1.0)
+        if "max_samples" in detector.get_params():
+            detector.set_params(max_samples=1.0)
+        values = vars(agreement) | {"detector": detector}
+        self.training = Agreement(**values)
+
+    def partitions(self, member: int) -> IntArray:
+        """Return the numbers of a member's partitions."""
+        n_members, n_parts = len(self.seeds), len(self.filled)
+        if n_parts < n_members:
+            return self.filled[[member % n_parts]]
+        return self.filled[member::n_members]
+
+    def task(self, agreement: Any, member: int, parts: list[Any]) -> Any:
+        """Return the training of a member, delayed."""
+        mine = self.partitions(member)
+        sizes = self.sizes[mine]
+        what = f"Member {member}, with partition{'s' * (len(mine) > 1)} {_listed(mine)} of X"
+        if sizes.sum() < FEWEST_ROWS:
+            raise ValueError(
+                f"{what}, has {sizes.sum()} rows to be trained on, fewer than {FEWEST_ROWS}: make "
+                "fewer and larger partitions (X.rechunk, X.repartition), or lower n_estimators."
+            )
+        n_rows = shared_out(rows_a_member(self.max_samples, int(sizes.sum())), sizes)
+        seed = int(self.seeds[member])
+        rows = [
+            delayed(take)(parts[number], int(number), int(n), seed, self.fold, self.n_folds)
+            for number, n in zip(mine, n_rows, strict=True)
+            if n
+        ]
+        return delayed(train)(agreement, member, rows, what)
+
+
+def _listed(numbers: IntArray) -> str:
+    shown = ", ".join(map(str, numbers[:5].tolist()))
+    return shown + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
+
+
+def train(agreement: Agreement, member: int, rows: list[Any], what: str) -> tuple[Any, Any]:
+    """Train a member; return it without what it says of its rows, and the warnings."""
+    with warnings.catch_warnings(record=True) as caught, named(what):
+        warnings.simplefilter("always")
+        found = agreement.fit_member(member, joined(rows))
+    told = [(w.category, str(w.message)) for w in caught if w.category.__module__ != "builtins"]
+    return without_rows(found), told
+
+
+# -------------------------------------------------------------------------------- p-values
+
+
+def _n_folds(detector: CalibratedDetector) -> int:
+    clone(detector)._begin()  # which checks the parameters
+    cv: Any = 5 if detector.cv is None else detector.cv
+    if not (isinstance(cv, Integral) and cv > 1):
+        raise ValueError(
+            f"cv must be None or a number of folds for a Dask collection; got {detector.cv!r}."
+        )
+    return int(cv)
+
+
+def _calibrated(
+    client: Client,
+    detector: CalibratedDetector,
+    parts: list[Any],
+    looks: list[Look],
+    sample: Sample,
+) -> CalibratedDetector:
+    """Fit a clone to the rows outside of each fold, and calibrate with the sample."""
+    fitted: Any = clone(detector)
+    n_folds = len(looks[0].counts)
+    with refitting(fitted) as draft:
+        seed = draft._begin()
+        clones = _fitted(
+            client,
+            [draft._clone(seed) for _ in range(n_folds)],
+            parts,
+            looks,
+            sample,
+            range(n_folds),
+        )
+        tests = [np.flatnonzero(sample.folds == fold) for fold in range(n_folds)]
+        rows = draft._checked(sample.rows, reset=True)
+        draft._calibrate(rows, tests, clones)
+    return fitted
