@@ -137,7 +137,7 @@ def agree(detector: Any, X: MatrixLike, moments: ColumnMoments | None = None) ->
 
 def _level(probe: Any, rows: FloatRows, scaler: ColumnScaler) -> float | None:
     """Return what a detector divides rows by, told from the shortest of its trainings."""
-    options = {name: 1 for name in getattr(probe, "_lengths", ())}
+    options: dict[str, Any] = dict.fromkeys(getattr(probe, "_lengths", ()), 1)
     if not options:
         return None
     options |= {"n_estimators": 1, "max_samples": None, "device": "cpu", **_QUIET}

@@ -12,7 +12,7 @@ import distributed
 _PACKAGES = ("skrdae", "torch")
 
 
-def client_of(client: distributed.Client | None) -> distributed.Client:
+def client_of(client: distributed.Client | None) -> Any:
     """Return a client, by default that which was created last.
 
     Raises
@@ -31,7 +31,7 @@ def client_of(client: distributed.Client | None) -> distributed.Client:
             ) from None
     if client.asynchronous:
         raise ValueError("The Dask client is asynchronous: create one with asynchronous=False.")
-    found = client.get_versions(packages=list(_PACKAGES))
+    found: Any = client.get_versions(packages=list(_PACKAGES))
     if not found["workers"]:
         raise ValueError(
             "The Dask cluster has no workers: wait until they are there, as by "
@@ -59,7 +59,7 @@ def _release(version: str | None) -> str | None:
     return None if version is None else str(version).split("+")[0]
 
 
-def results(client: distributed.Client, tasks: Sequence[Any]) -> list[Any]:
+def results(client: Any, tasks: Sequence[Any]) -> list[Any]:
     """Compute tasks, and return their results, in order.
 
     A task returns a pair: its result, and warnings as (category, message). Each is told once.

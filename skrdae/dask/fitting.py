@@ -1,4 +1,4 @@
-"""Fits to Dask collections: scales agreed on in a first pass, members trained where the rows are."""
+"""Fits to Dask collections: scales from a first pass, members trained where the rows are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from dask import delayed
+from dask.delayed import delayed
 from distributed import Client
 from sklearn.base import clone
 
@@ -27,6 +27,7 @@ from skrdae.dask.partitions import (
     shared_out,
     take,
 )
+from skrdae.dask.series import fit_series
 from skrdae.detectors.calibrated import CalibratedDetector
 from skrdae.detectors.samples import rows_a_member
 from skrdae.merging import Agreement, agree, check_detector, merge, some_rows, without_rows
@@ -49,15 +50,17 @@ def fit(
     Parameters
     ----------
     detector : object
-        A detector of rows of this package, or a :class:`~skrdae.CalibratedDetector` around one. It
-        is left as it is.
-    X : Dask array or DataFrame
+        A detector of rows of this package; a :class:`~skrdae.WindowedDetector`; or a
+        :class:`~skrdae.CalibratedDetector` around one of these. It is left as it is.
+    X : Dask array or DataFrame, or list of series
         Of shape (n_samples, n_features), in chunks of whole rows whose number may be unknown. Rows
         may have a shape of their own, as images. Keep it in the memory of the workers,
-        ``X.persist()``, if it fits in there: X is read twice.
+        ``X.persist()``, if it fits in there: X is read twice. Of a detector of series, a list of
+        series: Dask arrays, Dask DataFrames or delayed objects. Such a detector is fitted to a
+        random sample of whole series, in this process.
     sample_size : int, optional
-        Rows of the sample, by default 100,000 (fewer of very wide rows). If X has no more rows, the
-        sample is all of X.
+        Rows of the sample, or steps of the series in it, by default 100,000 (fewer of very wide
+        rows). If X has no more rows, the sample is all of X.
     client : distributed.Client, optional
         By default the one created last.
 
@@ -87,8 +90,10 @@ def fit(
     >>> print(f"{share:.2f}")
     0.10
     """
-    if sample_size is not None and not (isinstance(sample_size, Integral) and sample_size > 0):
+    if sample_size is not None and not (isinstance(sample_size, Integral) and int(sample_size) > 0):
         raise ValueError(f"sample_size must be a positive whole number; got {sample_size!r}.")
+    if getattr(detector, "_takes_series", False):
+        return fit_series(client_of(client), detector, X, sample_size)
     calibrated = isinstance(detector, CalibratedDetector)
     n_folds = _n_folds(detector) if calibrated else 1
     inner = detector.detector if calibrated else detector
@@ -217,7 +222,7 @@ def train(agreement: Agreement, member: int, rows: list[Any], what: str) -> tupl
 def _n_folds(detector: CalibratedDetector) -> int:
     clone(detector)._begin()  # which checks the parameters
     cv: Any = 5 if detector.cv is None else detector.cv
-    if not (isinstance(cv, Integral) and cv > 1):
+    if not (isinstance(cv, Integral) and int(cv) > 1):
         raise ValueError(
             f"cv must be None or a number of folds for a Dask collection; got {detector.cv!r}."
         )

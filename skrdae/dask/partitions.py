@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
+from functools import reduce
+from operator import add
 from typing import Any, NamedTuple
 
-import dask
+import dask.array as da
 import numpy as np
+from dask.base import is_dask_collection
+from dask.delayed import Delayed
 from sklearn.base import clone
 from sklearn.utils.validation import _num_samples
 
@@ -16,8 +20,8 @@ from skrdae._typing import IntArray
 from skrdae.merging import some_rows
 from skrdae.preprocessing import ColumnMoments
 
-# Rows of the sample that scales and thresholds are told from, and its values at most.
-_SAMPLE_ROWS, _SAMPLE_VALUES = 100_000, 2**24
+#: Rows of the sample that scales and thresholds are told from, and its values at most.
+SAMPLE_ROWS, SAMPLE_VALUES = 100_000, 2**24
 # Where parts may be of very different size, so many times the rows are asked for.
 _SURPLUS = 2
 # Seeds of the draws: of the sample, of folds, of members. They are the same in every fit.
@@ -68,12 +72,13 @@ def parts_of(X: Any) -> list[Any]:
 
 def is_array(X: Any) -> bool:
     """Whether X is a Dask array."""
-    return dask.is_dask_collection(X) and hasattr(X, "map_blocks")
+    return isinstance(X, da.Array)
 
 
 def is_frame(X: Any) -> bool:
     """Whether X is a Dask DataFrame; dask.dataframe need not be there to tell."""
-    return dask.is_dask_collection(X) and hasattr(X, "map_partitions") and hasattr(X, "columns")
+    known = is_dask_collection(X) and not isinstance(X, Delayed)  # which has any attribute
+    return known and hasattr(X, "map_partitions") and hasattr(X, "columns")
 
 
 def check_chunks(X: Any) -> None:
@@ -96,7 +101,7 @@ def rows_of_parts(X: Any, n_parts: int, sample_size: int | None) -> list[int]:
     if sample_size is None:
         # The number of columns may be unknown, too.
         known = width if np.isfinite(width) else 1
-        sample_size = max(1, min(_SAMPLE_ROWS, _SAMPLE_VALUES // max(1, int(known))))
+        sample_size = max(1, min(SAMPLE_ROWS, SAMPLE_VALUES // max(1, int(known))))
     lengths = np.array(X.chunks[0] if is_array(X) else [np.nan], float)
     if np.isfinite(lengths).all():
         share = min(1.0, sample_size / max(lengths.sum(), 1))
@@ -205,14 +210,14 @@ def sample_of(looks: list[Look]) -> Sample:
                 f"Partition {number} of X has {found.names['n_features_in_']} columns, and "
                 f"partition {first_number} has {first.names['n_features_in_']}."
             )
-        ours, theirs = (names.get("feature_names_in_") for names in (first.names, found.names))
-        if not np.array_equal(ours, theirs):
+        ours, theirs = (list(one.names.get("feature_names_in_", ())) for one in (first, found))
+        if ours != theirs:
             raise ValueError(
-                f"The columns of partition {number} of X are {list(theirs)}, and those of "
-                f"partition {first_number} are {list(ours)}."
+                f"The columns of partition {number} of X are {theirs}, and those of partition "
+                f"{first_number} are {ours}."
             )
     share = min(len(found.places) / found.counts.sum() for _, found in filled)
-    rows, folds, moments = [], [], None
+    rows, folds = [], []
     for number, found in filled:
         n_rows = int(found.counts.sum())
         n_kept = min(len(found.places), round(share * n_rows))
@@ -222,5 +227,5 @@ def sample_of(looks: list[Look]) -> Sample:
             rows.append(some_rows(found.sample, kept))
             numbers = fold_numbers(number, n_rows, len(found.counts))
             folds.append(numbers[found.places[kept]])
-        moments = found.moments if moments is None else moments + found.moments
-    return Sample(joined(rows), np.concatenate(folds), moments)
+    moments: Any = [found.moments for _, found in filled]
+    return Sample(joined(rows), np.concatenate(folds), reduce(add, moments))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import dask
+import dask.array as da
 import numpy as np
+from dask.delayed import delayed
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skrdae.dask.partitions import check_chunks, is_array, is_frame
+from skrdae.dask.series import whole_series
 
 
 def decision_function(detector: Any, X: Any) -> Any:
@@ -105,11 +107,7 @@ def _mapped(detector: Any, X: Any, method: str, dtype: type) -> Any:
     check_is_fitted(detector)
     call = _Call(detector, method, dtype)
     if getattr(detector, "_takes_series", False):
-        if not isinstance(X, list | tuple):
-            raise TypeError(
-                f"{type(detector).__name__} scores whole series, and a chunk of one is none: pass "
-                "a list of series, each a Dask array, a Dask DataFrame or a delayed object."
-            )
+        whole_series(X)  # which raises where X is no list of series
         return [_of_series(call, series) for series in X]
     return _of_chunks(call, X)
 
@@ -119,10 +117,9 @@ def _of_series(call: _Call, series: Any) -> Any:
         return _of_chunks(call, series.rechunk(-1))
     if is_frame(series):
         return _of_chunks(call, series.repartition(npartitions=1))
-    import dask.array as da
-
     shape = (np.nan, call.detector.n_features_in_)[: 1 + call.by_feature]
-    return da.from_delayed(dask.delayed(call)(series), shape=shape, dtype=call.dtype)
+    make: Any = da.from_delayed
+    return make(delayed(call)(series), shape=shape, dtype=call.dtype)
 
 
 def _of_chunks(call: _Call, X: Any) -> Any:

@@ -118,8 +118,9 @@ class ColumnScaler:
             return self
         found = self._measured(X)
         if moments is not None:
-            found = self._of_all(found, X, moments.smallest, moments.largest, moments.mean,
-                                 moments.deviation)
+            found = self._of_all(
+                found, X, moments.smallest, moments.largest, moments.mean, moments.deviation
+            )
         smallest, largest, rounding, center, scale = found
         unusable = ~(np.isfinite(center) & np.isfinite(scale))
         if unusable.any():

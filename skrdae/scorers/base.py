@@ -77,10 +77,11 @@ class Scorer(ABC):
         """
         found: dict[str, Any] = {}
         for field in fields(self):
-            values = [getattr(scorer, field.name, None) for scorer in (self, *others)]
+            values: list[Any] = [getattr(scorer, field.name, None) for scorer in (self, *others)]
+            first = values[0]
             if all(isinstance(value, torch.Tensor) for value in values):
                 found[field.name] = torch.cat(values)
-            elif any(type(v) is not type(values[0]) or _told(v) != _told(values[0]) for v in values):
+            elif any(type(v) is not type(first) or _told(v) != _told(first) for v in values):
                 raise ValueError(f"{field.name} differs: {', '.join(map(repr, values))}")
         return replace(self, **found)
 
