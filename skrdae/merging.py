@@ -293,7 +293,7 @@ def _check_scaler(one: Any, first: Any, where: str) -> None:
     for name in ("center_", "scale_", "constant_"):
         same &= getattr(ours, name) == getattr(theirs, name)
     if not same.all() or ours.bound_ != theirs.bound_:
-        column = "" if same.all() else f" (column {first._column_names()[~same][0]!r})"
+        column = "" if same.all() else f" (column {first._column_names()[~same].tolist()[0]!r})"
         raise ValueError(
             f"{where} scales the columns in another way than detectors[0]{column}. Members of one "
             "ensemble share their scales: agreement = skrdae.merging.agree(detector, sample), and "

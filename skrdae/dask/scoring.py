@@ -44,8 +44,8 @@ def decision_function(detector: Any, X: Any) -> Any:
     >>> X = da.random.default_rng(0).normal(size=(1000, 5), chunks=(200, -1))
     >>> detector = RobustDeepAutoencoder(random_state=0).fit(X[:500].compute())
     >>> scores = skrdae.dask.decision_function(detector, X)
-    >>> scores
-    dask.array<decision_function, shape=(1000,), dtype=float64, chunksize=(200,), ...>
+    >>> scores.chunks
+    ((200, 200, 200, 200, 200),)
     >>> scores.compute().shape
     (1000,)
     """
