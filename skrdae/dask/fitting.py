@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -42,10 +42,11 @@ def fit(
     """Fit a detector to a Dask array or DataFrame.
 
     Each of the `n_estimators` members is trained by a worker, on rows of its own partitions: member
-    k of K has the partitions k, k + K, k + 2K and so on, and draws its `max_samples` from them. If
-    there are fewer partitions than members, several members share one. All that has to be known of
-    all rows comes from a first pass over X: scales, from the range and the moments of all rows and
-    the quantiles of a random sample, and the threshold, from the same sample.
+    k of K has the partitions k, k + K, k + 2K and so on, and draws its `max_samples` from them, a
+    float meaning a share of their rows. If its partitions have fewer rows than a member gets in a
+    fit in memory, it takes rows of others, too. All that has to be known of all rows comes from a
+    first pass over X: scales, from the range and the moments of all rows and the quantiles of a
+    random sample, and the threshold, from the same sample.
 
     Parameters
     ----------
@@ -74,8 +75,8 @@ def fit(
     ------
     ValueError, TypeError
         If there is no client, if workers lack the package or have other versions, if a parameter or
-        a partition of X is invalid (the message names it), or if the partitions of a member have
-        fewer than 32 rows.
+        a partition of X is invalid (the message names it), or if the partitions of a member
+        have fewer than 32 rows.
 
     Examples
     --------
@@ -175,16 +176,23 @@ class Plan:
         values = vars(agreement) | {"detector": detector}
         self.training = Agreement(**values)
 
-    def partitions(self, member: int) -> IntArray:
-        """Return the numbers of a member's partitions."""
-        n_members, n_parts = len(self.seeds), len(self.filled)
-        if n_parts < n_members:
-            return self.filled[[member % n_parts]]
-        return self.filled[member::n_members]
+    def partitions(self, member: int) -> tuple[IntArray, int]:
+        """Return the numbers of a member's partitions, and how many of their rows it gets."""
+        n_groups = min(len(self.seeds), len(self.filled))
+        groups = [self.filled[(member + i) % n_groups :: n_groups] for i in range(n_groups)]
+        own = groups[0]
+        share = isinstance(self.max_samples, Real) and not isinstance(self.max_samples, Integral)
+        if share:
+            return own, rows_a_member(self.max_samples, int(self.sizes[own].sum()))
+        # As many rows as in one fit: where its own are too few, those of others, too.
+        wanted = rows_a_member(self.max_samples, int(self.sizes.sum()))
+        order = np.concatenate(groups)
+        n_needed = int(np.searchsorted(np.cumsum(self.sizes[order]), wanted)) + 1
+        return np.sort(order[: max(len(own), n_needed)]), wanted
 
     def task(self, agreement: Any, member: int, parts: list[Any]) -> Any:
         """Return the training of a member, delayed."""
-        mine = self.partitions(member)
+        mine, n_rows = self.partitions(member)
         sizes = self.sizes[mine]
         what = f"Member {member}, with partition{'s' * (len(mine) > 1)} {_listed(mine)} of X"
         if sizes.sum() < FEWEST_ROWS:
@@ -192,11 +200,10 @@ class Plan:
                 f"{what}, has {sizes.sum()} rows to be trained on, fewer than {FEWEST_ROWS}: make "
                 "fewer and larger partitions (X.rechunk, X.repartition), or lower n_estimators."
             )
-        n_rows = shared_out(rows_a_member(self.max_samples, int(sizes.sum())), sizes)
         seed = int(self.seeds[member])
         rows = [
             delayed(take)(parts[number], int(number), int(n), seed, self.fold, self.n_folds)
-            for number, n in zip(mine, n_rows, strict=True)
+            for number, n in zip(mine, shared_out(n_rows, sizes), strict=True)
             if n
         ]
         return delayed(train)(agreement, member, rows, what)
