@@ -12,8 +12,8 @@ only the seed changes.
 - ``quality``: ROC AUC over all rows of the ADBench sets of more than 3,000 rows, by one fit in
   memory and by a fit to 16 chunks on two workers: chunks of the file as it lies, and of shuffled
   rows.
-- ``traffic``: bytes that workers send, to each other and to the client, in each of the steps of a
-  fit to chunks of 100,000 rows of 30 features.
+- ``traffic``: bytes that workers send, to each other and to the client, in the two passes of a fit
+  to chunks of 100,000 rows of 30 features, and bytes that client and scheduler send to them.
 - ``workers``: seconds that a fit to 2 million rows of 30 features in a file takes, and scoring
   them, with one worker and with two, by turns.
 - ``merge``: members of 1,000 partitions, one for each or fewer: what they weigh, and what it costs
@@ -43,14 +43,15 @@ import dask.array as da
 import numpy as np
 from datasets import add_data_argument, load_adbench
 from distributed import Client, LocalCluster
+from distributed.comm import tcp
 from report import write_csv
 from sklearn.metrics import roc_auc_score
 
 import skrdae.dask
-from skrdae import RobustDeepAutoencoder, VAEDetector, merge
+from skrdae import RobustDeepAutoencoder, merge
 from skrdae.merging import agree, without_rows
 
-DETECTORS = {"RobustDeepAutoencoder": RobustDeepAutoencoder, "VAEDetector": VAEDetector}
+HOW = ("one fit", "as it lies", "shuffled")
 
 
 def cluster(n_workers, **options):
@@ -89,48 +90,52 @@ def quality(arguments):
     rows = []
     with cluster(2):
         for name, X, y in load_adbench(arguments.data_dir, min_rows=3001):
-            for kind, make in DETECTORS.items():
-                for seed in range(arguments.seeds):
-                    order = np.random.default_rng(seed).permutation(len(X))
-                    scores = {"one fit": make(random_state=seed).fit(X).decision_scores_}
-                    for how, places in (("as it lies", slice(None)), ("shuffled", order)):
-                        chunks = da.from_array(X[places], chunks=(-(-len(X) // 16), -1))
-                        fitted = skrdae.dask.fit(make(random_state=seed), chunks)
-                        found = np.empty(len(X))
-                        found[places] = fitted.decision_function(X[places])
-                        scores[how] = found
-                    row = {"set": name, "n_rows": len(X), "detector": kind, "seed": seed}
-                    for how, found in scores.items():
-                        row[how] = roc_auc_score(y, found)
-                    rows.append(row)
-                    print(row, flush=True)
+            for seed in range(arguments.seeds):
+                order = np.random.default_rng(seed).permutation(len(X))
+                detector = RobustDeepAutoencoder(random_state=seed)
+                scores = {"one fit": detector.fit(X).decision_scores_}
+                for how, places in (("as it lies", slice(None)), ("shuffled", order)):
+                    chunks = da.from_array(X[places], chunks=(-(-len(X) // 16), -1))
+                    scores[how] = skrdae.dask.fit(detector, chunks).decision_function(X)
+                row = {"set": name, "n_rows": len(X), "seed": seed}
+                rows.append(row | {how: roc_auc_score(y, found) for how, found in scores.items()})
+                print(rows[-1], flush=True)
     write_csv("cluster_quality", rows)
     summary = []
-    for kind in DETECTORS:
-        mine = [row for row in rows if row["detector"] == kind]
-        for name in [*dict.fromkeys(row["set"] for row in mine), "mean"]:
-            of_set = [row for row in mine if name in ("mean", row["set"])]
-            found = {
-                how: float(np.mean([row[how] for row in of_set]))
-                for how in ("one fit", "as it lies", "shuffled")
-            }
-            spread = float(
-                np.mean(
-                    [
-                        np.std([row["one fit"] for row in of_set if row["set"] == one])
-                        for one in {row["set"] for row in of_set}
-                    ]
-                )
-            )
-            summary.append({"detector": kind, "set": name, **found, "sd of one fit": spread})
+    for name in [*dict.fromkeys(row["set"] for row in rows), "mean"]:
+        mine = [row for row in rows if name in ("mean", row["set"])]
+        found = {how: float(np.mean([row[how] for row in mine])) for how in HOW}
+        seeds = [[row["one fit"] for row in mine if row["seed"] == k] for k in range(2)]
+        apart = (
+            float(np.abs(np.subtract(*map(np.array, seeds))).mean()) if arguments.seeds > 1 else 0.0
+        )
+        summary.append({"set": name, **found, "two seeds apart": apart})
     write_csv("cluster_quality_summary", summary)
 
 
 # --------------------------------------------------------------------------------- traffic
 
 
-def _sent(dask_worker):
-    return dask_worker.transfer_outgoing_bytes_total
+def _count():
+    """Count what this process writes to sockets from now on."""
+    write = tcp.TCP.write
+    tcp.sent = 0
+
+    async def counted(*arguments, **options):
+        n_bytes = await write(*arguments, **options)
+        tcp.sent += n_bytes
+        return n_bytes
+
+    tcp.TCP.write = counted
+
+
+def _sent():
+    return tcp.sent
+
+
+def _sent_by_all(client):
+    """Return the bytes that workers have sent, and those that client and scheduler have."""
+    return np.array([sum(client.run(_sent).values()), tcp.sent])
 
 
 def traffic(arguments):
@@ -138,22 +143,22 @@ def traffic(arguments):
     steps, results = [], skrdae.dask.fitting.results
 
     def measured(client, tasks):
-        before = sum(client.run(_sent).values())
+        before = _sent_by_all(client)
         found = results(client, tasks)
-        steps.append(sum(client.run(_sent).values()) - before)
+        steps.append(_sent_by_all(client) - before)
         return found
 
-    skrdae.dask.fitting.results = measured
+    _count()
     for n_workers in (1, 2):
         with cluster(n_workers) as client:
+            client.run(_count)
+            skrdae.dask.fitting.results = measured
             for n_rows in (100_000, 1_000_000, 10_000_000):
                 X = da.random.default_rng(0).normal(size=(n_rows, 30), chunks=(100_000, -1))
                 steps.clear()
-                before = sum(client.run(_sent).values())
                 start = time.perf_counter()
                 fitted = skrdae.dask.fit(RobustDeepAutoencoder(random_state=0), X)
                 seconds = time.perf_counter() - start
-                total = sum(client.run(_sent).values()) - before
                 rows.append(
                     {
                         "workers": n_workers,
@@ -161,13 +166,14 @@ def traffic(arguments):
                         "partitions": X.numblocks[0],
                         "sample": len(fitted.decision_scores_),
                         "megabytes_of_X": X.nbytes / 1e6,
-                        "first_pass_megabytes": steps[0] / 1e6,
-                        "training_megabytes": steps[1] / 1e6,
-                        "megabytes": total / 1e6,
+                        "first_pass_megabytes": steps[0][0] / 1e6,
+                        "training_megabytes": steps[1][0] / 1e6,
+                        "megabytes_to_workers": (steps[0][1] + steps[1][1]) / 1e6,
                         "seconds": seconds,
                     }
                 )
                 print(rows[-1], flush=True)
+        skrdae.dask.fitting.results = results
     write_csv("cluster_traffic", rows)
 
 

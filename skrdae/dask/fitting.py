@@ -34,6 +34,8 @@ from skrdae.merging import Agreement, agree, check_detector, merge, some_rows, w
 
 #: A member that is trained on fewer rows, less than a batch, learns next to nothing.
 FEWEST_ROWS = 32
+#: Partitions that a member draws its rows from, if there are as many: those of a sorted file differ.
+FEWEST_PARTITIONS = 16
 
 
 def fit(
@@ -43,8 +45,9 @@ def fit(
 
     Each of the `n_estimators` members is trained by a worker, on rows of its own partitions: member
     k of K has the partitions k, k + K, k + 2K and so on, and draws its `max_samples` from them, a
-    float meaning a share of their rows. If its partitions have fewer rows than a member gets in a
-    fit in memory, it takes rows of others, too. All that has to be known of all rows comes from a
+    float meaning a share of their rows. If these are fewer than 16 partitions, or have fewer rows
+    than a member gets in a fit in memory, it draws rows of others, too (but not for a share). All
+    that has to be known of all rows comes from a
     first pass over X: scales, from the range and the moments of all rows and the quantiles of a
     random sample, and the threshold, from the same sample.
 
@@ -184,11 +187,12 @@ class Plan:
         share = isinstance(self.max_samples, Real) and not isinstance(self.max_samples, Integral)
         if share:
             return own, rows_a_member(self.max_samples, int(self.sizes[own].sum()))
-        # As many rows as in one fit: where its own are too few, those of others, too.
+        # As many rows as in one fit, and from all over the data: of other partitions, too, where
+        # its own do not give them.
         wanted = rows_a_member(self.max_samples, int(self.sizes.sum()))
         order = np.concatenate(groups)
         n_needed = int(np.searchsorted(np.cumsum(self.sizes[order]), wanted)) + 1
-        return np.sort(order[: max(len(own), n_needed)]), wanted
+        return np.sort(order[: max(len(own), n_needed, FEWEST_PARTITIONS)]), wanted
 
     def task(self, agreement: Any, member: int, parts: list[Any]) -> Any:
         """Return the training of a member, delayed."""
