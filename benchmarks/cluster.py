@@ -168,7 +168,7 @@ def traffic(arguments):
                         "megabytes_of_X": X.nbytes / 1e6,
                         "first_pass_megabytes": steps[0][0] / 1e6,
                         "training_megabytes": steps[1][0] / 1e6,
-                        "megabytes_to_workers": (steps[0][1] + steps[1][1]) / 1e6,
+                        "client_and_scheduler_megabytes": (steps[0][1] + steps[1][1]) / 1e6,
                         "seconds": seconds,
                     }
                 )

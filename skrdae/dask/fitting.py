@@ -34,7 +34,7 @@ from skrdae.merging import Agreement, agree, check_detector, merge, some_rows, w
 
 #: A member that is trained on fewer rows, less than a batch, learns next to nothing.
 FEWEST_ROWS = 32
-#: Partitions that a member draws its rows from, if there are as many: those of a sorted file differ.
+#: Partitions that a member draws from, if there are as many: those of a sorted file differ.
 FEWEST_PARTITIONS = 16
 
 
