@@ -89,7 +89,8 @@ class _Cluster:
 def quality(arguments):
     rows = []
     with cluster(2):
-        for name, X, y in load_adbench(arguments.data_dir, min_rows=3001):
+        sets = load_adbench(arguments.data_dir, min_rows=3001)
+        for name, X, y in sorted(sets, key=lambda found: len(found[1])):
             for seed in range(arguments.seeds):
                 order = np.random.default_rng(seed).permutation(len(X))
                 detector = RobustDeepAutoencoder(random_state=seed)
@@ -100,17 +101,22 @@ def quality(arguments):
                 row = {"set": name, "n_rows": len(X), "seed": seed}
                 rows.append(row | {how: roc_auc_score(y, found) for how, found in scores.items()})
                 print(rows[-1], flush=True)
-    write_csv("cluster_quality", rows)
+            write_csv("cluster_quality", rows)
+            write_csv("cluster_quality_summary", summarised(rows, arguments.seeds))
+
+
+def summarised(rows, n_seeds):
+    """Return means over the seeds, and over all sets."""
     summary = []
     for name in [*dict.fromkeys(row["set"] for row in rows), "mean"]:
         mine = [row for row in rows if name in ("mean", row["set"])]
         found = {how: float(np.mean([row[how] for row in mine])) for how in HOW}
-        seeds = [[row["one fit"] for row in mine if row["seed"] == k] for k in range(2)]
-        apart = (
-            float(np.abs(np.subtract(*map(np.array, seeds))).mean()) if arguments.seeds > 1 else 0.0
-        )
+        apart = float("nan")
+        if n_seeds > 1:
+            first, second = ([r["one fit"] for r in mine if r["seed"] == k] for k in (0, 1))
+            apart = float(np.abs(np.subtract(first, second)).mean())
         summary.append({"set": name, **found, "two seeds apart": apart})
-    write_csv("cluster_quality_summary", summary)
+    return summary
 
 
 # --------------------------------------------------------------------------------- traffic

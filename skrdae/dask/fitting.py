@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
+from operator import getitem
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from skrdae._typing import IntArray
 from skrdae._validation import refitting
 from skrdae.dask.cluster import client_of, results
 from skrdae.dask.partitions import (
+    Draw,
     Look,
     Sample,
     joined,
@@ -128,7 +130,8 @@ def _fitted(
     folds: Sequence[int],
 ) -> list[Any]:
     """Fit detectors to the rows outside of their folds, all of their members beside each other."""
-    tasks, agreements = [], []
+    members, agreements = [], []
+    draws: dict[int, list[Draw]] = {}  # by partition
     for detector, fold in zip(detectors, folds, strict=True):
         places = np.flatnonzero(sample.folds != fold)
         agreement = agree(detector, some_rows(sample.rows, places), sample.moments)
@@ -136,7 +139,14 @@ def _fitted(
         if _has_members(detector):
             plan = Plan(agreement, looks, fold)
             there = delayed(plan.training)
-            tasks += [plan.task(there, member, parts) for member in range(len(agreement.seeds))]
+            for member in range(len(agreement.seeds)):
+                members.append((there, member, *plan.rows(member, draws)))
+    n_folds = len(looks[0].counts)
+    taken = {k: delayed(take)(parts[k], k, mine, n_folds) for k, mine in draws.items()}
+    tasks = [
+        delayed(train)(there, member, [delayed(getitem)(taken[k], i) for k, i in places], what)
+        for there, member, places, what in members
+    ]
     trained = iter(results(client, tasks))
     fitted = []
     for detector, (agreement, places) in zip(detectors, agreements, strict=True):
@@ -166,7 +176,7 @@ class Plan:
     """
 
     def __init__(self, agreement: Agreement, looks: list[Look], fold: int) -> None:
-        self.fold, self.n_folds = fold, len(looks[0].counts)
+        self.fold = fold
         counts = np.array([found.counts for found in looks])
         self.sizes: IntArray = counts.sum(axis=1) - (counts[:, fold] if fold >= 0 else 0)
         self.filled = np.flatnonzero(self.sizes)
@@ -194,8 +204,16 @@ class Plan:
         n_needed = int(np.searchsorted(np.cumsum(self.sizes[order]), wanted)) + 1
         return np.sort(order[: max(len(own), n_needed, FEWEST_PARTITIONS)]), wanted
 
-    def task(self, agreement: Any, member: int, parts: list[Any]) -> Any:
-        """Return the training of a member, delayed."""
+    def rows(self, member: int, draws: dict[int, list[Draw]]) -> tuple[list[tuple[int, int]], str]:
+        """Add what a member draws from its partitions to the draws.
+
+        Returns
+        -------
+        places : list of (int, int)
+            The number of a partition, and the place of the draw in its list.
+        what : str
+            The member and its partitions, for messages.
+        """
         mine, n_rows = self.partitions(member)
         sizes = self.sizes[mine]
         what = f"Member {member}, with partition{'s' * (len(mine) > 1)} {_listed(mine)} of X"
@@ -204,13 +222,13 @@ class Plan:
                 f"{what}, has {sizes.sum()} rows to be trained on, fewer than {FEWEST_ROWS}: make "
                 "fewer and larger partitions (X.rechunk, X.repartition), or lower n_estimators."
             )
-        seed = int(self.seeds[member])
-        rows = [
-            delayed(take)(parts[number], int(number), int(n), seed, self.fold, self.n_folds)
-            for number, n in zip(mine, shared_out(n_rows, sizes), strict=True)
-            if n
-        ]
-        return delayed(train)(agreement, member, rows, what)
+        places = []
+        for number, n in zip(mine.tolist(), shared_out(n_rows, sizes).tolist(), strict=True):
+            if n:
+                of_partition = draws.setdefault(number, [])
+                places.append((number, len(of_partition)))
+                of_partition.append(Draw(n, int(self.seeds[member]), self.fold))
+        return places, what
 
 
 def _listed(numbers: IntArray) -> str:

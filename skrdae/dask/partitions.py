@@ -144,15 +144,33 @@ def look(detector: Any, part: Any, number: int, n_wanted: int, n_folds: int) -> 
     return Look(counts, names, ColumnMoments.of(rows), sample, places), ()
 
 
-def take(
-    part: Any, number: int, n_wanted: int, seed: int, fold: int, n_folds: int
-) -> tuple[Any, Any]:
-    """Draw rows of a partition that are not in a fold; −1 is none."""
-    places = np.flatnonzero(fold_numbers(number, _num_samples(part), n_folds) != fold)
-    if n_wanted < len(places):
-        random = np.random.default_rng([_MEMBERS, number, seed])
-        places = np.sort(random.choice(places, n_wanted, replace=False))
-    return some_rows(part, places)
+class Draw(NamedTuple):
+    """Rows of a partition that a member is trained on.
+
+    Attributes
+    ----------
+    n_rows : int
+    seed : int
+        That of the member.
+    fold : int
+        Whose rows are left out; −1 is none.
+    """
+
+    n_rows: int
+    seed: int
+    fold: int
+
+
+def take(part: Any, number: int, draws: list[Draw], n_folds: int) -> list[Any]:
+    """Draw rows of a partition, for several members at once, so that it need not be moved."""
+    folds, found = fold_numbers(number, _num_samples(part), n_folds), []
+    for draw in draws:
+        places = np.flatnonzero(folds != draw.fold)
+        if draw.n_rows < len(places):
+            random = np.random.default_rng([_MEMBERS, number, draw.seed])
+            places = np.sort(random.choice(places, draw.n_rows, replace=False))
+        found.append(some_rows(part, places))
+    return found
 
 
 def shared_out(total: int, sizes: IntArray) -> IntArray:
