@@ -265,20 +265,15 @@ def _calibrated(
     looks: list[Look],
     sample: Sample,
 ) -> CalibratedDetector:
-    """Fit a clone to the rows outside of each fold, and calibrate with the sample."""
+    """Fit a clone to all rows, and one to those outside of each fold; calibrate with the sample."""
     fitted: Any = clone(detector)
     n_folds = len(looks[0].counts)
+    folds = [-1, *range(n_folds)]
     with refitting(fitted) as draft:
         seed = draft._begin()
-        clones = _fitted(
-            client,
-            [draft._clone(seed) for _ in range(n_folds)],
-            parts,
-            looks,
-            sample,
-            range(n_folds),
-        )
-        tests = [np.flatnonzero(sample.folds == fold) for fold in range(n_folds)]
         rows = draft._checked(sample.rows, reset=True)
+        wanted = [draft._clone(seed) for _ in folds]
+        draft.detector_, *clones = _fitted(client, wanted, parts, looks, sample, folds)
+        tests = [np.flatnonzero(sample.folds == fold) for fold in range(n_folds)]
         draft._calibrate(rows, tests, clones)
     return fitted
