@@ -8,10 +8,16 @@ from skrdae._version import __version__ as __version__
 TYPE_CHECKING = False  # that of typing, without the time that importing it takes
 if TYPE_CHECKING:
     from skrdae import (
+        dask as dask,
+    )
+    from skrdae import (
         demo as demo,
     )
     from skrdae import (
         detectors as detectors,
+    )
+    from skrdae import (
+        merging as merging,
     )
     from skrdae import (
         metrics as metrics,
@@ -62,6 +68,7 @@ if TYPE_CHECKING:
     from skrdae.detectors.vae import VAEDetector
     from skrdae.detectors.windowed import WindowedDetector
     from skrdae.explanation import explain
+    from skrdae.merging import merge
     from skrdae.onnx import to_onnx
     from skrdae.persistence import load, save
 
@@ -83,6 +90,7 @@ __all__ = [
     "WindowedDetector",
     "explain",
     "load",
+    "merge",
     "save",
     "to_onnx",
 ]
@@ -107,11 +115,13 @@ _HOMES = {
     "WindowedDetector": "detectors.windowed",
     "explain": "explanation",
     "load": "persistence",
+    "merge": "merging",
     "save": "persistence",
     "to_onnx": "onnx",
 }
-_MODULES = {"demo", "detectors", "metrics", "monitoring", "networks", "onnx", "penalties"}
-_MODULES |= {"persistence", "plotting", "preprocessing", "tables", "thresholds", "training"}
+_MODULES = {"dask", "demo", "detectors", "merging", "metrics", "monitoring", "networks", "onnx"}
+_MODULES |= {"penalties", "persistence", "plotting", "preprocessing", "tables", "thresholds"}
+_MODULES |= {"training"}
 
 
 # Libraries import each other in circles: two threads that begin at different places of one would

@@ -13,6 +13,7 @@ ALARMS = ROOT / "docs" / "false_alarms.md"
 BENCHMARKS = ROOT / "docs" / "benchmarks.md"
 MONITORING = ROOT / "docs" / "monitoring.md"
 SPEED = ROOT / "docs" / "speed.md"
+SCALING = ROOT / "docs" / "scaling_out.md"
 
 
 def read(name):
@@ -104,6 +105,38 @@ def steps_of_series(*levels):
 
 CLEAN, CLEAN_OTHERS = "adbench_clean_summary", "adbench_clean_report_summary"
 TABLES = [
+    Traced(
+        SCALING,
+        "rows | X, MB | first pass, MB | training, MB",
+        "rows",
+        {f"{n:,}": {"n_rows": f"{n}"} for n in (100_000, 1_000_000, 10_000_000)},
+        {
+            "X, MB": Column("cluster_traffic", "megabytes_of_X"),
+            "first pass, MB": Column("cluster_traffic", "first_pass_megabytes"),
+            "training, MB": Column("cluster_traffic", "training_megabytes"),
+        },
+    ),
+    Traced(
+        SCALING,
+        "members | pickled, kB a member | merge, s | scoring, µs a row",
+        "members",
+        {},
+        {
+            "pickled, kB a member": Column("cluster_merge", "kilobytes_a_member"),
+            "merge, s": Column("cluster_merge", "merge_seconds"),
+            "scoring, µs a row": Column("cluster_merge", "microseconds_to_score_a_row"),
+        },
+    ),
+    Traced(
+        SCALING,
+        "set | one fit | as it lies | shuffled | two seeds apart",
+        "set",
+        {},
+        {
+            name: Column("cluster_quality_summary", name)
+            for name in ("one fit", "as it lies", "shuffled", "two seeds apart")
+        },
+    ),
     Traced(
         BENCHMARKS,
         "detector | ROC AUC, 22 | AP, 22 | rank, 22 | ROC AUC, 21 | AP, 21 | rank, 21 | seconds",

@@ -13,6 +13,8 @@ MODULES = [
     "skrdae.detectors.base",
     "skrdae.detectors.decomposition",
     "skrdae.detectors.robust",
+    "skrdae.dask",
+    "skrdae.merging",
     "skrdae.metrics",
     "skrdae.monitoring",
     "skrdae.penalties",

@@ -43,6 +43,7 @@ from skrdae._validation import (
     snapshot,
     warn_of_constants,
 )
+from skrdae.detectors.agreed import Agreed
 from skrdae.detectors.device_memory import fits_in_memory, scores_in_memory
 from skrdae.detectors.labelling import judged, label
 from skrdae.detectors.progress import Progress, callbacks_of, watched
@@ -155,6 +156,8 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
     _repeatable_on_gpu = True
     #: Whether `fit` warns of constant columns; what wraps a detector and does so sets it to False.
     warns_of_constants = True
+    #: Set while one member of an ensemble is trained apart from the others.
+    _agreed: ClassVar[Agreed | None] = None
     #: Whether ``contamination="auto"`` has a meaning.
     _has_votes = False
     if not TYPE_CHECKING:
@@ -316,6 +319,8 @@ class BaseTorchDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Score
         device = resolve_device(self.device)
         if self.device == "auto" and (issparse(X) or not self._repeatable_on_gpu):
             device = torch.device("cpu")
+        if self._agreed is not None:
+            return self._agreed.scaler, device
         scaler = ColumnScaler(self._scaling, self._bound).fit(X)
         if X.shape[0] > 1 and self.warns_of_constants:
             constant = self._column_names()[scaler.constant_]

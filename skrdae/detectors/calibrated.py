@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -210,19 +211,23 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
         return self
 
     def _fit(self, X: Any, y: ArrayLike | None) -> None:
+        seed = self._begin()
+        if of_series(self):
+            self._fit_series(X, y, seed)
+        else:
+            self._fit_rows(X, y, seed)
+
+    def _begin(self) -> int:
+        """Check the parameters, forget an earlier fit, and return a seed."""
         self._check_detector()
         check_parameters(self)
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)  # what an earlier fit found
         self._held_out = None
-        given = self.random_state
-        seed = int(given) if isinstance(given, Integral) else int(member_seeds(given, 1)[0])
-        if of_series(self):
-            self._fit_series(X, y, seed)
-        else:
-            self._fit_rows(X, y, seed)
         self.classes_ = np.array([0, 1])
         self._share, self._by_p_value = float(self.max_fpr), True
+        given = self.random_state
+        return int(given) if isinstance(given, Integral) else int(member_seeds(given, 1)[0])
 
     def _clone(self, seed: int) -> Any:
         detector: Any = clone(self.detector)
@@ -233,18 +238,42 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
     def _fit_rows(self, X: MatrixLike, y: ArrayLike | None, seed: int) -> None:
         rows = self._checked(X, reset=True)
         n_samples = _num_samples(rows)
-        n_flagged = self._n_flagged(n_samples)
+        self._n_flagged(n_samples)  # which raises if there are too few
         folds = self._folds(n_samples, y, seed)
         self.detector_ = self._clone(seed).fit(rows)
         if isinstance(self.detector, Pipeline):
             self._take_names(self.detector_)
-        self.decision_scores_ = np.empty(n_samples)
-        for train, test in folds:
+        fitted = self._fitted_clones(rows, folds, seed)
+        self._calibrate(rows, [test for _, test in folds], fitted)
+
+    def _fitted_clones(self, rows: Any, folds: Folds, seed: int) -> Iterator[Any]:
+        """Yield a clone for each fold, fitted to the rows outside of it."""
+        for train, _ in folds:
             detector = self._clone(seed)
             last = deciding_step(detector)
             if hasattr(last, "warns_of_constants"):  # the one fitted to all rows has told of them
                 last.warns_of_constants = False
             detector.fit(_safe_indexing(rows, train))
+            yield detector
+
+    def _calibrate(
+        self, rows: Any, tests: Sequence[NDArray[np.intp]], detectors: Iterable[Any]
+    ) -> None:
+        """Score each row by a detector that has not seen it, and set the threshold.
+
+        Parameters
+        ----------
+        rows : object
+            Checked.
+        tests : sequence of ndarray
+            The places of the rows that each detector has not seen.
+        detectors : iterable
+            Fitted.
+        """
+        n_samples = _num_samples(rows)
+        n_flagged = self._n_flagged(n_samples)
+        self.decision_scores_ = np.empty(n_samples)
+        for detector, test in zip(detectors, tests, strict=True):
             scores = anomaly_scores(detector, _safe_indexing(rows, test))
             self.decision_scores_[test] = self._finite(scores)
         self.threshold_ = float(np.sort(self.decision_scores_)[-n_flagged])

@@ -245,6 +245,8 @@ class ConvRobustAutoencoder(ShapedRows, BaseRobustAutoencoder):
             rows = task.rows.take(rows_to_measure(*task.rows.shape)).cpu()
             # Where most images are black the usual size is none that others can be held against.
             level = max(sizes(rows, self.image_shape_).median().item(), least_size(rows.shape[1]))
+            if self._agreed is not None and self._agreed.level is not None:
+                level = self._agreed.level
             learnt.scorer = SmoothedScorer(
                 **vars(learnt.scorer), image_shape=self.image_shape_, level=level
             )

@@ -94,6 +94,8 @@ class EpochsDetector(BaseTorchDetector):
         Adam's ε are made for: where the scaler did not see to it, the data are divided by one
         number, the root mean variance of the columns. A `level` is that number from before.
         """
+        if self._agreed is not None:
+            level = self._agreed.level
         n_samples = len(task.rows)
         places = member_places(rows_a_member(self.max_samples, n_samples), n_samples, generators)
         found, bound = 1.0 if level is None else level, task.scaler.bound_

@@ -204,7 +204,11 @@ class BaseRobustAutoencoder(BaseDecomposition):
         if self.lam != "auto":
             return lam_rule([self.lam] * k)
         share = float(self.contamination) if isinstance(self.contamination, Real) else 0.1
+        if self._agreed is not None:
+            k = self._agreed.n_members
         shares = [share] if k == 1 else share * np.geomspace(0.5, 2, k)
+        if self._agreed is not None:
+            shares = [shares[self._agreed.member]]
         return LamRule([1 - min(float(s), 0.5) for s in shares], "quantile")
 
     def _vote_threshold(self, model: FittedModel, learnt: Learnt) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self, TypeVar
 
 import torch
@@ -82,6 +82,28 @@ class MemberModule(nn.Module):
         """Return a network of some of the members that shares their weights' memory."""
         return _changed(self, lambda value: value.detach()[members])
 
+    def joined(self, others: Sequence[Self]) -> Self:
+        """Return a network of the members of this one and of others, in that order.
+
+        Parameters
+        ----------
+        others : sequence of MemberModule
+            Of the same class and shape, on the same device.
+
+        Raises
+        ------
+        ValueError
+            If one has another class or other shapes.
+        """
+        for other in others:
+            if type(other) is not type(self) or _shapes(other) != _shapes(self):
+                raise ValueError(
+                    f"{type(other).__name__} with weights of {_shapes(other)} does not go with "
+                    f"{type(self).__name__} with weights of {_shapes(self)}."
+                )
+        rest = zip(*(other.parameters() for other in others), strict=True)
+        return _changed(self, lambda value: torch.cat([value, *next(rest, ())]))
+
     def assign(self, members: torch.Tensor, other: MemberModule) -> None:
         """Copy the weights of another network into some of the members.
 
@@ -111,6 +133,11 @@ def _first(module: nn.Module) -> torch.Tensor:
 def _add(module: nn.Module, name: str, value: torch.Tensor) -> None:
     # Gradients are written to buffers of the optimiser's, not to the parameters.
     module.register_parameter(name, nn.Parameter(value, requires_grad=False))
+
+
+def _shapes(module: nn.Module) -> list[tuple[int, ...]]:
+    """Return the shapes of one member's parameters."""
+    return [tuple(value.shape[1:]) for value in module.parameters()]
 
 
 def _changed(module: _Module, change: Callable[[torch.Tensor], torch.Tensor]) -> _Module:

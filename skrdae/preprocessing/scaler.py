@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix, issparse
 from skrdae._memory import is_mapped
 from skrdae._parallel import in_parallel
 from skrdae._typing import BoolArray, FloatArray, FloatRows, FloatRowsOrSparse, Scaling
+from skrdae.preprocessing.moments import ColumnMoments
 
 #: What a ``scaler`` parameter may name; ``None`` leaves the data as they are.
 SCALERS = ("robust", "standard", "minmax", None)
@@ -80,12 +81,14 @@ class ColumnScaler:
         self.method = method
         self.bound = bound
 
-    def fit(self, X: FloatRowsOrSparse) -> Self:
+    def fit(self, X: FloatRowsOrSparse, moments: ColumnMoments | None = None) -> Self:
         """Find centre and scale of each column.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
+        moments : ColumnMoments, optional
+            Of all rows, if X is a sample of them. Then only quantiles are those of the sample.
 
         Returns
         -------
@@ -100,7 +103,10 @@ class ColumnScaler:
         n_features = X.shape[1]
         self.bound_ = self.bound
         if self.method is None:
-            largest = float(max(X.max(), -X.min()))
+            ends = (X.max(), -X.min())
+            if moments is not None:
+                ends = (moments.largest.max(), -moments.smallest.min())
+            largest = float(max(ends))
             if largest > 1e6:
                 raise ValueError(
                     f"X holds values up to {largest:.3g}, too large to train on as they are: set "
@@ -110,7 +116,12 @@ class ColumnScaler:
             self.center_, self.scale_ = np.zeros(n_features), np.ones(n_features)
             self.constant_ = np.zeros(n_features, bool)
             return self
-        smallest, largest, rounding, center, scale = self._measured(X)
+        found = self._measured(X)
+        if moments is not None:
+            found = self._of_all(
+                found, X, moments.smallest, moments.largest, moments.mean, moments.deviation
+            )
+        smallest, largest, rounding, center, scale = found
         unusable = ~(np.isfinite(center) & np.isfinite(scale))
         if unusable.any():
             raise ValueError(
@@ -175,8 +186,8 @@ class ColumnScaler:
 
     def _corrected(self, found: FloatArray, X: FloatRows) -> FloatArray:
         """Replace what :meth:`_measure` told from some rows, but for quantiles, by that of all."""
-        smallest, largest, _, center, scale = found
-        shift, sums, squares = center.copy(), 0.0, 0.0
+        smallest, largest = found[:2]
+        shift, sums, squares = found[3].copy(), 0.0, 0.0
         rows = max(1, _PIECE // X.shape[1])
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, len(X), rows):
@@ -187,11 +198,25 @@ class ColumnScaler:
                 sums, squares = sums + block.sum(axis=0), squares + np.square(block).sum(axis=0)
             mean = sums / len(X)
             deviation = np.sqrt(np.maximum(squares / len(X) - mean**2, 0.0))
+        return self._of_all(found, X, smallest, largest, shift + mean, deviation)
+
+    def _of_all(
+        self,
+        found: FloatArray,
+        X: FloatRows,
+        smallest: FloatArray,
+        largest: FloatArray,
+        mean: FloatArray,
+        deviation: FloatArray,
+    ) -> FloatArray:
+        """Return what :meth:`_measure` found in some rows, with what is known of all."""
+        center, scale = found[3:]
+        with np.errstate(over="ignore", invalid="ignore"):
             rounding = 8 * np.finfo(X.dtype).eps * np.maximum(np.abs(smallest), np.abs(largest))
             if self.method == "robust":
                 scale = np.where(scale <= rounding, deviation, scale)
             elif self.method == "standard":
-                center, scale = shift + mean, deviation
+                center, scale = mean, deviation
             else:
                 center, scale = smallest, largest - smallest
         return np.array([smallest, largest, rounding, center, scale])

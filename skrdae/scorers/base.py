@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -67,7 +67,30 @@ class Scorer(ABC):
         """Return the scorer of some members, by a LongTensor of their places."""
         return self._changed(lambda tensor: tensor[members.to(tensor.device)])
 
+    def joined(self, others: Sequence[Self]) -> Self:
+        """Return the scorer of the members of this one and of others, in that order.
+
+        Raises
+        ------
+        ValueError
+            If one has another class, or what all members share differs.
+        """
+        found: dict[str, Any] = {}
+        for field in fields(self):
+            values: list[Any] = [getattr(scorer, field.name, None) for scorer in (self, *others)]
+            first = values[0]
+            if all(isinstance(value, torch.Tensor) for value in values):
+                found[field.name] = torch.cat(values)
+            elif any(type(v) is not type(first) or _told(v) != _told(first) for v in values):
+                raise ValueError(f"{field.name} differs: {', '.join(map(repr, values))}")
+        return replace(self, **found)
+
     def _changed(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Self:
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         tensors: Any = {k: change(v) for k, v in found.items() if isinstance(v, torch.Tensor)}
         return replace(self, **tensors)
+
+
+def _told(value: object) -> object:
+    """Return what two values are compared by; penalties have no equality."""
+    return vars(value) if hasattr(value, "__dict__") else value

@@ -1,0 +1,6 @@
+"""Fit detectors to Dask arrays and DataFrames, and score them, on one machine or on many."""
+
+from skrdae.dask.fitting import fit
+from skrdae.dask.scoring import decision_function, explain, p_values, predict
+
+__all__ = ["decision_function", "explain", "fit", "p_values", "predict"]
