@@ -44,8 +44,8 @@ class DenoisingDetector(EpochsDetector):
 
     .. math:: \max_\sigma \|D(x, \sigma) - x\| / s_\sigma,
 
-    where :math:`s_\sigma` is the median of the training rows. So rows in the gaps of the data
-    score high as well as rows far from all others.
+    where :math:`s_\sigma` is the median of the training rows. So rows that break the
+    structure of the data score high as well as rows far from all others.
 
     The detector is for data without anomalies, fitted to ordinary rows to score new ones, like
     scikit-learn's ``LocalOutlierFactor(novelty=True)``. Its training is long, and learns what is
@@ -129,6 +129,9 @@ class DenoisingDetector(EpochsDetector):
     ``transform`` gives the scaled rows from which each member has removed noise of the smallest
     size, ``inverse_transform`` of them the rows in the units of X, averaged over the members.
 
+    Where the density has a maximum or a minimum, as midway between two equal clusters, its gradient
+    vanishes, and so does the score at that level.
+
     ``explain`` splits the score by the squares of the entries of D(x, σ) − x at the level σ that
     decides.
 
@@ -147,11 +150,13 @@ class DenoisingDetector(EpochsDetector):
     >>> import numpy as np
     >>> from skrdae import DenoisingDetector
     >>> rng = np.random.default_rng(0)
-    >>> angle = rng.uniform(0, 2 * np.pi, size=(500, 1))
-    >>> X = np.hstack([np.cos(angle), np.sin(angle)]) + 0.05 * rng.normal(size=(500, 2))
-    >>> detector = DenoisingDetector(contamination=0.01, random_state=0).fit(X)  # a ring
-    >>> detector.predict([[1.0, 0.0], [0.0, 0.0], [0.0, -1.0], [1.5, 0.0]]).tolist()
-    [0, 1, 0, 1]
+    >>> X = rng.normal(size=(500, 1)) + 0.1 * rng.normal(size=(500, 4))  # four sensors agree
+    >>> detector = DenoisingDetector(contamination=0.01, random_state=0).fit(X)
+    >>> new = [[0.5, 0.5, 0.6, 0.5], [0.5, 0.5, -0.5, 0.5], [-1.0, -1.1, -0.9, -1.0]]
+    >>> detector.predict(new).tolist()
+    [0, 1, 0]
+    >>> int(detector.explain(new)[1].argmax())  # the sensor that disagrees
+    2
     """
 
     if TYPE_CHECKING:
