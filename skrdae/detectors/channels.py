@@ -26,7 +26,7 @@ _RARE, _RARE_PART = 0.99, 0.2
 # And at least this part of the median channel's: a channel that the detector knows to the last
 # digit is not measured by what little is left of it.
 _LEAST_PART = 0.1
-_LEAST, _LARGEST = 1e-12, 1e100
+_LEAST, _LARGEST, _LARGEST_TOTAL = 1e-12, 1e100, 600.0
 # So many windows tell what is usual.
 _MEASURED = 1000
 
@@ -74,12 +74,14 @@ class ChannelDetectors:
     def by_channel(self, rows: FloatRows) -> FloatArray:
         """Return what each channel adds to the scores of windows, (n, n_channels)."""
         terms = self._terms(self._raw(rows))
-        found: FloatArray = terms.reshape(len(rows), -1, len(self.detectors)).sum(axis=1)
-        return found
+        found = terms.reshape(len(rows), -1, len(self.detectors)).sum(axis=1)
+        total = found.sum(axis=1)
+        with np.errstate(invalid="ignore"):
+            shares: FloatArray = found * np.where(total > 0, _score_of(total) / total, 0.0)[:, None]
+        return shares
 
     def _joined(self, raw: FloatArray) -> FloatArray:
-        found: FloatArray = self._terms(raw).sum(axis=1)
-        return found
+        return _score_of(self._terms(raw).sum(axis=1))
 
     def _terms(self, raw: FloatArray) -> FloatArray:
         scores = np.clip((raw - self.centers) / self.scales, 0.0, _LARGEST)
@@ -148,6 +150,12 @@ class ChannelDetectors:
         if self.joint is None:
             return np.column_stack(scores)
         return np.column_stack([*scores, by_channel_of(self.joint, rows, self.n_steps)])
+
+
+def _score_of(total: FloatArray) -> FloatArray:
+    """Return scores in the channels' units: that of one score a is a."""
+    found: FloatArray = np.sqrt(np.expm1(np.minimum(total, _LARGEST_TOTAL)))
+    return found
 
 
 def by_channel_of(joint: Any, rows: FloatRows, n_steps: int) -> FloatArray:
