@@ -35,9 +35,9 @@ class ChannelDetectors:
     """Detectors of windows, one for each channel, and maybe one for all channels together.
 
     The scores of each channel are brought to a unit: 0 is the median of the training windows, 1 the
-    score that a tenth of them exceed. The score of a window is the sum of log(1 + a² / m) over
-    the m scores a, those below 0 counting as 0. What is usual adds little, however many channels
-    there are, and a channel far outside its range does not rule.
+    score that a tenth of them exceed. The m scores a of a window, those below 0 counting as 0, are
+    joined to √(∏ (1 + a² / m) − 1). What is usual adds little, however many channels there are, and
+    a channel far outside its range does not rule.
 
     Parameters
     ----------
@@ -74,11 +74,10 @@ class ChannelDetectors:
     def by_channel(self, rows: FloatRows) -> FloatArray:
         """Return what each channel adds to the scores of windows, (n, n_channels)."""
         terms = self._terms(self._raw(rows))
-        found = terms.reshape(len(rows), -1, len(self.detectors)).sum(axis=1)
+        found: FloatArray = terms.reshape(len(rows), -1, len(self.detectors)).sum(axis=1)
         total = found.sum(axis=1)
-        with np.errstate(invalid="ignore"):
-            shares: FloatArray = found * np.where(total > 0, _score_of(total) / total, 0.0)[:, None]
-        return shares
+        found *= (_score_of(total) / np.where(total > 0, total, 1.0))[:, None]
+        return found
 
     def _joined(self, raw: FloatArray) -> FloatArray:
         return _score_of(self._terms(raw).sum(axis=1))
