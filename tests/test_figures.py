@@ -343,6 +343,24 @@ TABLES = [
     ),
     Traced(
         BENCHMARKS,
+        "n_channels | channels | ROC AUC | lowest | ROC AUC, training series | flagged | false | named",
+        "n_channels, channels",
+        {
+            f"{n}, {how}": {"n_channels": f"{n}", "channels": how}
+            for n in (1, 2, 5, 25, 60)
+            for how in ("joint", "both")
+        },
+        {
+            "ROC AUC": Column("channels_summary", "roc_auc"),
+            "lowest": Column("channels_summary", "lowest_roc_auc"),
+            "ROC AUC, training series": Column("channels_summary", "roc_auc_training"),
+            "flagged": Column("channels_summary", "flagged"),
+            "false": Column("channels_summary", "false"),
+            "named": Column("channels_summary", "named"),
+        },
+    ),
+    Traced(
+        BENCHMARKS,
         "detector | seeds | F1 | false alarms | missed | ROC AUC | VUS-PR",
         "detector",
         {},
