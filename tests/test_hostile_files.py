@@ -49,7 +49,9 @@ DETECTORS = {
     "cv": RobustDeepAutoencoderCV([2.0, 4.0], cv=ShuffleSplit(2), **RDA),
     "pca": RobustPCA(),
     "peaks": RobustPCA(contamination=PEAKS),
-    "peaks of windows": WindowedDetector(RobustPCA(contamination=PEAKS), window_size=5),
+    "peaks of windows": WindowedDetector(
+        RobustPCA(contamination=PEAKS), window_size=5, channels="joint"
+    ),
     "vae": VAEDetector(n_samples=2, **VAE),
     "bernoulli": VAEDetector(likelihood="bernoulli", **VAE),
     "gan": AnoGANDetector(**GAN),

@@ -70,8 +70,8 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
     decision_scores_ : ndarray of shape (n_samples,)
         The calibration scores: each row of X by the clone that has not seen it.
     threshold_ : float
-        Rows are flagged if they score above it, because their p-value is `max_fpr` or less then. Of
-        series the p-value of a step decides.
+        Rows that score above it are flagged: their p-value is `max_fpr` or less. Of series the
+        p-value of a step decides.
     labels_ : ndarray of shape (n_samples,)
         1 for the rows of X that score above the threshold; of series, for the steps that are
         flagged.
@@ -113,7 +113,7 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
 
     **By chance**, the rate of one fit differs from `max_fpr`, with a standard error of about
     √(max_fpr / n). The rate is lower than `max_fpr` where many scores are equal, and for detectors
-    to which new rows look more normal the more rows they are fitted to: more folds bring it closer.
+    that explain new rows better the more rows they are fitted to; more folds bring it closer.
 
     ``skrdae.save`` takes it around a detector of this package; others can be pickled.
 
@@ -151,7 +151,7 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
     0
     >>> new[-1] += 3
     >>> detector.predict_new(new), round(detector.p_value_new(new), 4)
-    (1, 0.0043)
+    (1, 0.0018)
     """
 
     n_features_in_: int
@@ -187,7 +187,7 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
     # ------------------------------------------------------------------------------ fitting
 
     def fit(self, X: MatrixLike, y: ArrayLike | None = None) -> Self:
-        """Fit a clone of the detector for each fold, and calibrate.
+        """Fit the detector to all rows, and a clone for each fold to calibrate it.
 
         Parameters
         ----------

@@ -26,6 +26,9 @@ from skrdae.detectors.windowed_scores import ScoredWindows, SeriesScorer, explai
 from skrdae.preprocessing import Windows, spread_places
 from skrdae.thresholds import labels_threshold, thresholder_threshold
 
+# Of two, a joint detector does not lose one, and its labels are cleaner where anomalies are many.
+_MANY_CHANNELS = 3
+
 
 class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
     """Turn any detector of rows into a detector for time series, by sliding windows.
@@ -90,9 +93,9 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         noisy one rougher. What the detector makes of each channel, and its roughness on either
         side, is brought to a unit: 1 is what a hundredth of the training windows exceed. The score
         of a window is the largest of these.
-        ``"auto"`` is ``"both"`` for detectors of this package, but ``"joint"`` for those that know
-        of channels themselves (with a parameter `n_channels` or `image_shape`) and for those of
-        PyOD.
+        ``"auto"`` is ``"both"`` for three channels or more and a detector of this package, unless
+        it knows of channels itself (by a parameter `n_channels` or `image_shape`). Else it is
+        ``"joint"``.
 
     Attributes
     ----------
@@ -297,7 +300,9 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         """Fit a clone to some windows; return the scores of all."""
         n_wanted = len(places) if self.max_windows is None else self.max_windows
         chosen = places[spread_places(len(places), n_wanted)]
-        how = _how_channels(self.detector) if self.channels == "auto" else self.channels
+        how = self.channels
+        if how == "auto":
+            how = _how_channels(self.detector, self.n_features_in_)
         if how == "loudest":
             self.detector_, scores = fitted_to_loudest(self.detector, windows, chosen)
             return self._finite(scores)
@@ -350,7 +355,8 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         return tags
 
 
-def _how_channels(detector: Any) -> Literal["joint", "both"]:
+def _how_channels(detector: Any, n_channels: int) -> Literal["joint", "both"]:
     """Return what ``channels="auto"`` means."""
     knows_channels = hasattr(detector, "n_channels") or hasattr(detector, "image_shape")
-    return "both" if isinstance(detector, BaseTorchDetector) and not knows_channels else "joint"
+    judged_alone = isinstance(detector, BaseTorchDetector) and not knows_channels
+    return "both" if judged_alone and n_channels >= _MANY_CHANNELS else "joint"

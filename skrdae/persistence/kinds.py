@@ -30,6 +30,7 @@ from skrdae._schema import (
     record,
 )
 from skrdae.detectors.base import BaseTorchDetector
+from skrdae.model import FittedModel
 from skrdae.penalties import PENALTIES
 from skrdae.registry import DETECTORS
 from skrdae.thresholds import PeaksOverThreshold
@@ -102,6 +103,8 @@ _NOT_OF_NETWORKS = {"training", "template"}
 
 def attributes(value: Any) -> dict[str, Any]:
     """Return the attributes of an object; of a network, those beside weights and parts."""
+    if isinstance(value, FittedModel):
+        value.network  # noqa: B018 - what has been unpickled unpacks itself when it is asked
     found = vars(value)
     if not isinstance(value, nn.Module):
         # What is kept for speed is made anew.
