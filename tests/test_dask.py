@@ -24,6 +24,7 @@ from skrdae.merging import agree, merge
 distributed = pytest.importorskip("distributed")
 da = pytest.importorskip("dask.array")
 dask = pytest.importorskip("dask")
+cloudpickle = pytest.importorskip("cloudpickle")
 import skrdae.dask  # noqa: E402
 from skrdae.dask.cluster import client_of  # noqa: E402
 from skrdae.dask.partitions import shared_out  # noqa: E402
@@ -144,6 +145,32 @@ def test_scores_of_arrays_are_arrays(client, X):
     explained = skrdae.dask.explain(detector, rows)
     assert explained.chunks == rows.chunks
     assert np.array_equal(explained.compute(scheduler="threads"), detector.explain(X))
+
+
+def test_scores_are_those_of_the_detector_as_it_was(X):
+    detector = _detector().fit(X)
+    rows = da.from_array(X, chunks=(100, -1))
+    wanted, flagged = detector.decision_function(X), detector.predict(X)
+    scores, labels = (
+        skrdae.dask.decision_function(detector, rows),
+        skrdae.dask.predict(detector, rows),
+    )
+    detector.threshold_ = 0.0
+    assert np.array_equal(labels.compute(scheduler="synchronous"), flagged)
+    detector.set_params(random_state=1).fit(X[:300])
+    assert np.array_equal(scores.compute(scheduler="synchronous"), wanted)
+
+
+@pytest.mark.parametrize("frame", [False, True])
+def test_no_task_of_a_chunk_holds_the_detector(X, frame):
+    detector = _detector().fit(X)
+    rows = da.zeros((600, 6), chunks=(100, -1))
+    rows = dd.from_dask_array(rows) if frame else rows
+    scores = skrdae.dask.decision_function(detector, rows)
+    graph = dask.optimize(scores)[0].__dask_graph__()
+    sizes = sorted(len(cloudpickle.dumps(task)) for task in dict(graph).values())
+    assert sizes[-1] > 10_000  # the detector, once
+    assert sizes[-2] < 4000
 
 
 def test_frames_keep_their_index_and_names(client, X):
