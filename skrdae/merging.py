@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from skrdae._device import plain_torch
 from skrdae._random import member_seeds
 from skrdae._typing import FloatRows, IntArray, MatrixLike, Record
 from skrdae._validation import refitting, warn_of_constants
+from skrdae._warned import recorded
 from skrdae.detectors.agreed import Agreed
 from skrdae.detectors.base import BaseTorchDetector, Learnt, Task
 from skrdae.detectors.resuming import told_parameters
@@ -146,8 +146,7 @@ def _level(probe: Any, rows: FloatRows, scaler: ColumnScaler) -> float | None:
     device = torch.device("cpu")
     held = HeldRows(LazyRows(some, scaler, device).take(slice(None)))
     task = Task(held, scaler, np.zeros(1, np.int64), Session(), probe._column_names())
-    with warnings.catch_warnings(), plain_torch():
-        warnings.simplefilter("ignore")  # of a training that ends at once
+    with recorded(), plain_torch():  # and not shown: the training ends at once
         found = probe._learn(task)
     level: float | None = getattr(found.scorer, "level", None)
     return level

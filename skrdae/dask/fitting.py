@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
 from operator import getitem
@@ -15,6 +14,7 @@ from sklearn.base import clone
 
 from skrdae._typing import IntArray
 from skrdae._validation import refitting
+from skrdae._warned import recorded
 from skrdae.dask.cluster import client_of, results
 from skrdae.dask.partitions import (
     Draw,
@@ -238,10 +238,9 @@ def _listed(numbers: IntArray) -> str:
 
 def train(agreement: Agreement, member: int, rows: list[Any], what: str) -> tuple[Any, Any]:
     """Train a member; return it without what it says of its rows, and the warnings."""
-    with warnings.catch_warnings(record=True) as caught, named(what):
-        warnings.simplefilter("always")
+    with recorded() as caught, named(what):
         found = agreement.fit_member(member, joined(rows))
-    told = [(w.category, str(w.message)) for w in caught if w.category.__module__ != "builtins"]
+    told = [(category, text) for category, text in caught if category.__module__ != "builtins"]
     return without_rows(found), told
 
 
