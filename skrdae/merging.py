@@ -95,7 +95,7 @@ class Agreement:
         fitted._agreed = Agreed(self.scaler, self.level, member, len(self.seeds))
         with refitting(fitted) as draft, plain_torch():
             draft._check_parameters()
-            rows = draft._check_data(X, reset=True)
+            rows = _dense(draft._check_data(X, reset=True))
             _check_names(draft, self.names, "X")
             draft._fit_checked(rows, self.seeds[member : member + 1], {})
         del fitted._agreed

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from optional import Optional
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
@@ -251,6 +252,9 @@ def test_what_is_wrong_with_a_partition_is_named(client, X):
         skrdae.dask.fit(_detector(), ragged)
     with pytest.raises(ValueError, match="each of its 2 partitions is empty"):
         skrdae.dask.fit(_detector(), _blocks(X[:0], X[:0]))
+    sparse = da.from_array(X, chunks=(300, -1)).map_blocks(csr_array)
+    with pytest.raises(TypeError, match=r"Partition \d of X: it is sparse.*block\.toarray\(\)"):
+        skrdae.dask.fit(_detector(), sparse)
     few = _blocks(X[:200], X[:0], X[:9], X[:50])  # an empty partition alone does no harm
     with pytest.raises(ValueError, match="Member 1, with partition 2 of X, has 9 rows"):
         skrdae.dask.fit(_detector(max_samples=1.0), few)
