@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,8 @@ class Agreement:
         ValueError, TypeError
             If there is no such member, or X is invalid or has other columns than those agreed on.
         """
+        if not isinstance(member, Integral) or isinstance(member, bool):
+            raise TypeError(f"member must be an int, the number of a member; got {member!r}.")
         if not 0 <= member < len(self.seeds):
             raise ValueError(
                 f"member must be a number from 0 to {len(self.seeds) - 1}; got {member!r}."

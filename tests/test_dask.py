@@ -273,8 +273,11 @@ def test_collections_that_are_none(client, X):
         skrdae.dask.fit(_detector(), rows[:, 0])
     with pytest.raises(ValueError, match="lr"):
         skrdae.dask.fit(_detector(lr=0), rows)
-    with pytest.raises(ValueError, match="sample_size"):
-        skrdae.dask.fit(_detector(), rows, sample_size=0)
+    for wrong in (0, True, 10.0):
+        with pytest.raises(ValueError, match="sample_size"):
+            skrdae.dask.fit(_detector(), rows, sample_size=wrong)
+    with pytest.raises(ValueError, match="X has 20 rows, fewer than 32"):
+        skrdae.dask.fit(_detector(), rows[:20])
     with pytest.raises(TypeError, match="detector of rows"):
         skrdae.dask.fit("detector", rows)
     with pytest.raises(ValueError, match="number of folds"):
