@@ -144,4 +144,8 @@ if not TYPE_CHECKING:  # or type checkers would find any name here
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_MODULES})
+    from importlib.util import find_spec
+
+    # What is listed can be had, as inspect.getmembers expects; the rest comes with the package.
+    dask = {"dask"} if find_spec("dask") and find_spec("distributed") else set()
+    return sorted({*globals(), *__all__, *(_MODULES - {"dask"} | dask)})

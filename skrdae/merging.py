@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from skrdae._device import plain_torch
 from skrdae._random import member_seeds
 from skrdae._typing import FloatRows, IntArray, MatrixLike, Record
 from skrdae._validation import refitting, warn_of_constants
+from skrdae._warned import recorded
 from skrdae.detectors.agreed import Agreed
 from skrdae.detectors.base import BaseTorchDetector, Learnt, Task
 from skrdae.detectors.resuming import told_parameters
@@ -85,6 +86,8 @@ class Agreement:
         ValueError, TypeError
             If there is no such member, or X is invalid or has other columns than those agreed on.
         """
+        if not isinstance(member, Integral) or isinstance(member, bool):
+            raise TypeError(f"member must be an int, the number of a member; got {member!r}.")
         if not 0 <= member < len(self.seeds):
             raise ValueError(
                 f"member must be a number from 0 to {len(self.seeds) - 1}; got {member!r}."
@@ -95,7 +98,7 @@ class Agreement:
         fitted._agreed = Agreed(self.scaler, self.level, member, len(self.seeds))
         with refitting(fitted) as draft, plain_torch():
             draft._check_parameters()
-            rows = draft._check_data(X, reset=True)
+            rows = _dense(draft._check_data(X, reset=True))
             _check_names(draft, self.names, "X")
             draft._fit_checked(rows, self.seeds[member : member + 1], {})
         del fitted._agreed
@@ -146,8 +149,7 @@ def _level(probe: Any, rows: FloatRows, scaler: ColumnScaler) -> float | None:
     device = torch.device("cpu")
     held = HeldRows(LazyRows(some, scaler, device).take(slice(None)))
     task = Task(held, scaler, np.zeros(1, np.int64), Session(), probe._column_names())
-    with warnings.catch_warnings(), plain_torch():
-        warnings.simplefilter("ignore")  # of a training that ends at once
+    with recorded(), plain_torch():  # and not shown: the training ends at once
         found = probe._learn(task)
     level: float | None = getattr(found.scorer, "level", None)
     return level

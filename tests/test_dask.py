@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from optional import Optional
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
@@ -24,6 +25,7 @@ from skrdae.merging import agree, merge
 distributed = pytest.importorskip("distributed")
 da = pytest.importorskip("dask.array")
 dask = pytest.importorskip("dask")
+cloudpickle = pytest.importorskip("cloudpickle")
 import skrdae.dask  # noqa: E402
 from skrdae.dask.cluster import client_of  # noqa: E402
 from skrdae.dask.partitions import shared_out  # noqa: E402
@@ -146,6 +148,32 @@ def test_scores_of_arrays_are_arrays(client, X):
     assert np.array_equal(explained.compute(scheduler="threads"), detector.explain(X))
 
 
+def test_scores_are_those_of_the_detector_as_it_was(X):
+    detector = _detector().fit(X)
+    rows = da.from_array(X, chunks=(100, -1))
+    wanted, flagged = detector.decision_function(X), detector.predict(X)
+    scores, labels = (
+        skrdae.dask.decision_function(detector, rows),
+        skrdae.dask.predict(detector, rows),
+    )
+    detector.threshold_ = 0.0
+    assert np.array_equal(labels.compute(scheduler="synchronous"), flagged)
+    detector.set_params(random_state=1).fit(X[:300])
+    assert np.array_equal(scores.compute(scheduler="synchronous"), wanted)
+
+
+@pytest.mark.parametrize("frame", [False, True])
+def test_no_task_of_a_chunk_holds_the_detector(X, frame):
+    detector = _detector().fit(X)
+    rows = da.zeros((600, 6), chunks=(100, -1))
+    rows = dd.from_dask_array(rows) if frame else rows
+    scores = skrdae.dask.decision_function(detector, rows)
+    graph = dask.optimize(scores)[0].__dask_graph__()
+    sizes = sorted(len(cloudpickle.dumps(task)) for task in dict(graph).values())
+    assert sizes[-1] > 10_000  # the detector, once
+    assert sizes[-2] < 4000
+
+
 def test_frames_keep_their_index_and_names(client, X):
     names = [f"f{j}" for j in range(6)]
     frame = pd.DataFrame(X, columns=names, index=np.arange(600) * 2)
@@ -224,6 +252,9 @@ def test_what_is_wrong_with_a_partition_is_named(client, X):
         skrdae.dask.fit(_detector(), ragged)
     with pytest.raises(ValueError, match="each of its 2 partitions is empty"):
         skrdae.dask.fit(_detector(), _blocks(X[:0], X[:0]))
+    sparse = da.from_array(X, chunks=(300, -1)).map_blocks(csr_array)
+    with pytest.raises(TypeError, match=r"Partition \d of X: it is sparse.*block\.toarray\(\)"):
+        skrdae.dask.fit(_detector(), sparse)
     few = _blocks(X[:200], X[:0], X[:9], X[:50])  # an empty partition alone does no harm
     with pytest.raises(ValueError, match="Member 1, with partition 2 of X, has 9 rows"):
         skrdae.dask.fit(_detector(max_samples=1.0), few)
@@ -242,8 +273,11 @@ def test_collections_that_are_none(client, X):
         skrdae.dask.fit(_detector(), rows[:, 0])
     with pytest.raises(ValueError, match="lr"):
         skrdae.dask.fit(_detector(lr=0), rows)
-    with pytest.raises(ValueError, match="sample_size"):
-        skrdae.dask.fit(_detector(), rows, sample_size=0)
+    for wrong in (0, True, 10.0):
+        with pytest.raises(ValueError, match="sample_size"):
+            skrdae.dask.fit(_detector(), rows, sample_size=wrong)
+    with pytest.raises(ValueError, match="X has 20 rows, fewer than 32"):
+        skrdae.dask.fit(_detector(), rows[:20])
     with pytest.raises(TypeError, match="detector of rows"):
         skrdae.dask.fit("detector", rows)
     with pytest.raises(ValueError, match="number of folds"):

@@ -96,6 +96,21 @@ def test_all_names_are_there():
         skrdae.RobustDeepAutoencode  # noqa: B018
 
 
+def test_without_dask_everything_else_is_there():
+    code = """
+import importlib.util, inspect
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *a: None if name == "distributed" else find(name, *a)
+import skrdae
+assert "dask" not in dict(inspect.getmembers(skrdae))
+try:
+    skrdae.dask
+except ImportError as error:
+    print(error)
+"""
+    assert "skrdae[dask]" in _python(code)
+
+
 def test_threads_that_import_at_once_get_the_same_classes():
     code = """
 import threading, skrdae

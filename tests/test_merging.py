@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from optional import Optional
+from scipy.sparse import csr_array
 from sklearn.base import clone
 
 import skrdae
@@ -168,3 +169,9 @@ def test_members_are_of_the_columns_agreed_on(X):
         agreement.fit_member(1, X[:, :5])
     with pytest.raises(ValueError, match="number from 0 to 2"):
         agreement.fit_member(3, frame)
+    for number in (1.0, "1", True):
+        with pytest.raises(TypeError, match="member must be an int"):
+            agreement.fit_member(number, frame)
+    of_arrays = agree(RobustDeepAutoencoder(**SHORT, max_iter=1), X)
+    with pytest.raises(TypeError, match=r"dense rows only: pass X\.toarray\(\)"):
+        of_arrays.fit_member(0, csr_array(X))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
 from operator import getitem
@@ -15,6 +14,7 @@ from sklearn.base import clone
 
 from skrdae._typing import IntArray
 from skrdae._validation import refitting
+from skrdae._warned import recorded
 from skrdae.dask.cluster import client_of, results
 from skrdae.dask.partitions import (
     Draw,
@@ -96,7 +96,8 @@ def fit(
     >>> print(f"{share:.2f}")
     0.10
     """
-    if sample_size is not None and not (isinstance(sample_size, Integral) and int(sample_size) > 0):
+    whole = isinstance(sample_size, Integral) and not isinstance(sample_size, bool)
+    if sample_size is not None and not (whole and int(sample_size) > 0):
         raise ValueError(f"sample_size must be a positive whole number; got {sample_size!r}.")
     if getattr(detector, "_takes_series", False):
         return fit_series(client_of(client), detector, X, sample_size)
@@ -180,6 +181,12 @@ class Plan:
         counts = np.array([found.counts for found in looks])
         self.sizes: IntArray = counts.sum(axis=1) - (counts[:, fold] if fold >= 0 else 0)
         self.filled = np.flatnonzero(self.sizes)
+        if self.sizes.sum() < FEWEST_ROWS:
+            of_fold = " outside of a fold" if fold >= 0 else ""
+            raise ValueError(
+                f"X has {self.sizes.sum()} rows{of_fold}, fewer than {FEWEST_ROWS}: too few to "
+                "train on."
+            )
         self.seeds = agreement.seeds
         # The rows that a member gets are drawn already.
         detector = clone(agreement.detector)
@@ -238,10 +245,9 @@ def _listed(numbers: IntArray) -> str:
 
 def train(agreement: Agreement, member: int, rows: list[Any], what: str) -> tuple[Any, Any]:
     """Train a member; return it without what it says of its rows, and the warnings."""
-    with warnings.catch_warnings(record=True) as caught, named(what):
-        warnings.simplefilter("always")
+    with recorded() as caught, named(what):
         found = agreement.fit_member(member, joined(rows))
-    told = [(w.category, str(w.message)) for w in caught if w.category.__module__ != "builtins"]
+    told = [(category, text) for category, text in caught if category.__module__ != "builtins"]
     return without_rows(found), told
 
 

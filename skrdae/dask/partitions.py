@@ -13,6 +13,7 @@ import dask.array as da
 import numpy as np
 from dask.base import is_dask_collection
 from dask.delayed import Delayed
+from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.utils.validation import _num_samples
 
@@ -126,6 +127,11 @@ def named(what: str) -> Iterator[None]:
 
 def look(detector: Any, part: Any, number: int, n_wanted: int, n_folds: int) -> tuple[Look, Any]:
     """Check a partition, and return what the first pass learns of it."""
+    if issparse(part):
+        raise TypeError(
+            f"Partition {number} of X: it is sparse, and members are trained apart on dense rows "
+            "only: X.map_blocks(lambda block: block.toarray())."
+        )
     n_rows = _num_samples(part)
     counts = np.bincount(fold_numbers(number, n_rows, n_folds), minlength=n_folds)
     if not n_rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import dask.array as da
@@ -9,6 +10,7 @@ import numpy as np
 from dask.delayed import delayed
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
+from skrdae._validation import snapshot
 from skrdae.dask.partitions import check_chunks, is_array, is_frame
 from skrdae.dask.series import whole_series
 
@@ -105,26 +107,28 @@ def _mapped(detector: Any, X: Any, method: str, dtype: type) -> Any:
         advice = ": fit a CalibratedDetector" if method == "p_values" else ""
         raise TypeError(f"{type(detector).__name__} has no {method}{advice}.")
     check_is_fitted(detector)
-    call = _Call(detector, method, dtype)
+    call = _Call(method, dtype)
+    # As it is now: a later fit or another threshold does not change scores yet to be computed.
+    now = delayed(copy.copy(snapshot(detector)), traverse=False)
     if getattr(detector, "_takes_series", False):
         whole_series(X)  # which raises where X is no list of series
-        return [_of_series(call, series) for series in X]
-    return _of_chunks(call, X)
+        return [_of_series(call, now, series, detector.n_features_in_) for series in X]
+    return _of_chunks(call, now, X)
 
 
-def _of_series(call: _Call, series: Any) -> Any:
+def _of_series(call: _Call, detector: Any, series: Any, n_features: int) -> Any:
     if is_array(series):
-        return _of_chunks(call, series.rechunk(-1))
+        return _of_chunks(call, detector, series.rechunk(-1))
     if is_frame(series):
-        return _of_chunks(call, series.repartition(npartitions=1))
-    shape = (np.nan, call.detector.n_features_in_)[: 1 + call.by_feature]
+        return _of_chunks(call, detector, series.repartition(npartitions=1))
+    shape = (np.nan, n_features)[: 1 + call.by_feature]
     make: Any = da.from_delayed
-    return make(delayed(call)(series), shape=shape, dtype=call.dtype)
+    return make(delayed(call)(series, detector), shape=shape, dtype=call.dtype)
 
 
-def _of_chunks(call: _Call, X: Any) -> Any:
+def _of_chunks(call: _Call, detector: Any, X: Any) -> Any:
     if is_frame(X):
-        return X.map_partitions(call, meta=call.frame_of(X._meta, None))
+        return X.map_partitions(call, detector, meta=call.frame_of(X._meta, None))
     if not is_array(X):
         raise TypeError(
             f"X must be a Dask array or a Dask DataFrame; got {type(X).__name__}. For data in "
@@ -135,6 +139,7 @@ def _of_chunks(call: _Call, X: Any) -> Any:
     n_axes = X.ndim if call.by_feature else 1
     return X.map_blocks(
         call,
+        detector,
         name=None,
         token=call.method,
         drop_axis=list(range(n_axes, X.ndim)),
@@ -144,16 +149,19 @@ def _of_chunks(call: _Call, X: Any) -> Any:
 
 
 class _Call:
-    """A method of a detector that takes the chunks of Dask collections."""
+    """A method of a detector that takes the chunks of Dask collections.
 
-    def __init__(self, detector: Any, method: str, dtype: type) -> None:
-        self.detector, self.method, self.dtype = detector, method, dtype
+    The detector is an argument of its own, so that not every chunk's task has a copy of it.
+    """
+
+    def __init__(self, method: str, dtype: type) -> None:
+        self.method, self.dtype = method, dtype
         self.by_feature = method == "explain"
 
-    def __call__(self, part: Any) -> Any:
+    def __call__(self, part: Any, detector: Any) -> Any:
         shape = np.shape(part) if self.by_feature else (_num_samples(part),)
         if _num_samples(part):
-            found = getattr(self.detector, self.method)(part)
+            found = getattr(detector, self.method)(part)
             # Explanations of windows and images have a shape of their own.
             found = np.asarray(found, self.dtype).reshape(shape)
         else:  # which no detector takes

@@ -181,7 +181,12 @@ class DenoisingDetector(EpochsDetector):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        _checked_levels(self.noise_levels)
+        n_levels = len(_checked_levels(self.noise_levels))
+        if self.batch_size != "auto" and self.batch_size < n_levels:
+            raise ValueError(
+                f"batch_size must be at least {n_levels}, the number of noise_levels, which the "
+                f"rows of a batch take in turn; got {self.batch_size!r}."
+            )
 
     def _new_network(
         self, n_features: int, generators: Sequence[torch.Generator], device: torch.device
@@ -246,7 +251,9 @@ _LEAST, _MOST = 1e-6, 1e6
 def _checked_levels(levels: Any) -> tuple[float, ...]:
     """Return noise levels as a tuple of floats, or raise a TypeError or ValueError."""
     advice = "noise_levels must be a sequence of numbers such as (0.1, 0.3, 1.0)"
-    if isinstance(levels, str | bytes) or np.ndim(levels) != 1 or not len(levels):
+    # Not by NumPy, which makes no array of sequences of different length.
+    one_axis = isinstance(levels, Sequence) or np.ndim(levels) == 1
+    if isinstance(levels, str | bytes) or not one_axis or not len(levels):
         raise TypeError(f"{advice}; got {levels!r}.")
     if not all(isinstance(s, Real) and not isinstance(s, bool | np.bool_) for s in levels):
         raise TypeError(f"{advice}; got {levels!r}.")

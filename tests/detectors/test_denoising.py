@@ -19,6 +19,8 @@ class TestContract(DetectorContract):
         ({"noise_levels": "0.3"}, "noise_levels"),
         ({"noise_levels": (0.1, "0.3")}, "noise_levels"),
         ({"noise_levels": (True,)}, "noise_levels"),
+        ({"noise_levels": [(1, 2), 3]}, "noise_levels"),
+        ({"batch_size": 2}, "batch_size"),
         ({"noise_levels": (0.1, -0.3)}, "noise_levels"),
         ({"noise_levels": (0.1, np.nan)}, "noise_levels"),
         ({"hidden_layer_sizes": ()}, "hidden_layer_sizes"),
