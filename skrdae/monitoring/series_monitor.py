@@ -121,9 +121,9 @@ n_waiting_alerts_
         gap = Judgement(np.array([np.nan]))
         found = gap if window is None else last._each_as_newest(window)
         seconds = time.perf_counter() - started
-        return self._take(found, seconds, lambda report: self._alert_on(report, newest))
+        return self._take(found, seconds, lambda report: self._alert_on(report, last, newest))
 
-    def _alert_on(self, report: BatchReport, newest: Any = None, _: Any = None) -> None:
+    def _alert_on(self, report: BatchReport, last: Any = None, newest: Any = None) -> None:
         """Begin an incident, go on with it, or end it."""
         size = deciding_step(self.detector).window_size_
         for place in np.flatnonzero(~np.isnan(report.scores)).tolist():
@@ -134,22 +134,23 @@ n_waiting_alerts_
                 row, score = self.n_rows_ + place, float(report.scores[place])
                 step = step_of(row, score, p_value, name)
                 if incident is None:
-                    step["reasons"] = self._reasons(newest)
+                    step["reasons"] = self._reasons(last, newest)
                     incident = self._incident = Incident(step)
                     report.alerts.append(alert.of_step(self.name, step, self.threshold_))
-                incident.add(step, newest)
+                incident.add(step, last, newest)
             elif incident is not None:
                 incident.n_quiet += 1
                 if incident.n_quiet >= size:
                     self._incident = None
-                    incident.highest["reasons"] = self._reasons(incident.newest)
+                    reasons = self._reasons(incident.detector, incident.newest)
+                    incident.highest["reasons"] = reasons
                     report.alerts.append(alert.of_end(self.name, incident, self.threshold_))
 
-    def _reasons(self, newest: Any) -> list[dict[str, Any]]:
+    def _reasons(self, last: Any, newest: Any) -> list[dict[str, Any]]:
         if newest is None:  # the step was scored elsewhere
             return []
         try:
-            return reasons_of_newest(deciding_step(self.detector), newest)
+            return reasons_of_newest(last, newest)
         except Exception:  # an alert without reasons is better than none
             _log.exception("%s: the flagged step could not be explained", self.name)
             return []

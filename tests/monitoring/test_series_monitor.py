@@ -83,6 +83,23 @@ def test_flagged_steps_make_one_incident_that_says_why(calibrated):
     assert not monitor.anomalous_
 
 
+def test_an_incident_keeps_the_window_that_it_tells_of():
+    series, new = _series(600, 0), _series(100, 1)
+    new[60, 1] += 4
+    detector = _windowed().fit(series)
+    monitor, buffer, alerts = SeriesMonitor(detector), np.empty((SIZE, 2)), []
+    expected = None
+    for stop in range(SIZE, 101):
+        buffer[:] = new[stop - SIZE : stop]
+        report = monitor.update(buffer)
+        alerts += report.alerts
+        if report.labels[0] and (expected is None or report.scores[0] > expected[0]):
+            expected = report.scores[0], detector.explain(buffer)[-1].max()
+    (step,) = alerts[1].details["rows"]
+    assert alerts[1].resolved
+    assert step["reasons"][0] == {"feature": "feature 1", "contribution": expected[1]}
+
+
 def test_steps_without_a_score_end_nothing(calibrated):
     monitor = SeriesMonitor(calibrated)
     limit = monitor.threshold_
