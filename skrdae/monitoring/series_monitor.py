@@ -66,6 +66,7 @@ n_waiting_alerts_
     Notes
     -----
     Steps without a score, those less than a window behind a gap, neither begin nor end anything.
+    They count in the ``row`` of alerts, but not in `n_rows_`.
 
     Examples
     --------
@@ -88,6 +89,8 @@ n_waiting_alerts_
     """
 
     _incident: Incident | None = None
+    # With those without a score, which n_rows_ leaves out.
+    _n_steps = 0
 
     @property
     def anomalous_(self) -> bool:
@@ -131,7 +134,7 @@ n_waiting_alerts_
             if report.labels[place]:
                 p_value = None if report.p_values is None else float(report.p_values[place])
                 name = newest.index[-1] if hasattr(newest, "iloc") else None
-                row, score = self.n_rows_ + place, float(report.scores[place])
+                row, score = self._n_steps + place, float(report.scores[place])
                 step = step_of(row, score, p_value, name)
                 if incident is None:
                     step["reasons"] = self._reasons(last, newest)
@@ -145,6 +148,7 @@ n_waiting_alerts_
                     reasons = self._reasons(incident.detector, incident.newest)
                     incident.highest["reasons"] = reasons
                     report.alerts.append(alert.of_end(self.name, incident, self.threshold_))
+        self._n_steps += len(report.scores)
 
     def _reasons(self, last: Any, newest: Any) -> list[dict[str, Any]]:
         if newest is None:  # the step was scored elsewhere

@@ -108,6 +108,12 @@ def test_steps_without_a_score_end_nothing(calibrated):
     assert not monitor.update_scores(np.full(500, np.nan)).alerts
     assert not monitor.update_scores(np.full(SIZE - 1, limit - 1)).alerts
     assert [a.resolved for a in monitor.update_scores([limit - 1]).alerts] == [True]
+    gap = [limit + 9, np.nan, limit + 9]
+    (begin,), (end,) = (monitor.update_scores(s).alerts for s in (gap, np.full(SIZE, limit - 1)))
+    first = 1 + 500 + SIZE
+    assert begin.details["rows"][0]["row"] == first
+    assert "2 of 3 steps" in end.text
+    assert end.details["last"] == str(first + 2)
     split = WindowedDetector(RobustDeepAutoencoder(random_state=0), window_size=5, on_gap="split")
     split.fit(pd.Series(np.sin(np.arange(200.0))))
     gap = pd.Series(np.arange(5.0), index=[0, 1, 2, 7, 8])
