@@ -151,6 +151,7 @@ class CalibratedScorer(ScoredDetector):
 
     def _judged(self, X: Any) -> Judgement:
         """Return scores, labels and p-values of rows, or of the steps of series."""
+        self = snapshot(self)
         X = self._validated(X)
         scores = self._score(X)
         of_steps = isinstance(X, ScoredSteps)

@@ -176,6 +176,7 @@ n_waiting_alerts_
     def _judged(self, X: Any) -> Judgement:
         """Judge each step of series as it was when it was the newest."""
         last, seen = last_step(self.detector, X)
+        last = snapshot(last)
         found: Judgement = last._each_as_newest(last._windows(seen))
         return found
 
