@@ -260,7 +260,8 @@ class CalibratedScorer(ScoredDetector):
             return self.threshold_
         known, n_alike = np.sort(self.window_scores_), self._n_alike
         n_above = int(self._share * ROUNDED * (n_alike + len(known)) - n_alike)
-        return float(known[-max(n_above, 0) - 1])
+        # If all windows are flagged, none has a score that is not.
+        return float(known[-min(max(n_above, 0), len(known) - 1) - 1])
 
     @property
     def _n_alike(self) -> float:

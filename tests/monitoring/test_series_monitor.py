@@ -1,5 +1,7 @@
 """A series watched step by step: incidents, reasons, p-values, a new normal."""
 
+import copy
+
 import numpy as np
 import pytest
 from optional import Optional
@@ -179,6 +181,12 @@ def test_a_threshold_set_from_outside_counts(calibrated):
     assert monitor.threshold_ == tuned.threshold_
     with_limit = SeriesMonitor(calibrated, threshold=1e-9)
     assert with_limit.update(_series(SIZE, 8)).labels.tolist() == [1]
+
+
+def test_a_detector_that_flags_all_has_a_threshold(calibrated):
+    flags_all = copy.copy(calibrated)
+    flags_all._share = 1.0
+    assert SeriesMonitor(flags_all).threshold_ == calibrated.window_scores_.min()
 
 
 def test_a_detector_of_rows_is_refused():
