@@ -228,9 +228,10 @@ class CalibratedScorer(ScoredDetector):
         newest: ScoredWindows | None = self.detector_._newest(X)
         return newest
 
-    def _windows(self, X: Any) -> ScoredWindows:
+    def _all_windows(self, X: Any) -> ScoredWindows:
+        """Return the windows that end with each step, whatever the stride."""
         check_is_fitted(self, "detector_")
-        windows: ScoredWindows = self.detector_._validated(X)
+        windows: ScoredWindows = self.detector_._all_windows(X)
         return windows
 
     def _each_as_newest(self, windows: ScoredWindows) -> Judgement:

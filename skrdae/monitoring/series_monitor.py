@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
 
 from skrdae._validation import snapshot
 from skrdae.detectors.judgement import Judgement
@@ -44,7 +45,7 @@ class SeriesMonitor(Monitor):
         A normal series (two-dimensional, or a list of series) that the detector was not fitted to;
         or scores of single windows, in time order (one-dimensional). By default the scores of the
         training windows; those of a :class:`~skrdae.CalibratedDetector` are of windows that were
-        new to it.
+        new to it. A detector with a `stride` above 1 needs a reference.
     threshold : float, optional
         Steps with a higher score are flagged. By default those that ``predict_new`` of a
         :class:`~skrdae.CalibratedDetector` flags, or those at the end of a series that ``predict``
@@ -166,7 +167,14 @@ n_waiting_alerts_
     # ---------------------------------------------------------------------------- the reference
 
     def _in_training(self) -> Judgement:
-        found: Judgement = self._series_detector()._newest_in_training()
+        last = self._series_detector()
+        stride = (last if hasattr(last, "_stride") else last.detector_)._stride
+        if stride > 1:
+            raise ValueError(
+                f"detector was fitted to windows {stride} steps apart, whose scores depend on each "
+                "other less than those of the steps to come: pass reference, a normal series."
+            )
+        found: Judgement = last._newest_in_training()
         return found
 
     def _own_threshold(self) -> float:
@@ -177,7 +185,7 @@ n_waiting_alerts_
         """Judge each step of series as it was when it was the newest."""
         last, seen = last_step(self.detector, X)
         last = snapshot(last)
-        found: Judgement = last._each_as_newest(last._windows(seen))
+        found: Judgement = last._each_as_newest(last._all_windows(seen))
         return found
 
     def _of_rows(self, X: Any) -> Judgement:
@@ -191,4 +199,5 @@ n_waiting_alerts_
                 f"detector must be a WindowedDetector, or a CalibratedDetector around one; got "
                 f"{type(last).__name__}, which takes rows: use Monitor."
             )
+        check_is_fitted(last, "detector_")
         return last

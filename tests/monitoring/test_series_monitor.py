@@ -183,6 +183,16 @@ def test_a_threshold_set_from_outside_counts(calibrated):
     assert with_limit.update(_series(SIZE, 8)).labels.tolist() == [1]
 
 
+def test_a_reference_is_scored_at_every_step():
+    detector, later = _windowed().set_params(stride=5), _series(500, 5)
+    detector.fit(_series(600, 0))
+    with pytest.raises(ValueError, match="5 steps apart.*pass reference"):
+        SeriesMonitor(detector)
+    monitor = SeriesMonitor(detector, reference=later)
+    assert len(monitor.reference_.scores) == 500 - SIZE + 1
+    assert detector.score_new(later[:-3]) in monitor.reference_.scores
+
+
 def test_a_detector_that_flags_all_has_a_threshold(calibrated):
     flags_all = copy.copy(calibrated)
     flags_all._share = 1.0
