@@ -89,7 +89,8 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         mean squared step from one value to the next. A stuck sensor is calmer than usual, and a
         noisy one rougher. What the detector makes of each channel, and its roughness on either
         side, is brought to a unit: 1 is what a hundredth of the training windows exceed. The score
-        of a window is the largest of these.
+        of a window is the largest of these. With ``contamination="auto"`` the detector's members
+        vote on the windows, and roughness counts in the scores alone.
         ``"auto"`` is ``"both"`` for detectors of this package, but ``"joint"`` for those that know
         of channels themselves (with a parameter `n_channels` or `image_shape`) and for those of
         PyOD.
