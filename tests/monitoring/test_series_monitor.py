@@ -8,6 +8,7 @@ from optional import Optional
 
 from skrdae import CalibratedDetector, RobustDeepAutoencoder, WindowedDetector
 from skrdae.monitoring import Monitor, SeriesMonitor
+from skrdae.monitoring.verdict import Judge
 from skrdae.thresholds import tune_threshold
 
 pd = Optional("pandas")
@@ -175,6 +176,14 @@ def test_p_values_of_rows_are_what_drift_is_told_from():
     assert listed["p_value"] == again.p_values.min()
 
 
+def test_scores_tell_drift_where_p_values_of_the_reference_are_all_the_same():
+    scores, later = np.random.default_rng(0).normal(size=(2, 600))
+    judge = Judge(scores, scores > 3, "psi", None, None, np.ones(600))
+    p_values = np.full(600, 0.5)
+    assert not judge.report(0, later, later > 3, p_values).drifting
+    assert judge.report(0, later + 1, later > 2, p_values).drifting
+
+
 def test_a_threshold_set_from_outside_counts(calibrated):
     tuned = tune_threshold(_windowed().fit(_series(3000, 0)), _series(800, 7), rule="mean_std")
     monitor = SeriesMonitor(tuned)
@@ -186,7 +195,7 @@ def test_a_threshold_set_from_outside_counts(calibrated):
 def test_a_reference_is_scored_at_every_step():
     detector, later = _windowed().set_params(stride=5), _series(500, 5)
     detector.fit(_series(600, 0))
-    with pytest.raises(ValueError, match="5 steps apart.*pass reference"):
+    with pytest.raises(ValueError, match=r"5 steps apart.*pass reference"):
         SeriesMonitor(detector)
     monitor = SeriesMonitor(detector, reference=later)
     assert len(monitor.reference_.scores) == 500 - SIZE + 1
