@@ -72,9 +72,7 @@ DETECTORS = {
         random_state=0,
     ),
     "windows": WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=5),
-    "loudest": WindowedDetector(
-        RobustDeepAutoencoder(**RDA), window_size=5, channels="loudest"
-    ),
+    "loudest": WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=5, channels="loudest"),
     "adapter": OutlierAdapter(RobustDeepAutoencoder(**RDA)),
     "scaled": make_pipeline(StandardScaler(), RobustScaler(), RobustPCA()),
     "warm": RobustDeepAutoencoder(warm_start=True, **RDA),
