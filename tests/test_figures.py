@@ -343,7 +343,8 @@ TABLES = [
     ),
     Traced(
         BENCHMARKS,
-        "n_channels | channels | ROC AUC | lowest | ROC AUC, training series | flagged | false | named",
+        "n_channels | channels | ROC AUC | lowest | ROC AUC, training series | flagged | false | "
+        "named",
         "n_channels, channels",
         {
             f"{n}, {how}": {"n_channels": f"{n}", "channels": how}

@@ -74,6 +74,7 @@ DETECTORS = {
         random_state=0,
     ),
     "windows": WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=5),
+    "loudest": WindowedDetector(RobustDeepAutoencoder(**RDA), window_size=5, channels="loudest"),
     "adapter": OutlierAdapter(RobustDeepAutoencoder(**RDA)),
     "scaled": make_pipeline(StandardScaler(), RobustScaler(), RobustPCA()),
     "warm": RobustDeepAutoencoder(warm_start=True, **RDA),
@@ -224,6 +225,7 @@ ARRAYS = [
     ("warm vae", "_kept state tensors 0", lambda a: a[:1]),
     ("warm vae", "_kept state adam square", lambda a: -a - 1),
     ("warm usad", "_kept state tensors 18", lambda a: a + 1),
+    ("loudest", "detector_ typical", lambda a: a[:1]),
     ("warm usad", "_kept state second mean", lambda a: a[:1]),
     ("warm gan", "_kept state gan tensors 12", lambda a: a[..., :1]),
     ("warm gan", "_kept state gan critic mean", lambda a: a[:-1]),
@@ -296,6 +298,17 @@ def test_sizes_that_agree_with_each_other_but_not_with_the_rest(file_of):
     refused(file, "of 2 members")
 
 
+def test_steps_and_channels_of_windows_are_not_exchanged(file_of):
+    file = file_of("loudest")  # windows of 5 steps and 4 channels, not of 4 and 5
+    inside = file.at("detector_")["state"]
+    inside["n_steps"], inside["n_channels"] = inside["n_channels"], inside["n_steps"]
+    for name, n_more in (("centers", 2), ("below", 2), ("above", 2), ("typical", 1)):
+        array = file.array("detector_", name)
+        file.put(np.r_[array, np.ones(n_more)], "detector_", name)
+    file.write()
+    refused(file, r"detector_\.n_steps")
+
+
 # ------------------------------------------------------------------------------------ numbers
 
 NAN, INF = {"is": "float", "value": "nan"}, {"is": "float", "value": "inf"}
@@ -361,6 +374,7 @@ NUMBERS = [
     ("transformer", "code_size", [0, 3, 10**12]),
     ("transformer", "model_ network code_size", [0, 3, 10**12]),
     ("windows", "window_size_", [0, 4, 10**12, 5.0]),
+    ("loudest", "detector_ n_steps", [4, 10]),
     ("windows", "_stride", [0, -1, 10**12, 2**70]),
     ("windows", "_aggregate", ["sum", None]),
     ("windows", "_spacing", [0, -1, NAN, "x"]),
@@ -376,7 +390,7 @@ NUMBERS = [
     ("peaks", "threshold_", [1e9]),
     ("peaks of windows", "window_threshold_", [1e9, None]),
     ("peaks of windows", "thresholder_ thresh_", [1e9]),
-    ("peaks of windows", "detector_ thresholder_ thresh_", [1e9]),
+    ("peaks of windows", "detector_ joint thresholder_ thresh_", [1e9]),
     ("adapter", "n_features_in_", [3, 5]),
     ("adapter", "offset_", [NAN, None]),
     ("table", "steps 0 1 time_format_", ["x" * 300, "%Y %Y", 3]),

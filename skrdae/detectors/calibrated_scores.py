@@ -151,6 +151,7 @@ class CalibratedScorer(ScoredDetector):
 
     def _judged(self, X: Any) -> Judgement:
         """Return scores, labels and p-values of rows, or of the steps of series."""
+        self = snapshot(self)
         X = self._validated(X)
         scores = self._score(X)
         of_steps = isinstance(X, ScoredSteps)
@@ -227,9 +228,10 @@ class CalibratedScorer(ScoredDetector):
         newest: ScoredWindows | None = self.detector_._newest(X)
         return newest
 
-    def _windows(self, X: Any) -> ScoredWindows:
+    def _all_windows(self, X: Any) -> ScoredWindows:
+        """Return the windows that end with each step, whatever the stride."""
         check_is_fitted(self, "detector_")
-        windows: ScoredWindows = self.detector_._validated(X)
+        windows: ScoredWindows = self.detector_._all_windows(X)
         return windows
 
     def _each_as_newest(self, windows: ScoredWindows) -> Judgement:
@@ -259,7 +261,8 @@ class CalibratedScorer(ScoredDetector):
             return self.threshold_
         known, n_alike = np.sort(self.window_scores_), self._n_alike
         n_above = int(self._share * ROUNDED * (n_alike + len(known)) - n_alike)
-        return float(known[-max(n_above, 0) - 1])
+        # If all windows are flagged, none has a score that is not.
+        return float(known[-min(max(n_above, 0), len(known) - 1) - 1])
 
     @property
     def _n_alike(self) -> float:

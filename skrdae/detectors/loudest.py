@@ -20,6 +20,8 @@ _USUAL, _FARTHEST_PART = 0.99, 0.2
 _LEAST_PART, _LEAST = 0.1, 1e-12
 # Roughness is not told apart below this part of the channel's usual one.
 _STILL = 1e-6
+# Values and scores are as far from 0 as this at most, so that squares are finite.
+_LARGEST, _LARGEST_RATIO = 1e100, 1e300
 
 
 class LoudestChannel:
@@ -43,7 +45,7 @@ class LoudestChannel:
     centers, below, above : ndarray of shape (n_scores,)
         What becomes 0, and the distances on either side of it that become 1.
     typical : ndarray of shape (n_channels,)
-        The usual mean squared step.
+        The mean squared step of the median training window; the mean of those above 0 if that is 0.
     """
 
     centers: FloatArray
@@ -92,8 +94,11 @@ class LoudestChannel:
         -------
         ndarray of shape (n_windows,)
         """
-        mean = np.square(np.diff(windows.series, axis=0)).mean(axis=0)
-        self.typical = np.where(mean > 0, mean, 1.0)
+        self.typical = _typical(
+            np.concatenate(
+                [self._mean_squared_steps(windows.rows(block)) for block in windows.blocks()]
+            )
+        )
         raw = np.concatenate([self._raw(windows.rows(block)) for block in windows.blocks()])
         if not isinstance(self.joint, BaseTorchDetector):
             # One that looks at neighbours leaves out the window itself in the fit.
@@ -115,7 +120,8 @@ class LoudestChannel:
         # What the detector makes of a channel counts if it is more than usual.
         told = found[:, : -self.n_channels]
         np.maximum(told, 0.0, out=told)
-        return np.where(found < 0, -found / self.below, found / self.above)
+        found = np.where(found < 0, -found / self.below, found / self.above)
+        return np.minimum(found, _LARGEST)
 
     def _raw(self, rows: FloatRows) -> FloatArray:
         """Return all numbers in units of their own."""
@@ -124,15 +130,27 @@ class LoudestChannel:
 
     def _roughness(self, rows: FloatRows) -> FloatArray:
         """Return the logarithm of the mean squared step of each channel, (n, n_channels)."""
-        found: FloatArray = np.log(self._mean_squared_steps(rows) / self.typical + _STILL)
+        with np.errstate(over="ignore"):
+            ratios = np.minimum(self._mean_squared_steps(rows) / self.typical, _LARGEST_RATIO)
+        found: FloatArray = np.log(ratios + _STILL)
         return found
 
     def _mean_squared_steps(self, rows: FloatRows) -> FloatArray:
         values = rows.reshape(len(rows), self.n_steps, self.n_channels)
         if self.n_steps == 1:
             return np.zeros((len(rows), self.n_channels))
-        found: FloatArray = np.square(np.diff(values, axis=1)).mean(axis=1)
+        steps = np.diff(np.clip(values, -_LARGEST, _LARGEST), axis=1)
+        found: FloatArray = np.square(steps).mean(axis=1)
         return found
+
+
+def _typical(steps: FloatArray) -> FloatArray:
+    """Return the usual of mean squared steps of windows, (n_channels,), above 0."""
+    median = np.median(steps, axis=0)
+    # A channel that changes now and then only.
+    n_positive = np.maximum((steps > 0).sum(axis=0), 1)
+    found = np.where(median > 0, median, steps.sum(axis=0) / n_positive)
+    return np.where(found > 0, found, 1.0)
 
 
 def fitted_to_loudest(

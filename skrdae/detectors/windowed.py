@@ -92,7 +92,8 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         mean squared step from one value to the next. A stuck sensor is calmer than usual, and a
         noisy one rougher. What the detector makes of each channel, and its roughness on either
         side, is brought to a unit: 1 is what a hundredth of the training windows exceed. The score
-        of a window is the largest of these.
+        of a window is the largest of these. With ``contamination="auto"`` the detector's members
+        vote on the windows, and roughness counts in the scores alone.
         ``"auto"`` is ``"both"`` for three channels or more and a detector of this package, unless
         it knows of channels itself (by a parameter `n_channels` or `image_shape`). Else it is
         ``"joint"``.

@@ -114,10 +114,13 @@ class SeriesScorer(ScoredDetector):
     _end_threshold: float
 
     def _validated(self, X: SeriesLike) -> ScoredWindows:
+        return self._windows(X, self._stride)
+
+    def _windows(self, X: SeriesLike, stride: int) -> ScoredWindows:
         check_is_fitted(self)
         series = self._series(X)
         check_window_size(self.window_size_, series.lengths, fitted=True)
-        return ScoredWindows(series, self.window_size_, self._stride)
+        return ScoredWindows(series, self.window_size_, stride)
 
     def _newest(self, X: ArrayLike) -> ScoredWindows | None:
         """Return the window that ends with the newest step; None if there is a gap within it."""
@@ -273,8 +276,9 @@ class SeriesScorer(ScoredDetector):
 
     # ------------------------------------------------------------------------------ watching
 
-    def _windows(self, X: SeriesLike) -> ScoredWindows:
-        return self._validated(X)
+    def _all_windows(self, X: SeriesLike) -> ScoredWindows:
+        """Return the windows that end with each step, whatever the stride."""
+        return self._windows(X, 1)
 
     def _each_as_newest(self, windows: ScoredWindows) -> Judgement:
         """Judge the last step of each window by that window alone."""

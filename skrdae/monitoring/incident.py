@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,34 +18,41 @@ class Incident:
     first, last, highest : dict
         The first and the last flagged step, and the one with the highest score: ``row``, ``score``,
         and what else is known of it.
+    detector : object
+        What scored the highest step, as it was then.
     newest : object
-        The last window of the highest step.
+        A copy of the last window of the highest step.
     n_flagged : int
     n_quiet : int
         Steps since the last flagged one.
     """
 
     first: dict[str, Any]
+    detector: Any = None
     newest: Any = None
     n_flagged: int = 0
     n_quiet: int = 0
     last: dict[str, Any] = field(default_factory=dict)
     highest: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, step: dict[str, Any], newest: Any) -> None:
+    def add(self, step: dict[str, Any], detector: Any, newest: Any) -> None:
         """Take a flagged step.
 
         Parameters
         ----------
         step : dict
             As `first`.
+        detector : object
+            A snapshot of what scored it.
         newest : object
-            Its last window.
+            Its last window, maybe a view.
         """
         self.last, self.n_quiet = step, 0
         self.n_flagged += 1
         if not self.highest or step["score"] > self.highest["score"]:
-            self.highest, self.newest = step, newest
+            # The caller may use the memory again before the incident ends.
+            copied = newest.copy() if hasattr(newest, "copy") else deepcopy(newest)
+            self.highest, self.detector, self.newest = step, detector, copied
 
 
 def step_of(row: int, score: float, p_value: float | None, name: object | None) -> dict[str, Any]:

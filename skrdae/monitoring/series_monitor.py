@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
 
 from skrdae._validation import snapshot
 from skrdae.detectors.judgement import Judgement
@@ -44,7 +45,7 @@ class SeriesMonitor(Monitor):
         A normal series (two-dimensional, or a list of series) that the detector was not fitted to;
         or scores of single windows, in time order (one-dimensional). By default the scores of the
         training windows; those of a :class:`~skrdae.CalibratedDetector` are of windows that were
-        new to it.
+        new to it. A detector with a `stride` above 1 needs a reference.
     threshold : float, optional
         Steps with a higher score are flagged. By default those that ``predict_new`` of a
         :class:`~skrdae.CalibratedDetector` flags, or those at the end of a series that ``predict``
@@ -66,6 +67,7 @@ n_waiting_alerts_
     Notes
     -----
     Steps without a score, those less than a window behind a gap, neither begin nor end anything.
+    They count in the ``row`` of alerts, but not in `n_rows_`.
 
     Examples
     --------
@@ -88,6 +90,8 @@ n_waiting_alerts_
     """
 
     _incident: Incident | None = None
+    # With those without a score, which n_rows_ leaves out.
+    _n_steps = 0
 
     @property
     def anomalous_(self) -> bool:
@@ -121,9 +125,9 @@ n_waiting_alerts_
         gap = Judgement(np.array([np.nan]))
         found = gap if window is None else last._each_as_newest(window)
         seconds = time.perf_counter() - started
-        return self._take(found, seconds, lambda report: self._alert_on(report, newest))
+        return self._take(found, seconds, lambda report: self._alert_on(report, last, newest))
 
-    def _alert_on(self, report: BatchReport, newest: Any = None, _: Any = None) -> None:
+    def _alert_on(self, report: BatchReport, last: Any = None, newest: Any = None) -> None:
         """Begin an incident, go on with it, or end it."""
         size = deciding_step(self.detector).window_size_
         for place in np.flatnonzero(~np.isnan(report.scores)).tolist():
@@ -131,25 +135,27 @@ n_waiting_alerts_
             if report.labels[place]:
                 p_value = None if report.p_values is None else float(report.p_values[place])
                 name = newest.index[-1] if hasattr(newest, "iloc") else None
-                row, score = self.n_rows_ + place, float(report.scores[place])
+                row, score = self._n_steps + place, float(report.scores[place])
                 step = step_of(row, score, p_value, name)
                 if incident is None:
-                    step["reasons"] = self._reasons(newest)
+                    step["reasons"] = self._reasons(last, newest)
                     incident = self._incident = Incident(step)
                     report.alerts.append(alert.of_step(self.name, step, self.threshold_))
-                incident.add(step, newest)
+                incident.add(step, last, newest)
             elif incident is not None:
                 incident.n_quiet += 1
                 if incident.n_quiet >= size:
                     self._incident = None
-                    incident.highest["reasons"] = self._reasons(incident.newest)
+                    reasons = self._reasons(incident.detector, incident.newest)
+                    incident.highest["reasons"] = reasons
                     report.alerts.append(alert.of_end(self.name, incident, self.threshold_))
+        self._n_steps += len(report.scores)
 
-    def _reasons(self, newest: Any) -> list[dict[str, Any]]:
+    def _reasons(self, last: Any, newest: Any) -> list[dict[str, Any]]:
         if newest is None:  # the step was scored elsewhere
             return []
         try:
-            return reasons_of_newest(deciding_step(self.detector), newest)
+            return reasons_of_newest(last, newest)
         except Exception:  # an alert without reasons is better than none
             _log.exception("%s: the flagged step could not be explained", self.name)
             return []
@@ -161,7 +167,14 @@ n_waiting_alerts_
     # ---------------------------------------------------------------------------- the reference
 
     def _in_training(self) -> Judgement:
-        found: Judgement = self._series_detector()._newest_in_training()
+        last = self._series_detector()
+        stride = (last if hasattr(last, "_stride") else last.detector_)._stride
+        if stride > 1:
+            raise ValueError(
+                f"detector was fitted to windows {stride} steps apart, whose scores depend on each "
+                "other less than those of the steps to come: pass reference, a normal series."
+            )
+        found: Judgement = last._newest_in_training()
         return found
 
     def _own_threshold(self) -> float:
@@ -171,7 +184,8 @@ n_waiting_alerts_
     def _judged(self, X: Any) -> Judgement:
         """Judge each step of series as it was when it was the newest."""
         last, seen = last_step(self.detector, X)
-        found: Judgement = last._each_as_newest(last._windows(seen))
+        last = snapshot(last)
+        found: Judgement = last._each_as_newest(last._all_windows(seen))
         return found
 
     def _of_rows(self, X: Any) -> Judgement:
@@ -185,4 +199,5 @@ n_waiting_alerts_
                 f"detector must be a WindowedDetector, or a CalibratedDetector around one; got "
                 f"{type(last).__name__}, which takes rows: use Monitor."
             )
+        check_is_fitted(last, "detector_")
         return last

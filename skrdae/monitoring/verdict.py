@@ -24,7 +24,7 @@ class Judge:
     drift, drift_limit, rate_limit
         See :class:`Monitor`.
     p_values : ndarray of shape (n_samples,), optional
-        Of the same rows. Windows that have p-values are held against these.
+        Of the same rows. Windows that have p-values are held against these, if they differ.
 
     Attributes
     ----------
@@ -42,7 +42,9 @@ class Judge:
         p_values: FloatArray | None = None,
     ) -> None:
         self.scores = ScoreReference(scores)
-        self._p_values = None if p_values is None else ScoreReference(1 - p_values)
+        self._p_values = None
+        if p_values is not None and len(np.unique(1 - p_values[~np.isnan(p_values)])) > 1:
+            self._p_values = ScoreReference(1 - p_values)
         self.flags = FlagReference(flagged[~np.isnan(scores)])
         self._drift, self._drift_limit, self._rate_limit = drift, drift_limit, rate_limit
 

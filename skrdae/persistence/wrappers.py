@@ -58,9 +58,13 @@ _LARGEST_STRIDE = 2**31
 
 def _windowed(detector: Any, where: str, sizes: Sizes) -> None:
     scores, labels, size_ = detector.decision_scores_, detector.labels_, detector.window_size_
-    n_held, wanted = detector.detector_.n_features_in_, size_ * sizes["features"]
+    held = detector.detector_
+    n_held, wanted = held.n_features_in_, size_ * sizes["features"]
     if n_held != wanted:
         misfit(f"{where}.detector_.n_features_in_", n_held, f"{wanted}, the values of a window")
+    if isinstance(held, ChannelDetectors | LoudestChannel) and held.n_steps != size_:
+        # Then it has as many channels as the series, too.
+        misfit(f"{where}.detector_.n_steps", held.n_steps, f"{size_}, the steps of a window")
     if len(scores) < max(size_, len(detector.window_scores_)):
         raise ValueError(f"{where}.decision_scores_ has {len(scores)} steps, too few for a window")
     covered = ~np.isnan(scores)
@@ -152,6 +156,8 @@ KINDS[ChannelDetectors] = Kind(
 def _loudest(held: LoudestChannel, where: str, sizes: Sizes) -> None:
     if len(held.centers) != 2 * held.n_channels:
         misfit(f"the length of {where}.centers", len(held.centers), f"{2 * held.n_channels}")
+    if len(held.typical) != held.n_channels:
+        misfit(f"the length of {where}.typical", len(held.typical), f"{held.n_channels}")
     if held.joint.n_features_in_ != held.n_features_in_:
         misfit(f"{where}.joint.n_features_in_", held.joint.n_features_in_, str(held.n_features_in_))
 

@@ -120,3 +120,20 @@ def test_a_stuck_sensor_and_a_noisy_one_are_loud(n_channels):
     parts = found.explain(new)
     assert (parts[[540, 1040]].argmax(axis=1) == n_channels - 1).all()
     np.testing.assert_allclose(parts.sum(axis=1), found.decision_function(new), rtol=1e-6)
+
+
+def test_what_is_rough_is_learnt_within_series_and_is_finite():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    options = {"window_size": 10, "channels": "loudest"}
+    found = WindowedDetector(QUICK, **options).fit([X, X + 1e6])
+    np.testing.assert_allclose(found.detector_.typical, 2.0, rtol=0.25)
+    new = X[:10].copy()
+    new[-1, 0] = 1e200
+    rows = new.reshape(1, -1)
+    assert np.isfinite(found.detector_._roughness(rows)).all()
+    rare = X.copy()
+    rare[:, 1] = 0.0
+    rare[100, 1] = 5.0
+    found = WindowedDetector(QUICK, **options).fit(rare)
+    assert found.detector_.typical[1] > 1

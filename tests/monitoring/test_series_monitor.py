@@ -1,11 +1,14 @@
 """A series watched step by step: incidents, reasons, p-values, a new normal."""
 
+import copy
+
 import numpy as np
 import pytest
 from optional import Optional
 
 from skrdae import CalibratedDetector, RobustDeepAutoencoder, WindowedDetector
 from skrdae.monitoring import Monitor, SeriesMonitor
+from skrdae.monitoring.verdict import Judge
 from skrdae.thresholds import tune_threshold
 
 pd = Optional("pandas")
@@ -83,6 +86,23 @@ def test_flagged_steps_make_one_incident_that_says_why(calibrated):
     assert not monitor.anomalous_
 
 
+def test_an_incident_keeps_the_window_that_it_tells_of():
+    series, new = _series(600, 0), _series(100, 1)
+    new[60, 1] += 4
+    detector = _windowed().fit(series)
+    monitor, buffer, alerts = SeriesMonitor(detector), np.empty((SIZE, 2)), []
+    expected = None
+    for stop in range(SIZE, 101):
+        buffer[:] = new[stop - SIZE : stop]
+        report = monitor.update(buffer)
+        alerts += report.alerts
+        if report.labels[0] and (expected is None or report.scores[0] > expected[0]):
+            expected = report.scores[0], detector.explain(buffer)[-1].max()
+    (step,) = alerts[1].details["rows"]
+    assert alerts[1].resolved
+    assert step["reasons"][0] == {"feature": "feature 1", "contribution": expected[1]}
+
+
 def test_steps_without_a_score_end_nothing(calibrated):
     monitor = SeriesMonitor(calibrated)
     limit = monitor.threshold_
@@ -91,6 +111,12 @@ def test_steps_without_a_score_end_nothing(calibrated):
     assert not monitor.update_scores(np.full(500, np.nan)).alerts
     assert not monitor.update_scores(np.full(SIZE - 1, limit - 1)).alerts
     assert [a.resolved for a in monitor.update_scores([limit - 1]).alerts] == [True]
+    gap = [limit + 9, np.nan, limit + 9]
+    (begin,), (end,) = (monitor.update_scores(s).alerts for s in (gap, np.full(SIZE, limit - 1)))
+    first = 1 + 500 + SIZE
+    assert begin.details["rows"][0]["row"] == first
+    assert "2 of 3 steps" in end.text
+    assert end.details["last"] == str(first + 2)
     split = WindowedDetector(RobustDeepAutoencoder(random_state=0), window_size=5, on_gap="split")
     split.fit(pd.Series(np.sin(np.arange(200.0))))
     gap = pd.Series(np.arange(5.0), index=[0, 1, 2, 7, 8])
@@ -150,12 +176,36 @@ def test_p_values_of_rows_are_what_drift_is_told_from():
     assert listed["p_value"] == again.p_values.min()
 
 
+def test_scores_tell_drift_where_p_values_of_the_reference_are_all_the_same():
+    scores, later = np.random.default_rng(0).normal(size=(2, 600))
+    judge = Judge(scores, scores > 3, "psi", None, None, np.ones(600))
+    p_values = np.full(600, 0.5)
+    assert not judge.report(0, later, later > 3, p_values).drifting
+    assert judge.report(0, later + 1, later > 2, p_values).drifting
+
+
 def test_a_threshold_set_from_outside_counts(calibrated):
     tuned = tune_threshold(_windowed().fit(_series(3000, 0)), _series(800, 7), rule="mean_std")
     monitor = SeriesMonitor(tuned)
     assert monitor.threshold_ == tuned.threshold_
     with_limit = SeriesMonitor(calibrated, threshold=1e-9)
     assert with_limit.update(_series(SIZE, 8)).labels.tolist() == [1]
+
+
+def test_a_reference_is_scored_at_every_step():
+    detector, later = _windowed().set_params(stride=5), _series(500, 5)
+    detector.fit(_series(600, 0))
+    with pytest.raises(ValueError, match=r"5 steps apart.*pass reference"):
+        SeriesMonitor(detector)
+    monitor = SeriesMonitor(detector, reference=later)
+    assert len(monitor.reference_.scores) == 500 - SIZE + 1
+    assert detector.score_new(later[:-3]) in monitor.reference_.scores
+
+
+def test_a_detector_that_flags_all_has_a_threshold(calibrated):
+    flags_all = copy.copy(calibrated)
+    flags_all._share = 1.0
+    assert SeriesMonitor(flags_all).threshold_ == calibrated.window_scores_.min()
 
 
 def test_a_detector_of_rows_is_refused():
