@@ -97,16 +97,16 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
     drift, and no rows that depend on each other across folds.
 
     **Series.** A clone is fitted to the steps that share no window with its block. A step counts by
-    the lowest score of the k windows that cover it, as in :class:`WindowedDetector`, so that
-    the steps around an anomaly are rarely flagged with it. It is compared with the lowest scores of
-    all k windows that follow each other in a block. k is 1 for the newest step. High scores come in
-    runs, because neighbouring windows overlap, and a new step comes with a run of its own. So the 1
-    in the p-value is replaced by the mean length of these runs, at most ℓ = (K + 1) / 2, where K
-    windows cover a step: 24.5 for windows of 48 steps. A rate α needs some ℓ / α steps; `fit` says
-    how many, if there are too few. Near
-    ends and gaps labels end where the scores of the windows stop rising, as those of
-    :class:`WindowedDetector` do; p-values do not. The rate holds for series that are stationary,
-    if a block is much longer than a window, and than a period.
+    the lowest score of the windows that cover it, as in :class:`WindowedDetector`, so that the
+    steps around an anomaly are rarely flagged with it. If k windows cover it, it is compared with
+    the lowest scores of all k windows that follow each other in a block; k is 1 for the newest
+    step. High scores come in runs, because neighbouring windows overlap, and a new step comes with
+    a run of its own. So the 1 in the p-value is replaced by the mean length of these runs, or by
+    half a window if that is less. A rate α needs half a window over α steps: 2,400 for 1 % and
+    windows of 48 steps; `fit` says how many are missing. Near ends and gaps labels end where the
+    scores of the windows stop rising, as those of :class:`WindowedDetector` do; p-values do not.
+    The rate holds for series that are stationary, if a block is much longer than a window, and
+    than a period.
 
     **Anomalies in X** are among the calibration scores. They make p-values larger, so that fewer
     rows are flagged than `max_fpr` says.

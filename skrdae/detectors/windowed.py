@@ -77,11 +77,11 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         no window contains a gap. Steps between two gaps that are closer than a window have no score
         then. Steps of another size than in training are an error in both cases.
     channels : {"auto", "joint", "separate", "both", "loudest"}, default="auto"
-        How several channels are scored; of one channel all but the last do the same. ``"joint"``
-        fits one detector to windows of all channels. A sensor that fails among many that do not is
-        drowned in their noise then. ``"separate"`` fits a detector to each channel. A channel's
-        scores are brought to a unit: 0 is the median of its training windows, and 1 what a tenth of
-        them exceed (more, if a hundredth exceed five times that). The m scores a of a window are
+        How several channels are scored; of one channel all but ``"loudest"`` do the same.
+        ``"joint"`` fits one detector to windows of all channels. A sensor that fails among many
+        that do not is drowned in their noise then. ``"separate"`` fits a detector to each channel.
+        A channel's scores are brought to a unit: 0 is the median of its training windows, and 1
+        what a tenth of them exceed (more, if a hundredth exceed five times that). The m scores a of a window are
         joined to √(∏ (1 + a² / m) − 1), where a is 0 if negative: quiet channels add little,
         however many there are, and one channel alone does not rule.
         ``"both"`` adds a joint detector, for anomalies in how channels go together: what it makes

@@ -6,7 +6,16 @@ from pyod.models.hbos import HBOS
 from pyod.models.knn import KNN
 from sklearn.metrics import roc_auc_score
 
-from skrdae import RobustDeepAutoencoder, WindowedDetector, load, save
+from skrdae import (
+    ConvRobustAutoencoder,
+    LSTMRobustAutoencoder,
+    RobustDeepAutoencoder,
+    RobustPCA,
+    WindowedDetector,
+    load,
+    save,
+)
+from skrdae.detectors.channels import ChannelDetectors
 
 QUICK = RobustDeepAutoencoder(n_estimators=2, contamination=0.01, random_state=0)
 
@@ -137,3 +146,21 @@ def test_what_is_rough_is_learnt_within_series_and_is_finite():
     rare[100, 1] = 5.0
     found = WindowedDetector(QUICK, **options).fit(rare)
     assert found.detector_.typical[1] > 1
+
+
+@pytest.mark.parametrize(
+    ("detector", "n_channels", "alone"),
+    [
+        (RobustPCA(), 2, False),
+        (RobustPCA(), 3, True),
+        (HBOS(), 3, False),
+        (LSTMRobustAutoencoder(n_estimators=1, max_iter=1, random_state=0), 3, False),
+        (ConvRobustAutoencoder(n_estimators=1, max_iter=1, random_state=0), 3, False),
+    ],
+)
+def test_by_default_channels_are_judged_alone_where_they_are_many(detector, n_channels, alone):
+    X = np.random.default_rng(0).normal(size=(120, n_channels))
+    windowed = WindowedDetector(detector, window_size=8).fit(X)
+    assert isinstance(windowed.detector_, ChannelDetectors) == alone
+    if alone:
+        assert windowed.detector_.joint is not None

@@ -7,7 +7,7 @@ from pyod.models.pca import PCA
 from sklearn.ensemble import IsolationForest
 
 from skrdae import RobustDeepAutoencoder, RobustPCA, VAEDetector, WindowedDetector
-from skrdae.detectors.steps import flag_steps, step_scores, window_threshold
+from skrdae.detectors.steps import _event_length, flag_steps, step_scores, window_threshold
 from skrdae.preprocessing import Windows
 
 
@@ -297,3 +297,17 @@ def test_scores_grow_with_the_root_of_how_many_windows_there_could_be(stride):
     root = np.sqrt([1, 2, 3, 3, 3, 2, 1, np.nan, np.nan, 1, 1, 1])
     np.testing.assert_allclose(found, 1 + (mean - 1) * root)
     assert found[6] == scores[windows.starts == 4]  # to the last bit
+
+
+@pytest.mark.parametrize(
+    ("energy", "length"),
+    [
+        # One spike, by where in the windows it is.
+        ([0.67, 0.66, 0.68, 0.78, 0.8, 0.68, 0.85, 0.83, 0.85, 1.0, 0.73, 0.7, 0.75, 0.84], 1),
+        ([0.54, 0.62, 0.67, 0.56, 0.64, 0.68, 0.65, 0.74, 0.66, 0.73, 0.63, 0.62, 0.71], 1),
+        ([0.5, 1.0, 0.9, 0.95, 1.0, 0.9, 0.92], 2),
+        (np.minimum(np.arange(1, 41) / 20, 1.0), 19),
+    ],
+)
+def test_an_event_near_an_end_ends_where_scores_rise_no_further(energy, length):
+    assert _event_length(np.sqrt(energy), 60) == length
