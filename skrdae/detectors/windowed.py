@@ -81,9 +81,9 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         ``"joint"`` fits one detector to windows of all channels. A sensor that fails among many
         that do not is drowned in their noise then. ``"separate"`` fits a detector to each channel.
         A channel's scores are brought to a unit: 0 is the median of its training windows, and 1
-        what a tenth of them exceed (more, if a hundredth exceed five times that). The m scores a of a window are
-        joined to √(∏ (1 + a² / m) − 1), where a is 0 if negative: quiet channels add little,
-        however many there are, and one channel alone does not rule.
+        what a tenth of them exceed (more, if a hundredth exceed five times that). The m scores a of
+        a window are joined to √(∏ (1 + a² / m) − 1), where a is 0 if negative: quiet channels add
+        little, however many there are, and one channel alone does not rule.
         ``"both"`` adds a joint detector, for anomalies in how channels go together: what it makes
         of each channel is brought to a unit and joined in the same way. This fits one detector more
         than there are channels. With ``contamination="auto"`` a window is flagged if any channel's
