@@ -390,7 +390,7 @@ NUMBERS = [
     ("peaks", "threshold_", [1e9]),
     ("peaks of windows", "window_threshold_", [1e9, None]),
     ("peaks of windows", "thresholder_ thresh_", [1e9]),
-    ("peaks of windows", "detector_ joint thresholder_ thresh_", [1e9]),
+    ("peaks of windows", "detector_ thresholder_ thresh_", [1e9]),
     ("adapter", "n_features_in_", [3, 5]),
     ("adapter", "offset_", [NAN, None]),
     ("table", "steps 0 1 time_format_", ["x" * 300, "%Y %Y", 3]),

@@ -114,6 +114,7 @@ class SeriesScorer(ScoredDetector):
     _end_threshold: float
 
     def _validated(self, X: SeriesLike) -> ScoredWindows:
+        check_is_fitted(self)
         return self._windows(X, self._stride)
 
     def _windows(self, X: SeriesLike, stride: int) -> ScoredWindows:

@@ -70,6 +70,7 @@ def _results(detector, method):
 
 
 @pytest.mark.usefixtures("_threads_take_turns_often")
+@pytest.mark.filterwarnings("ignore:No step of X is flagged")
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_scorer_sees_one_fit_or_the_other(name):
     make = DETECTORS[name]
