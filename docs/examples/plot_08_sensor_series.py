@@ -74,7 +74,7 @@ readings = readings.interpolate(limit=6).dropna()
 # the second.
 
 detector = WindowedDetector(
-    RobustDeepAutoencoder(contamination=0.05, random_state=0), window_size=36
+    RobustDeepAutoencoder(contamination=0.03, random_state=0), window_size=36
 ).fit(readings)
 display = SeriesDisplay.from_estimator(detector, readings)
 
@@ -86,10 +86,10 @@ display = SeriesDisplay.from_estimator(detector, readings)
 # The sensor to blame
 # -------------------
 #
-# The detector inside scores windows, and its ``explain`` splits the score of a
-# window over all its values, one for each step and sensor. Summed over the
-# steps, they are the share of each sensor. Of every flagged stretch, the
-# window around its middle is explained.
+# ``explain`` splits the score of each step over the sensors. Summed over a
+# flagged stretch, they are the share of each sensor.
+
+explained = detector.explain(readings)
 
 
 def stretches(labels):
@@ -99,12 +99,8 @@ def stretches(labels):
 
 
 def blame(start, stop):
-    """Return the share of each sensor in the window around a stretch."""
-    size = detector.window_size_
-    first = np.clip((start + stop - size) // 2, 0, len(readings) - size)
-    window = readings.to_numpy()[first : first + size]
-    shares = detector.detector_.explain(window.reshape(1, -1))
-    of_sensors = shares.reshape(window.shape).sum(axis=0)
+    """Return the share of each sensor in a stretch."""
+    of_sensors = explained[start:stop].sum(axis=0)
     return pd.Series(of_sensors / of_sensors.sum(), readings.columns)
 
 

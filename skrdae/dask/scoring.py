@@ -140,8 +140,6 @@ def _of_chunks(call: _Call, detector: Any, X: Any) -> Any:
     return X.map_blocks(
         call,
         detector,
-        name=None,
-        token=call.method,
         drop_axis=list(range(n_axes, X.ndim)),
         dtype=call.dtype,
         meta=np.empty((0,) * n_axes, call.dtype),
