@@ -112,8 +112,9 @@ for start, stop in stretches(detector.labels_):
     print(f"{name:<20} {shares.index[0]} ({shares.iloc[0]:.0%} of the score)")
 
 # %%
-# The shares of all sensors in each stretch. The sensor at fault has by far the
-# largest.
+# The shares of all sensors in each stretch. Where a sensor is at fault, its
+# share is by far the largest. Stretches that are flagged by chance have no
+# such sensor.
 
 shares = pd.DataFrame(blamed).T[readings.columns]
 figure, ax = plt.subplots(
