@@ -154,6 +154,7 @@ class _Call:
 
     def __init__(self, method: str, dtype: type) -> None:
         self.method, self.dtype = method, dtype
+        self.__name__ = method  # of which Dask makes names of tasks
         self.by_feature = method == "explain"
 
     def __call__(self, part: Any, detector: Any) -> Any:
