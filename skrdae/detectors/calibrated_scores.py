@@ -259,7 +259,8 @@ class CalibratedScorer(ScoredDetector):
         """The score of its last window above which the newest step is flagged."""
         if not self._by_p_value:
             return self.threshold_
-        known, n_alike = np.sort(self.window_scores_), self._n_alike
+        assert self._held_out is not None
+        known, n_alike = self._held_out.known(1)
         n_above = int(self._share * ROUNDED * (n_alike + len(known)) - n_alike)
         # If all windows are flagged, none has a score that is not.
         return float(known[-min(max(n_above, 0), len(known) - 1) - 1])

@@ -233,7 +233,8 @@ class USADDetector(SequenceDetector):
         now = snapshot(self)
         wanted = type(self)(alpha=alpha)
         check_parameters(wanted)
-        scorer: Any = replace(now.model_.scorer, alpha=float(alpha))  # type: ignore[call-arg]
+        scorer: Any = now.model_.scorer
+        scorer = replace(scorer, alpha=float(alpha))
         scores = scorer.combined(torch.from_numpy(now.errors_)).numpy().astype(np.float64)
         model = replace(now.model_, scorer=scorer, weights=member_weights(scores))
         rule = vars(now).get("thresholder_", model.share)

@@ -436,9 +436,9 @@ class Monitor:
 
     def _end_all(self) -> list[AlertKind]:
         """End what has begun, and return what that was."""
-        begun = {"alert_rate": self.rate_is_high_, "drift": self.drifting_}
+        begun: dict[AlertKind, bool] = {"alert_rate": self.rate_is_high_, "drift": self.drifting_}
         self.drifting_ = self.rate_is_high_ = False
-        return [kind for kind, lasts in begun.items() if lasts]  # type: ignore[misc]
+        return [kind for kind, lasts in begun.items() if lasts]
 
 
 def _begin_again() -> None:

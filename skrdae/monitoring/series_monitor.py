@@ -161,8 +161,9 @@ n_waiting_alerts_
             return []
 
     def _end_all(self) -> list[AlertKind]:
-        lasts, self._incident = self.anomalous_, None
-        return [*(["anomalies"] if lasts else []), *super()._end_all()]  # type: ignore[list-item]
+        begun: list[AlertKind] = ["anomalies"] if self.anomalous_ else []
+        self._incident = None
+        return begun + super()._end_all()
 
     # ---------------------------------------------------------------------------- the reference
 

@@ -7,7 +7,7 @@ written nor read.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from functools import cached_property
+from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +30,6 @@ from skrdae._schema import (
     record,
 )
 from skrdae.detectors.base import BaseTorchDetector
-from skrdae.model import FittedModel
 from skrdae.penalties import PENALTIES
 from skrdae.registry import DETECTORS
 from skrdae.thresholds import PeaksOverThreshold
@@ -103,17 +102,14 @@ _NOT_OF_NETWORKS = {"training", "template"}
 
 def attributes(value: Any) -> dict[str, Any]:
     """Return the attributes of an object; of a network, those beside weights and parts."""
-    if isinstance(value, FittedModel):
-        value.network  # noqa: B018 - what has been unpickled unpacks itself when it is asked
+    if is_dataclass(value) and not isinstance(value, BaseEstimator | nn.Module):
+        # Not `vars`: a model that was unpickled unpacks itself when it is asked, and what others
+        # keep for speed is made anew.
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     found = vars(value)
     if not isinstance(value, nn.Module):
-        # What is kept for speed is made anew.
-        return {k: v for k, v in found.items() if not _is_cached(type(value), k)}
+        return found
     return {k: v for k, v in found.items() if not k.startswith("_") and k not in _NOT_OF_NETWORKS}
-
-
-def _is_cached(cls: type, name: str) -> bool:
-    return isinstance(getattr(cls, name, None), cached_property)
 
 
 def is_detector(cls: type) -> bool:
