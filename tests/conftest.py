@@ -1,4 +1,3 @@
-import gc
 import importlib.util
 import os
 
@@ -41,12 +40,6 @@ def pytest_configure(config):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # CUDA has not been asked for anything yet
     elif not torch.cuda.is_available():
         raise pytest.UsageError("--device cuda: PyTorch finds no CUDA device here.")
-
-
-def pytest_collection_finish():
-    # Modules and tests stay to the end. The garbage collector need not look at them each time.
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
