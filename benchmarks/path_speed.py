@@ -84,7 +84,7 @@ def floor(n, d, k):
         start = time.perf_counter()
         a @ a
         rate = max(rate, 2 * 2048**3 / (time.perf_counter() - start))
-    code = max(2, round(min(d / 2, max(12, d**0.5))))
+    code = max(2, round(min(d, max(24, d**0.5))))
     first, weights = d * 64, 2 * (d * 64 + 64 * code)
     n_train = n * (N_FOLDS - 1) // N_FOLDS
     # Forward and twice backward, but not to the data; four trainings of five are each λ's own,

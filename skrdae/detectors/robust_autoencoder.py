@@ -58,8 +58,9 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         Pass an instance of a :class:`~skrdae.penalties.GroupPenalty` for a penalty of your own.
     hidden_layer_sizes : sequence of int or "auto", default="auto"
         Units of the encoder's layers, bottleneck last; the decoder mirrors them. ``"auto"`` is one
-        layer of 64 units and a bottleneck of n_features / 2 units, at most max(12, √n_features) and
-        at least 2.
+        layer of 64 units and a bottleneck of n_features units, but at most max(24, √n_features) and
+        at least 2. For few features that is no bottleneck: the training is so short that the
+        network learns only what most rows have in common.
     activation : {"tanh", "relu", "sigmoid", "identity"}, default="tanh"
         Activation function of the hidden layers.
     output_activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"
@@ -230,7 +231,7 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
 
     def _layer_sizes(self, n_features: int) -> tuple[int, ...]:
         if self._automatic_sizes():
-            return 64, max(2, round(min(n_features / 2, max(12, n_features**0.5))))
+            return 64, max(2, round(min(n_features, max(24, n_features**0.5))))
         return check_layer_sizes(self.hidden_layer_sizes)
 
     def _new_network(
