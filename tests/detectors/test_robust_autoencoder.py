@@ -195,7 +195,9 @@ def test_auto_flags_rows_with_an_entry_above_lam_for_l1(digits):
 
 
 def test_auto_members_vote(plane):
-    detector = _fit(plane, n_estimators=5, contamination="auto", lam=4.0)
+    detector = _fit(
+        plane, n_estimators=5, contamination="auto", lam=4.0, hidden_layer_sizes=(64, 4)
+    )
     rows = torch.from_numpy(detector.scaler_.transform(plane))
     norms = np.linalg.norm(_of_members(detector, "residual", rows), axis=2)
     votes = (norms > 4.0).sum(axis=0)
@@ -270,7 +272,7 @@ def test_the_wild_cells_go_to_the_sparse_part(digits):
 def test_transform_encodes_the_cleaned_rows(plane):
     detector = _fit(plane, n_estimators=2)
     codes = detector.transform(plane)
-    assert codes.shape == (300, 2 * 4)
+    assert codes.shape == (300, 2 * 8)
     rows = torch.from_numpy(detector.scaler_.transform(plane))
     model = detector.model_.to(_CPU)
     with torch.no_grad():
@@ -309,7 +311,7 @@ def test_output_names_and_frames(plane):
     detector = _fit(plane, n_estimators=2).set_output(transform="pandas")
     frame = detector.transform(plane)
     assert isinstance(frame, pd.DataFrame)
-    assert frame.columns.tolist() == [f"robustdeepautoencoder{j}" for j in range(8)]
+    assert frame.columns.tolist() == [f"robustdeepautoencoder{j}" for j in range(16)]
     assert detector.get_feature_names_out().tolist() == frame.columns.tolist()
 
 
@@ -322,7 +324,7 @@ def test_the_first_member_of_an_ensemble_is_the_single_fit(plane):
     many, one = _fit(plane, n_estimators=4, **options), _fit(plane, n_estimators=1, **options)
     for a, b in zip(many.network_.parameters(), one.network_.parameters(), strict=True):
         assert torch.equal(a[:1], b)
-    assert np.array_equal(many.transform(plane)[:, :4], one.transform(plane))
+    assert np.array_equal(many.transform(plane)[:, :8], one.transform(plane))
 
 
 def test_scores_are_brought_to_one_scale(plane):
