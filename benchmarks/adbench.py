@@ -24,11 +24,15 @@ from matplotlib.figure import Figure
 from pyod.models.anogan import AnoGAN
 from pyod.models.auto_encoder import AutoEncoder
 from pyod.models.cblof import CBLOF
+from pyod.models.copod import COPOD
 from pyod.models.ecod import ECOD
+from pyod.models.gmm import GMM
 from pyod.models.hbos import HBOS
 from pyod.models.iforest import IForest
 from pyod.models.inne import INNE
 from pyod.models.knn import KNN
+from pyod.models.lof import LOF
+from pyod.models.mcd import MCD
 from pyod.models.pca import PCA
 from pyod.models.vae import VAE
 from report import PICTURES, read_csv, write_csv
@@ -52,6 +56,10 @@ DETECTORS = {
     "PyOD HBOS": lambda seed: HBOS(),
     "PyOD ECOD": lambda seed: ECOD(),
     "PyOD PCA": lambda seed: PCA(random_state=seed),
+    "PyOD MCD": lambda seed: MCD(random_state=seed),
+    "PyOD COPOD": lambda seed: COPOD(),
+    "PyOD GMM": lambda seed: GMM(random_state=seed),
+    "PyOD LOF": lambda seed: LOF(),
     "PyOD AutoEncoder": lambda seed: AutoEncoder(random_state=seed, verbose=0),
     "PyOD VAE": lambda seed: VAE(random_state=seed, verbose=0),
     "PyOD AnoGAN": lambda seed: AnoGAN(),

@@ -60,12 +60,11 @@ def entropy_stopped(X, seed):
     """
     found = []
     for max_iter in ITERATIONS:
-        fit = RobustDeepAutoencoder(max_iter=max_iter, random_state=seed).fit(X)
-        share = fit._map(lambda *chunk, fit=fit: fit._residual(chunk[0], *chunk).norm(dim=-1), X)
-        share = (share**2).mean(axis=0)
+        same = {"max_iter": max_iter, "random_state": seed}
+        share = RobustDeepAutoencoder(score_function="norm", **same).fit(X).decision_scores_ ** 2
         share = share / share.sum()
         entropy = -(share * np.log(share + 1e-30)).sum()
-        found.append((entropy, max_iter, fit.decision_scores_))
+        found.append((entropy, max_iter, RobustDeepAutoencoder(**same).fit(X).decision_scores_))
     return min(found, key=lambda each: each[:2])[2]
 
 
@@ -108,6 +107,8 @@ SETTINGS = {
         max_samples_256_n_estimators_32={"max_samples": 256, "n_estimators": 32, "max_iter": 20},
         activation_relu={"activation": "relu"},
         lr_3e_3={"lr": 3e-3},
+        max_samples_256_max_iter_20={"max_samples": 256, "max_iter": 20},
+        max_samples_1024_max_iter_8={"max_samples": 1024, "max_iter": 8},
         batch_size_256={"batch_size": 256},
     )
     | {
@@ -116,6 +117,9 @@ SETTINGS = {
         "clipped at 10": lambda X, seed: clipped_at(10.0)(X, seed),
         "units (64, √d)": sized(lambda d: (64, max(2, round(d**0.5)))),
         "units (64, d/2)": sized(lambda d: (64, max(2, round(d / 2)))),
+        "units (64, d/2), at most 12": sized(
+            lambda d: (64, max(2, round(min(d / 2, max(12, d**0.5)))))
+        ),
         "units (64, d)": sized(lambda d: (64, d)),
         "units (d/2)": sized(lambda d: (max(2, round(d / 2)),)),
         "units (128, 64, d/2)": sized(lambda d: (128, 64, max(2, round(d / 2)))),
