@@ -125,6 +125,23 @@ def test_a_sample_sets_scales_and_threshold(client, X):
     assert np.allclose(by_sample.decision_function(X), alone.decision_function(X))
 
 
+def test_no_loaded_partition_is_a_task_of_its_own(client, X, monkeypatch):
+    # It might be moved to another worker then, however few of its rows are wanted.
+    rows = da.from_array(X, chunks=(70, -1)).map_blocks(np.negative)
+    graphs, compute = [], client.compute
+
+    def seen(tasks):
+        graphs.append(dict(tasks[0].__dask_graph__()))
+        return compute(tasks)
+
+    monkeypatch.setattr(client, "compute", seen)
+    skrdae.dask.fit(_detector(max_samples=50), rows, client=client)
+    for graph in graphs:
+        assert not {key for key in graph if isinstance(key, tuple)}  # those of rows
+    loading = [task for task in graphs[0].values() if not task.dependencies]
+    assert len(graphs) == 2 and len(loading) == 9
+
+
 def test_warnings_of_workers_are_told_once(client, X):
     rows = da.from_array(X, chunks=(200, -1))
     with pytest.warns(ConvergenceWarning, match="2 iterations did not bring") as caught:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import dask
 import distributed
 
 # What trains and scores, and what its results are made of.
@@ -64,7 +65,7 @@ def results(client: Any, tasks: Sequence[Any]) -> list[Any]:
 
     A task returns a pair: its result, and warnings as (category, message). Each is told once.
     """
-    futures = client.compute(list(tasks))
+    futures = client.compute(fused(tasks))
     try:
         found = client.gather(futures)
     except BaseException:
@@ -73,3 +74,13 @@ def results(client: Any, tasks: Sequence[Any]) -> list[Any]:
     for category, message in dict.fromkeys(w for _, told in found for w in told):
         warnings.warn(message, category, stacklevel=4)
     return [result for result, _ in found]
+
+
+def fused(tasks: Sequence[Any]) -> list[Any]:
+    """Return tasks that load what they read, and hand on no more than they return.
+
+    A loaded partition would otherwise be the result of a task of its own, which the scheduler may
+    move to another worker. The setting is not the scheduler's, so the tasks are fused here.
+    """
+    with dask.config.set({"optimization.fuse.delayed": True}):
+        return list(dask.optimize(*tasks))
