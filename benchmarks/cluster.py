@@ -19,13 +19,14 @@ only the seed changes.
 - ``merge``: members of 1,000 partitions, one for each or fewer: what they weigh, and what it costs
   to merge them and to score with them.
 - ``parquet``: 20 million rows of 30 features in Parquet files, fitted and scored by two workers of
-  2 GB; in a second run one of them is killed in the middle.
+  2 GB; in a second run one of them is killed in the middle of the fit and one while rows are
+  scored, and the scores have to be the same.
 """
 
 import argparse
+import contextlib
 import os
 import pickle
-import resource
 import signal
 import sys
 import tempfile
@@ -41,6 +42,7 @@ sys.modules["sparse"] = None
 import dask
 import dask.array as da
 import numpy as np
+import psutil
 from datasets import add_data_argument, load_adbench
 from distributed import Client, LocalCluster
 from distributed.comm import tcp
@@ -267,13 +269,36 @@ def merging(arguments):
 # --------------------------------------------------------------------------------- parquet
 
 
-def _peak():
-    """Return the most memory that this process has had, in GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+class _Peaks:
+    """The most memory that this process and each below it has had, in GB, while it lasts.
+
+    Also those that are killed: the system's own mark is read ten times a second.
+    """
+
+    def __enter__(self):
+        self.of = {}  # by process
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error):
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self):
+        me = psutil.Process()
+        while not self._ended.wait(0.1):
+            for process in [me, *me.children(recursive=True)]:
+                with contextlib.suppress(OSError):
+                    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+                        if line.startswith("VmHWM"):
+                            self.of[process.pid] = int(line.split()[1]) * 1024 / 1e9
 
 
-def _kill():
-    os.kill(os.getpid(), signal.SIGKILL)
+def _kill_one(client, killed):
+    killed.append(next(iter(client.run(os.getpid).values())))
+    os.kill(killed[-1], signal.SIGKILL)
 
 
 def _write(folder, n_rows, n_files):
@@ -292,45 +317,50 @@ def _write(folder, n_rows, n_files):
 def parquet(arguments):
     import dask.dataframe as dd
 
-    table, thresholds, n_flagged = [], [], []
+    table, found = [], []
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         _write(Path(folder), arguments.rows * 10, 200)
         size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e9
         print("written", size, flush=True)
-        for killed in (False, True):
-            with cluster(2, memory_limit="2GB") as client:
+        for kills in (False, True):
+            with _Peaks() as peaks, cluster(2, memory_limit="2GB") as client:
                 X = dd.read_parquet(folder)
-                if killed:
-                    first = next(iter(client.scheduler_info()["workers"]))
-
-                    def kill(address=first, here=client):
-                        here.run(_kill, workers=[address], wait=False, on_error="ignore")
-
-                    threading.Timer(arguments.kill_after, kill).start()
+                timers, killed = [], []
+                if kills:  # one in the middle of the fit, and one while rows are scored
+                    fit, score = table[0]["fit_seconds"], table[0]["score_seconds"]
+                    timers = [
+                        threading.Timer(seconds, _kill_one, [client, killed])
+                        for seconds in (fit / 2, fit + score / 2)
+                    ]
                 start = time.perf_counter()
+                for timer in timers:
+                    timer.start()
                 fitted = skrdae.dask.fit(RobustDeepAutoencoder(random_state=0), X)
                 middle = time.perf_counter()
                 scores = skrdae.dask.decision_function(fitted, X)
                 flagged = int((scores > fitted.threshold_).sum().compute())
                 end = time.perf_counter()
-                peaks = client.run(_peak)
-            thresholds.append(fitted.threshold_)
-            n_flagged.append(flagged)
+                for timer in timers:
+                    timer.join()
+                client.wait_for_workers(2)
+                pids = [*killed, *client.run(os.getpid).values()]
+            found.append((fitted.decision_scores_, fitted.threshold_, flagged))
             table.append(
                 {
-                    "killed": killed,
+                    "workers_killed": len(killed),
                     "n_rows": arguments.rows * 10,
                     "gigabytes": size,
                     "partitions": X.npartitions,
                     "fit_seconds": middle - start,
                     "score_seconds": end - middle,
-                    "peak_gigabytes": max(peaks.values()),
-                    "client_peak_gigabytes": _peak(),
+                    "worker_peak_gigabytes": max(peaks.of[pid] for pid in pids),
+                    "client_peak_gigabytes": peaks.of[os.getpid()],
                     "flagged": flagged,
                 }
             )
             print(table[-1], flush=True)
-    assert len(set(thresholds)) == len(set(n_flagged)) == 1, (thresholds, n_flagged)
+    for one, other in zip(*found, strict=True):
+        assert np.array_equal(one, other)
     write_csv("cluster_parquet", table)
 
 
@@ -341,7 +371,6 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rows", type=int, default=2_000_000, help="of parquet ten times as many")
-    parser.add_argument("--kill-after", type=float, default=20.0, help="seconds into the fit")
     parser.add_argument("--folder", type=Path, help="where Parquet files are written")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning, module="distributed")
