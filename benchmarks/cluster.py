@@ -67,7 +67,7 @@ class _Cluster:
             "n_workers": n_workers,
             "threads_per_worker": 1,
             "processes": True,
-            "dashboard_address": ":0",
+            "dashboard_address": None,  # it would draw on the processor that a worker has
             **options,
         }
 
