@@ -325,23 +325,22 @@ def parquet(arguments):
         for kills in (False, True):
             with _Peaks() as peaks, cluster(2, memory_limit="2GB") as client:
                 X = dd.read_parquet(folder)
-                timers, killed = [], []
-                if kills:  # one in the middle of the fit, and one while rows are scored
-                    fit, score = table[0]["fit_seconds"], table[0]["score_seconds"]
-                    timers = [
-                        threading.Timer(seconds, _kill_one, [client, killed])
-                        for seconds in (fit / 2, fit + score / 2)
-                    ]
-                start = time.perf_counter()
-                for timer in timers:
-                    timer.start()
+                killed = []
+
+                def in_the_middle(step, here=client, killed=killed, kills=kills):
+                    if kills:  # at a third of what the step took before: it may be faster now
+                        seconds = table[0][step] / 3
+                        threading.Timer(seconds, _kill_one, [here, killed]).start()
+                    return time.perf_counter()
+
+                start = in_the_middle("fit_seconds")
                 fitted = skrdae.dask.fit(RobustDeepAutoencoder(random_state=0), X)
-                middle = time.perf_counter()
+                assert len(killed) == kills
+                middle = in_the_middle("score_seconds")
                 scores = skrdae.dask.decision_function(fitted, X)
                 flagged = int((scores > fitted.threshold_).sum().compute())
+                assert len(killed) == 2 * kills
                 end = time.perf_counter()
-                for timer in timers:
-                    timer.join()
                 client.wait_for_workers(2)
                 pids = [*killed, *client.run(os.getpid).values()]
             found.append((fitted.decision_scores_, fitted.threshold_, flagged))
