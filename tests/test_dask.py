@@ -28,7 +28,7 @@ dask = pytest.importorskip("dask")
 cloudpickle = pytest.importorskip("cloudpickle")
 import skrdae.dask  # noqa: E402
 from skrdae.dask.cluster import client_of  # noqa: E402
-from skrdae.dask.partitions import shared_out  # noqa: E402
+from skrdae.dask.partitions import fold_numbers, look, sample_of, shared_out  # noqa: E402
 
 dd = Optional("dask.dataframe")
 pd = Optional("pandas")
@@ -139,7 +139,8 @@ def test_no_loaded_partition_is_a_task_of_its_own(client, X, monkeypatch):
     for graph in graphs:
         assert not {key for key in graph if isinstance(key, tuple)}  # those of rows
     loading = [task for task in graphs[0].values() if not task.dependencies]
-    assert len(graphs) == 2 and len(loading) == 9
+    assert len(graphs) == 2
+    assert len(loading) == 9
 
 
 def test_warnings_of_workers_are_told_once(client, X):
@@ -219,6 +220,19 @@ def test_calibrated_on_rows_that_members_have_not_seen(client, X):
     # By members that have seen half of the rows, and not these.
     assert np.corrcoef(found.decision_scores_, found.detector_.decision_scores_)[0, 1] > 0.8
     assert (found.decision_scores_ != found.detector_.decision_scores_).all()
+
+
+def test_scales_of_a_clone_are_those_of_the_rows_outside_of_its_fold(X):
+    looks = [look(_detector(), part, k, 20, 3)[0] for k, part in enumerate((X[:400], X[400:]))]
+    sample = sample_of(looks)
+    folds = np.concatenate([fold_numbers(0, 400, 3), fold_numbers(1, 200, 3)])
+    for fold in (-1, 0, 1, 2):
+        places, moments = sample.outside(fold)
+        assert (sample.folds[places] != fold).all()
+        rows = X[folds != fold]
+        assert moments.n_rows == len(rows)
+        assert np.array_equal(moments.largest, rows.max(axis=0))
+        assert np.allclose(moments.deviation, rows.std(axis=0), rtol=1e-12)
 
 
 def test_series_are_sampled_and_scored_whole(client):

@@ -118,6 +118,30 @@ TABLES = [
     ),
     Traced(
         SCALING,
+        "workers | fit, s | scoring, s | both, s | times as fast",
+        "workers",
+        {},
+        {
+            "fit, s": Column("cluster_workers", "fit_seconds"),
+            "scoring, s": Column("cluster_workers", "score_seconds"),
+            "both, s": Column("cluster_workers", "seconds"),
+            "times as fast": Column("cluster_workers", "times_as_fast"),
+        },
+    ),
+    Traced(
+        SCALING,
+        "workers killed | fit, s | scoring, s | a worker, GB | the client, GB",
+        "workers killed",
+        {n: {"workers_killed": n} for n in ("0", "2")},
+        {
+            "fit, s": Column("cluster_parquet", "fit_seconds"),
+            "scoring, s": Column("cluster_parquet", "score_seconds"),
+            "a worker, GB": Column("cluster_parquet", "worker_peak_gigabytes"),
+            "the client, GB": Column("cluster_parquet", "client_peak_gigabytes"),
+        },
+    ),
+    Traced(
+        SCALING,
         "members | pickled, kB a member | merge, s | scoring, µs a row",
         "members",
         {},

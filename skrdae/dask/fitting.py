@@ -134,8 +134,8 @@ def _fitted(
     members, agreements = [], []
     draws: dict[int, list[Draw]] = {}  # by partition
     for detector, fold in zip(detectors, folds, strict=True):
-        places = np.flatnonzero(sample.folds != fold)
-        agreement = agree(detector, some_rows(sample.rows, places), sample.moments)
+        places, moments = sample.outside(fold)
+        agreement = agree(detector, some_rows(sample.rows, places), moments)
         agreements.append((agreement, places))
         if _has_members(detector):
             plan = Plan(agreement, looks, fold)

@@ -38,7 +38,8 @@ class Look(NamedTuple):
         Its rows, by fold.
     names : dict
         Number and names of its columns. Empty, as all that follows, if there are no rows.
-    moments : ColumnMoments or None
+    moments : dict of ColumnMoments
+        Of all rows (−1) and, if there are several folds, of the rows of each that has some.
     sample : array or DataFrame, or None
         Some of its rows.
     places : ndarray
@@ -47,7 +48,7 @@ class Look(NamedTuple):
 
     counts: IntArray
     names: dict[str, Any]
-    moments: ColumnMoments | None
+    moments: dict[int, ColumnMoments]
     sample: Any
     places: IntArray
 
@@ -133,9 +134,10 @@ def look(detector: Any, part: Any, number: int, n_wanted: int, n_folds: int) -> 
             "only: X.map_blocks(lambda block: block.toarray())."
         )
     n_rows = _num_samples(part)
-    counts = np.bincount(fold_numbers(number, n_rows, n_folds), minlength=n_folds)
+    folds = fold_numbers(number, n_rows, n_folds)
+    counts = np.bincount(folds, minlength=n_folds)
     if not n_rows:
-        return Look(counts, {}, None, None, np.arange(0)), ()
+        return Look(counts, {}, {}, None, np.arange(0)), ()
     with named(f"Partition {number} of X"):
         probe: Any = clone(detector)
         rows = probe._check_data(part, reset=True)
@@ -146,8 +148,11 @@ def look(detector: Any, part: Any, number: int, n_wanted: int, n_folds: int) -> 
     if n_wanted < n_rows:
         random = np.random.default_rng([_SAMPLE, number])
         places = np.sort(random.choice(n_rows, n_wanted, replace=False))
-    sample = some_rows(part, places)
-    return Look(counts, names, ColumnMoments.of(rows), sample, places), ()
+    moments = {-1: ColumnMoments.of(rows)}
+    if n_folds > 1:
+        filled = np.flatnonzero(counts).tolist()
+        moments |= {fold: ColumnMoments.of(rows[folds == fold]) for fold in filled}
+    return Look(counts, names, moments, some_rows(part, places), places), ()
 
 
 class Draw(NamedTuple):
@@ -207,13 +212,21 @@ class Sample(NamedTuple):
     rows : array or DataFrame
     folds : ndarray
         The fold of each row.
-    moments : ColumnMoments
-        Of all rows, not only of these.
+    moments : dict of ColumnMoments
+        Of all rows of X, not only of these, as in a :class:`Look`.
     """
 
     rows: Any
     folds: IntArray
-    moments: ColumnMoments
+    moments: dict[int, ColumnMoments]
+
+    def outside(self, fold: int) -> tuple[IntArray, ColumnMoments | None]:
+        """Return where rows outside of a fold are, and the moments of all such rows of X."""
+        places = np.flatnonzero(self.folds != fold)
+        if fold < 0:
+            return places, self.moments[-1]
+        others: Any = [self.moments[k] for k in sorted(self.moments) if k not in (-1, fold)]
+        return places, reduce(add, others) if others else None
 
 
 def sample_of(looks: list[Look]) -> Sample:
@@ -251,5 +264,8 @@ def sample_of(looks: list[Look]) -> Sample:
             rows.append(some_rows(found.sample, kept))
             numbers = fold_numbers(number, n_rows, len(found.counts))
             folds.append(numbers[found.places[kept]])
-    moments: Any = [found.moments for _, found in filled]
-    return Sample(joined(rows), np.concatenate(folds), reduce(add, moments))
+    moments: dict[int, Any] = {}
+    for _, found in filled:
+        for fold, of_part in found.moments.items():
+            moments[fold] = moments[fold] + of_part if fold in moments else of_part
+    return Sample(joined(rows), np.concatenate(folds), moments)
