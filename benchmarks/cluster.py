@@ -5,6 +5,7 @@
     python benchmarks/cluster.py workers
     python benchmarks/cluster.py merge
     python benchmarks/cluster.py parquet
+    python benchmarks/cluster.py recipes
 
 Workers are processes of this machine with one thread each, all detectors have their defaults, and
 only the seed changes.
@@ -21,12 +22,17 @@ only the seed changes.
 - ``parquet``: 20 million rows of 30 features in Parquet files, fitted and scored by two workers of
   2 GB; in a second run one of them is killed in the middle of the fit and one while rows are
   scored, and the scores have to be the same.
+- ``recipes``: those of docs/scaling_out.md for Spark and Ray, as they stand there, in local mode,
+  if the package is installed; ROC AUC beside that of one fit.
 """
 
 import argparse
 import contextlib
+import importlib.metadata
+import importlib.util
 import os
 import pickle
+import re
 import signal
 import sys
 import tempfile
@@ -42,6 +48,7 @@ sys.modules["sparse"] = None
 import dask
 import dask.array as da
 import numpy as np
+import pandas as pd
 import psutil
 from datasets import add_data_argument, load_adbench
 from distributed import Client, LocalCluster
@@ -302,8 +309,6 @@ def _kill_one(client, killed):
 
 
 def _write(folder, n_rows, n_files):
-    import pandas as pd
-
     names, mix = [f"f{j}" for j in range(30)], np.random.default_rng(0).normal(size=(6, 30))
     sizes = [len(part) for part in np.array_split(np.empty(n_rows, bool), n_files)]
     for number, size in enumerate(sizes):
@@ -363,9 +368,71 @@ def parquet(arguments):
     write_csv("cluster_parquet", table)
 
 
+# --------------------------------------------------------------------------------- recipes
+
+
+@contextlib.contextmanager
+def _spark(frame):
+    from pyspark.sql import SparkSession
+
+    options = {
+        "spark.ui.enabled": "false",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.driver.memory": "2g",
+    }
+    session = SparkSession.builder.master("local[2]").config(map=options).getOrCreate()
+    yield {"rows": session.createDataFrame(frame)}
+    session.stop()
+
+
+@contextlib.contextmanager
+def _ray(frame):
+    import ray
+    import ray.data
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield {"dataset": ray.data.from_pandas(frame).repartition(8)}
+    ray.shutdown()
+
+
+def recipes(arguments):
+    page = (Path(__file__).parents[1] / "docs" / "scaling_out.md").read_text(encoding="utf-8")
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500_000, 2)) @ rng.normal(size=(2, 6))
+    X += 0.1 * rng.normal(size=X.shape)
+    y = np.arange(len(X)) < len(X) // 100
+    X[y] += rng.normal(scale=2, size=(y.sum(), 6))
+    frame = pd.DataFrame(X, columns=[f"f{j}" for j in range(6)])
+    alone = roc_auc_score(y, RobustDeepAutoencoder(random_state=0).fit(X).decision_scores_)
+    table = []
+    for package, engine in (("pyspark", _spark), ("ray", _ray)):
+        if importlib.util.find_spec(package) is None:
+            print(f"{package} is not installed", flush=True)
+            continue
+        import_of = "from pyspark" if package == "pyspark" else "dataset.random_sample"
+        (code,) = (c for c in re.findall(r"```python\n(.*?)```", page, re.S) if import_of in c)
+        with engine(frame) as given:
+            names = {"RobustDeepAutoencoder": RobustDeepAutoencoder, "agree": agree, "merge": merge}
+            names |= {"detector": RobustDeepAutoencoder(random_state=0), **given}
+            start = time.perf_counter()
+            exec(code, names)  # as it stands on the page
+            scored = names["scored"]
+            found = scored.toPandas() if package == "pyspark" else scored.to_pandas()
+            seconds = time.perf_counter() - start
+        assert len(found) == len(frame)
+        merged = found.merge(frame.assign(y=y))  # the engines may change the order
+        row = {"engine": package, "version": importlib.metadata.version(package)}
+        row |= {"n_rows": len(X), "roc_auc": roc_auc_score(merged["y"], merged["score"])}
+        table.append(row | {"one_fit": alone, "seconds": seconds})
+        print(table[-1], flush=True)
+    write_csv("cluster_recipes", table)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["quality", "traffic", "workers", "merge", "parquet"])
+    parser.add_argument(
+        "what", choices=["quality", "traffic", "workers", "merge", "parquet", "recipes"]
+    )
     add_data_argument(parser)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
@@ -380,6 +447,7 @@ def main():
         "workers": workers,
         "merge": merging,
         "parquet": parquet,
+        "recipes": recipes,
     }
     functions[arguments.what](arguments)
 

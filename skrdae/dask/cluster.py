@@ -6,8 +6,9 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import dask
+import dask.config
 import distributed
+from dask.base import optimize
 
 # What trains and scores, and what its results are made of.
 _PACKAGES = ("skrdae", "torch")
@@ -83,4 +84,4 @@ def fused(tasks: Sequence[Any]) -> list[Any]:
     move to another worker. The setting is not the scheduler's, so the tasks are fused here.
     """
     with dask.config.set({"optimization.fuse.delayed": True}):
-        return list(dask.optimize(*tasks))
+        return list(optimize(*tasks))
