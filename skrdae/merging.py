@@ -265,7 +265,9 @@ def _check_together(detectors: list[Any]) -> None:
             )
         if number and isinstance(one, RobustPCA):
             raise ValueError("RobustPCA has one network and no members: fit it to a sample.")
-        ours, theirs = (told_parameters(d, _MAY_DIFFER) for d in (first, one))
+        if not number:
+            ours = told_parameters(first, _MAY_DIFFER)
+        theirs = told_parameters(one, _MAY_DIFFER)
         for name, value in ours.items():
             if theirs[name] != value:
                 raise ValueError(
