@@ -327,13 +327,14 @@ def ends(n_times):
 def places_near_ends(kind, size, seed):
     """Return what is flagged of series with one spike, at each distance from an end."""
     rng = np.random.default_rng([seed, size, 1])
-    fitted = detectors_of_spikes(SERIES[kind](rng, CLEAN_STEPS), size, seed)
+    learnt = SERIES[kind](rng, CLEAN_STEPS)
+    fitted = detectors_of_spikes(learnt, size, seed)
     length, rows = END_LENGTH * size, []
     for end in ("beginning", "end"):
         many = [SERIES[kind](rng, length) for _ in range(size)]
         for distance, X in enumerate(many):
             place = distance if end == "beginning" else length - 1 - distance
-            X[place] += HEIGHT * X.std() * rng.choice([-1, 1])
+            X[place] += HEIGHT * learnt.std() * rng.choice([-1, 1])
         for name, detector in fitted.items():
             labels = detector.predict(many).reshape(size, length)
             if end == "end":
