@@ -19,6 +19,12 @@ from skrdae.monitoring.window import WindowReport
 
 # Rows that an alert lists, those with the highest scores.
 _LISTED = 10
+# What may have begun.
+_BEGUN = {
+    "anomalies": "the incident",
+    "alert_rate": "the high rate of flagged rows",
+    "drift": "the drift",
+}
 
 #: What a monitor calls with each alert.
 Handler: TypeAlias = Callable[["Alert"], object]
@@ -269,5 +275,5 @@ def of_new_normal(monitor: str, kind: AlertKind, why: str, threshold: float) -> 
     -------
     Alert
     """
-    text = f"{monitor}: {why}, the threshold is {threshold:.4g} now"
+    text = f"{monitor}: {_BEGUN[kind]} has ended: {why}, the threshold is {threshold:.4g} now"
     return Alert(monitor, kind, text, {"threshold": threshold}, resolved=True)

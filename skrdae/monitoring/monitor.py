@@ -20,7 +20,7 @@ from skrdae._validation import outside
 from skrdae.detectors.judgement import Judgement
 from skrdae.monitoring import alert
 from skrdae.monitoring.alert import AlertKind, Handler
-from skrdae.monitoring.arguments import check_arguments, is_number
+from skrdae.monitoring.arguments import check_arguments, check_no_labels, is_number
 from skrdae.monitoring.batch import BatchReport
 from skrdae.monitoring.dispatch import Dispatcher
 from skrdae.monitoring.drift import ScoreReference
@@ -236,7 +236,9 @@ class Monitor:
             return self._in_training()
         if are_rows(reference):
             return self._of_rows(reference)
-        return Judgement(np.ravel(reference).astype(float))
+        scores = np.ravel(reference).astype(float)
+        check_no_labels("reference", scores)
+        return Judgement(scores)
 
     def _of_rows(self, X: Any) -> Judgement:
         """Return what the detector says of rows, with labels where they count."""
@@ -443,6 +445,7 @@ class Monitor:
             if not (is_number(share) and 0 < share <= 0.5):
                 raise ValueError(f"contamination must be a share in (0, 0.5]; got {share!r}.")
             scores = np.ravel(scores).astype(float)
+            check_no_labels("scores", scores)
             reference = ScoreReference(scores)
             threshold = quantile_threshold(reference.scores, share)
             p_values = None

@@ -210,6 +210,16 @@ def test_a_new_threshold_and_a_new_normal(detector):
     assert monitor.drifting_
 
 
+def test_labels_are_no_scores(detector):
+    X = _rows(300, 2)
+    labels = detector.predict(X)
+    with pytest.raises(ValueError, match=r"reference holds labels \(0 and 1.*decision_function"):
+        Monitor(detector, reference=labels)
+    monitor = _monitor(detector)
+    with pytest.raises(ValueError, match=r"scores holds labels \(-1 and 1"):
+        monitor.recalibrate(scores=1 - 2 * labels)
+
+
 def test_the_detector_can_be_fitted_again(detector):
     rng = np.random.default_rng(0)
     later = 5 + rng.normal(size=(600, 6))

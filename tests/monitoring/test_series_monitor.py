@@ -161,7 +161,7 @@ def test_a_regime_that_is_learnt_raises_alarms_at_the_rate_asked_for(calibrated)
     assert vars(monitor) == was
     report = monitor.refit(learnt)
     assert [(a.kind, a.resolved) for a in report.alerts] == [("anomalies", True)]
-    assert "fitted again" in report.alerts[0].text
+    assert "the incident has ended: the detector has been fitted again" in report.alerts[0].text
     assert calibrated.score_new(new) == before  # the one that was passed stays as it is
     reports, alerts = _watched(monitor, new)
     flagged = np.concatenate([report.labels for report in reports])
