@@ -10,9 +10,9 @@ anomalies. Series: a ``WindowedDetector`` is fitted to one, and the 20,000 steps
 same kind are flagged by the p-values of ``CalibratedDetector``. Newest steps, those that the last
 window alone tells of, are flagged by their p-values and by the quantile of the scores of the
 training windows. Spikes: 5 to 200 steps of a series, about two windows apart, are raised or lowered
-by four standard deviations of the series, and flagged by ``WindowedDetector``, fitted to this series or to one
-without spikes, and by ``CalibratedDetector``. Ends: one such spike at every distance from the
-beginning and from the end of a new series.
+by four standard deviations of the series, and flagged by ``WindowedDetector``, fitted to this
+series or to one without spikes, and by ``CalibratedDetector``. Ends: one such spike at every
+distance from the beginning and from the end of a new series.
 """
 
 import argparse

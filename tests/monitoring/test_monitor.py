@@ -242,7 +242,7 @@ def test_the_detector_can_be_fitted_again(detector):
     monitor.refit(later + 9, reference=later + 9)
     assert monitor.detector[-1].n_estimators == 7
     assert monitor.detector[0].mean_ == pytest.approx(later.mean(axis=0) + 9)
-    with pytest.raises(TypeError, match="FrozenEstimator.*pass the estimator within"):
+    with pytest.raises(TypeError, match=r"FrozenEstimator.*pass the estimator within"):
         Monitor(FrozenEstimator(detector)).refit(later)
 
 
