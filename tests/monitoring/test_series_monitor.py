@@ -177,8 +177,8 @@ def test_a_regime_that_is_learnt_raises_alarms_at_the_rate_asked_for(calibrated)
 
 
 def test_channels_may_come_and_go_with_a_new_fit(calibrated):
-    monitor = SeriesMonitor(_windowed().fit(_series(500, 0)))
-    three = np.c_[_series(600, 1), _series(600, 2)[:, 0]]
+    monitor = SeriesMonitor(_windowed().fit(_series(1500, 0)))
+    three = np.c_[_series(1500, 1), _series(1500, 2)[:, 0]]
     with pytest.raises(ValueError, match=r"3 features.*2 features"):
         monitor.update(three)
     assert monitor.n_rows_ == 0
