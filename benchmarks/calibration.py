@@ -9,7 +9,10 @@ by ``fdr_labels`` and by the detector's own threshold. In both, the training dat
 anomalies. Series: a ``WindowedDetector`` is fitted to one, and the 20,000 steps of a new one of the
 same kind are flagged by the p-values of ``CalibratedDetector``. Newest steps, those that the last
 window alone tells of, are flagged by their p-values and by the quantile of the scores of the
-training windows.
+training windows. Spikes: 5 to 200 steps of a series, about two windows apart, are raised or lowered
+by four standard deviations of the series, and flagged by ``WindowedDetector``, fitted to this
+series or to one without spikes, and by ``CalibratedDetector``. Ends: one such spike at every
+distance from the beginning and from the end of a new series.
 """
 
 import argparse
@@ -243,16 +246,141 @@ def rates_of_series(kind, name, n_steps, size, n_times, levels):
     return rows
 
 
+# ------------------------------------------------------------------------------------ spikes
+
+N_SPIKES, SPIKE_WINDOWS, CLEAN_STEPS, SHORTEST = (0, 5, 20, 50, 200), (24, 60, 200), 12_000, 6000
+#: In standard deviations of the series, in windows, and in steps.
+HEIGHT, APART, END_LENGTH, NEAR = 4, 2, 3, 2
+SPIKED = ("sine and noise", "daily rhythm", "AR(1), 0.9")
+
+
+def detectors_of_spikes(X, size, seed):
+    """Return detectors that are fitted to a series without spikes, by the labels that they give."""
+    inner = RobustDeepAutoencoder(random_state=seed)
+    found = {
+        f"contamination {share}": WindowedDetector(
+            clone(inner).set_params(contamination=share), window_size=size
+        )
+        for share in (0.01, 0.1)
+    }
+    found["max_fpr 0.01"] = CalibratedDetector(
+        WindowedDetector(inner, window_size=size), max_fpr=0.01, random_state=seed
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No step of X is flagged")
+        return {name: detector.fit(X) for name, detector in found.items()}
+
+
+def cases_of_spikes(n_times):
+    return [(k, size, seed) for k in SPIKED for size in SPIKE_WINDOWS for seed in range(n_times)]
+
+
+def spikes(n_times):
+    """Yield how many of planted spikes are flagged, and how many other steps."""
+    tasks = [delayed(flags_of_spikes)(*case) for case in cases_of_spikes(n_times)]
+    made = Parallel(n_jobs=1, return_as="generator")(tasks)
+    rows = [row for found in tqdm(made, desc="spikes", total=len(tasks)) for row in found]
+    yield from means(rows, ("series", "window", "labels", "fitted_to", "spikes"))
+
+
+def flags_of_spikes(kind, size, seed):
+    """Return the shares of spikes that are flagged in series of a kind."""
+    rng = np.random.default_rng([seed, size])
+    fitted = detectors_of_spikes(SERIES[kind](rng, CLEAN_STEPS), size, seed)
+    rows = []
+    for n_spikes in N_SPIKES:
+        n_steps = max(APART * size * n_spikes, SHORTEST)
+        X = SERIES[kind](rng, n_steps)
+        places = (np.arange(n_spikes) + 0.5) * n_steps / max(n_spikes, 1)
+        places = places.astype(int) + rng.integers(-size // 4, size // 4 + 1, n_spikes)
+        X[places] += HEIGHT * X.std() * rng.choice([-1, 1], n_spikes)
+        labels = {("another series", name): d.predict(X) for name, d in fitted.items()}
+        for name, detector in fitted.items():
+            if isinstance(detector, WindowedDetector):
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", "No step of X is flagged")
+                    labels["this series", name] = clone(detector).fit(X).labels_
+        for (fitted_to, name), found in labels.items():
+            rows.append(
+                {
+                    "series": kind,
+                    "window": size,
+                    "labels": name,
+                    "fitted_to": fitted_to,
+                    "spikes": n_spikes,
+                    "flagged": float(found[places].mean()) if n_spikes else float("nan"),
+                    "false_steps": float(found.sum() - found[places].sum()),
+                    "false_rate": float((found.sum() - found[places].sum()) / n_steps),
+                }
+            )
+    return rows
+
+
+def ends(n_times):
+    """Yield how often one spike near an end is found, and how far from its place."""
+    tasks = [delayed(places_near_ends)(*case) for case in cases_of_spikes(n_times)]
+    made = Parallel(n_jobs=1, return_as="generator")(tasks)
+    rows = [row for found in tqdm(made, desc="ends", total=len(tasks)) for row in found]
+    yield from means(rows, ("series", "window", "labels", "end"))
+
+
+def places_near_ends(kind, size, seed):
+    """Return what is flagged of series with one spike, at each distance from an end."""
+    rng = np.random.default_rng([seed, size, 1])
+    learnt = SERIES[kind](rng, CLEAN_STEPS)
+    fitted = detectors_of_spikes(learnt, size, seed)
+    length, rows = END_LENGTH * size, []
+    for end in ("beginning", "end"):
+        many = [SERIES[kind](rng, length) for _ in range(size)]
+        for distance, X in enumerate(many):
+            place = distance if end == "beginning" else length - 1 - distance
+            X[place] += HEIGHT * learnt.std() * rng.choice([-1, 1])
+        for name, detector in fitted.items():
+            labels = detector.predict(many).reshape(size, length)
+            if end == "end":
+                labels = labels[:, ::-1]
+            for distance, found in enumerate(labels):
+                apart = np.abs(np.flatnonzero(found) - distance)
+                beside = apart[apart < size]
+                rows.append(
+                    {
+                        "series": kind,
+                        "window": size,
+                        "labels": name,
+                        "end": end,
+                        "flagged": float((beside <= NEAR).any()),
+                        "located": float(len(beside) > 0 and beside.max() <= NEAR),
+                        "false_beside": float((beside > NEAR).sum()),
+                    }
+                )
+    return rows
+
+
+def means(rows, keys):
+    """Yield the means over repetitions, and over distances."""
+    groups = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    for group in groups.values():
+        figures = {name: value for name, value in group[0].items() if name not in keys}
+        mean = {name: float(np.mean([row[name] for row in group])) for name in figures}
+        yield {key: group[0][key] for key in keys} | mean | {"cases": len(group)}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=int, default=100)
-    parser.add_argument("--parts", nargs="+", default=["discoveries", "rates", "series"])
+    parts = ["discoveries", "rates", "series", "spikes", "ends"]
+    parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--times", type=int, default=2, help="repetitions with spikes")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     makers = {
         "discoveries": discoveries(arguments.sets),
         "rates": rates(),
         "series": series_rates(),
+        "spikes": spikes(arguments.times),
+        "ends": ends(arguments.times),
     }
     for name, made in makers.items():
         if name not in arguments.parts:

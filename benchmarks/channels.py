@@ -8,7 +8,7 @@ WindowedDetector is fitted to a part without faults, and scores the rest; a seco
 all of it and its own scores are looked at, because those who have no clean data do that. The
 detectors of ``channels="both"`` are also joined in other ways: by their sum, the root of the
 sum of squares, the sum of logarithms or the loudest, of one detector of all channels or of one for
-each.
+each. ``--ways loudest`` measures ``channels="loudest"`` alone and leaves the other rows of the CSV.
 """
 
 import argparse
@@ -154,21 +154,31 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--channels", type=int, nargs="+", default=[1, 2, 5, 25, 60])
     parser.add_argument("--seeds", type=int, default=1)
+    ways = ["joint", "both", "loudest"]
+    parser.add_argument("--ways", nargs="+", choices=ways, default=ways)
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", "No step of X is flagged|Channels .* constant|.*never change")
-    # What was measured of other numbers of channels stays.
-    rows = [r for r in read_csv("channels") if r["n_channels"] not in options.channels]
+    # What is not measured again stays.
+    rows = [
+        row
+        for row in read_csv("channels")
+        if row["n_channels"] not in options.channels
+        or (row["channels"] if row["channels"] in ways else "both") not in options.ways
+    ]
     for n_channels in options.channels:
         for fault in FAULTS:
             for seed in range(options.seeds):
                 X, y, place = make(n_channels, fault, seed)
                 case = {"n_channels": n_channels, "fault": fault, "seed": seed}
-                for channels in ("joint", "both") if n_channels > 1 else ("both",):
+                for channels in options.ways:
+                    if channels == "joint" and n_channels == 1:
+                        continue  # the same as both
                     found, detector = figures(X, y, place, channels)
                     rows.append(case | {"channels": channels} | found)
                     print(rows[-1], flush=True)
-                if n_channels > 1:
+                    if channels != "both" or n_channels == 1:
+                        continue
                     for name, found in joins(detector, X[N:], y[N:]):
                         rows.append(dict.fromkeys(rows[-1], "") | case | {"channels": name} | found)
         rows.sort(key=lambda row: row["n_channels"])

@@ -46,6 +46,9 @@ class Traced(NamedTuple):
 
 
 ADBENCH = "adbench_summary"
+OWN_1, OWN_10 = {"labels": "contamination 0.01"}, {"labels": "contamination 0.1"}
+BY_P_VALUE = {"labels": "max_fpr 0.01"}
+OTHER, SAME = {"fitted_to": "another series"}, {"fitted_to": "this series"}
 STEPS = ("white noise", "AR(1), 0.9", "sine and noise", "daily rhythm", "8 channels")
 CONV = {"share": "0.0500", "detector": "robust"}
 L1 = "mnist_l1_conv_summary"
@@ -373,7 +376,7 @@ TABLES = [
         {
             f"{n}, {how}": {"n_channels": f"{n}", "channels": how}
             for n in (1, 2, 5, 25, 60)
-            for how in ("joint", "both")
+            for how in ("joint", "both", "loudest")
         },
         {
             "ROC AUC": Column("channels_summary", "roc_auc"),
@@ -459,6 +462,44 @@ TABLES = [
         "series",
         {kind: {"series": kind, "steps": "20000"} for kind in STEPS},
         steps_of_series(0.001, 0.01, 0.05),
+    ),
+    Traced(
+        ALARMS,
+        "series | window | spikes | own 0.01 | false steps | own 0.1 | false, 0.1 | calibrated | "
+        "false rate | same series, 0.01 | same series, 0.1",
+        "series, window, spikes",
+        {
+            f"AR(1), 0.9, {w}, {n}": {"series": "AR(1), 0.9", "window": f"{w}", "spikes": f"{n}"}
+            for w in (24, 60)
+            for n in (5, 50)
+        },
+        {
+            "own 0.01": Column("calibration_spikes", "flagged", OWN_1 | OTHER),
+            "false steps": Column("calibration_spikes", "false_steps", OWN_1 | OTHER),
+            "own 0.1": Column("calibration_spikes", "flagged", OWN_10 | OTHER),
+            "false, 0.1": Column("calibration_spikes", "false_steps", OWN_10 | OTHER),
+            "calibrated": Column("calibration_spikes", "flagged", BY_P_VALUE | OTHER),
+            "false rate": Column("calibration_spikes", "false_rate", BY_P_VALUE | OTHER),
+            "same series, 0.01": Column("calibration_spikes", "flagged", OWN_1 | SAME),
+            "same series, 0.1": Column("calibration_spikes", "flagged", OWN_10 | SAME),
+        },
+    ),
+    Traced(
+        ALARMS,
+        "series | window | end | flagged, own 0.01 | located, own 0.01 | located, own 0.1 | "
+        "flagged, calibrated | located, calibrated",
+        "series, window, end",
+        {
+            f"AR(1), 0.9, 24, {end}": {"series": "AR(1), 0.9", "window": "24", "end": end}
+            for end in ("beginning", "end")
+        },
+        {
+            "flagged, own 0.01": Column("calibration_ends", "flagged", OWN_1),
+            "located, own 0.01": Column("calibration_ends", "located", OWN_1),
+            "located, own 0.1": Column("calibration_ends", "located", OWN_10),
+            "flagged, calibrated": Column("calibration_ends", "flagged", BY_P_VALUE),
+            "located, calibrated": Column("calibration_ends", "located", BY_P_VALUE),
+        },
     ),
     Traced(
         MONITORING,

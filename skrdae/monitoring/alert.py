@@ -19,6 +19,12 @@ from skrdae.monitoring.window import WindowReport
 
 # Rows that an alert lists, those with the highest scores.
 _LISTED = 10
+# What may have begun.
+_BEGUN = {
+    "anomalies": "the incident",
+    "alert_rate": "the high rate of flagged rows",
+    "drift": "the drift",
+}
 
 #: What a monitor calls with each alert.
 Handler: TypeAlias = Callable[["Alert"], object]
@@ -253,13 +259,15 @@ def of_drift(monitor: str, window: WindowReport) -> Alert:
     return Alert(monitor, "drift", text, asdict(window), resolved=not window.drifting)
 
 
-def of_recalibration(monitor: str, kind: AlertKind, threshold: float) -> Alert:
-    """Return the alert on what a recalibration has resolved.
+def of_new_normal(monitor: str, kind: AlertKind, why: str, threshold: float) -> Alert:
+    """Return the alert on what is resolved because something else is normal now.
 
     Parameters
     ----------
     monitor : str
     kind : {"anomalies", "alert_rate", "drift"}
+    why : str
+        What has been done.
     threshold : float
         The new one.
 
@@ -267,5 +275,5 @@ def of_recalibration(monitor: str, kind: AlertKind, threshold: float) -> Alert:
     -------
     Alert
     """
-    text = f"{monitor}: recalibrated, the threshold is {threshold:.4g} now"
+    text = f"{monitor}: {_BEGUN[kind]} has ended: {why}, the threshold is {threshold:.4g} now"
     return Alert(monitor, kind, text, {"threshold": threshold}, resolved=True)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import unicodedata
 from numbers import Integral, Real
 
+import numpy as np
+
+from skrdae._typing import FloatArray
+
 
 def is_number(value: object) -> bool:
     """Say whether a value is a finite number.
@@ -19,6 +23,28 @@ def is_number(value: object) -> bool:
     """
     # Infinity times zero is NaN, which differs from itself.
     return isinstance(value, Real) and not isinstance(value, bool) and value * 0 == 0
+
+
+def check_no_labels(name: str, scores: FloatArray) -> None:
+    """Raise if labels stand where scores should be.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    scores : ndarray
+
+    Raises
+    ------
+    ValueError
+        If there are two values alone, and they are those of labels.
+    """
+    found = np.unique(scores)
+    if found.tolist() in ([0.0, 1.0], [-1.0, 1.0]):
+        raise ValueError(
+            f"{name} holds labels ({found[0]:.0f} and {found[1]:.0f} alone) in place of scores: "
+            "pass what decision_function returns, not what predict does."
+        )
 
 
 def check_arguments(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from pyod.models.base import BaseDetector
 from scipy.sparse import issparse
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
@@ -62,6 +63,24 @@ def last_step(detector: Any, X: MatrixLike) -> tuple[Any, MatrixLike]:
             detector = detector.estimator
         else:
             return detector, X
+
+
+def unfitted(detector: Any) -> Any:
+    """Return a clone that can be fitted; of a search, one of what it has found.
+
+    Raises
+    ------
+    TypeError
+        If the detector is frozen.
+    """
+    while hasattr(detector, "best_estimator_"):
+        detector = detector.best_estimator_
+    found = clone(detector)
+    if deciding_step(found) is deciding_step(detector):
+        raise TypeError(
+            "detector is a FrozenEstimator, which no fit changes: pass the estimator within."
+        )
+    return found
 
 
 def _compares_with_threshold(detector: Any) -> bool:

@@ -9,6 +9,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from skrdae._validation import outside
 from skrdae.detectors.judgement import Judgement
 from skrdae.monitoring import alert
 from skrdae.monitoring.alert import AlertKind, Handler
-from skrdae.monitoring.arguments import check_arguments, is_number
+from skrdae.monitoring.arguments import check_arguments, check_no_labels, is_number
 from skrdae.monitoring.batch import BatchReport
 from skrdae.monitoring.dispatch import Dispatcher
 from skrdae.monitoring.drift import ScoreReference
@@ -31,6 +32,7 @@ from skrdae.monitoring.labels import (
     judged_in_training,
     n_alike,
     scores_of,
+    unfitted,
 )
 from skrdae.monitoring.metrics import PrometheusMetrics
 from skrdae.monitoring.reasons import facts_of
@@ -38,6 +40,16 @@ from skrdae.monitoring.verdict import Judge
 from skrdae.thresholds import quantile_threshold
 
 _log = logging.getLogger("skrdae.monitoring")
+# What depends on the detector, and changes with it.
+_OF_THE_DETECTOR = (
+    "detector",
+    "threshold_",
+    "reference_",
+    "expected_rate_",
+    "_judge",
+    "_uses_own_labels",
+    "_ranks_by_reference",
+)
 # The monitors of this process.
 _MONITORS: weakref.WeakSet[Monitor] = weakref.WeakSet()
 
@@ -176,14 +188,7 @@ class Monitor:
         self.window_size, self.drift = int(window_size), drift
         self.drift_limit, self.rate_limit = drift_limit, rate_limit
         self.handlers, self.metrics, self.name = handlers, metrics, name
-        self._uses_own_labels = threshold is None
-        found = self._of_reference(reference)
-        if threshold is None:
-            threshold = self._own_threshold()
-        if not is_number(threshold):
-            raise ValueError(f"threshold must be a finite number; got {threshold!r}.")
-        self.threshold_, self._ranks_by_reference = float(threshold), False
-        self._refer_to(self._as_it_counts(found))
+        self._learn(reference, threshold)
         self.n_rows_ = 0
         self.drifting_ = self.rate_is_high_ = False
         self._pending, self._recent, self._n_closed = np.empty((3, 0)), np.empty(0), 0
@@ -215,12 +220,25 @@ class Monitor:
     def _own_threshold(self) -> float:
         return flagging_threshold(self.detector)
 
+    def _learn(self, reference: Any, threshold: float | None) -> None:
+        """Take from the detector and the reference what new rows are held against."""
+        self._uses_own_labels, self._ranks_by_reference = threshold is None, False
+        found = self._of_reference(reference)
+        if threshold is None:
+            threshold = self._own_threshold()
+        if not is_number(threshold):
+            raise ValueError(f"threshold must be a finite number; got {threshold!r}.")
+        self.threshold_ = float(threshold)
+        self._refer_to(self._as_it_counts(found))
+
     def _of_reference(self, reference: Any) -> Judgement:
         if reference is None:
             return self._in_training()
         if are_rows(reference):
             return self._of_rows(reference)
-        return Judgement(np.ravel(reference).astype(float))
+        scores = np.ravel(reference).astype(float)
+        check_no_labels("reference", scores)
+        return Judgement(scores)
 
     def _of_rows(self, X: Any) -> Judgement:
         """Return what the detector says of rows, with labels where they count."""
@@ -269,7 +287,7 @@ class Monitor:
         ValueError
             As raised by the detector if it cannot score the rows. The batch is ignored then.
         """
-        started = time.perf_counter()
+        started, detector = time.perf_counter(), self.detector
         found = self._of_rows(X)
         seconds = time.perf_counter() - started
         names = getattr(X, "index", None)
@@ -282,7 +300,10 @@ class Monitor:
             _log.exception("%s: the flagged rows could not be explained", self.name)
             facts = {}
         names = None if callable(names) else names
-        return self._take(found, seconds, lambda report: self._alert_on(report, names, facts))
+        taken = self._take(
+            found, seconds, lambda report: self._alert_on(report, names, facts), detector
+        )
+        return taken or self.update(X)
 
     def update_scores(self, scores: ArrayLike) -> BatchReport:
         """Record rows that were scored elsewhere.
@@ -302,7 +323,8 @@ class Monitor:
         scores = np.asarray(scores, float)
         if scores.ndim != 1:
             raise ValueError(f"scores must have one dimension; got shape {scores.shape}.")
-        return self._take(Judgement(scores), None, self._alert_on)
+        taken = self._take(Judgement(scores), None, self._alert_on, self.detector)
+        return taken or self.update_scores(scores)
 
     def _alert_on(
         self,
@@ -316,13 +338,22 @@ class Monitor:
             report.alerts.append(alert.of_rows(self.name, *flagged))
 
     def _take(
-        self, found: Judgement, seconds: float | None, tell: Callable[[BatchReport], None]
-    ) -> BatchReport:
-        """Record a batch; `tell` adds the alerts on its flagged rows."""
+        self,
+        found: Judgement,
+        seconds: float | None,
+        tell: Callable[[BatchReport], None],
+        detector: Any,
+    ) -> BatchReport | None:
+        """Record a batch; `tell` adds the alerts on its flagged rows.
+
+        None, and nothing recorded, if `detector`, which has scored it, has been replaced meanwhile.
+        """
         if np.isinf(found.scores).any():
             raise ValueError("scores must be finite, or NaN where a row has none.")
         known = ~np.isnan(found.scores)
         with self._lock:
+            if detector is not self.detector:
+                return None
             now = self._as_it_counts(found)
             assert now.labels is not None
             report = BatchReport(now.scores, now.labels, p_values=now.p_values)
@@ -414,6 +445,7 @@ class Monitor:
             if not (is_number(share) and 0 < share <= 0.5):
                 raise ValueError(f"contamination must be a share in (0, 0.5]; got {share!r}.")
             scores = np.ravel(scores).astype(float)
+            check_no_labels("scores", scores)
             reference = ScoreReference(scores)
             threshold = quantile_threshold(reference.scores, share)
             p_values = None
@@ -422,17 +454,67 @@ class Monitor:
             self._refer_to(Judgement(scores, (scores > threshold).astype(int), p_values))
             self.threshold_, self._uses_own_labels = threshold, False
             self._ranks_by_reference = p_values is not None
-            self._n_closed += self._pending.shape[1]
-            self._pending = np.empty((3, 0))
-            report = BatchReport(np.empty(0), np.empty(0, int))
-            for kind in self._end_all():
-                report.alerts.append(alert.of_recalibration(self.name, kind, threshold))
-            if self.metrics is not None:
-                self.metrics.observe(self, report)
-            places = self._dispatcher.queue(report.alerts)
+            report, places = self._begin_anew("recalibrated")
         self._dispatcher.deliver(places)
         self._warn_of_shortage()
         return report
+
+    def refit(self, X: Any, reference: MatrixLike | None = None) -> BatchReport:
+        """Fit the detector again, to what is normal now, and go on with that.
+
+        A clone of the detector is fitted. It takes the place of `detector`, which does not change.
+        Reference, threshold and p-values are those of the new fit, also where a threshold had been
+        given before: the scores of two fits are in different units. What is drifting, flagged too
+        often or an incident counts as resolved.
+
+        Until the fit is done, other threads go on with the detector as it was.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or series
+            What the detector is to learn: normal rows or steps since the change, or the last weeks.
+            The columns may be others than before. Leave out known faults, but not rows because they
+            were flagged: some normal rows are flagged as well.
+        reference : array-like, optional
+            New normal rows or series, as for the monitor.
+
+        Returns
+        -------
+        BatchReport
+            With the alerts on what is resolved.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As raised by the detector's `fit`, or if it is frozen. Nothing has changed then.
+
+        Warns
+        -----
+        UserWarning
+            As for the monitor, and by the detector's `fit`.
+        """
+        draft = copy(self)
+        draft.detector = unfitted(self.detector).fit(X)
+        draft._learn(reference, None)
+        with self._lock:
+            for name in _OF_THE_DETECTOR:
+                setattr(self, name, getattr(draft, name))
+            self._recent = np.empty(0)  # scores of another fit
+            report, places = self._begin_anew("the detector has been fitted again")
+        self._dispatcher.deliver(places)
+        self._warn_of_shortage()
+        return report
+
+    def _begin_anew(self, why: str) -> tuple[BatchReport, list[int]]:
+        """Begin a new window, and end what has begun; queue the alerts on that."""
+        self._n_closed += self._pending.shape[1]
+        self._pending = np.empty((3, 0))
+        report = BatchReport(np.empty(0), np.empty(0, int))
+        for kind in self._end_all():
+            report.alerts.append(alert.of_new_normal(self.name, kind, why, self.threshold_))
+        if self.metrics is not None:
+            self.metrics.observe(self, report)
+        return report, self._dispatcher.queue(report.alerts)
 
     def _end_all(self) -> list[AlertKind]:
         """End what has begun, and return what that was."""

@@ -117,15 +117,18 @@ n_waiting_alerts_
         ValueError
             As raised by the detector if it cannot score the step, which is ignored then.
         """
-        started = time.perf_counter()
-        last, seen = last_step(self.detector, X)
+        started, detector = time.perf_counter(), self.detector
+        last, seen = last_step(detector, X)
         last = snapshot(last)
         newest: Any = newest_steps(seen, last.window_size_)
         window = last._newest(newest)
         gap = Judgement(np.array([np.nan]))
         found = gap if window is None else last._each_as_newest(window)
         seconds = time.perf_counter() - started
-        return self._take(found, seconds, lambda report: self._alert_on(report, last, newest))
+        taken = self._take(
+            found, seconds, lambda report: self._alert_on(report, last, newest), detector
+        )
+        return taken or self.update(X)
 
     def _alert_on(self, report: BatchReport, last: Any = None, newest: Any = None) -> None:
         """Begin an incident, go on with it, or end it."""

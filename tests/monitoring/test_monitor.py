@@ -10,6 +10,8 @@ from scipy.sparse import csr_matrix
 from scipy.stats import ks_2samp, norm
 from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -206,6 +208,60 @@ def test_a_new_threshold_and_a_new_normal(detector):
     with pytest.raises(ValueError, match="reference"):
         monitor.recalibrate(scores=[1.0, np.nan] * 10)
     assert monitor.drifting_
+
+
+def test_labels_are_no_scores(detector):
+    X = _rows(300, 2)
+    labels = detector.predict(X)
+    with pytest.raises(ValueError, match=r"reference holds labels \(0 and 1.*decision_function"):
+        Monitor(detector, reference=labels)
+    monitor = _monitor(detector)
+    with pytest.raises(ValueError, match=r"scores holds labels \(-1 and 1"):
+        monitor.recalibrate(scores=1 - 2 * labels)
+
+
+def test_the_detector_can_be_fitted_again(detector):
+    rng = np.random.default_rng(0)
+    later = 5 + rng.normal(size=(600, 6))
+    monitor = Monitor(detector, threshold=1e9, window_size=200)  # of the scores of this fit
+    monitor.update(later[:200])
+    assert monitor.drifting_
+    monitor.refit(later[:400])
+    assert not monitor.drifting_
+    again = clone(detector).fit(later[:400])
+    report = monitor.update(later[400:])
+    assert np.array_equal(report.scores, again.decision_function(later[400:]))
+    assert np.array_equal(report.labels, again.predict(later[400:]))
+    assert not report.windows[0].drifting
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), IsolationForest(random_state=0)),
+        {"isolationforest__n_estimators": [7]},
+        scoring=lambda found, X, y=None: 0.0,
+    ).fit(later)
+    monitor = Monitor(search, reference=later)
+    monitor.refit(later + 9, reference=later + 9)
+    assert monitor.detector[-1].n_estimators == 7
+    assert monitor.detector[0].mean_ == pytest.approx(later.mean(axis=0) + 9)
+    with pytest.raises(TypeError, match=r"FrozenEstimator.*pass the estimator within"):
+        Monitor(FrozenEstimator(detector)).refit(later)
+
+
+def test_rows_that_a_detector_scores_while_it_is_replaced_are_scored_again(detector):
+    rng = np.random.default_rng(0)
+    later = 5 + rng.normal(size=(400, 6))
+    monitor = Monitor(detector, window_size=200)
+    scoring = monitor._of_rows
+
+    def meanwhile(X):
+        found = scoring(X)
+        monitor._of_rows = scoring
+        monitor.refit(later)
+        return found
+
+    monitor._of_rows = meanwhile
+    report = monitor.update(later)
+    assert np.array_equal(report.scores, monitor.detector.decision_function(later))
+    assert monitor.n_rows_ == 400
 
 
 def test_a_handler_that_fails_stops_nothing(detector, caplog):

@@ -142,6 +142,51 @@ def test_drift_is_told_and_a_new_normal_ends_its_alarms(calibrated):
     assert 0.3 < p_values.mean() < 0.7  # they follow
 
 
+def _rows_of(end):
+    return range(int(end.details["first"]), int(end.details["last"]) + 1)
+
+
+def test_a_regime_that_is_learnt_raises_alarms_at_the_rate_asked_for(calibrated):
+    learnt, new = (_series(n, seed) * [1, 0.5] + [2, 0] for n, seed in ((3000, 9), (1000, 10)))
+    new[800, 1] += 2
+    monitor, twin = SeriesMonitor(calibrated), SeriesMonitor(calibrated)
+    before = calibrated.score_new(new)
+    _watched(monitor, np.r_[_series(50, 11), learnt[:200]])
+    assert monitor.anomalous_
+    was = dict(vars(monitor))
+    with pytest.raises(ValueError, match="NaN"):
+        monitor.refit(np.r_[learnt, np.full((1, 2), np.nan)])
+    with pytest.raises(ValueError, match="needs at least"):
+        monitor.refit(learnt[:500])
+    assert vars(monitor) == was
+    report = monitor.refit(learnt)
+    assert [(a.kind, a.resolved) for a in report.alerts] == [("anomalies", True)]
+    assert "the incident has ended: the detector has been fitted again" in report.alerts[0].text
+    assert calibrated.score_new(new) == before  # the one that was passed stays as it is
+    reports, alerts = _watched(monitor, new)
+    flagged = np.concatenate([report.labels for report in reports])
+    place = 800 - SIZE + 1
+    assert flagged[place] == 1
+    assert flagged[:place].mean() < 0.015
+    assert 0.35 < np.mean([report.p_values for report in reports[:place]]) < 0.65
+    row = 250 - SIZE + 1 + place
+    (end,) = (a for a in alerts if a.resolved and row in _rows_of(a))
+    assert end.details["rows"][0]["reasons"][0]["feature"] == "feature 1"
+    twin.refit(learnt)
+    assert twin.update(new).p_values == reports[-1].p_values
+
+
+def test_channels_may_come_and_go_with_a_new_fit(calibrated):
+    monitor = SeriesMonitor(_windowed().fit(_series(1500, 0)))
+    three = np.c_[_series(1500, 1), _series(1500, 2)[:, 0]]
+    with pytest.raises(ValueError, match=r"3 features.*2 features"):
+        monitor.update(three)
+    assert monitor.n_rows_ == 0
+    monitor.refit(three)
+    assert monitor.update(three).scores.shape == (1,)
+    assert monitor.detector.n_features_in_ == 3
+
+
 def test_a_reference_is_a_series_or_scores_of_windows(calibrated):
     later, new = _series(3000, 5), _series(60, 4)
     of_series = SeriesMonitor(calibrated, reference=later)
