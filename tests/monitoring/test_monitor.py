@@ -473,7 +473,7 @@ def test_an_alert_says_why_and_how_rare():
     assert row["reasons"][0]["feature"] == "feature 2"
 
 
-@pytest.mark.filterwarnings("ignore:skrdae. By how much neighbouring scores")
+@pytest.mark.filterwarnings("ignore:skrdae. (By how much neighbouring|The) scores")
 def test_reasons_of_series_sparse_rows_and_detectors_without_any():
     rng = np.random.default_rng(0)
     series = np.sin(np.arange(400)[:, None] / 4 + np.arange(3)) + 0.1 * rng.normal(size=(400, 3))
