@@ -78,7 +78,7 @@ def results(client: Any, tasks: Sequence[Any]) -> list[Any]:
 
 
 def fused(tasks: Sequence[Any]) -> list[Any]:
-    """Return tasks that load what they read, and hand on no more than they return.
+    """Return tasks that load what they read, where that is a chain of tasks, and hand on no more.
 
     A loaded partition would otherwise be the result of a task of its own, which the scheduler may
     move to another worker. The setting is not the scheduler's, so the tasks are fused here.

@@ -73,10 +73,10 @@ def unfitted(detector: Any) -> Any:
     TypeError
         If the detector is frozen.
     """
-    while hasattr(detector, "best_estimator_"):
+    while hasattr(detector, "best_estimator_") and not isinstance(detector, FrozenEstimator):
         detector = detector.best_estimator_
     found = clone(detector)
-    if deciding_step(found) is deciding_step(detector):
+    if isinstance(detector, FrozenEstimator) or deciding_step(found) is deciding_step(detector):
         raise TypeError(
             "detector is a FrozenEstimator, which no fit changes: pass the estimator within."
         )

@@ -40,15 +40,16 @@ from skrdae.monitoring.verdict import Judge
 from skrdae.thresholds import quantile_threshold
 
 _log = logging.getLogger("skrdae.monitoring")
-# What depends on the detector, and changes with it.
+# What depends on the detector, and changes with it. The detector comes last: a thread that sees the
+# new one sees the rest of it as well.
 _OF_THE_DETECTOR = (
-    "detector",
     "threshold_",
     "reference_",
     "expected_rate_",
     "_judge",
     "_uses_own_labels",
     "_ranks_by_reference",
+    "detector",
 )
 # The monitors of this process.
 _MONITORS: weakref.WeakSet[Monitor] = weakref.WeakSet()
@@ -308,8 +309,9 @@ class Monitor:
     def update_scores(self, scores: ArrayLike) -> BatchReport:
         """Record rows that were scored elsewhere.
 
-        For series, for instance: ``monitor.update_scores([detector.score_new(series)])`` whenever
-        a step arrives. Rows that score above ``threshold_`` are flagged.
+        For series, for instance: ``monitor.update_scores([monitor.detector.score_new(series)])``
+        whenever a step arrives. Rows that score above ``threshold_`` are flagged. After a `refit`,
+        scores have to be those of the new ``monitor.detector``.
 
         Parameters
         ----------
@@ -323,8 +325,9 @@ class Monitor:
         scores = np.asarray(scores, float)
         if scores.ndim != 1:
             raise ValueError(f"scores must have one dimension; got shape {scores.shape}.")
-        taken = self._take(Judgement(scores), None, self._alert_on, self.detector)
-        return taken or self.update_scores(scores)
+        report = self._take(Judgement(scores), None, self._alert_on)
+        assert report is not None
+        return report
 
     def _alert_on(
         self,
@@ -342,17 +345,18 @@ class Monitor:
         found: Judgement,
         seconds: float | None,
         tell: Callable[[BatchReport], None],
-        detector: Any,
+        detector: Any = None,
     ) -> BatchReport | None:
         """Record a batch; `tell` adds the alerts on its flagged rows.
 
         None, and nothing recorded, if `detector`, which has scored it, has been replaced meanwhile.
+        What was scored elsewhere has no detector.
         """
         if np.isinf(found.scores).any():
             raise ValueError("scores must be finite, or NaN where a row has none.")
         known = ~np.isnan(found.scores)
         with self._lock:
-            if detector is not self.detector:
+            if detector is not None and detector is not self.detector:
                 return None
             now = self._as_it_counts(found)
             assert now.labels is not None
@@ -462,12 +466,14 @@ class Monitor:
     def refit(self, X: Any, reference: MatrixLike | None = None) -> BatchReport:
         """Fit the detector again, to what is normal now, and go on with that.
 
-        A clone of the detector is fitted. It takes the place of `detector`, which does not change.
+        A clone of the detector is fitted, of a search one of its ``best_estimator_``. It takes the
+        place of `detector`, which does not change.
         Reference, threshold and p-values are those of the new fit, also where a threshold had been
         given before: the scores of two fits are in different units. What is drifting, flagged too
         often or an incident counts as resolved.
 
-        Until the fit is done, other threads go on with the detector as it was.
+        Until the fit is done, other threads go on with the detector as it was. Of two at once, the
+        one that ends last counts.
 
         Parameters
         ----------
@@ -476,7 +482,8 @@ class Monitor:
             The columns may be others than before. Leave out known faults, but not rows because they
             were flagged: some normal rows are flagged as well.
         reference : array-like, optional
-            New normal rows or series, as for the monitor.
+            New normal rows (two-dimensional) or a list of series. No scores: those of the new fit
+            do not exist yet.
 
         Returns
         -------
@@ -486,13 +493,19 @@ class Monitor:
         Raises
         ------
         ValueError, TypeError
-            As raised by the detector's `fit`, or if it is frozen. Nothing has changed then.
+            As raised by the detector's `fit`; if it is frozen; if `reference` holds scores, or is
+            missing and the detector keeps no scores of its training. Nothing has changed then.
 
         Warns
         -----
         UserWarning
             As for the monitor, and by the detector's `fit`.
         """
+        if reference is not None and not are_rows(reference):
+            raise ValueError(
+                "reference must hold rows or series, not scores; pass a series of one channel as "
+                "reference[:, None]."
+            )
         draft = copy(self)
         draft.detector = unfitted(self.detector).fit(X)
         draft._learn(reference, None)

@@ -269,6 +269,11 @@ def test_the_wild_cells_go_to_the_sparse_part(digits):
     assert np.square(low_rank - clean).mean() < 0.6 * np.square(X - clean).mean()
 
 
+def test_the_default_code_is_as_wide_as_the_data_within_limits():
+    sizes = [RobustDeepAutoencoder()._layer_sizes(d) for d in (1, 8, 24, 100, 784)]
+    assert sizes == [(64, 2), (64, 8), (64, 24), (64, 24), (64, 28)]
+
+
 def test_transform_encodes_the_cleaned_rows(plane):
     detector = _fit(plane, n_estimators=2)
     codes = detector.transform(plane)

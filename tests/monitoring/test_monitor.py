@@ -244,6 +244,10 @@ def test_the_detector_can_be_fitted_again(detector):
     assert monitor.detector[0].mean_ == pytest.approx(later.mean(axis=0) + 9)
     with pytest.raises(TypeError, match=r"FrozenEstimator.*pass the estimator within"):
         Monitor(FrozenEstimator(detector)).refit(later)
+    monitor = Monitor(detector)
+    with pytest.raises(ValueError, match=r"reference must hold rows or series, not scores"):
+        monitor.refit(later, reference=detector.decision_scores_)
+    assert monitor.detector is detector
 
 
 def test_rows_that_a_detector_scores_while_it_is_replaced_are_scored_again(detector):
