@@ -200,6 +200,11 @@ def merge(detectors: Sequence[Any], X: MatrixLike) -> Any:
     """
     detectors = list(detectors)
     _check_together(detectors)
+    if hasattr(X, "__dask_graph__"):
+        raise TypeError(
+            f"X must be rows in memory, a sample of the data; got {type(X).__name__} of Dask. "
+            "skrdae.dask.fit samples and merges by itself."
+        )
     first = detectors[0]
     merged: Any = clone(first)
     if "n_estimators" in merged.get_params():

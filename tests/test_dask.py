@@ -131,7 +131,7 @@ def test_no_loaded_partition_is_a_task_of_its_own(client, X, monkeypatch):
     graphs, compute = [], client.compute
 
     def seen(tasks):
-        graphs.append(dict(tasks[0].__dask_graph__()))
+        graphs.append({k: v for task in tasks for k, v in task.__dask_graph__().items()})
         return compute(tasks)
 
     monkeypatch.setattr(client, "compute", seen)
@@ -141,6 +141,33 @@ def test_no_loaded_partition_is_a_task_of_its_own(client, X, monkeypatch):
     loading = [task for task in graphs[0].values() if not task.dependencies]
     assert len(graphs) == 2
     assert len(loading) == 9
+
+
+def test_partitions_in_memory_or_with_tasks_in_common_are_fitted_like_others(client, X):
+    rows = da.from_array(X, chunks=(150, -1))
+    fits = [
+        skrdae.dask.fit(_detector(), given)
+        for given in (rows, rows.persist(), -(-rows).persist(), rows + 0 * rows.mean(axis=0))
+    ]
+    for fitted in fits[1:]:
+        _same(fits[0], fitted, X)
+
+
+def test_frames_of_all_kinds_are_fitted_alike(client, X):
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    parts = [frame[k : k + 150] for k in range(0, 600, 150)]
+    plain = dd.from_pandas(frame, npartitions=4)
+    told = dd.from_delayed([dask.delayed(p) for p in parts], meta=frame[:0], verify_meta=False)
+    halves = [dd.from_pandas(part, npartitions=2) for part in (frame[:300], frame[300:])]
+    fits = [
+        skrdae.dask.fit(_detector(), given, sample_size=200)
+        for given in (plain, plain.persist(), told, dd.concat(halves))
+    ]
+    fewer = skrdae.dask.fit(_detector(), plain.repartition(npartitions=2))
+    assert len(fewer.decision_scores_) == 600
+    assert len(fits[0].decision_scores_) == 200
+    for fitted in fits[1:]:
+        _same(fits[0], fitted, frame)
 
 
 def test_warnings_of_workers_are_told_once(client, X):
@@ -224,7 +251,7 @@ def test_calibrated_on_rows_that_members_have_not_seen(client, X):
 
 def test_scales_of_a_clone_are_those_of_the_rows_outside_of_its_fold(X):
     looks = [look(_detector(), part, k, 20, 3)[0] for k, part in enumerate((X[:400], X[400:]))]
-    sample = sample_of(looks)
+    sample = sample_of(looks, 40)
     folds = np.concatenate([fold_numbers(0, 400, 3), fold_numbers(1, 200, 3)])
     for fold in (-1, 0, 1, 2):
         places, moments = sample.outside(fold)

@@ -6,9 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import dask.config
 import distributed
-from dask.base import optimize
 
 # What trains and scores, and what its results are made of.
 _PACKAGES = ("skrdae", "torch")
@@ -66,7 +64,7 @@ def results(client: Any, tasks: Sequence[Any]) -> list[Any]:
 
     A task returns a pair: its result, and warnings as (category, message). Each is told once.
     """
-    futures = client.compute(fused(tasks))
+    futures = client.compute(list(tasks))
     try:
         found = client.gather(futures)
     except BaseException:
@@ -75,13 +73,3 @@ def results(client: Any, tasks: Sequence[Any]) -> list[Any]:
     for category, message in dict.fromkeys(w for _, told in found for w in told):
         warnings.warn(message, category, stacklevel=4)
     return [result for result, _ in found]
-
-
-def fused(tasks: Sequence[Any]) -> list[Any]:
-    """Return tasks that load what they read, where that is a chain of tasks, and hand on no more.
-
-    A loaded partition would otherwise be the result of a task of its own, which the scheduler may
-    move to another worker. The setting is not the scheduler's, so the tasks are fused here.
-    """
-    with dask.config.set({"optimization.fuse.delayed": True}):
-        return list(optimize(*tasks))

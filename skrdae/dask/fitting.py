@@ -20,6 +20,7 @@ from skrdae.dask.partitions import (
     Draw,
     Look,
     Sample,
+    default_sample_size,
     joined,
     look,
     named,
@@ -108,7 +109,8 @@ def fit(
     clone(inner)._check_parameters()  # before any partition is read
     client = client_of(client)
     parts = parts_of(X)
-    wanted = rows_of_parts(X, len(parts), sample_size)
+    size = default_sample_size(X) if sample_size is None else int(sample_size)
+    wanted = rows_of_parts(X, len(parts), size)
     looks: list[Look] = results(
         client,
         [
@@ -116,7 +118,7 @@ def fit(
             for number, (part, n) in enumerate(zip(parts, wanted, strict=True))
         ],
     )
-    sample = sample_of(looks)
+    sample = sample_of(looks, size)
     if calibrated:
         return _calibrated(client, detector, parts, looks, sample)
     return _fitted(client, [inner], parts, looks, sample, [-1])[0]

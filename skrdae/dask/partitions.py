@@ -13,6 +13,9 @@ import dask.array as da
 import numpy as np
 from dask.base import is_dask_collection
 from dask.delayed import Delayed
+from dask.local import get_sync
+from dask.optimization import cull
+from distributed import Future
 from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.utils.validation import _num_samples
@@ -53,8 +56,33 @@ class Look(NamedTuple):
     places: IntArray
 
 
+class Part:
+    """A partition that is not loaded yet, with all tasks that load it.
+
+    As a task of its own a loaded partition may be moved to another worker. What needs this one
+    loads it.
+
+    Parameters
+    ----------
+    graph : dict
+    key : str or tuple
+        Of the partition.
+    """
+
+    def __init__(self, graph: dict[Any, Any], key: Any) -> None:
+        self.graph, self.key = graph, key
+
+
+def loaded(part: Any) -> Any:
+    """Return the rows of a partition."""
+    return get_sync(part.graph, part.key) if isinstance(part, Part) else part
+
+
 def parts_of(X: Any) -> list[Any]:
-    """Return the partitions of a Dask array or DataFrame as delayed objects.
+    """Return the partitions of a Dask array or DataFrame.
+
+    They are as :class:`Part` if no two partitions share a task, and as delayed objects otherwise,
+    or if some are in the memory of workers.
 
     Raises
     ------
@@ -62,14 +90,39 @@ def parts_of(X: Any) -> list[Any]:
         If X is neither, or its chunks hold parts of rows.
     """
     if is_frame(X):
-        return list(X.to_delayed())
+        return _apart(list(X.to_delayed()))
     if not is_array(X):
         raise TypeError(
             f"X must be a Dask array or a Dask DataFrame; got {type(X).__name__}. For data in "
             "memory use the detector's own methods, or dask.array.from_array(X, chunks=(n, -1))."
         )
     check_chunks(X)
-    return list(X.to_delayed().ravel())
+    return _apart(list(X.to_delayed().ravel()))
+
+
+def _apart(parts: list[Delayed]) -> list[Any]:
+    graphs: dict[int, dict[Any, Any]] = {}  # partitions may have one in common
+    seen: set[Any] = set()
+    found = []
+    for part in parts:
+        shared = part.__dask_graph__()
+        if id(shared) not in graphs:
+            graphs[id(shared)] = dict(shared)
+        try:
+            graph, _ = cull(graphs[id(shared)], [part.key])
+        except KeyError:  # of what a worker holds, which is no task of the graph
+            return list(parts)
+        needed = {key for task in graph.values() for key in getattr(task, "dependencies", ())}
+        in_memory = needed - graph.keys() or any(map(_is_future, graph.values()))
+        if in_memory or not seen.isdisjoint(graph):
+            return list(parts)
+        seen.update(graph)
+        found.append(Part(graph, part.key))
+    return found
+
+
+def _is_future(task: Any) -> bool:
+    return isinstance(getattr(task, "value", task), Future)
 
 
 def is_array(X: Any) -> bool:
@@ -97,13 +150,15 @@ def check_chunks(X: Any) -> None:
         )
 
 
-def rows_of_parts(X: Any, n_parts: int, sample_size: int | None) -> list[int]:
-    """Return how many rows of each partition are asked for in the first pass."""
+def default_sample_size(X: Any) -> int:
+    """Return how many rows the sample has if nothing else is asked for."""
     width = len(X.columns) if is_frame(X) else math.prod(X.shape[1:])
-    if sample_size is None:
-        # The number of columns may be unknown, too.
-        known = width if np.isfinite(width) else 1
-        sample_size = max(1, min(SAMPLE_ROWS, SAMPLE_VALUES // max(1, int(known))))
+    known = width if np.isfinite(width) else 1  # the number of columns may be unknown, too
+    return max(1, min(SAMPLE_ROWS, SAMPLE_VALUES // max(1, int(known))))
+
+
+def rows_of_parts(X: Any, n_parts: int, sample_size: int) -> list[int]:
+    """Return how many rows of each partition are asked for in the first pass."""
     lengths = np.array(X.chunks[0] if is_array(X) else [np.nan], float)
     if np.isfinite(lengths).all():
         share = min(1.0, sample_size / max(lengths.sum(), 1))
@@ -128,6 +183,7 @@ def named(what: str) -> Iterator[None]:
 
 def look(detector: Any, part: Any, number: int, n_wanted: int, n_folds: int) -> tuple[Look, Any]:
     """Check a partition, and return what the first pass learns of it."""
+    part = loaded(part)
     if issparse(part):
         raise TypeError(
             f"Partition {number} of X: it is sparse, and members are trained apart on dense rows "
@@ -174,6 +230,7 @@ class Draw(NamedTuple):
 
 def take(part: Any, number: int, draws: list[Draw], n_folds: int) -> list[Any]:
     """Draw rows of a partition, for several members at once, so that it need not be moved."""
+    part = loaded(part)
     folds, found = fold_numbers(number, _num_samples(part), n_folds), []
     for draw in draws:
         places = np.flatnonzero(folds != draw.fold)
@@ -229,8 +286,8 @@ class Sample(NamedTuple):
         return places, reduce(add, others) if others else None
 
 
-def sample_of(looks: list[Look]) -> Sample:
-    """Put what was learnt of the partitions together.
+def sample_of(looks: list[Look], sample_size: int) -> Sample:
+    """Put what was learnt of the partitions together, with about so many rows at most.
 
     Raises
     ------
@@ -254,10 +311,11 @@ def sample_of(looks: list[Look]) -> Sample:
                 f"{first_number} are {ours}."
             )
     share = min(len(found.places) / found.counts.sum() for _, found in filled)
+    share = min(share, sample_size / sum(found.counts.sum() for _, found in filled))
     rows, folds = [], []
     for number, found in filled:
         n_rows = int(found.counts.sum())
-        n_kept = min(len(found.places), round(share * n_rows))
+        n_kept = min(len(found.places), math.ceil(share * n_rows))
         random = np.random.default_rng([_SAMPLE, number, 1])
         kept = np.sort(random.permutation(len(found.places))[:n_kept])
         if len(kept):
