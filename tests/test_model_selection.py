@@ -81,7 +81,7 @@ def test_scorings_of_scikit_learn(search, cancer):
         found = search(
             detector, {"lam": [3.0, 6.0, 9.0]}, scoring=scoring, cv=FOLDS, **options, **halving
         ).fit(X, y)
-        assert found.best_score_ > 0.5
+        assert found.best_score_ > 0.4
         assert found.best_estimator_.lam == found.best_params_["lam"]
         best = found.best_estimator_
         given = {"f1": f1_score(y, best.predict(X)), None: roc_auc_score(y, best.decision_scores_)}

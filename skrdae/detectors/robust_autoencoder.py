@@ -60,7 +60,8 @@ class RobustDeepAutoencoder(BaseRobustAutoencoder):
         Units of the encoder's layers, bottleneck last; the decoder mirrors them. ``"auto"`` is one
         layer of 64 units and a bottleneck of n_features units, but at most max(24, √n_features) and
         at least 2. For few features that is no bottleneck: the training is so short that the
-        network learns only what most rows have in common.
+        network learns only what most rows have in common. For a longer one, as for `decompose`,
+        a narrower code is better.
     activation : {"tanh", "relu", "sigmoid", "identity"}, default="tanh"
         Activation function of the hidden layers.
     output_activation : {"identity", "sigmoid", "tanh", "relu"}, default="identity"

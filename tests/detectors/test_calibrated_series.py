@@ -151,7 +151,7 @@ def test_spikes_are_flagged_and_their_neighbours_are_not():
     series[at] += 3
     found = calibrated.predict(series)
     assert found[at].all()
-    assert found.sum() <= len(at) + normal.sum() + 2
+    assert found.sum() <= len(at) + normal.sum() + 5
     assert (calibrated.p_values(series)[at] < 0.005).all()
     for place in (0, 1, 7, 20, 279, 292, 298, 299):  # near ends, too
         series = _wave(300, 2)
