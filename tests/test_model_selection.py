@@ -74,14 +74,16 @@ def test_one_search_over_lam_and_both_forests(cancer):
 @pytest.mark.parametrize("search", [GridSearchCV, HalvingGridSearchCV])
 def test_scorings_of_scikit_learn(search, cancer):
     X, y = cancer
-    detector = RobustDeepAutoencoder(contamination="auto", n_estimators=1, random_state=0)
+    detector = RobustDeepAutoencoder(
+        hidden_layer_sizes=(64, 12), contamination="auto", n_estimators=1, random_state=0
+    )
     options = {} if search is GridSearchCV else {"factor": 2, "min_resources": 200}
     halving = options and {"random_state": 0}
     for scoring in ("f1", None):
         found = search(
             detector, {"lam": [3.0, 6.0, 9.0]}, scoring=scoring, cv=FOLDS, **options, **halving
         ).fit(X, y)
-        assert found.best_score_ > 0.4
+        assert found.best_score_ > 0.5
         assert found.best_estimator_.lam == found.best_params_["lam"]
         best = found.best_estimator_
         given = {"f1": f1_score(y, best.predict(X)), None: roc_auc_score(y, best.decision_scores_)}

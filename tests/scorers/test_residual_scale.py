@@ -37,9 +37,9 @@ def test_a_feature_is_not_measured_by_next_to_nothing():
 @pytest.mark.parametrize("n_constant", [1, 9, 40])
 def test_constant_features_have_hardly_a_part_in_scores(cancer, n_constant):
     X = np.column_stack([cancer[0], np.full((len(cancer[0]), n_constant), 7.0)])
-    detector = RobustDeepAutoencoder(random_state=0).fit(X)
+    detector = RobustDeepAutoencoder(hidden_layer_sizes=(64, 12), random_state=0).fit(X)
     shares = detector.explain(X)
-    assert shares[:, 30:].sum() < 0.05 * shares.sum()
+    assert shares[:, 30:].sum() < 0.03 * shares.sum()
     odd = X[:1].copy()
     odd[0, 30] = 1000
     assert detector.explain(odd).argmax() == 30
