@@ -89,12 +89,12 @@ class ChannelDetectors:
 
     def predict(self, rows: FloatRows) -> IntArray:
         """Return 1 for windows that any of the detectors flags."""
-        votes = [d.predict(part) for d, part in zip(self.detectors, self._parts(rows), strict=True)]
+        votes = [d.predict(part) for d, part in zip(self.detectors, self.parts(rows), strict=True)]
         if self.joint is not None:
             votes.append(self.joint.predict(rows))
         return np.any(np.asarray(votes) == 1, axis=0).astype(int)
 
-    def _parts(self, rows: FloatRows) -> Iterator[FloatRows]:
+    def parts(self, rows: FloatRows) -> Iterator[FloatRows]:
         """Yield what windows hold of each channel, (n, n_steps)."""
         n_channels = len(self.detectors)
         for channel in range(n_channels):
@@ -144,7 +144,7 @@ class ChannelDetectors:
         """Return all scores that the detectors give windows, in units of their own."""
         scores = [
             np.ravel(detector.decision_function(part))
-            for detector, part in zip(self.detectors, self._parts(rows), strict=True)
+            for detector, part in zip(self.detectors, self.parts(rows), strict=True)
         ]
         if self.joint is None:
             return np.column_stack(scores)

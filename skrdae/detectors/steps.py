@@ -26,8 +26,8 @@ _FEWEST_STEPS = 50
 # spike score differently by where in them it is, in shares of what a step has added so far.
 _STILL_TO_COME, _STILL_AT_MOST = 0.05, 0.3
 _OF_A_STEP, _OF_A_STEP_AT_MOST = 0.3, 0.6
-# The share of windows flagged, where `contamination` is not a number.
-_USUAL_SHARE = 0.1
+#: The share of windows flagged, where `contamination` is not a number.
+USUAL_SHARE = 0.1
 
 
 def step_scores(
@@ -163,7 +163,7 @@ def end_threshold(windows: Windows, scores: FloatArray, contamination: object) -
     -------
     float
     """
-    share = float(contamination) if isinstance(contamination, Real) else _USUAL_SHARE
+    share = float(contamination) if isinstance(contamination, Real) else USUAL_SHARE
     lowest = lowest_scores(windows, scores)
     stands_out = _limit(windows, lowest)
     without = windows.count(lowest > stands_out) == 0
@@ -267,7 +267,7 @@ def distances_from_peaks(
         Of the stretches.
     """
     found = np.zeros(len(labels), np.intp)
-    for run in _runs(labels, lengths):
+    for run in runs(labels, lengths):
         found[run] = np.abs(run - run[lowest[run].argmax()])
     return found
 
@@ -302,14 +302,14 @@ def cut_flanks(
     ndarray of shape (n_timesteps,), bool
         `labels`.
     """
-    for run in _runs(labels, lengths):
+    for run in runs(labels, lengths):
         if strong[run][distances[run] == 0].any():
             kept = run[strong[run]]
             labels[run[0] : kept[0]] = labels[kept[-1] + 1 : run[-1] + 1] = False
     return labels
 
 
-def _runs(labels: BoolArray, lengths: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+def runs(labels: BoolArray, lengths: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     """Return the places of flagged steps that follow each other."""
     places = np.flatnonzero(labels)
     if not len(places):

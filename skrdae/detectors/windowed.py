@@ -19,8 +19,9 @@ from skrdae.detectors.calibrated import CalibratedDetector
 from skrdae.detectors.channels import fitted_by_channel
 from skrdae.detectors.loudest import fitted_to_loudest
 from skrdae.detectors.outlier_adapter import OutlierAdapter
+from skrdae.detectors.own_residuals import limits
 from skrdae.detectors.series import CheckedSeries, check_series, find_window_size
-from skrdae.detectors.steps import end_threshold, step_scores, window_threshold
+from skrdae.detectors.steps import USUAL_SHARE, end_threshold, step_scores, window_threshold
 from skrdae.detectors.window_fits import fitted_to_windows
 from skrdae.detectors.windowed_scores import ScoredWindows, SeriesScorer, explains, warn_of_windows
 from skrdae.preprocessing import Windows, spread_places
@@ -321,21 +322,31 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         return scores
 
     def _set_threshold(self, windows: ScoredWindows) -> None:
-        scores, contamination = self.window_scores_, self.detector.contamination
+        contamination = self.detector.contamination
+        self._own_limits = self._find_own_limits(windows)
+        steps, rest = self._without_single_steps(windows)
         self.window_threshold_ = None
         if isinstance(contamination, Real):
-            self.window_threshold_ = window_threshold(windows, scores, float(contamination))
+            self.window_threshold_ = window_threshold(rest, rest.scores, float(contamination))
         elif not isinstance(contamination, str):
-            self.thresholder_, self.window_threshold_ = thresholder_threshold(contamination, scores)
-        flagged = self._flagged_windows(windows)
-        self._end_threshold = end_threshold(windows, scores, contamination)
+            found = thresholder_threshold(contamination, self.window_scores_)
+            self.thresholder_, self.window_threshold_ = found
+        flagged = self._flagged_windows(rest)
+        self._end_threshold = end_threshold(rest, rest.scores, contamination)
         if "thresholder_" in vars(self) and self.window_threshold_ is not None:
             # It may be for rarer alarms than that.
             self._end_threshold = max(self._end_threshold, self.window_threshold_)
-        self.labels_ = self._flag(windows, flagged)
+        self.labels_ = (self._flag(rest, flagged) | steps).astype(int)
         covered = ~np.isnan(self.decision_scores_)
         found = self.decision_scores_[covered]
         self.threshold_ = labels_threshold(found, self.labels_[covered])
+
+    def _find_own_limits(self, windows: ScoredWindows) -> FloatArray | None:
+        if not isinstance(self.detector, BaseTorchDetector):
+            return None
+        contamination = self.detector.contamination
+        share = float(contamination) if isinstance(contamination, Real) else USUAL_SHARE
+        return limits(self.detector_, windows, share)
 
     def _warn_of_labels(self) -> None:
         """Warn where the labels say little."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.channels import ChannelDetectors
 from skrdae.detectors.judgement import Judgement
 from skrdae.detectors.loudest import LoudestChannel
+from skrdae.detectors.own_residuals import standing_out
 from skrdae.detectors.scored import ScoredDetector
 from skrdae.detectors.series import (
     CheckedSeries,
@@ -81,7 +83,20 @@ class ScoredWindows(Windows):
 
     def __init__(self, series: CheckedSeries, size: int, stride: int) -> None:
         super().__init__(series.values, series.lengths, size, stride)
+        self._checked = series
         self.by_row = series.by_row
+
+    def over(self, values: FloatArray) -> ScoredWindows:
+        """Return windows at the same places over other values, without scores."""
+        return ScoredWindows(replace(self._checked, values=values), self.size, self.stride)
+
+    def apart(self, places: slice) -> ScoredWindows:
+        """Return windows that are each a series of its own, without scores."""
+        rows = self.rows(places)
+        values = np.ascontiguousarray(rows).reshape(-1, self.series.shape[1])
+        lengths = [self.size] * len(rows)
+        one = replace(self._checked, values=values, lengths=lengths, n_series=len(rows), order=None)
+        return ScoredWindows(one, self.size, 1)
 
 
 class SeriesScorer(ScoredDetector):
@@ -112,6 +127,8 @@ class SeriesScorer(ScoredDetector):
     _ordinary: float
     _ordinary_by_channel: FloatArray | None
     _end_threshold: float
+    #: Above which residual of its own a step of a channel stands out; None if that is not known.
+    _own_limits: FloatArray | None = None
 
     def _validated(self, X: SeriesLike) -> ScoredWindows:
         check_is_fitted(self)
@@ -165,7 +182,12 @@ class SeriesScorer(ScoredDetector):
     def _labels_of(self, windows: ScoredWindows, scores: FloatArray) -> IntArray:
         if not self._by_windows:  # the threshold was set from outside
             return (scores > self.threshold_).astype(int)
-        return windows.by_row(self._flag(windows, self._flagged_windows(windows)))
+        return windows.by_row(self._labels_of_windows(windows))
+
+    def _labels_of_windows(self, windows: ScoredWindows) -> IntArray:
+        steps, rest = self._without_single_steps(windows)
+        labels = self._flag(rest, self._flagged_windows(rest)) | steps
+        return labels.astype(int)
 
     def _flagged_windows(self, windows: ScoredWindows) -> BoolArray:
         if self.window_threshold_ is not None:
@@ -173,9 +195,30 @@ class SeriesScorer(ScoredDetector):
         votes = [self.detector_.predict(windows.rows(block)) for block in windows.blocks()]
         return np.concatenate(votes) == 1
 
-    def _flag(self, windows: ScoredWindows, flagged: BoolArray) -> IntArray:
-        labels = flag_steps(windows, windows.scores, flagged, self._ordinary, self._end_threshold)
-        return labels.astype(int)
+    def _flag(self, windows: ScoredWindows, flagged: BoolArray) -> BoolArray:
+        return flag_steps(windows, windows.scores, flagged, self._ordinary, self._end_threshold)
+
+    def _without_single_steps(self, windows: ScoredWindows) -> tuple[BoolArray, ScoredWindows]:
+        """Return which steps stand out by themselves, and windows in which they do not.
+
+        In these, single steps that stand out are replaced by what lies between their neighbours, so
+        that the windows tell of the rest.
+        """
+        if self._own_limits is None:
+            return np.zeros(windows.n_steps, bool), windows
+        found, series = standing_out(self.detector_, windows, self._own_limits)
+        steps = found.any(axis=1)
+        if not steps.any():
+            return steps, windows
+        rest = windows.over(series)
+        rest.scores = windows.scores.copy()
+        changed = windows.count((rest.series != windows.series).any(axis=1)) > 0
+        for block in rest.blocks():
+            places = np.arange(len(rest))[block][changed[block]]
+            if len(places):
+                again = self.detector_.decision_function(rest.rows(places))
+                rest.scores[places] = self._finite(again)
+        return steps, rest
 
     def _flag_above_threshold(self) -> None:
         """Let ``threshold_``, set from outside, decide from now on."""
@@ -286,8 +329,12 @@ class SeriesScorer(ScoredDetector):
         windows.scores = scores = self._window_scores(windows)
         if not self._by_windows:
             return Judgement(scores, (scores > self.threshold_).astype(int))
-        flagged = self._flagged_windows(windows) & (scores > self._end_threshold)
-        return Judgement(scores, flagged.astype(int))
+        labels = np.empty(len(windows), int)
+        for block in windows.blocks():
+            apart = windows.apart(block)
+            apart.scores = scores[block]
+            labels[block] = self._labels_of_windows(apart)[windows.size - 1 :: windows.size]
+        return Judgement(scores, labels)
 
     def _newest_in_training(self) -> Judgement:
         """Judge in this way the steps of the training series."""

@@ -114,6 +114,7 @@ KINDS[WindowedDetector] = Kind(
         "_ordinary": number(),
         "_ordinary_by_channel": optional(array(np.float64, "features")),
         "_end_threshold": number(),
+        "_own_limits": optional(array(np.float64, "features", low=0, high=np.inf)),
         "_index_kind": _index_kind,
     },
     {**NAMES, **THRESHOLDER},
@@ -124,6 +125,7 @@ KINDS[WindowedDetector] = Kind(
         "_end_threshold": _high,
         "_index_kind": _unknown,
         "_ordinary_by_channel": _unknown,
+        "_own_limits": _unknown,
         "channels": _joint,
     },
 )
