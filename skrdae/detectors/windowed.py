@@ -35,18 +35,23 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
     """Turn any detector of rows into a detector for time series, by sliding windows.
 
     The detector is fitted to the windows of a series, one window a row. The score of a time step
-    combines the scores of all windows that cover it. A step is flagged if *every* window that
-    covers it is flagged. This keeps the steps around a single anomaly from being flagged with it,
-    although they share windows with it. Near ends and gaps fewer windows cover a step; there, flags
-    end where the scores of the windows stop rising.
+    combines the scores of all windows that cover it. A step is flagged for one of two reasons:
+
+    - It stands out by itself: what a detector of this package leaves of it, of any channel, is far
+      above what it leaves of others. Up to three such steps that follow each other are then
+      replaced by a line between their neighbours, so that the windows tell of the rest.
+    - *Every* window that covers it is flagged. This keeps the steps around an anomaly from being
+      flagged with it, although they share windows with it. Near ends and gaps fewer windows cover a
+      step; there, flags end where the scores of the windows stop rising.
 
     Parameters
     ----------
     detector : object
         A detector of this package or of PyOD. It is cloned and fitted to rows of window_size ·
         n_channels values (all channels of the first step, then all of the second, and so on). Its
-        `contamination` is the share of the windows to flag. If that would flag no step because the
-        anomalies fill too many windows, it is the share of the steps. An object such as
+        `contamination` is the share of the windows to flag, apart from single steps that stand out,
+        and the largest share of these. If that would flag no step because the anomalies fill too
+        many windows, it is the share of the steps. An object such as
         :class:`~skrdae.thresholds.PeaksOverThreshold` is given the scores of the windows. In the
         clone, ``score_function="auto"`` becomes ``"norm"``, because all steps of a window have the
         same unit; an `n_channels` of 1 becomes the number of channels; and ``image_shape=None``
@@ -136,7 +141,16 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
 
     Only one window contains the newest step of a series. For such a window alone to flag a step,
     its score has to exceed a higher threshold, which a share `contamination` / ``window_size_`` of
-    the ordinary windows exceed. For alarms at a rate that holds, also on single new steps, wrap the
+    the ordinary windows exceed. A monitor judges each step in this way, as the newest.
+
+    A step stands out by itself if its residual, the mean of some eight windows that cover it, is as
+    far above the median of the training series as ten times the distance between the median and the
+    0.8 quantile: 6.7 standard deviations of Gaussian residuals. If more of the training series is
+    that far out than `contamination`, divided by the number of channels, no step of the channel
+    counts by itself. Scores are not changed by it, nor are the p-values of a
+    :class:`CalibratedDetector`.
+
+    For alarms at a rate that holds, also on single new steps, wrap the
     whole in a :class:`CalibratedDetector`.
 
     Examples

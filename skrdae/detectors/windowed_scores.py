@@ -90,14 +90,6 @@ class ScoredWindows(Windows):
         """Return windows at the same places over other values, without scores."""
         return ScoredWindows(replace(self._checked, values=values), self.size, self.stride)
 
-    def apart(self, places: slice) -> ScoredWindows:
-        """Return windows that are each a series of its own, without scores."""
-        rows = self.rows(places)
-        values = np.ascontiguousarray(rows).reshape(-1, self.series.shape[1])
-        lengths = [self.size] * len(rows)
-        one = replace(self._checked, values=values, lengths=lengths, n_series=len(rows), order=None)
-        return ScoredWindows(one, self.size, 1)
-
 
 class SeriesScorer(ScoredDetector):
     """Scores and labels of the steps of series, from those of windows.
@@ -182,12 +174,9 @@ class SeriesScorer(ScoredDetector):
     def _labels_of(self, windows: ScoredWindows, scores: FloatArray) -> IntArray:
         if not self._by_windows:  # the threshold was set from outside
             return (scores > self.threshold_).astype(int)
-        return windows.by_row(self._labels_of_windows(windows))
-
-    def _labels_of_windows(self, windows: ScoredWindows) -> IntArray:
         steps, rest = self._without_single_steps(windows)
         labels = self._flag(rest, self._flagged_windows(rest)) | steps
-        return labels.astype(int)
+        return windows.by_row(labels.astype(int))
 
     def _flagged_windows(self, windows: ScoredWindows) -> BoolArray:
         if self.window_threshold_ is not None:
@@ -325,16 +314,12 @@ class SeriesScorer(ScoredDetector):
         return self._windows(X, 1)
 
     def _each_as_newest(self, windows: ScoredWindows) -> Judgement:
-        """Judge the last step of each window by that window alone."""
+        """Judge the last step of each window by the score of that window alone."""
         windows.scores = scores = self._window_scores(windows)
         if not self._by_windows:
             return Judgement(scores, (scores > self.threshold_).astype(int))
-        labels = np.empty(len(windows), int)
-        for block in windows.blocks():
-            apart = windows.apart(block)
-            apart.scores = scores[block]
-            labels[block] = self._labels_of_windows(apart)[windows.size - 1 :: windows.size]
-        return Judgement(scores, labels)
+        flagged = self._flagged_windows(windows) & (scores > self._end_threshold)
+        return Judgement(scores, flagged.astype(int))
 
     def _newest_in_training(self) -> Judgement:
         """Judge in this way the steps of the training series."""
