@@ -106,8 +106,23 @@ def steps_of_series(*levels):
     }
 
 
+def planted(key, name):
+    """Return the table of what detectors lose on some data to anomalies planted in them."""
+    figures = {"": "roc_auc", "lost, ": "loss", "of plain, ": "loss_to_plain"}
+    columns = {
+        f"{what}{share} %": Column(name, figure, {"share": f"{share / 100:.4f}"})
+        for what, figure in (figures | {"below clean, ": "short_to_plain"}).items()
+        for share in ((0, 20, 30) if not what else (20, 30))
+    }
+    names = {row["detector"]: {"detector": row["detector"]} for row in read(name)}
+    return Traced(BENCHMARKS, " | ".join([key, *columns]), key, names, columns)
+
+
 CLEAN, CLEAN_OTHERS = "adbench_clean_summary", "adbench_clean_report_summary"
 TABLES = [
+    planted("digits", "contamination_summary"),
+    planted("ten sets", "contamination_adbench_summary"),
+    planted("ten other sets", "contamination_report_summary"),
     Traced(
         SCALING,
         "rows | X, MB | first pass, MB | training, MB",
