@@ -90,8 +90,8 @@ class SeriesDisplay:
 
         A :class:`~skrdae.WindowedDetector` flags a step if all windows that cover it score above
         ``window_threshold_``, or if it stands out by itself. The last panel shows the windows' part
-        of it: their lowest score and the threshold. Steps near an end or a gap, where windows are missing, are held to a
-        stricter rule, so that some above the line are not flagged. After
+        of it: their lowest score and the threshold. Steps near an end or a gap, where windows are
+        missing, are held to a stricter rule, so that some above the line are not flagged. After
         :func:`~skrdae.thresholds.tune_threshold`, and for all other detectors, ``threshold_``
         decides, and the line is drawn among the scores. Where members vote
         (``contamination="auto"``) there is no threshold and no line.
