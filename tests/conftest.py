@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from _pytest.doctest import DoctestModule
 from sklearn.datasets import load_breast_cancer, load_digits
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
@@ -41,6 +42,12 @@ def pytest_configure(config):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # CUDA has not been asked for anything yet
     elif not torch.cuda.is_available():
         raise pytest.UsageError("--device cuda: PyTorch finds no CUDA device here.")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file():
+    """Look for no doctests in tests: there are none."""
+    return [found for found in (yield) if not isinstance(found, DoctestModule)]
 
 
 def pytest_collection_finish():
