@@ -44,6 +44,17 @@ def pytest_configure(config):
         raise pytest.UsageError("--device cuda: PyTorch finds no CUDA device here.")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Let a process that has nothing left take over half of what another has.
+
+    Tests of a file stay together, mostly, and with them what its fixtures hold.
+    """
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collect_file():
     """Look for no doctests in tests: there are none."""

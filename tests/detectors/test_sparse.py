@@ -34,9 +34,7 @@ CASES = {
     ),
     "vae": VAEDetector(n_epochs=10, **CPU),
     "vae, draws": VAEDetector(n_samples=2, n_epochs=10, n_estimators=2, scaler="standard", **CPU),
-    "vae, bernoulli": VAEDetector(
-        likelihood="bernoulli", n_epochs=10, n_estimators=2, **CPU
-    ),
+    "vae, bernoulli": VAEDetector(likelihood="bernoulli", n_epochs=10, n_estimators=2, **CPU),
 }
 cases = pytest.mark.parametrize("name", CASES)
 
