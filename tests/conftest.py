@@ -1,9 +1,11 @@
+import gc
 import importlib.util
 import os
 
 import numpy as np
 import pytest
 import torch
+from _pytest.doctest import DoctestModule
 from sklearn.datasets import load_breast_cancer, load_digits
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
@@ -40,6 +42,29 @@ def pytest_configure(config):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # CUDA has not been asked for anything yet
     elif not torch.cuda.is_available():
         raise pytest.UsageError("--device cuda: PyTorch finds no CUDA device here.")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Let a process that has nothing left take over half of what another has.
+
+    Tests of a file stay together, mostly, and with them what its fixtures hold.
+    """
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file():
+    """Look for no doctests in tests: there are none."""
+    return [found for found in (yield) if not isinstance(found, DoctestModule)]
+
+
+def pytest_collection_finish():
+    # What has been imported and collected stays: the garbage collector need not look through a
+    # million objects each time.
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -183,7 +183,7 @@ class MemberAdam:
         grads = self._grads.numpy()[None]
         if n_pieces > 1:
             grads = self._grads.new_zeros(n_pieces, grads.shape[1]).numpy()  # aligned
-        settings = (self.lr, *self.betas, self.eps, self.n_steps)
+        settings = (float(self.lr), *self.betas, self.eps, self.n_steps)
         adam = Adam(values, grads, mean, square, *settings)
         sizes = np.array([network.weights[0].shape[1], *(w.shape[2] for w in network.weights)])
         kinds = np.array([KINDS[name] for name in network.activations])

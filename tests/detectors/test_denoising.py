@@ -7,7 +7,7 @@ from skrdae import DenoisingDetector
 
 class TestContract(DetectorContract):
     detector = DenoisingDetector
-    brief = {"n_epochs": 10, "hidden_layer_sizes": (32, 32), "n_estimators": 2}
+    brief = {"n_epochs": 10, "hidden_layer_sizes": (16, 16), "n_estimators": 2, "batch_size": 64}
     for_tables = {"n_epochs": 5, "n_estimators": 2}  # long trainings learn what is planted
     variants = (
         {},

@@ -32,9 +32,9 @@ CASES = {
     "large batches": RobustDeepAutoencoder(
         batch_size=400, hidden_layer_sizes=(300, 20), n_estimators=1, **CPU
     ),
-    "vae": VAEDetector(**CPU),
-    "vae, draws": VAEDetector(n_samples=2, n_estimators=2, scaler="standard", **CPU),
-    "vae, bernoulli": VAEDetector(likelihood="bernoulli", n_estimators=2, **CPU),
+    "vae": VAEDetector(n_epochs=10, **CPU),
+    "vae, draws": VAEDetector(n_samples=2, n_epochs=10, n_estimators=2, scaler="standard", **CPU),
+    "vae, bernoulli": VAEDetector(likelihood="bernoulli", n_epochs=10, n_estimators=2, **CPU),
 }
 cases = pytest.mark.parametrize("name", CASES)
 

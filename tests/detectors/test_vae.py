@@ -282,7 +282,7 @@ def test_the_networks_see_wild_values_at_the_bound(plane):
 def test_scores_of_far_rows_are_finite(scaler, activation, beta, n_samples, plane, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     options = {"scaler": scaler, "activation": activation, "beta": beta, "n_samples": n_samples}
-    detector = VAEDetector(n_estimators=2, random_state=0, **options).fit(plane)
+    detector = VAEDetector(n_epochs=5, n_estimators=2, random_state=0, **options).fit(plane)
     to_onnx(detector, tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     rng = np.random.default_rng(0)

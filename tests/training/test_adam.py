@@ -69,3 +69,9 @@ def test_selected_members_go_on_as_before():
         part_optimiser.step()
     for whole, selected in zip(network.parameters(), part.parameters(), strict=True):
         assert torch.equal(whole[some], selected)
+
+
+def test_a_whole_number_as_lr_needs_no_loops_of_its_own():
+    network = _network(1)
+    (adam, _), *_ = MemberAdam(network, lr=1).compiled(network)
+    assert type(adam.lr) is float
