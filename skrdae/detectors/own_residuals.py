@@ -34,7 +34,7 @@ _LONGEST = 3
 _OF_HIGHEST, _PASSES = 0.9, 10
 
 
-def own_residuals(detector: Any, windows: Windows, series: FloatArray | None = None) -> FloatArray:
+def own_residuals(detector: Any, windows: Windows, series: FloatRows | None = None) -> FloatArray:
     """Return what a detector leaves of each step: the mean of some windows that cover it.
 
     Parameters
@@ -52,9 +52,9 @@ def own_residuals(detector: Any, windows: Windows, series: FloatArray | None = N
         absolute residuals.
     """
     size = windows.size
-    series = windows.series if series is None else series
-    some = Windows(series, windows.lengths.tolist(), size, max(1, size // _AROUND))
-    total, counts = np.zeros(series.shape), np.zeros(windows.n_steps)
+    values = windows.series if series is None else series
+    some = Windows(values, windows.lengths.tolist(), size, max(1, size // _AROUND))
+    total, counts = np.zeros(values.shape), np.zeros(windows.n_steps)
     for block in some.blocks():
         starts, residuals = some.starts[block], _of_windows(detector, some.rows(block), size)
         for place in range(size):
@@ -113,7 +113,7 @@ def limits(detector: Any, windows: Windows, share: float) -> FloatArray:
 
 def standing_out(
     detector: Any, windows: Windows, limits: FloatArray, residuals: FloatArray | None = None
-) -> tuple[BoolArray, FloatArray]:
+) -> tuple[BoolArray, FloatRows]:
     """Return which steps stand out by themselves, and the series with a line in place of them.
 
     A network makes a strange step felt in what it leaves of the steps beside it. So steps count
@@ -135,7 +135,8 @@ def standing_out(
     series : ndarray of shape (n_timesteps, n_channels)
         Where more than three such steps follow each other, they stay.
     """
-    marked, series = np.zeros(windows.series.shape, bool), windows.series
+    marked: BoolArray = np.zeros(windows.series.shape, bool)
+    series = windows.series
     for _ in range(_PASSES):
         if residuals is None:
             residuals = own_residuals(detector, windows, series)
@@ -160,7 +161,7 @@ def _highest(residuals: FloatArray, windows: Windows) -> FloatArray:
     return known
 
 
-def _bridged(windows: Windows, marked: BoolArray) -> FloatArray:
+def _bridged(windows: Windows, marked: BoolArray) -> FloatRows:
     """Return the series with a line between neighbours in place of marked steps."""
     series = windows.series.copy()
     stretch = np.repeat(np.arange(len(windows.lengths)), windows.lengths)

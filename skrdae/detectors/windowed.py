@@ -343,8 +343,8 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         if isinstance(contamination, Real):
             self.window_threshold_ = window_threshold(rest, rest.scores, float(contamination))
         elif not isinstance(contamination, str):
-            found = thresholder_threshold(contamination, self.window_scores_)
-            self.thresholder_, self.window_threshold_ = found
+            of_object = thresholder_threshold(contamination, self.window_scores_)
+            self.thresholder_, self.window_threshold_ = of_object
         flagged = self._flagged_windows(rest)
         self._end_threshold = end_threshold(rest, rest.scores, contamination)
         if "thresholder_" in vars(self) and self.window_threshold_ is not None:

@@ -86,7 +86,7 @@ class ScoredWindows(Windows):
         self._checked = series
         self.by_row = series.by_row
 
-    def over(self, values: FloatArray) -> ScoredWindows:
+    def over(self, values: Any) -> ScoredWindows:
         """Return windows at the same places over other values, without scores."""
         return ScoredWindows(replace(self._checked, values=values), self.size, self.stride)
 
@@ -196,7 +196,7 @@ class SeriesScorer(ScoredDetector):
         if self._own_limits is None:
             return np.zeros(windows.n_steps, bool), windows
         found, series = standing_out(self.detector_, windows, self._own_limits)
-        steps = found.any(axis=1)
+        steps: BoolArray = np.any(found, axis=1)
         if not steps.any():
             return steps, windows
         rest = windows.over(series)
