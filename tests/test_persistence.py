@@ -461,6 +461,7 @@ def test_what_files_of_earlier_versions_do_not_have_is_made(data, fitted, tmp_pa
         ("gan", [], ["max_samples"]),
         ("windows", [], ["_ordinary", "_end_threshold", "_index_kind"]),
         ("calibrated", [], ["_held_out"]),
+        ("calibrated, series", ["_held_out"], ["p_standing_out"]),
     ):
         save(fitted[name], tmp_path / "file")
 

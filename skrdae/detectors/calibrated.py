@@ -76,7 +76,8 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
         1 for the rows of X that score above the threshold; of series, for the steps that are
         flagged.
     window_scores_ : ndarray of shape (n_windows,)
-        The score of each window by the clone that has not seen it, in time order. Only of series.
+        The score of each window by the clone that has not seen it, in time order, without the
+        single steps that stand out by themselves. Only of series.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns of X. Only if they are all strings.
@@ -105,11 +106,14 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
     half a window if that is less. A rate α needs half a window over α steps: 2,400 for 1 % and
     windows of 48 steps; `fit` says how many are missing. Near ends and gaps labels end where the
     scores of the windows stop rising, as those of :class:`WindowedDetector` do; p-values do not.
-    The rate holds for series that are stationary, if a block is much longer than a window, and
-    than a period.
+    Single steps that stand out by themselves are taken out of the windows first, as in
+    :class:`WindowedDetector`. Their p-value is the share of such steps in the blocks, if that is
+    smaller than the one by windows. The rate holds for series that are stationary, if a block is
+    much longer than a window, and than a period.
 
     **Anomalies in X** are among the calibration scores. They make p-values larger, so that fewer
-    rows are flagged than `max_fpr` says.
+    rows are flagged than `max_fpr` says. Single steps of series that stand out by themselves do not
+    change the rate by windows.
 
     **By chance**, the rate of one fit differs from `max_fpr`, with a standard error of about
     √(max_fpr / n). The rate is lower than `max_fpr` where many scores are equal, and for detectors
@@ -291,7 +295,7 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
         options = (series.lengths, numbers, size, stride)
         self._check_steps(held_out_windows(parts, *options), series.lengths, numbers, size)
         self.detector_._learn(series)
-        clones = []
+        clones, raw, n_standing_out = [], [], 0
         for part in parts:
             detector = self._clone(seed).set_params(window_size=size)
             for name in vars(self).keys() & {"n_features_in_", "feature_names_in_"}:
@@ -299,10 +303,15 @@ class CalibratedDetector(MetaEstimatorMixin, CalibratedScorer):
             detector._learn(part.training)
             part.windows.scores = detector._window_scores(part.windows)
             clones.append(detector)
-        self._held_out = held_out_windows(parts, *options)
+            raw.append(part.windows.scores)
+            standing_out, rest = detector._without_single_steps(part.windows)
+            part.windows.scores = rest.scores
+            n_standing_out += int(standing_out[part.own].sum())
+        rare = (1 + n_standing_out) / (1 + n_steps)
+        self._held_out = held_out_windows(parts, *options, rare)
         scores, labels = np.full(n_steps, np.nan), np.zeros(n_steps, int)
-        for part, detector in zip(parts, clones, strict=True):
-            steps = ScoredSteps(detector, self._held_out, part.windows, part.windows.scores)
+        for part, detector, of_windows in zip(parts, clones, raw, strict=True):
+            steps = ScoredSteps(detector, self._held_out, part.windows, of_windows)
             mine = part.places[part.own]
             scores[mine] = steps.scores()[part.own]
             labels[mine] = steps.labels(self.max_fpr)[part.own]

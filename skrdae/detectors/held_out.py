@@ -44,16 +44,19 @@ class HeldOutWindows:
     Attributes
     ----------
     scores : ndarray of shape (n_windows,)
-        In time order.
+        In time order, without what stands out by itself.
     lengths : ndarray of shape (n_runs,), int
         Of the runs of windows that follow each other and were scored by one clone.
     n_overlapping : int
         How many windows cover a step.
+    p_standing_out : float
+        How often one of their steps stands out by itself, with 1 added to both counts.
     """
 
     scores: FloatArray
     lengths: NDArray[np.int64]
     n_overlapping: int
+    p_standing_out: float = 1.0
 
     @property
     def n_alike_at_most(self) -> float:
@@ -144,13 +147,24 @@ class ScoredSteps:
         windows: ScoredWindows,
         scores: FloatArray | None = None,
     ) -> None:
-        self._detector, self._held_out, self._windows = detector, held_out, windows
-        self._scores = detector._window_scores(windows) if scores is None else scores
+        self._detector, self._held_out = detector, held_out
+        windows.scores = detector._window_scores(windows) if scores is None else scores
+        self._windows = windows
+
+    @cached_property
+    def _found(self) -> tuple[BoolArray, ScoredWindows]:
+        """Which steps stand out by themselves, and the windows without them."""
+        found: tuple[BoolArray, ScoredWindows] = self._detector._without_single_steps(self._windows)
+        return found
+
+    @property
+    def _scores(self) -> FloatArray:
+        return self._found[1].scores
 
     def scores(self) -> FloatArray:
         """Return the scores, in the order of the rows."""
         one = self._detector
-        found = step_scores(self._windows, self._scores, one._aggregate, one._ordinary)
+        found = step_scores(self._windows, self._windows.scores, one._aggregate, one._ordinary)
         return self._windows.by_row(found)
 
     @cached_property
@@ -163,13 +177,14 @@ class ScoredSteps:
 
     def p_values(self) -> FloatArray:
         """Return the p-values, in the order of the rows; NaN for steps that no window covers."""
-        return self._windows.by_row(self._p_values)
+        single = np.where(self._found[0], self._held_out.p_standing_out, 1.0)
+        return self._windows.by_row(np.minimum(self._p_values, single))  # NaN stays
 
     def labels(self, share: float) -> IntArray:
         """Return 1 for the steps that are flagged, in the order of the rows.
 
         Those are the steps whose p-value is `share` or less, but for those that an event beside
-        them makes small.
+        them makes small. Steps stand out by themselves whatever is beside them.
         """
         share = share * ROUNDED
         with np.errstate(invalid="ignore"):
@@ -181,6 +196,8 @@ class ScoredSteps:
             flagged = self._held_out.p_values(self._scores, counts) <= share
             end_events(windows, self._scores, flagged, self._detector._ordinary, labels)
             self._cut_flanks(labels, share)
+        if self._held_out.p_standing_out <= share:
+            labels |= self._found[0]
         return self._windows.by_row(labels).astype(int)
 
     def _cut_flanks(self, labels: BoolArray, share: float) -> None:

@@ -76,7 +76,12 @@ def held_out_parts(
 
 
 def held_out_windows(
-    parts: list[HeldOutPart], lengths: list[int], folds: IntArray, size: int, stride: int
+    parts: list[HeldOutPart],
+    lengths: list[int],
+    folds: IntArray,
+    size: int,
+    stride: int,
+    p_standing_out: float = 1.0,
 ) -> HeldOutWindows:
     """Return the scores of all windows by the clone that has not seen their first step.
 
@@ -88,6 +93,8 @@ def held_out_windows(
         Of the stretches.
     folds : ndarray of shape (n_timesteps,), int
     size, stride : int
+    p_standing_out : float
+        See :class:`HeldOutWindows`.
     """
     found, starts = [], []
     for part in parts:
@@ -104,6 +111,7 @@ def held_out_windows(
         np.concatenate(found)[order],
         counts.astype(np.int64),
         -(-size // stride),
+        p_standing_out,
     )
 
 

@@ -147,8 +147,7 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
     far above the median of the training series as ten times the distance between the median and the
     0.8 quantile: 6.7 standard deviations of Gaussian residuals. If more of the training series is
     that far out than `contamination`, divided by the number of channels, no step of the channel
-    counts by itself. Scores are not changed by it, nor are the p-values of a
-    :class:`CalibratedDetector`.
+    counts by itself. Scores are not changed by it.
 
     For alarms at a rate that holds, also on single new steps, wrap the
     whole in a :class:`CalibratedDetector`.

@@ -197,13 +197,19 @@ def _held_out(windows: HeldOutWindows, where: str, sizes: Sizes) -> None:
         misfit(f"the sum of {where}.lengths", windows.lengths.sum(), f"{len(windows.scores)}")
 
 
+def _never(found: dict[str, Any]) -> float:
+    return 1.0
+
+
 KINDS[HeldOutWindows] = Kind(
     {
         "scores": array(np.float64, "windows"),
         "lengths": array(np.int64, "runs", low=1),
         "n_overlapping": whole(1),
+        "p_standing_out": number(0, 1),
     },
     whole=_held_out,
+    later={"p_standing_out": _never},
 )
 
 

@@ -159,13 +159,37 @@ def test_spikes_are_flagged_and_their_neighbours_are_not():
         flagged = np.flatnonzero(calibrated.predict(series))
         assert place in flagged
         assert abs(flagged - place).max() <= 3
-    # Spikes in the training series make it careful, and are flagged.
+    # Spikes in the training series are flagged, and leave the rate as it is.
     series, at = _wave(4000, 3), np.arange(100, 4000, 400)
     series[at] += 3
     careful = CalibratedDetector(windowed, max_fpr=0.01, random_state=0).fit(series)
     assert careful.labels_[at].all()
-    assert careful.labels_.mean() < 0.01
-    assert careful.predict(_wave(2000, 4)).mean() < 0.01
+    assert careful._held_out.p_standing_out == 11 / 4001
+    assert careful.labels_.mean() < 0.015
+    assert careful.predict(_wave(2000, 4)).mean() < 0.015
+
+
+def test_a_step_that_stands_out_is_flagged_where_windows_do_not_tell_it():
+    def rough(n, seed):
+        return lfilter([1], [1, -0.9], np.random.default_rng(seed).normal(size=n + 100))[100:]
+
+    inner = RobustDeepAutoencoder(n_estimators=2, random_state=0)
+    windowed = WindowedDetector(inner, window_size=30)
+    calibrated = CalibratedDetector(windowed, max_fpr=0.02, cv=3).fit(rough(4000, 0))
+    series, at = rough(2000, 1), np.arange(40, 2000, 120)
+    series[at] += 4 * series.std()
+    found = calibrated.predict(series)
+    assert found[at].mean() > 0.85
+    assert found.mean() - found[at].sum() / 2000 < 0.03
+    rare = calibrated._held_out.p_standing_out
+    assert rare < 0.005
+    assert (calibrated.p_values(series)[at] <= rare).mean() > 0.85
+    # A rate below the share of steps that stand out among normal ones does not flag them.
+    calibrated._share = rare / 2
+    assert calibrated.predict(series)[at].mean() < 0.5
+    calibrated.detector_._own_limits = None  # as in a file of an earlier version
+    calibrated._share = 0.02
+    assert calibrated.predict(series)[at].mean() < 0.7
 
 
 def test_the_newest_step():
