@@ -459,7 +459,7 @@ def test_what_files_of_earlier_versions_do_not_have_is_made(data, fitted, tmp_pa
         ("rda", ["model_", "scaler"], ["constant_"]),
         ("vae", [], ["max_samples"]),
         ("gan", [], ["max_samples"]),
-        ("windows", [], ["_ordinary", "_end_threshold", "_index_kind"]),
+        ("windows", [], ["_ordinary", "_end_threshold", "_index_kind", "_own_limits"]),
         ("calibrated", [], ["_held_out"]),
         ("calibrated, series", ["_held_out"], ["p_standing_out"]),
     ):
