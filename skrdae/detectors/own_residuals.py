@@ -1,8 +1,8 @@
-"""Steps that stand out by themselves, whatever the rest of their windows is like.
+"""Single steps that stand out by their own residual.
 
-The score of a window adds up what is strange in all of its steps. In a series that moves a lot, a
-single strange step is little beside what the network leaves of ordinary movement. What the network
-leaves of the step itself tells it.
+The norm of a window adds up the residuals of all of its steps. In a series that moves a lot, one
+strange step is little beside the rest, and the score of the window hardly shows it. The residual of
+the step itself does.
 """
 
 from __future__ import annotations
@@ -17,51 +17,64 @@ from skrdae.detectors.base import BaseTorchDetector
 from skrdae.detectors.channels import ChannelDetectors
 from skrdae.detectors.loudest import LoudestChannel
 from skrdae.detectors.steps import runs
-from skrdae.preprocessing import Windows
+from skrdae.preprocessing import Windows, spread_places
 
 # A step stands out if its residual lies above the median by this many times the distance between
-# the median and the 0.8 quantile: 6.7 standard deviations, if residuals are Gaussian.
+# the median and the 0.8 quantile: 6.7 standard deviations of Gaussian residuals.
 _STANDS_OUT, _UPPER = 10.0, 0.8
 # The unit of a channel is at least this part of the median channel's.
 _LEAST_PART, _LEAST = 0.1, 1e-12
-# So many windows around a step tell its residual well enough.
-_AROUND = 8
-# At most so many steps that follow each other are single ones; more are an event of its own shape,
-# which the windows tell.
+# If more than one step in fifty stands out, they are no anomalies but peaks of the series. A few
+# are allowed in any case, so that one spike in a short series does not count as usual.
+_LARGEST_SHARE, _FEW = 0.02, 3
+# So many windows around a step tell its residual well enough, and so many how residuals differ by
+# the place in a window.
+_AROUND, _MEASURED = 8, 1000
+# Residuals at a place in a window differ from those elsewhere if they are so many times as large.
+_LARGER = 1.5
+# At most so many steps that follow each other are single ones; more are an event with a shape.
 _LONGEST = 3
-# The part of the highest residual nearby from which a step counts, and how often what stands out of
-# the rest is looked for.
+# The part of the highest residual nearby from which a step counts, and how often the rest is
+# searched.
 _OF_HIGHEST, _PASSES = 0.9, 10
 
 
-def own_residuals(detector: Any, windows: Windows, series: FloatRows | None = None) -> FloatArray:
-    """Return what a detector leaves of each step: the mean of some windows that cover it.
+def own_residuals(
+    detector: Any, windows: Windows, units: FloatArray, series: FloatRows | None = None
+) -> FloatArray:
+    """Return the residual of each step, the mean over some windows that cover it.
 
     Parameters
     ----------
     detector : object
         Fitted to windows: one of this package, or those of channels.
     windows : Windows
+    units : ndarray of shape (size, n_channels)
+        What the residuals at each place in a window are divided by.
     series : ndarray of shape (n_timesteps, n_channels), optional
         Values in place of those of the windows.
 
     Returns
     -------
     ndarray of shape (n_timesteps, n_channels)
-        NaN where no window covers a step. In units of the detector's scores; if they are norms,
-        absolute residuals.
+        NaN in stretches shorter than a window.
     """
-    size = windows.size
     values = windows.series if series is None else series
-    some = Windows(values, windows.lengths.tolist(), size, max(1, size // _AROUND))
+    some = _some_windows(windows, values)
     total, counts = np.zeros(values.shape), np.zeros(windows.n_steps)
     for block in some.blocks():
-        starts, residuals = some.starts[block], _of_windows(detector, some.rows(block), size)
-        for place in range(size):
+        starts = some.starts[block]
+        residuals = _of_windows(detector, some.rows(block), windows.size) / units
+        for place in range(windows.size):
             total[starts + place] += residuals[:, place]
             counts[starts + place] += 1
-    total[windows.covering()[1] == 0] = np.nan
+    total[counts == 0] = np.nan
     return total / np.maximum(counts, 1)[:, None]
+
+
+def _some_windows(windows: Windows, values: FloatRows) -> Windows:
+    stride = -(-windows.size // _AROUND)
+    return Windows(values, windows.lengths.tolist(), windows.size, stride)
 
 
 def _of_windows(detector: Any, rows: FloatRows, size: int) -> FloatArray:
@@ -83,51 +96,68 @@ def _residuals(detector: BaseTorchDetector, rows: FloatRows) -> FloatArray:
     return found
 
 
-def limits(detector: Any, windows: Windows, share: float) -> FloatArray:
-    """Return above which residual a step stands out.
+def limits(detector: Any, windows: Windows, contamination: float) -> FloatArray:
+    """Return above which residual a step stands out, by its place in a window.
 
     Parameters
     ----------
     detector : object
     windows : Windows
         Of the training series.
-    share : float
-        At most this share of the steps stands out, of all channels together. Where more steps are
-        far out, that is how the channel is: a switch, for example. Then none stands out.
+    contamination : float
+        The largest share of steps that may stand out, of all channels together.
 
     Returns
     -------
-    ndarray of shape (n_channels,)
+    ndarray of shape (size, n_channels)
+        Infinite in channels of which more steps stand out than that, or than one in fifty: there it
+        is usual, as in a switch or a series of pulses.
     """
-    residuals = own_residuals(detector, windows)
-    known = residuals[~np.isnan(residuals[:, 0])]
+    places = _units_of_places(detector, windows)
+    residuals = own_residuals(detector, windows, places)
+    known = residuals[windows.covering()[1] > 0]
     medians, upper = np.quantile(known, [0.5, _UPPER], axis=0)
     units = upper - medians
     units = np.maximum(units, max(_LEAST_PART * np.median(units), _LEAST))
-    found: FloatArray = medians + _STANDS_OUT * units
-    marked, _ = standing_out(detector, windows, found, residuals)
-    usual = marked.sum(axis=0) > share / len(medians) * len(known)
-    found[usual] = np.inf
+    found: FloatArray = places * (medians + _STANDS_OUT * units)
+    marked, _ = standing_out(detector, windows, found)
+    share = min(contamination, _LARGEST_SHARE) / len(medians)
+    found[:, marked.sum(axis=0) > max(_FEW, share * len(known))] = np.inf
     return found
 
 
-def standing_out(
-    detector: Any, windows: Windows, limits: FloatArray, residuals: FloatArray | None = None
-) -> tuple[BoolArray, FloatRows]:
-    """Return which steps stand out by themselves, and the series with a line in place of them.
+def _units_of_places(detector: Any, windows: Windows) -> FloatArray:
+    """Return how much larger than elsewhere residuals are at each place in a window, or 1.
 
-    A network makes a strange step felt in what it leaves of the steps beside it. So steps count
-    whose residual comes near the highest in the windows that hold them; then they are
-    replaced by a line between their neighbours, and what stands out of the rest is looked for.
+    Recurrent networks know least of the first steps, and where a series begins no other window
+    covers these. Small differences are chance.
+    """
+    some = _some_windows(windows, windows.series)
+    places = spread_places(len(some), _MEASURED)
+    parts = [
+        _of_windows(detector, some.rows(part), windows.size)
+        for part in np.array_split(places, -(-len(places) // 64))
+    ]
+    upper = np.quantile(np.concatenate(parts), _UPPER, axis=0)  # (size, n_channels)
+    ratios = upper / np.maximum(np.median(upper, axis=0), _LEAST)
+    return np.where(ratios > _LARGER, ratios, 1.0)
+
+
+def standing_out(
+    detector: Any, windows: Windows, limits: FloatArray
+) -> tuple[BoolArray, FloatRows]:
+    """Return which steps stand out, and the series with a line in place of them.
+
+    A network that sees a window as a whole leaves traces of a strange step in the residuals of the
+    others. So the steps with the highest residuals of their windows count first. They are replaced
+    by a line between their neighbours, and the rest is searched again.
 
     Parameters
     ----------
     detector : object
         See :func:`own_residuals`.
     windows : Windows
-    limits : ndarray of shape (n_channels,)
-    residuals : ndarray of shape (n_timesteps, n_channels), optional
-        If they are known.
+    limits : ndarray of shape (size, n_channels)
 
     Returns
     -------
@@ -138,15 +168,14 @@ def standing_out(
     marked: BoolArray = np.zeros(windows.series.shape, bool)
     series = windows.series
     for _ in range(_PASSES):
-        if residuals is None:
-            residuals = own_residuals(detector, windows, series)
+        residuals = own_residuals(detector, windows, limits, series)
         with np.errstate(invalid="ignore"):
-            found = (residuals > limits) & ~marked
+            found = (residuals > 1) & ~marked
         if not found.any():
             break
         found &= residuals >= _OF_HIGHEST * _highest(residuals, windows)
         marked |= found
-        series, residuals = _bridged(windows, marked), None
+        series = _bridged(windows, marked)
     return marked, series
 
 

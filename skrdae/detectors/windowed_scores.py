@@ -119,7 +119,8 @@ class SeriesScorer(ScoredDetector):
     _ordinary: float
     _ordinary_by_channel: FloatArray | None
     _end_threshold: float
-    #: Above which residual of its own a step of a channel stands out; None if that is not known.
+    #: Above which residual a single step stands out, by its place in a window and its channel. None
+    #: if that is not known.
     _own_limits: FloatArray | None = None
 
     def _validated(self, X: SeriesLike) -> ScoredWindows:
@@ -188,16 +189,12 @@ class SeriesScorer(ScoredDetector):
         return flag_steps(windows, windows.scores, flagged, self._ordinary, self._end_threshold)
 
     def _without_single_steps(self, windows: ScoredWindows) -> tuple[BoolArray, ScoredWindows]:
-        """Return which steps stand out by themselves, and windows in which they do not.
-
-        In these, single steps that stand out are replaced by what lies between their neighbours, so
-        that the windows tell of the rest.
-        """
+        """Return which steps stand out by themselves, and windows without the single ones."""
         if self._own_limits is None:
             return np.zeros(windows.n_steps, bool), windows
         found, series = standing_out(self.detector_, windows, self._own_limits)
-        steps: BoolArray = np.any(found, axis=1)
-        if not steps.any():
+        steps: BoolArray = found.any(axis=1) & (windows.covering()[1] > 0)
+        if not found.any():
             return steps, windows
         rest = windows.over(series)
         rest.scores = windows.scores.copy()

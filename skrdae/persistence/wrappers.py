@@ -70,6 +70,9 @@ def _windowed(detector: Any, where: str, sizes: Sizes) -> None:
     covered = ~np.isnan(scores)
     if not covered.any() or labels[~covered].any():
         raise ValueError(f"{where}.labels_ flags steps without a score, or none has one")
+    limits = detector._own_limits
+    if limits is not None and len(limits) != size_:
+        misfit(f"the length of {where}._own_limits", len(limits), f"{size_}, the steps of a window")
     check_thresholder(detector, detector.window_threshold_, where)
 
 
@@ -114,7 +117,9 @@ KINDS[WindowedDetector] = Kind(
         "_ordinary": number(),
         "_ordinary_by_channel": optional(array(np.float64, "features")),
         "_end_threshold": number(),
-        "_own_limits": optional(array(np.float64, "features", low=0, high=np.inf)),
+        "_own_limits": optional(
+            array(np.float64, "steps of a window", "features", low=5e-324, high=np.inf)
+        ),
         "_index_kind": _index_kind,
     },
     {**NAMES, **THRESHOLDER},

@@ -70,7 +70,7 @@ def test_a_step_counts_by_the_channel_that_it_stands_out_in():
     for channels in ("both", "joint", "loudest"):
         inner = RobustDeepAutoencoder(contamination=0.01, random_state=0)
         detector = WindowedDetector(inner, window_size=30, channels=channels).fit(series)
-        assert np.isfinite(detector._own_limits[:4]).all()
+        assert np.isfinite(detector._own_limits[:, :4]).all()
         marked, filled = standing_out(
             detector.detector_, detector._validated(series), detector._own_limits
         )
@@ -92,21 +92,66 @@ class _Itself:
 
 def test_residuals_are_those_of_steps_and_only_single_steps_are_bridged():
     rng = np.random.default_rng(3)
-    series = rng.uniform(0.5, 1, (400, 1))
+    series = rng.uniform(0.5, 1, (800, 1))
     series[[0, 100, 101, 250], 0] = 40.0, 30.0, 35.0, 50.0
     series[300:306] = 45.0  # an event of its own shape
-    series[399] = 60.0
-    windows = Windows(series, [250, 150], 20)  # step 250 begins a series
-    np.testing.assert_allclose(own_residuals(_Itself(), windows), series)
+    series[799] = 60.0
+    windows = Windows(series, [250, 550], 20)  # step 250 begins a series
+    np.testing.assert_allclose(own_residuals(_Itself(), windows, np.ones((20, 1))), series)
     found = limits(_Itself(), windows, 0.1)
     marked, filled = standing_out(_Itself(), windows, found)
-    assert np.flatnonzero(marked).tolist() == [0, 100, 101, 250, *range(300, 306), 399]
+    assert np.flatnonzero(marked).tolist() == [0, 100, 101, 250, *range(300, 306), 799]
     expected = series.copy()
-    expected[[0, 250, 399]] = expected[[1, 251, 398]]
+    expected[[0, 250, 799]] = expected[[1, 251, 798]]
     expected[100:102, 0] = np.interp([100, 101], [99, 102], series[[99, 102], 0])
     np.testing.assert_allclose(filled, expected)
     # If so many steps are far out, that is how the series is.
     assert np.isinf(limits(_Itself(), windows, 0.01)).all()
+
+
+def test_what_a_network_knows_least_of_is_measured_by_the_place_in_a_window():
+    class Recurrent(_Itself):
+        def explain(self, rows):
+            return super().explain(rows * np.r_[20.0, np.ones(19)])  # knows nothing at first
+
+    rng = np.random.default_rng(6)
+    training = Windows(rng.uniform(0.5, 1, (2000, 1)), [2000], 20)
+    found = limits(Recurrent(), training, 0.1)
+    pieces = Windows(rng.uniform(0.5, 1, (2000, 1)), [40] * 50, 20)
+    assert not standing_out(Recurrent(), pieces, found)[0].any()
+    pieces.series[40] = 50.0
+    assert np.flatnonzero(standing_out(Recurrent(), pieces, found)[0]).tolist() == [40]
+
+
+@pytest.mark.parametrize("kind", ["pulses", "counts"])
+def test_peaks_that_belong_to_a_series_are_not_flagged(kind):
+    rng = np.random.default_rng(7)
+    series = {
+        "pulses": 3.0 * (np.arange(3000) % 24 == 7) + 0.1 * rng.normal(size=3000),
+        "counts": rng.poisson(0.1, 3000) + 0.0,
+    }[kind]
+    detector = WindowedDetector(RobustDeepAutoencoder(random_state=0), window_size=30).fit(series)
+    assert np.isinf(detector._own_limits).all()
+    assert detector.labels_.mean() < 0.01
+
+
+def test_one_spike_in_a_short_series_of_many_channels_is_no_usual_thing():
+    rng = np.random.default_rng(8)
+    series = rng.normal(size=(300, 12))
+    series[200, 3] = 15
+    inner = RobustPCA(contamination=0.01)
+    detector = WindowedDetector(inner, window_size=10, channels="separate").fit(series)
+    assert detector.labels_[200] == 1
+
+
+def test_spikes_between_windows_do_not_flag_others():
+    rng = np.random.default_rng(9)
+    detector = WindowedDetector(RobustPCA(contamination=0.02), window_size=10, stride=30)
+    with pytest.warns(UserWarning, match="No window covers"):
+        detector.fit(_wave(rng, 3000))
+    series = _wave(rng, 1500)
+    series[np.arange(20, 1400, 60)] += 10  # no window covers these
+    assert detector.predict(series).sum() <= 1
 
 
 def test_steps_without_a_window_and_other_series_do_not_matter():
