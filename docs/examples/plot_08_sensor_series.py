@@ -80,8 +80,8 @@ display = SeriesDisplay.from_estimator(detector, readings)
 
 # %%
 # Each sensor has a panel of its own. The last panel shows what decides: a step
-# is flagged (red) where all windows that cover it score above the dashed
-# threshold.
+# is flagged (red) if it stands out by itself, or if all windows that cover it
+# score above the dashed threshold.
 #
 # The sensor to blame
 # -------------------

@@ -37,9 +37,9 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
     The detector is fitted to the windows of a series, one window a row. The score of a time step
     combines the scores of all windows that cover it. A step is flagged for one of two reasons:
 
-    - It stands out by itself: what a detector of this package leaves of it, of any channel, is far
-      above what it leaves of others. Up to three such steps that follow each other are then
-      replaced by a line between their neighbours, so that the windows tell of the rest.
+    - It stands out by itself: its residual, in any channel, is far above those of other steps (only
+      with detectors of this package). Up to three such steps that follow each other are replaced by
+      a line between their neighbours before the windows are judged.
     - *Every* window that covers it is flagged. This keeps the steps around an anomaly from being
       flagged with it, although they share windows with it. Near ends and gaps fewer windows cover a
       step; there, flags end where the scores of the windows stop rising.
@@ -143,11 +143,14 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
     its score has to exceed a higher threshold, which a share `contamination` / ``window_size_`` of
     the ordinary windows exceed. A monitor judges each step in this way, as the newest.
 
-    A step stands out by itself if its residual, the mean of some eight windows that cover it, is as
-    far above the median of the training series as ten times the distance between the median and the
-    0.8 quantile: 6.7 standard deviations of Gaussian residuals. If more of the training series is
-    that far out than `contamination`, divided by the number of channels, no step of the channel
-    counts by itself. Scores are not changed by it.
+    A step stands out by itself if its residual, the mean over some eight windows that cover it, lies
+    above the median of the training series by ten times the distance between the median and the 0.8
+    quantile. If scores are norms and residuals Gaussian, that is 6.7 standard deviations. A channel
+    of which more steps stand out than the share `contamination`, or 0.02 if that is less, divided
+    by the number of channels, has such peaks by nature; it is judged by windows only. Scores do not
+    change, and ``predict_proba`` and confidence go by scores alone. The search takes a tenth of the
+    time of scoring in long windows, and about as long as scoring in windows of ten steps; where
+    something stands out it is repeated, up to ten times.
 
     For alarms at a rate that holds, also on single new steps, wrap the
     whole in a :class:`CalibratedDetector`.
@@ -366,7 +369,7 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         warn_of_windows(len(self.window_scores_), self.window_size_, self.decision_scores_)
         if not self.labels_.any() and not hasattr(self, "thresholder_"):
             warnings.warn(
-                "No step of X is flagged: none has all of its windows above the threshold. That is "
+                "No step of X is flagged: none stands out, or has all windows above the threshold. That is "
                 "as it should be if X holds no anomaly; if it does, look at the highest "
                 "decision_scores_, or raise the detector's contamination.",
                 UserWarning,
