@@ -143,14 +143,14 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
     its score has to exceed a higher threshold, which a share `contamination` / ``window_size_`` of
     the ordinary windows exceed. A monitor judges each step in this way, as the newest.
 
-    A step stands out by itself if its residual, the mean over some eight windows that cover it, lies
-    above the median of the training series by ten times the distance between the median and the 0.8
-    quantile. If scores are norms and residuals Gaussian, that is 6.7 standard deviations. A channel
-    of which more steps stand out than the share `contamination`, or 0.02 if that is less, divided
-    by the number of channels, has such peaks by nature; it is judged by windows only. Scores do not
-    change, and ``predict_proba`` and confidence go by scores alone. The search takes a tenth of the
-    time of scoring in long windows, and about as long as scoring in windows of ten steps; where
-    something stands out it is repeated, up to ten times.
+    A step stands out by itself if its residual, the mean over some eight windows that cover it,
+    lies above the median of the training series by ten times the distance between the median and
+    the 0.8 quantile. If scores are norms and residuals Gaussian, that is 6.7 standard deviations. A
+    channel of which more steps stand out than the share `contamination`, or 0.02 if that is less,
+    divided by the number of channels, has such peaks by nature; it is judged by windows only.
+    Scores do not change, and ``predict_proba`` and confidence go by scores alone. The search takes
+    a tenth of the time of scoring in long windows, and about as long as scoring in windows of ten
+    steps; where something stands out it is repeated, up to ten times.
 
     For alarms at a rate that holds, also on single new steps, wrap the
     whole in a :class:`CalibratedDetector`.
@@ -369,8 +369,8 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
         warn_of_windows(len(self.window_scores_), self.window_size_, self.decision_scores_)
         if not self.labels_.any() and not hasattr(self, "thresholder_"):
             warnings.warn(
-                "No step of X is flagged: none stands out, or has all windows above the threshold. That is "
-                "as it should be if X holds no anomaly; if it does, look at the highest "
+                "No step of X is flagged: none stands out, or has all windows above the threshold. "
+                "That is as it should be if X holds no anomaly; if it does, look at the highest "
                 "decision_scores_, or raise the detector's contamination.",
                 UserWarning,
                 stacklevel=outside(),
