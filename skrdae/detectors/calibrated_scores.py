@@ -190,9 +190,9 @@ class CalibratedScorer(ScoredDetector):
         Returns
         -------
         float
-            How rare a score as high is among windows of the training series, which is what
-            :meth:`p_values` says of the last step of X. NaN if there is a gap within the last
-            window. An anomaly makes it small as long as the last window holds it.
+            How rare a score as high is among windows of the training series. :meth:`p_values` says
+            the same of the last step of X, unless it stands out by itself. NaN if there is a gap
+            within the last window. An anomaly makes it small as long as the last window holds it.
         """
         self = snapshot(self)
         newest = self._newest(X)

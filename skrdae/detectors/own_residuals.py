@@ -111,7 +111,8 @@ def limits(detector: Any, windows: Windows, contamination: float) -> FloatArray:
     -------
     ndarray of shape (size, n_channels)
         Infinite in channels of which more steps stand out than that, or than one in fifty: there it
-        is usual, as in a switch or a series of pulses.
+        is usual, as in a switch or a series of pulses. Of steps that follow each other, those of
+        one window count.
     """
     places = _units_of_places(detector, windows)
     residuals = own_residuals(detector, windows, places)
@@ -122,7 +123,11 @@ def limits(detector: Any, windows: Windows, contamination: float) -> FloatArray:
     found: FloatArray = places * (medians + _STANDS_OUT * units)
     marked, _ = standing_out(detector, windows, found)
     share = min(contamination, _LARGEST_SHARE) / len(medians)
-    found[:, marked.sum(axis=0) > max(_FEW, share * len(known))] = np.inf
+    # A long event is one thing, however long it lasts.
+    counts = np.array(
+        [sum(min(len(run), windows.size) for run in runs(m, windows.lengths)) for m in marked.T]
+    )
+    found[:, counts > max(_FEW, share * len(known))] = np.inf
     return found
 
 

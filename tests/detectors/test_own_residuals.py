@@ -135,6 +135,18 @@ def test_peaks_that_belong_to_a_series_are_not_flagged(kind):
     assert detector.labels_.mean() < 0.01
 
 
+def test_a_long_event_does_not_hide_spikes():
+    rng = np.random.default_rng(10)
+    series = rng.uniform(0.5, 1, (2000, 1))
+    series[500:600] += 30
+    series[[300, 1500]] = 20.0
+    windows = Windows(series, [2000], 20)
+    found = limits(_Itself(), windows, 0.1)
+    marked, filled = standing_out(_Itself(), windows, found)
+    assert np.flatnonzero(marked).tolist() == [300, *range(500, 600), 1500]
+    assert np.array_equal(filled[500:600], series[500:600])
+
+
 def test_one_spike_in_a_short_series_of_many_channels_is_no_usual_thing():
     rng = np.random.default_rng(8)
     series = rng.normal(size=(300, 12))
