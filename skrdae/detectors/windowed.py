@@ -148,12 +148,11 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
     the 0.8 quantile. If scores are norms and residuals Gaussian, that is 6.7 standard deviations. A
     channel of which more steps stand out than the share `contamination`, or 0.02 if that is less,
     divided by the number of channels, has such peaks by nature; it is judged by windows only. (Of a
-    long event, as many steps count as a window has.)
-    Scores do not change, and ``predict_proba`` and confidence go by scores alone. ``predict`` takes
-    up to half as long again for the search, and two or three times as long if many steps stand out.
+    long event, as many steps count as a window has.) Scores do not change, and ``predict_proba``
+    and confidence go by scores alone. ``predict`` takes up to half as long again for the search,
+    and two or three times as long if many steps stand out.
 
-    For alarms at a rate that holds, also on single new steps, wrap the
-    whole in a :class:`CalibratedDetector`.
+    For alarms at a rate that holds, also on single new steps, wrap the whole in a :class:`CalibratedDetector`.
 
     Examples
     --------

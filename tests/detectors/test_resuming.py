@@ -167,7 +167,7 @@ def test_what_stopped_early_goes_on(X):
 @cases
 def test_a_checkpoint_is_gone_on_from(name, rows, tmp_path):
     path = tmp_path / "checkpoint"
-    whole = _make(name, 4).fit(rows)
+    whole = _make(name, 6).fit(rows)
     kept = []
 
     class _Killed(BaseException):
@@ -178,20 +178,20 @@ def test_a_checkpoint_is_gone_on_from(name, rows, tmp_path):
         if row.get("iteration", row.get("epoch")) == 3:
             raise _Killed
 
-    broken = _make(name, 4, checkpoint_path=path, callbacks=kill)
+    broken = _make(name, 6, checkpoint_path=path, callbacks=kill)
     with pytest.raises(_Killed):
         broken.fit(rows)
     assert len(kept) >= 3
     assert len(set(kept)) == len(kept)
-    found = _make(name, 4, checkpoint_path=str(path)).fit(rows)
+    found = _make(name, 6, checkpoint_path=str(path)).fit(rows)
     _same(found, whole, rows)
     assert list(tmp_path.iterdir()) == []
     # From the very first one, too, and for longer.
     path.write_bytes(kept[0])
-    _same(_make(name, 4, checkpoint_path=path).fit(rows), whole, rows)
+    _same(_make(name, 6, checkpoint_path=path).fit(rows), whole, rows)
     path.write_bytes(kept[1])
-    longer = _make(name, 5).fit(rows)
-    _same(_make(name, 5, checkpoint_path=path).fit(rows), longer, rows)
+    longer = _make(name, 7).fit(rows)
+    _same(_make(name, 7, checkpoint_path=path).fit(rows), longer, rows)
 
 
 def test_a_fit_that_ends_removes_its_checkpoint_unless_it_was_interrupted(X, tmp_path):
