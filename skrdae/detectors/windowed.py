@@ -152,7 +152,8 @@ class WindowedDetector(MetaEstimatorMixin, SeriesScorer):
     and confidence go by scores alone. ``predict`` takes up to half as long again for the search,
     and two or three times as long if many steps stand out.
 
-    For alarms at a rate that holds, also on single new steps, wrap the whole in a :class:`CalibratedDetector`.
+    For alarms at a rate that holds, also on single new steps, wrap the whole in a
+    :class:`CalibratedDetector`.
 
     Examples
     --------
